@@ -1,0 +1,1 @@
+"""Pooled activations of a set of samples."""

@@ -1,0 +1,107 @@
+"""`Activations`: one vector a sample and hookpoint, with what the samples are."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from persona_interp.errors import AlignmentError, EmptySelectionError
+from persona_interp.io import atomic_write_bytes, load_tensors, read_bytes, save_tensors
+from persona_interp.types import Hookpoint, Pooling, Provenance
+
+KIND = "activations"
+
+
+@dataclass(frozen=True, eq=False)
+class Activations:
+    """Pooled residuals in float32 on the CPU.
+
+    Args:
+        norms: mean residual norm over each sample's response tokens; the unit of steering coefficients.
+        samples: one row a sample (question, side, score, ...), in the order of `values`.
+    """
+
+    values: Float[Tensor, "sample layer d_model"]
+    hookpoints: tuple[Hookpoint, ...]
+    pooling: Pooling
+    samples: pd.DataFrame
+    provenance: Provenance
+    norms: Float[Tensor, "sample layer"] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse rows or hookpoints that do not match the values."""
+        n_samples, n_hookpoints, _ = self.values.shape
+        if len(self.samples) != n_samples or len(self.hookpoints) != n_hookpoints:
+            raise AlignmentError(
+                f"activations of shape {tuple(self.values.shape)} came with {len(self.samples)} samples and"
+                f" {len(self.hookpoints)} hookpoints.",
+                "Give one sample a row and one hookpoint a layer.",
+            )
+
+    def __len__(self) -> int:
+        """Number of samples."""
+        return len(self.samples)
+
+    def select(self, keep: Sequence[bool] | np.ndarray | pd.Series) -> "Activations":
+        """The samples where `keep` is true.
+
+        Raises:
+            EmptySelectionError: none is.
+        """
+        chosen = np.asarray(keep, dtype=bool)
+        if not chosen.any():
+            raise EmptySelectionError(
+                f"none of {len(self)} samples is left after the selection.", "Loosen the filter or make more rollouts."
+            )
+        index = torch.from_numpy(np.flatnonzero(chosen))
+        return replace(
+            self,
+            values=self.values[index],
+            samples=self.samples[chosen].reset_index(drop=True),
+            norms=None if self.norms is None else self.norms[index],
+        )
+
+    def save(self, path: Path) -> None:
+        """Save as safetensors, a manifest, and the samples as Parquet beside them."""
+        tensors: dict[str, Tensor] = {"values": self.values}
+        if self.norms is not None:
+            tensors["norms"] = self.norms
+        buffer = BytesIO()
+        self.samples.to_parquet(buffer, index=False)
+        atomic_write_bytes(path.with_suffix(".parquet"), buffer.getvalue())
+        manifest = {
+            "hookpoints": hookpoints_to_list(self.hookpoints),
+            "pooling": self.pooling,
+            "provenance": self.provenance.to_dict(),
+        }
+        save_tensors(path, tensors, kind=KIND, manifest=manifest)
+
+    @classmethod
+    def load(cls, path: Path) -> "Activations":
+        """Load what `save` wrote, checked by hash."""
+        tensors, manifest = load_tensors(path, kind=KIND)
+        return cls(
+            values=tensors["values"],
+            hookpoints=hookpoints_from_list(manifest["hookpoints"]),
+            pooling=manifest["pooling"],
+            samples=pd.read_parquet(BytesIO(read_bytes(path.with_suffix(".parquet")))),
+            provenance=Provenance.from_dict(manifest["provenance"]),
+            norms=tensors.get("norms"),
+        )
+
+
+def hookpoints_to_list(hookpoints: Sequence[Hookpoint]) -> list[dict[str, Any]]:
+    """Hookpoints as JSON."""
+    return [{"layer": h.layer, "stream": h.stream} for h in hookpoints]
+
+
+def hookpoints_from_list(data: Sequence[Mapping[str, Any]]) -> tuple[Hookpoint, ...]:
+    """Inverse of `hookpoints_to_list`."""
+    return tuple(Hookpoint(int(row["layer"]), row["stream"]) for row in data)

@@ -1,0 +1,1 @@
+"""Traits and questions written for this project, and loaders for users' own."""

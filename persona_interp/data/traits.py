@@ -1,0 +1,217 @@
+"""Traits: contrastive system prompts, questions to extract and to evaluate with, a rubric, and exemplar answers."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from persona_interp.errors import TraitError
+from persona_interp.io import read_json, sha256_json
+
+Side = Literal["positive", "negative"]
+
+
+@dataclass(frozen=True)
+class ContrastPair:
+    """Two system instructions that differ in the trait only."""
+
+    pos: str
+    neg: str
+
+
+@dataclass(frozen=True)
+class Exemplar:
+    """A question with an answer that shows the trait and one that does not."""
+
+    question: str
+    pos: str
+    neg: str
+
+
+@dataclass(frozen=True)
+class Trait:
+    """A trait with everything that extracting and measuring it needs.
+
+    Args:
+        positive: adjective of the pole that the direction points to; `negative` of the other pole.
+        questions: for extraction; `eval_questions` are only ever used to evaluate.
+        eval_prompt: rubric for a judging model, with the placeholders {question} and {answer}.
+        exemplars: answers of both poles, none of them to one of the questions; judges are calibrated on them.
+    """
+
+    name: str
+    positive: str
+    negative: str
+    description: str
+    instructions: tuple[ContrastPair, ...]
+    questions: tuple[str, ...]
+    eval_questions: tuple[str, ...]
+    eval_prompt: str
+    exemplars: tuple[Exemplar, ...] = ()
+
+    def system_prompts(self, side: Side) -> tuple[str, ...]:
+        """The system prompts of one side, one for each instruction."""
+        adjective = self.positive if side == "positive" else self.negative
+        article = "an" if adjective[:1].lower() in "aeiou" else "a"
+        texts = (pair.pos if side == "positive" else pair.neg for pair in self.instructions)
+        return tuple(f"You are {article} {adjective} assistant. {text}" for text in texts)
+
+    @property
+    def data_hash(self) -> str:
+        """Hash of everything in the trait, for provenance."""
+        return sha256_json(trait_to_dict(self))[:16]
+
+
+def list_traits() -> list[str]:
+    """Names of the traits that come with the package."""
+    names = []
+    for file in sorted(_folder().iterdir(), key=lambda f: f.name):
+        if file.name.endswith(".json"):
+            data = json.loads(file.read_text(encoding="utf-8"))
+            names += [data["name"], *([data["low"]["name"]] if "low" in data else [])]
+    return names
+
+
+def load_trait(name: str | Path) -> Trait:
+    """A trait of this package by name, or one from a user's file.
+
+    A file in the persona_vectors format (`instruction`, `questions`, `eval_prompt`) is read too. Its evaluation
+    questions are taken from `trait_data_eval/` where the file lies in `trait_data_extract/`; a single file gives
+    its first half to extraction and its second half to evaluation, as the paper does with 40 questions.
+
+    Raises:
+        TraitError: no such trait, or the file misses a key or has a value of the wrong form.
+    """
+    path = Path(name)
+    if path.suffix == ".json" or path.is_file():
+        return _from_file(path)
+    if not str(name).isidentifier():
+        raise _unknown(str(name))
+    data = _packaged(str(name).removeprefix("low_"))
+    if data is None or (str(name).startswith("low_") and "low" not in data):
+        raise _unknown(str(name))
+    trait = trait_from_dict(data, source=str(name))
+    return _low_pole(trait, data["low"]) if str(name).startswith("low_") else trait
+
+
+def trait_from_dict(data: Mapping[str, Any], *, source: str) -> Trait:
+    """A trait from the package's own JSON form.
+
+    Raises:
+        TraitError: a key is missing or a value has the wrong form.
+    """
+    _require(data, ("name", "instruction", "questions", "eval_prompt"), source)
+    questions = _texts(data["questions"], "questions", source)
+    evaluation = data.get("eval_questions")
+    if evaluation is None:
+        half = len(questions) // 2
+        if half == 0:
+            raise TraitError(f"{source} has {len(questions)} question.", "Give at least two, or `eval_questions`.")
+        questions, evaluation = questions[:half], questions[half:]
+    rubric = data["eval_prompt"]
+    if not isinstance(rubric, str) or "{question}" not in rubric or "{answer}" not in rubric:
+        raise TraitError(f"the eval_prompt of {source} lacks {{question}} or {{answer}}.", "Put both in the text.")
+    return Trait(
+        name=str(data["name"]),
+        positive=str(data.get("positive", data["name"])),
+        negative=str(data.get("negative", "helpful")),
+        description=str(data.get("description", "")),
+        instructions=tuple(
+            ContrastPair(**row) for row in _rows(data["instruction"], ("pos", "neg"), "instruction", source)
+        ),
+        questions=tuple(questions),
+        eval_questions=tuple(_texts(evaluation, "eval_questions", source)),
+        eval_prompt=rubric,
+        exemplars=tuple(
+            Exemplar(**row)
+            for row in _rows(data.get("exemplars", []), ("question", "pos", "neg"), "exemplars", source, empty=True)
+        ),
+    )
+
+
+def trait_to_dict(trait: Trait) -> dict[str, Any]:
+    """The package's own JSON form; `trait_from_dict` reads it back."""
+    return {
+        "name": trait.name,
+        "positive": trait.positive,
+        "negative": trait.negative,
+        "description": trait.description,
+        "instruction": [{"pos": p.pos, "neg": p.neg} for p in trait.instructions],
+        "questions": list(trait.questions),
+        "eval_questions": list(trait.eval_questions),
+        "eval_prompt": trait.eval_prompt,
+        "exemplars": [{"question": e.question, "pos": e.pos, "neg": e.neg} for e in trait.exemplars],
+    }
+
+
+def _folder():  # noqa: ANN202
+    return resources.files("persona_interp.data").joinpath("traits")
+
+
+def _packaged(name: str) -> dict[str, Any] | None:
+    file = _folder().joinpath(f"{name}.json")
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+
+
+def _low_pole(trait: Trait, low: Mapping[str, str]) -> Trait:
+    """The mirror image: the same texts with the poles exchanged."""
+    return replace(
+        trait,
+        name=low["name"],
+        positive=trait.negative,
+        negative=trait.positive,
+        description=low["description"],
+        instructions=tuple(ContrastPair(pos=p.neg, neg=p.pos) for p in trait.instructions),
+        eval_prompt=low["eval_prompt"],
+        exemplars=tuple(Exemplar(e.question, pos=e.neg, neg=e.pos) for e in trait.exemplars),
+    )
+
+
+def _from_file(path: Path) -> Trait:
+    if not path.is_file():
+        raise TraitError(
+            f"the trait file {path} does not exist.", f"Traits of the package: {', '.join(list_traits())}."
+        )
+    data = read_json(path)
+    if not isinstance(data, dict):
+        raise TraitError(f"{path} holds a {type(data).__name__}.", "Expected one JSON object.")
+    data = {"name": path.stem, **data}
+    sibling = path.parent.parent / "trait_data_eval" / path.name
+    if "eval_questions" not in data and path.parent.name == "trait_data_extract" and sibling.is_file():
+        data["eval_questions"] = read_json(sibling).get("questions")
+    return trait_from_dict(data, source=str(path))
+
+
+def _unknown(name: str) -> TraitError:
+    return TraitError(
+        f"no trait is called {name!r}.",
+        f"Traits of the package: {', '.join(list_traits())}.",
+        "Or give the path of a JSON file with instruction, questions and eval_prompt.",
+    )
+
+
+def _require(data: Mapping[str, Any], keys: Sequence[str], source: str) -> None:
+    missing = [key for key in keys if key not in data]
+    if missing:
+        raise TraitError(
+            f"{source} lacks {', '.join(missing)}.", f"Found {', '.join(data) or 'nothing'}; needed {', '.join(keys)}."
+        )
+
+
+def _texts(value: Any, key: str, source: str) -> list[str]:
+    if not isinstance(value, list) or not value or not all(isinstance(v, str) and v.strip() for v in value):
+        raise TraitError(f"{key} of {source} must be a list of non-empty texts.", f"Came: {str(value)[:80]!r}.")
+    return value
+
+
+def _rows(value: Any, keys: Sequence[str], key: str, source: str, *, empty: bool = False) -> list[dict[str, str]]:
+    good = isinstance(value, list) and (empty or value)
+    if not good or not all(
+        isinstance(v, dict) and all(isinstance(v.get(k), str) and v[k] for k in keys) for v in value
+    ):
+        raise TraitError(
+            f"{key} of {source} must be a list of objects with {', '.join(keys)}.", f"Came: {str(value)[:80]!r}."
+        )
+    return [{k: row[k] for k in keys} for row in value]

@@ -1,0 +1,1 @@
+"""Directions: one vector a hookpoint, from one of the methods."""

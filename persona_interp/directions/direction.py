@@ -1,0 +1,182 @@
+"""`Direction`: one vector a hookpoint, with where it comes from and which way it points."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from persona_interp.activations.store import Activations, hookpoints_from_list, hookpoints_to_list
+from persona_interp.errors import AlignmentError, HookpointError, IncompatibleDirectionError
+from persona_interp.io import load_tensors, save_tensors
+from persona_interp.models.protocol import HookedModel
+from persona_interp.types import Hookpoint, Provenance
+
+KIND = "direction"
+
+
+@dataclass(frozen=True, eq=False)
+class Direction:
+    """A vector a hookpoint in the model's own residual basis, float32 on the CPU, not normalised.
+
+    Args:
+        positive_pole: what a larger projection means.
+        residual_norms: mean residual norm of a response token at each hookpoint, the unit of coefficients.
+    """
+
+    vectors: Float[Tensor, "layer d_model"]
+    hookpoints: tuple[Hookpoint, ...]
+    trait: str
+    method: str
+    positive_pole: str
+    provenance: Provenance
+    residual_norms: Float[Tensor, " layer"] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse vectors that do not match the hookpoints or are not finite."""
+        if len(self.vectors) != len(self.hookpoints):
+            raise AlignmentError(f"{len(self.vectors)} vectors came with {len(self.hookpoints)} hookpoints.")
+        if not torch.isfinite(self.vectors).all():
+            bad = [str(h) for h, v in zip(self.hookpoints, self.vectors, strict=True) if not torch.isfinite(v).all()]
+            raise AlignmentError(f"the direction {self.trait} has values that are not finite, at {bad[0]}.")
+
+    def __neg__(self) -> "Direction":
+        """The opposite direction; its positive pole is named as the absence of this one's."""
+        return replace(self, vectors=-self.vectors, positive_pole=f"not {self.positive_pole}")
+
+    def at(self, hookpoint: Hookpoint | int) -> Float[Tensor, " d_model"]:
+        """The vector at a hookpoint (a number means the output of that block).
+
+        Raises:
+            HookpointError: the direction has none there.
+        """
+        return self.vectors[self.index(hookpoint)]
+
+    def residual_norm(self, hookpoint: Hookpoint | int) -> float:
+        """The unit of coefficients at a hookpoint: mean norm of a response token's residual.
+
+        Raises:
+            AlignmentError: the direction carries no norms (it came from a foreign file).
+        """
+        if self.residual_norms is None:
+            raise AlignmentError(
+                f"the direction {self.trait} ({self.method}) carries no residual norms.",
+                'Give coefficients in its own length: units="direction".',
+            )
+        return float(self.residual_norms[self.index(hookpoint)])
+
+    def index(self, hookpoint: Hookpoint | int) -> int:
+        """Row of a hookpoint."""
+        wanted = Hookpoint(hookpoint) if isinstance(hookpoint, int) else hookpoint
+        if wanted not in self.hookpoints:
+            have = f"{self.hookpoints[0]} … {self.hookpoints[-1]}" if self.hookpoints else "none"
+            raise HookpointError(f"the direction {self.trait} has no vector for {wanted}.", f"It has {have}.")
+        return self.hookpoints.index(wanted)
+
+    def unit(self) -> "Direction":
+        """The same direction with vectors of norm 1."""
+        return replace(self, vectors=self.vectors / self.vectors.norm(dim=-1, keepdim=True))
+
+    def project(self, activations: Activations) -> Float[Tensor, "sample layer"]:
+        """Scalar projection a.v/|v| in residual units, at this direction's hookpoints; larger means more of the pole.
+
+        Raises:
+            AlignmentError: the activations lack one of the hookpoints.
+            IncompatibleDirectionError: they come from another model.
+        """
+        check_same_model(self, activations.provenance)
+        missing = [h for h in self.hookpoints if h not in activations.hookpoints]
+        if missing:
+            raise AlignmentError(f"the activations have no {missing[0]}, where {self.trait} has a vector.")
+        columns = [activations.hookpoints.index(h) for h in self.hookpoints]
+        unit = self.vectors / self.vectors.norm(dim=-1, keepdim=True)
+        return (activations.values[:, columns] * unit).sum(-1)
+
+    def save(self, path: str | Path) -> None:
+        """Save as safetensors with a manifest beside it."""
+        tensors: dict[str, Tensor] = {"vectors": self.vectors}
+        if self.residual_norms is not None:
+            tensors["residual_norms"] = self.residual_norms
+        manifest: dict[str, Any] = {
+            "hookpoints": hookpoints_to_list(self.hookpoints),
+            "trait": self.trait,
+            "method": self.method,
+            "positive_pole": self.positive_pole,
+            "provenance": self.provenance.to_dict(),
+        }
+        save_tensors(Path(path), tensors, kind=KIND, manifest=manifest)
+
+    @classmethod
+    def load(cls, path: str | Path, model: HookedModel | None = None) -> "Direction":
+        """Load what `save` wrote, checked by hash and, where a model is given, against it.
+
+        Raises:
+            ArtefactError: missing, truncated or altered.
+            IncompatibleDirectionError: made with another model.
+        """
+        tensors, manifest = load_tensors(Path(path), kind=KIND)
+        direction = cls(
+            vectors=tensors["vectors"],
+            hookpoints=hookpoints_from_list(manifest["hookpoints"]),
+            trait=manifest["trait"],
+            method=manifest["method"],
+            positive_pole=manifest["positive_pole"],
+            provenance=Provenance.from_dict(manifest["provenance"]),
+            residual_norms=tensors.get("residual_norms"),
+        )
+        if model is not None:
+            check_direction(direction, model)
+        return direction
+
+
+def check_direction(direction: Direction, model: HookedModel) -> None:
+    """Refuse a direction of another model or width.
+
+    Raises:
+        IncompatibleDirectionError: names both models.
+    """
+    check_same_model(direction, model.provenance)
+
+
+def check_same_model(direction: Direction, other: Provenance) -> None:
+    """Refuse a direction whose model differs from another artefact's in weights, layers or width.
+
+    Two models are the same where their weights are, whatever they are called, in whatever dtype and backend.
+
+    Raises:
+        IncompatibleDirectionError: names both models.
+    """
+    own = direction.provenance
+    if own.weights == other.weights:
+        return
+    raise IncompatibleDirectionError(
+        f"the direction {direction.trait} ({direction.method}) belongs to {_named(own)}, not to {_named(other)}.",
+        "Extract it again with this model; vectors of another model, or of other weights, mean nothing here.",
+        "To study transfer on purpose (a finetuned copy, say), bind it: rebind_direction(direction, model).",
+    )
+
+
+def rebind_direction(direction: Direction, model: HookedModel) -> Direction:
+    """The same vectors declared to belong to another model of equal shape, with the origin kept in the provenance.
+
+    For a direction of a base model used on its finetuned copies.
+
+    Raises:
+        IncompatibleDirectionError: layers or width differ.
+    """
+    own, other = direction.provenance, model.provenance
+    if (own.n_layers, own.d_model) != (other.n_layers, other.d_model):
+        raise IncompatibleDirectionError(
+            f"the direction {direction.trait} of {_named(own)} does not fit {_named(other)}.",
+            "Only models of equal layers and width can share a direction.",
+        )
+    details = {**own.details, "rebound_from": {"model": own.model, "weights": own.weights}}
+    bound = replace(own, model=other.model, weights=other.weights, details=details)
+    return replace(direction, provenance=bound)
+
+
+def _named(provenance: Provenance) -> str:
+    shape = f"{provenance.n_layers} layers, d_model {provenance.d_model}"
+    return f"{provenance.model} ({shape}, weights {provenance.weights})"

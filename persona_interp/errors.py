@@ -1,0 +1,52 @@
+"""Errors a user can cause: what failed, what came, what was expected, what to do."""
+
+
+class PersonaInterpError(Exception):
+    """Base of every error that this package raises for a caller's mistake.
+
+    The message is one paragraph: a first line that says what failed and what came, then indented
+    lines that say what was expected and what to do.
+    """
+
+    def __init__(self, what: str, *advice: str) -> None:
+        super().__init__("\n  ".join([what, *advice]))
+
+
+class ModelError(PersonaInterpError):
+    """A model cannot be found, loaded or trusted."""
+
+
+class HookpointError(PersonaInterpError):
+    """A layer or stream does not exist in this model, or cannot be reached."""
+
+
+class ContextLengthError(PersonaInterpError):
+    """A prompt, or a prompt with its answer, is longer than the model's context."""
+
+
+class TraitError(PersonaInterpError):
+    """A trait is unknown or its file is not in the expected form."""
+
+
+class ArtefactError(PersonaInterpError):
+    """A file on disk is missing, truncated, altered, or of another kind."""
+
+
+class IncompatibleDirectionError(PersonaInterpError):
+    """A direction belongs to another model or another width."""
+
+
+class AlignmentError(PersonaInterpError):
+    """Two objects that must match differ in hookpoints, pooling, rows or model."""
+
+
+class EmptySelectionError(PersonaInterpError):
+    """A filter or a selection left nothing to compute with."""
+
+
+class ConfigError(PersonaInterpError):
+    """An option has a value that cannot be used, or an output folder belongs to another configuration."""
+
+
+class MissingPackageError(PersonaInterpError):
+    """An optional package that this step needs is not installed."""

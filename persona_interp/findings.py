@@ -1,0 +1,128 @@
+"""What the main job found, in words: one sentence a trait, and how its numbers are written."""
+
+import math
+import re
+
+from persona_interp.figures.results import TraitSummary
+
+Q_LEVEL = 0.05
+"""A separation is called found when both q values are below this."""
+
+UNREADABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def verdict(row: TraitSummary) -> str:
+    """The outcome for one trait in a few words, for a heading."""
+    separated = "separation not measured" if row.auc is None else "not separated" if _not_beaten(row) else "separated"
+    return f"{separated}; steering {'not measured' if _unsteered(row) else _verb(row)}"
+
+
+def finding(row: TraitSummary) -> str:
+    """What was found for one trait, as one plain sentence with its numbers; a negative result as plainly."""
+    return f"{_separation(row)}; {_effect(row)}."
+
+
+def _separation(row: TraitSummary) -> str:
+    if row.auc is None:
+        return "Separation by the persona vector was not measured"
+    failed = _not_beaten(row)
+    outcome = (
+        f"does not tell held-out answers with the trait from those without it better than {' or '.join(failed)} would"
+        if failed
+        else "tells held-out answers with the trait from those without it"
+    )
+    return (
+        f"The persona vector {outcome}: AUC {interval(row.auc, row.auc_low, row.auc_high)} at layer"
+        f" {whole(row.best_layer)} ({equal('n', whole(row.n_kept_positive))} kept answers with the trait and"
+        f" {whole(row.n_kept_negative)} without;"
+        f" {equal('p', number(row.p_shuffled))}, {equal('q', number(row.q_shuffled))} against shuffled labels and"
+        f" {equal('p', number(row.p_random))}, {equal('q', number(row.q_random))} against random directions,"
+        f" {whole(row.n_null)} draws each)"
+    )
+
+
+def _not_beaten(row: TraitSummary) -> list[str]:
+    """The nulls against which q is not below the level."""
+    nulls = {"shuffled labels": row.q_shuffled, "random directions": row.q_random}
+    return [name for name, q in nulls.items() if q is None or not q < Q_LEVEL]
+
+
+def _unsteered(row: TraitSummary) -> bool:
+    return row.effect is None or row.chosen_coefficient is None or row.chosen_layer is None
+
+
+def _effect(row: TraitSummary) -> str:
+    if row.chosen_coefficient is None or row.chosen_layer is None:
+        return "no steering strength could be chosen, so no effect of steering is reported"
+    place = f"adding it at layer {row.chosen_layer} with coefficient {signed(row.chosen_coefficient)}"
+    if row.effect is None:
+        return f"the effect of {place} was not measured"
+    size = f"{interval(row.effect, row.effect_low, row.effect_high, digits=1)} points of 100"
+    return (
+        f"{place} {_verb(row)}: {size} against unsteered (judge: {plain(row.effect_judge or 'not named')};"
+        f" {equal('n', whole(row.n_eval))} answers to {whole(row.n_eval_questions)} questions{_random_range(row)})"
+    )
+
+
+def _verb(row: TraitSummary) -> str:
+    """What steering did, judged by its interval, its sign and the range of the random directions."""
+    assert row.effect is not None and row.chosen_coefficient is not None
+    if row.effect_low is None or row.effect_high is None:
+        return "has an effect on expression whose uncertainty could not be computed"
+    if row.effect_low <= 0 <= row.effect_high:
+        return "has no detectable effect on expression"
+    verb = "raises expression" if row.effect > 0 else "lowers expression"
+    if row.effect * row.chosen_coefficient < 0:
+        verb += ", which is against the vector's direction"
+    low, high = row.effect_random_low, row.effect_random_high
+    if low is not None and high is not None and low <= row.effect <= high:
+        verb += ", but no more than random directions of equal norm do"
+    return verb
+
+
+def _random_range(row: TraitSummary) -> str:
+    if row.effect_random_low is None or row.effect_random_high is None:
+        return ""
+    return f"; random directions of equal norm: {extent(row.effect_random_low, row.effect_random_high)} points"
+
+
+def interval(estimate: float, low: float | None, high: float | None, *, digits: int = 2) -> str:
+    """`0.93 [0.88, 0.97]`, with a sign where the quantity is a difference (one digit)."""
+    show = signed if digits == 1 else number
+    if low is None or high is None:
+        return f"{show(estimate, digits)} [no interval]"
+    return f"{show(estimate, digits)} [{show(low, digits)}, {show(high, digits)}]"
+
+
+def extent(low: float | None, high: float | None, digits: int = 1) -> str:
+    """`−2.8 to +3.1`, signed as `interval` does; `not computed` without both ends."""
+    show = signed if digits == 1 else number
+    return "not computed" if low is None or high is None else f"{show(low, digits)} to {show(high, digits)}"
+
+
+def equal(symbol: str, value: str) -> str:
+    """`n = 40` that is not broken across lines."""
+    return f"{symbol}\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{value}"
+
+
+def number(value: float | None, digits: int | None = None) -> str:
+    """A number to `digits` places, or to three significant digits; `not computed` if there is none."""
+    if value is None or not math.isfinite(value):
+        return "not computed"
+    return (f"{value:.3g}" if digits is None else f"{value:.{digits}f}").replace("-", "−")
+
+
+def signed(value: float | None, digits: int | None = None) -> str:
+    """A number with its sign, zero without one."""
+    text = number(value, digits)
+    return f"+{text}" if value is not None and math.isfinite(value) and value > 0 else text
+
+
+def whole(value: int | None) -> str:
+    """A count or a layer as text."""
+    return "not recorded" if value is None else f"{value:,}"
+
+
+def plain(text: str) -> str:
+    """Text from data with control characters and direction overrides made visible."""
+    return UNREADABLE.sub("\ufffd", text.replace("\r\n", "\n"))

@@ -1,0 +1,1 @@
+"""Interventions: what produces edits of the residual stream."""

@@ -1,0 +1,193 @@
+"""Adding, ablating and capping a direction in the residual stream.
+
+Which positions change is chosen by `span`. For "response", `last_prompt_token` says whether the last prompt token
+counts: it is where the first response token is predicted, so with True every prediction of the response is made
+under the intervention. Padding never changes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from persona_interp.directions.direction import Direction, check_direction
+from persona_interp.errors import ConfigError, IncompatibleDirectionError
+from persona_interp.models.protocol import HookedModel
+from persona_interp.types import SPANS, Edit, EditFunction, Edits, Hookpoint, KVPrefix, Span
+
+Where = int | Hookpoint | Sequence[int | Hookpoint]
+Units = Literal["residual_norm", "direction"]
+
+
+@dataclass(frozen=True, eq=False)
+class _AlongDirection:
+    """The parts that all three share: a direction, where it acts, and on which positions."""
+
+    direction: Direction
+    layer: Where
+
+    @property
+    def prefix(self) -> KVPrefix | None:
+        """No virtual tokens."""
+        return None
+
+    def check(self, model: HookedModel) -> None:
+        """Refuse a model that the direction does not belong to.
+
+        Raises:
+            IncompatibleDirectionError: names both models.
+        """
+        check_direction(self.direction, model)
+
+    def hookpoints(self) -> tuple[Hookpoint, ...]:
+        """Where it acts; a number means the output of that block."""
+        wanted = [self.layer] if isinstance(self.layer, int | Hookpoint) else list(self.layer)
+        return tuple(Hookpoint(place) if isinstance(place, int) else place for place in wanted)
+
+
+@dataclass(frozen=True, eq=False)
+class Add(_AlongDirection):
+    """h + c s v/|v|: steering by a coefficient c.
+
+    Positive coefficients move toward the direction's positive pole. With `units="residual_norm"` s is the mean
+    norm of a response token's residual at that layer, so c is a share of it; with `units="direction"` s is |v|, so c
+    multiplies the raw vector as the papers do. A coefficient of 0 makes no edit at all.
+
+    Source: Chen et al. 2025 (arXiv 2507.21509), section 3.2; units after Lu et al. 2026 (arXiv 2601.10387).
+    """
+
+    coefficient: float = 1.0
+    span: Span = "response"
+    last_prompt_token: bool = True
+    units: Units = "residual_norm"
+
+    @property
+    def edits(self) -> Edits:
+        """One addition at each hookpoint."""
+        _check_span(self.span)
+        if self.coefficient == 0:
+            return {}
+        return {h: (Edit(self._add(h), self.span, self.last_prompt_token),) for h in self.hookpoints()}
+
+    def _add(self, hookpoint: Hookpoint) -> EditFunction:
+        vector = self.direction.at(hookpoint)
+        if self.units == "residual_norm":
+            vector = vector / vector.norm() * self.direction.residual_norm(hookpoint)
+        delta = self.coefficient * vector
+
+        def add(
+            residual: Float[Tensor, "batch pos d_model"], mask: Bool[Tensor, "batch pos"]
+        ) -> Float[Tensor, "batch pos d_model"]:
+            _check_width(residual, delta, self.direction)
+            return residual + mask[..., None] * delta.to(residual.device, residual.dtype)
+
+        return add
+
+
+@dataclass(frozen=True, eq=False)
+class Ablate(_AlongDirection):
+    """h - (h.v/|v|) v/|v|: the component along a direction is removed.
+
+    Source: Casademunt et al. 2025 (CAFT) and Chen et al. 2025, appendix J.4.
+    """
+
+    span: Span = "all"
+    last_prompt_token: bool = True
+
+    @property
+    def edits(self) -> Edits:
+        """One projection at each hookpoint."""
+        _check_span(self.span)
+        return {h: (Edit(self._ablate(h), self.span, self.last_prompt_token),) for h in self.hookpoints()}
+
+    def _ablate(self, hookpoint: Hookpoint) -> EditFunction:
+        vector = self.direction.at(hookpoint)
+        unit = vector / vector.norm()
+
+        def ablate(
+            residual: Float[Tensor, "batch pos d_model"], mask: Bool[Tensor, "batch pos"]
+        ) -> Float[Tensor, "batch pos d_model"]:
+            projection = _project(residual, unit, self.direction)
+            return _shift(residual, mask, unit, -projection)
+
+        return ablate
+
+
+@dataclass(frozen=True, eq=False)
+class Cap(_AlongDirection):
+    """The projection h.v/|v| is kept at or above `lower` and at or below `upper`; inside the bounds nothing changes.
+
+    Bounds are in residual units, on the side they are named for: `lower` lifts positions that project less, `upper`
+    pulls down those that project more. Give one or both.
+
+    Raises:
+        ConfigError: no bound, or a lower one above the upper.
+
+    Source: Lu et al. 2026, The Assistant Axis (arXiv 2601.10387), activation capping (their bound is a lower one).
+    """
+
+    lower: float | None = None
+    upper: float | None = None
+    span: Span = "all"
+    last_prompt_token: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse bounds that cannot be kept."""
+        if self.lower is None and self.upper is None:
+            raise ConfigError("a Cap needs a bound.", "Give lower=, upper= or both, in residual units.")
+        if self.lower is not None and self.upper is not None and self.lower > self.upper:
+            raise ConfigError(f"a Cap cannot keep a projection above {self.lower} and below {self.upper}.")
+
+    @property
+    def edits(self) -> Edits:
+        """One clamp at each hookpoint."""
+        _check_span(self.span)
+        return {h: (Edit(self._cap(h), self.span, self.last_prompt_token),) for h in self.hookpoints()}
+
+    def _cap(self, hookpoint: Hookpoint) -> EditFunction:
+        vector = self.direction.at(hookpoint)
+        unit = vector / vector.norm()
+
+        def cap(
+            residual: Float[Tensor, "batch pos d_model"], mask: Bool[Tensor, "batch pos"]
+        ) -> Float[Tensor, "batch pos d_model"]:
+            projection = _project(residual, unit, self.direction)
+            return _shift(residual, mask, unit, projection.clamp(self.lower, self.upper) - projection)
+
+        return cap
+
+
+def _project(
+    residual: Float[Tensor, "batch pos d_model"], unit: Float[Tensor, " d_model"], direction: Direction
+) -> Float[Tensor, "batch pos"]:
+    _check_width(residual, unit, direction)
+    return residual.float() @ unit.to(residual.device)
+
+
+def _shift(
+    residual: Float[Tensor, "batch pos d_model"],
+    mask: Bool[Tensor, "batch pos"],
+    unit: Float[Tensor, " d_model"],
+    amount: Float[Tensor, "batch pos"],
+) -> Float[Tensor, "batch pos d_model"]:
+    """The residual moved along a unit vector where the mask is set; elsewhere, and where nothing moves, as it was."""
+    moved = residual.float() + amount[..., None] * unit.to(residual.device)
+    changes = (mask & (amount != 0))[..., None]
+    return torch.where(changes, moved.to(residual.dtype), residual)
+
+
+def _check_width(residual: Tensor, vector: Tensor, direction: Direction) -> None:
+    if residual.shape[-1] != vector.shape[-1]:
+        raise IncompatibleDirectionError(
+            f"the direction {direction.trait} of {direction.provenance.model} has d_model {vector.shape[-1]};"
+            f" this model has {residual.shape[-1]}.",
+            "Extract it again with this model.",
+        )
+
+
+def _check_span(span: str) -> None:
+    if span not in SPANS:
+        raise ConfigError(f"no span is called {span!r}.", f"Spans: {', '.join(SPANS)}.")

@@ -1,0 +1,130 @@
+"""Saving and loading: safetensors and JSON manifests, atomic writes, hashes checked on load. Never pickle."""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jaxtyping import Float
+from safetensors import SafetensorError
+from safetensors.torch import load as load_safetensors
+from safetensors.torch import save as save_safetensors
+from torch import Tensor
+
+from persona_interp.errors import ArtefactError
+
+MANIFEST_VERSION = 1
+
+
+def atomic_write_bytes(path: Path, data: bytes) -> None:
+    """Write to a temporary file beside `path`, flush it to disk, and rename: never a partial file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as handle:
+            handle.write(data)
+            handle.flush()
+            os.fsync(handle.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise ArtefactError(
+            f"could not write {path} ({len(data):,} bytes): {error.strerror or error}.",
+            "Nothing was written there.",
+            "Free space or choose another folder, then run the same command again: it goes on where it stopped.",
+        ) from error
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write JSON atomically, with sorted keys so that equal content is equal bytes."""
+    atomic_write_bytes(path, (json.dumps(data, indent=2, sort_keys=True, default=str) + "\n").encode())
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file, with an error that names it."""
+    try:
+        return json.loads(read_bytes(path))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ArtefactError(
+            f"{path} is not valid JSON: {error}.", "It may be truncated. Restore it or delete it and make it again."
+        ) from error
+
+
+def read_bytes(path: Path) -> bytes:
+    """Read a file, with an error that names it and says what is in its folder."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        near = sorted(p.name for p in path.parent.glob("*"))[:8] if path.parent.is_dir() else []
+        raise ArtefactError(
+            f"{path} does not exist.",
+            f"In {path.parent}: {', '.join(near) or 'nothing'}.",
+        ) from error
+    except OSError as error:
+        raise ArtefactError(f"could not read {path}: {error.strerror or error}.") from error
+
+
+def sha256_bytes(data: bytes) -> str:
+    """Hex SHA-256 of bytes."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def sha256_file(path: Path) -> str:
+    """Hex SHA-256 of a file, read in blocks."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def sha256_json(data: Any) -> str:
+    """Hex SHA-256 of data in canonical JSON."""
+    return sha256_bytes(json.dumps(data, sort_keys=True, default=str).encode())
+
+
+def manifest_path(path: Path) -> Path:
+    """The manifest that belongs to an artefact: `evil.safetensors` has `evil.json`."""
+    return path.with_suffix(".json")
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Float[Tensor, "..."]], *, kind: str, manifest: Any) -> None:
+    """Save tensors as safetensors with a JSON manifest beside them that holds their hash.
+
+    The manifest is written last, so an interrupted save is seen as missing, not as whole.
+    """
+    data = save_safetensors({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
+    atomic_write_bytes(path, data)
+    write_json(
+        manifest_path(path),
+        {"kind": kind, "manifest_version": MANIFEST_VERSION, "sha256": sha256_bytes(data), **manifest},
+    )
+
+
+def load_tensors(path: Path, *, kind: str) -> tuple[dict[str, Float[Tensor, "..."]], dict[str, Any]]:
+    """Load tensors and their manifest, refusing another kind, a missing manifest and altered bytes.
+
+    Raises:
+        ArtefactError: the file or its manifest is missing, truncated, altered or of another kind.
+    """
+    data, manifest = read_bytes(path), read_json(manifest_path(path))
+    if not isinstance(manifest, dict) or manifest.get("kind") != kind:
+        came = manifest.get("kind") if isinstance(manifest, dict) else type(manifest).__name__
+        raise ArtefactError(f"{manifest_path(path)} describes {came!r}.", f"Expected {kind!r}.")
+    if manifest.get("sha256") != sha256_bytes(data):
+        raise ArtefactError(
+            f"{path} does not match its manifest: SHA-256 {sha256_bytes(data)[:12]}… came,"
+            f" {str(manifest.get('sha256'))[:12]}… was expected.",
+            "The file or its manifest was truncated or altered after saving. Restore both or make them again.",
+        )
+    try:
+        return load_safetensors(data), manifest
+    except SafetensorError as error:
+        raise ArtefactError(
+            f"{path} is not a whole safetensors file: {error}.", "Restore it or make it again."
+        ) from error

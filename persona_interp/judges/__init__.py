@@ -1,0 +1,1 @@
+"""Judges of trait expression and coherence that need no API."""

@@ -1,0 +1,96 @@
+"""Coherence: the worst of three signs, because each alone misses a failure.
+
+The log-probability under the unsteered model sees shuffled and foreign text but prefers loops; distinct bigrams see
+loops; the cosine of question and answer sees answers that leave the question.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from persona_interp.errors import EmptySelectionError
+from persona_interp.judges.protocol import check_pairs
+from persona_interp.judges.scoring import mean_logprobs
+from persona_interp.judges.sentences import SentenceEncoder
+from persona_interp.models.protocol import HookedModel
+
+SIGNS = ("logprob", "distinct_2", "cosine")
+
+
+@dataclass(frozen=True)
+class CoherenceReference:
+    """Mean and standard deviation of each sign over answers that count as coherent, and the gate.
+
+    Args:
+        gate: 10th percentile of the reference's own coherence: nine of ten unsteered answers pass it.
+    """
+
+    mean: tuple[float, float, float]
+    deviation: tuple[float, float, float]
+    gate: float
+
+
+class CoherenceJudge:
+    """Minimum z-score of the three signs against a reference set (the unsteered answers to the same questions)."""
+
+    def __init__(self, model: HookedModel, encoder: SentenceEncoder, *, progress: bool = True) -> None:
+        self.model = model
+        self.encoder = encoder
+        self.progress = progress
+
+    @property
+    def description(self) -> str:
+        """One sentence for reports."""
+        return (
+            f"minimum z-score of log-probability under unsteered {self.model.name}, distinct-2, and"
+            f" {self.encoder.name} cosine of question and answer, against the unsteered answers"
+        )
+
+    def signs(self, questions: Sequence[str], answers: Sequence[str]) -> pd.DataFrame:
+        """The three signs of every answer: nats a token, share of distinct bigrams, cosine."""
+        check_pairs(questions, answers)
+        logprob = mean_logprobs(self.model, [None], questions, answers, progress=self.progress, label="coherence")[:, 0]
+        embedded = self.encoder.encode([*questions, *answers])
+        cosine = (embedded[: len(questions)] * embedded[len(questions) :]).sum(-1)
+        distinct = [distinct_2(answer) for answer in answers]
+        return pd.DataFrame({"logprob": logprob, "distinct_2": distinct, "cosine": cosine})
+
+    @staticmethod
+    def reference(signs: pd.DataFrame) -> CoherenceReference:
+        """The reference that a set of answers gives.
+
+        Raises:
+            EmptySelectionError: fewer than three whole answers.
+        """
+        whole = signs.dropna()
+        if len(whole) < 3:
+            raise EmptySelectionError(
+                f"a coherence reference needs at least 3 whole answers; {len(whole)} of {len(signs)} are.",
+                "Generate more unsteered answers.",
+            )
+        mean = whole.mean()
+        deviation = whole.std().clip(lower=1e-3)
+        own = ((whole - mean) / deviation).min(axis=1)
+        return CoherenceReference(
+            mean=(mean["logprob"], mean["distinct_2"], mean["cosine"]),
+            deviation=(deviation["logprob"], deviation["distinct_2"], deviation["cosine"]),
+            gate=float(own.quantile(0.1)),
+        )
+
+    @staticmethod
+    def score(signs: pd.DataFrame, reference: CoherenceReference) -> np.ndarray:
+        """Minimum z-score of each answer, in standard deviations of the reference; an empty answer is -infinite."""
+        z = (signs[list(SIGNS)].to_numpy() - np.array(reference.mean)) / np.array(reference.deviation)
+        worst = z.min(axis=1)
+        return np.where(np.isnan(worst), -np.inf, worst)
+
+
+def distinct_2(text: str) -> float:
+    """Share of distinct word bigrams; 1 for a text of fewer than two bigrams, 0 for an empty one."""
+    words = text.lower().split()
+    if not words:
+        return 0.0
+    bigrams = list(zip(words, words[1:], strict=False))
+    return 1.0 if len(bigrams) < 2 else len(set(bigrams)) / len(bigrams)

@@ -1,0 +1,82 @@
+"""`LikelihoodJudge`: how much likelier an answer is under the trait's positive than its negative system prompts."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from persona_interp.data.traits import Trait
+from persona_interp.errors import ConfigError
+from persona_interp.judges.protocol import Calibration, Score, calibrate, check_pairs, require_exemplars, score_rollouts
+from persona_interp.judges.scoring import mean_logprobs
+from persona_interp.models.protocol import HookedModel
+from persona_interp.rollouts.generate import Rollouts
+
+
+class LikelihoodJudge:
+    """Mean over prompt pairs of [log p(answer | positive prompt, q) - log p(answer | negative prompt, q)] / tokens.
+
+    In nats a token; larger means more of the trait. The model is never steered while it judges, but where it has the
+    weights of the model under test the judgement is the model's view of itself, and reports say so. Works for base
+    models. Calibrated on the trait's exemplars.
+
+    Args:
+        n_pairs: how many of the trait's prompt pairs to average over; fewer is faster and noisier.
+    """
+
+    def __init__(self, model: HookedModel, *, n_pairs: int = 5, progress: bool = True) -> None:
+        if n_pairs < 1:
+            raise ConfigError(f"n_pairs must be at least 1; {n_pairs} came.")
+        self.model = model
+        self.n_pairs = n_pairs
+        self.progress = progress
+        self.name = f"likelihood ({model.name})"
+        self._calibrations: dict[str, Calibration] = {}
+
+    @property
+    def description(self) -> str:
+        """One sentence for reports."""
+        return (
+            f"log-likelihood ratio of the answer under positive against negative system prompts ({self.n_pairs} pairs)"
+            f" by unsteered {self.model.name}, calibrated on exemplar answers"
+        )
+
+    def score(self, rollouts: Rollouts, trait: Trait | None = None) -> Rollouts:
+        """The rollouts with `expression`, this judge's score of every answer."""
+        return score_rollouts(self, rollouts, trait)
+
+    def rate(self, trait: Trait, questions: Sequence[str], answers: Sequence[str]) -> list[Score]:
+        """One score an answer; NaN for an empty answer."""
+        check_pairs(questions, answers)
+        calibration = self.calibration(trait)
+        return [Score(calibration(raw), float(raw)) for raw in self.log_ratios(trait, questions, answers)]
+
+    def log_ratios(self, trait: Trait, questions: Sequence[str], answers: Sequence[str]) -> np.ndarray:
+        """The uncalibrated log-likelihood ratio of every answer, nats a token."""
+        positive = trait.system_prompts("positive")[: self.n_pairs]
+        negative = trait.system_prompts("negative")[: self.n_pairs]
+        table = mean_logprobs(
+            self.model,
+            [*positive, *negative],
+            questions,
+            answers,
+            progress=self.progress,
+            label=f"{trait.name}: likelihood judge",
+        )
+        return (table[:, : len(positive)] - table[:, len(positive) :]).mean(1)
+
+    def calibration(self, trait: Trait) -> Calibration:
+        """The trait's calibration, computed once.
+
+        Raises:
+            TraitError: the trait has no exemplars, or the judge cannot tell them apart.
+        """
+        if trait.data_hash not in self._calibrations:
+            require_exemplars(trait, self.name)
+            questions = [exemplar.question for exemplar in trait.exemplars]
+            poles = [[e.pos for e in trait.exemplars], [e.neg for e in trait.exemplars]]
+            ratios = self.log_ratios(trait, questions * 2, poles[0] + poles[1])
+            source = f"{self.name} for {trait.name}"
+            self._calibrations[trait.data_hash] = calibrate(
+                ratios[: len(questions)].tolist(), ratios[len(questions) :].tolist(), source=source
+            )
+        return self._calibrations[trait.data_hash]

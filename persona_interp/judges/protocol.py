@@ -1,0 +1,104 @@
+"""What a judge is, and how raw judgements become scores from 0 to 100."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from persona_interp.data.traits import Trait, load_trait
+from persona_interp.errors import AlignmentError, TraitError
+from persona_interp.rollouts.generate import Rollouts
+
+
+@dataclass(frozen=True)
+class Score:
+    """Trait expression of one answer.
+
+    Args:
+        value: 0 (the negative pole) to 100 (the positive pole); NaN where the judge cannot tell.
+        raw: in the judge's own units, before calibration.
+    """
+
+    value: float
+    raw: float
+
+
+@runtime_checkable
+class Judge(Protocol):
+    """Rates how much of a trait answers express. It is a proxy, and says in `description` what it sees."""
+
+    name: str
+
+    @property
+    def description(self) -> str:
+        """One sentence for reports: what is judged by what."""
+        ...
+
+    def rate(self, trait: Trait, questions: Sequence[str], answers: Sequence[str]) -> list[Score]:
+        """One score an answer."""
+        ...
+
+
+def score_rollouts(judge: Judge, rollouts: Rollouts, trait: Trait | None = None) -> Rollouts:
+    """The rollouts with `expression`, the judge's score of every answer.
+
+    Args:
+        trait: default: the trait of the package that the rollouts name.
+    """
+    trait = load_trait(rollouts.trait) if trait is None else trait
+    scores = judge.rate(trait, list(rollouts.frame["question"]), list(rollouts.frame["answer"]))
+    return rollouts.with_columns(expression=[score.value for score in scores])
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """value = 100 / (1 + exp(-(raw - centre) / scale)): 50 lies midway between the exemplars of both poles."""
+
+    centre: float
+    scale: float
+
+    def __call__(self, raw: float) -> float:
+        """The score of a raw judgement."""
+        if not np.isfinite(raw):
+            return float("nan")
+        return float(100.0 / (1.0 + np.exp(-np.clip((raw - self.centre) / self.scale, -50, 50))))
+
+
+def calibrate(positive: Sequence[float], negative: Sequence[float], *, source: str) -> Calibration:
+    """The calibration at which the mean exemplars of the two poles score 80 and 20.
+
+    Raises:
+        TraitError: the judge does not rate the positive exemplars above the negative ones.
+    """
+    high, low = float(np.mean(positive)), float(np.mean(negative))
+    if not high > low:
+        raise TraitError(
+            f"cannot calibrate {source}: it rates positive exemplars ({high:.3f}) no higher than negative"
+            f" ones ({low:.3f}).",
+            "This judge does not see this trait. Use another one, or better exemplars.",
+        )
+    return Calibration(centre=(high + low) / 2, scale=(high - low) / 2 / np.log(4.0))
+
+
+def require_exemplars(trait: Trait, judge: str, *, at_least: int = 2) -> None:
+    """Refuse a trait without exemplar answers.
+
+    Raises:
+        TraitError: says where to put them.
+    """
+    if len(trait.exemplars) < at_least:
+        raise TraitError(
+            f"{judge} needs at least {at_least} exemplar answers a pole; {trait.name} has {len(trait.exemplars)}.",
+            'Add "exemplars": [{"question": ..., "pos": ..., "neg": ...}, ...] to the trait file.',
+        )
+
+
+def check_pairs(questions: Sequence[str], answers: Sequence[str]) -> None:
+    """Refuse unequal numbers of questions and answers.
+
+    Raises:
+        AlignmentError: they differ.
+    """
+    if len(questions) != len(answers):
+        raise AlignmentError(f"{len(questions)} questions came with {len(answers)} answers.", "Give one each.")

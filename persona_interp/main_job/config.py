@@ -1,0 +1,99 @@
+"""What the main job is asked to do."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from persona_interp.data.traits import Trait, load_trait
+from persona_interp.directions.persona import Filter
+from persona_interp.errors import ConfigError
+from persona_interp.models.load import BACKENDS
+
+_RELATIVE_DEPTHS = (0.3, 0.5, 0.7)
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Every setting of a run; a folder belongs to one of them.
+
+    Args:
+        n_questions: extraction questions a trait; `n_held_out_questions` evaluation questions for the separation test.
+        layers: 0-based blocks to steer at; empty: those nearest to 0.3, 0.5 and 0.7 of the depth.
+        coefficients: in units of the mean residual norm of the layer.
+        n_selection_questions: extraction questions on which the layer and coefficient are chosen, so that the
+            evaluation questions never choose.
+        n_random: random directions of equal norm in the control.
+        judge_model: model of the likelihood judge; empty: the unsteered model itself, said so in the report.
+        n_judge_pairs: prompt pairs that the likelihood judge averages over.
+    """
+
+    model: str
+    traits: tuple[str, ...]
+    backend: Literal["transformer_lens", "nnsight"] = "transformer_lens"
+    dtype: str = "auto"
+    n_questions: int = 20
+    n_instructions: int = 5
+    n_samples: int = 1
+    n_held_out_questions: int = 20
+    n_held_out_instructions: int = 3
+    max_new_tokens: int = 48
+    temperature: float = 1.0
+    filter: Filter = "paired"
+    layers: tuple[int, ...] = ()
+    coefficients: tuple[float, ...] = (-0.4, -0.2, 0.2, 0.4)
+    n_selection_questions: int = 10
+    n_eval_questions: int = 20
+    n_eval_samples: int = 2
+    eval_tokens: int = 40
+    eval_temperature: float = 0.7
+    n_random: int = 4
+    judge_model: str = ""
+    n_judge_pairs: int = 2
+    n_null: int = 200
+    n_resamples: int = 2000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse settings with which the job could only fail later.
+
+        Raises:
+            ConfigError: says which.
+        """
+        rules = {
+            "traits must name at least one trait, none twice": 0 < len(set(self.traits)) == len(self.traits),
+            f"backend must be one of {', '.join(BACKENDS)}": self.backend in BACKENDS,
+            "filter must be paired, independent or none": self.filter in ("paired", "independent", "none"),
+            "coefficients must hold a positive number": any(c > 0 for c in self.coefficients),
+            "counts must be at least 1": min(
+                self.n_questions,
+                self.n_samples,
+                self.n_held_out_questions,
+                self.n_selection_questions,
+                self.n_eval_questions,
+                self.n_eval_samples,
+                self.max_new_tokens,
+                self.eval_tokens,
+                self.n_judge_pairs,
+                self.n_null,
+            )
+            >= 1,
+        }
+        for rule, holds in rules.items():
+            if not holds:
+                raise ConfigError("cannot run with this configuration.", f"{rule}.")
+
+    def load_traits(self) -> list[Trait]:
+        """The traits, all of them before any work begins."""
+        return [load_trait(name) for name in self.traits]
+
+    def steered_layers(self, n_layers: int) -> tuple[int, ...]:
+        """The layers to steer at."""
+        if self.layers:
+            return self.layers
+        return tuple(dict.fromkeys(round(depth * (n_layers - 1)) for depth in _RELATIVE_DEPTHS))
+
+
+def split_names(text: str | Sequence[str]) -> tuple[str, ...]:
+    """Names from a comma-separated text."""
+    parts = text.split(",") if isinstance(text, str) else text
+    return tuple(part.strip() for part in parts if part.strip())

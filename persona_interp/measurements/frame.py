@@ -1,0 +1,223 @@
+"""A tidy frame of measurements: one number a row, checked when made, saved with the hash of its bytes."""
+
+import io
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from pandas import DataFrame, Series
+
+from persona_interp.errors import AlignmentError, ArtefactError, ConfigError, EmptySelectionError
+from persona_interp.io import atomic_write_bytes, manifest_path, read_bytes, read_json, sha256_bytes, write_json
+
+TEXT_COLUMNS = ("model", "trait", "method", "stream", "sample", "metric", "run_id", "question")
+COLUMNS = (
+    "model",
+    "trait",
+    "method",
+    "layer",
+    "stream",
+    "coefficient",
+    "sample",
+    "metric",
+    "value",
+    "run_id",
+    "question",
+)
+KIND = "measurements"
+MANIFEST_VERSION = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Measurements:
+    """A validated tidy frame, one number a row: what was measured (`metric`), on what, and its `value`.
+
+    `layer` (0-based block) and `coefficient` may be missing, for measurements that have none; texts may be
+    empty, not missing. `value` is always finite: a measurement that failed is a row left out. `question` is the
+    cluster of the bootstrap, empty where there is none.
+
+    Raises:
+        AlignmentError: a column is missing or unknown, or holds something that it cannot hold.
+    """
+
+    frame: DataFrame
+
+    def __post_init__(self) -> None:
+        """Check the columns and give each its one dtype."""
+        _check_columns(self.frame.columns, "the frame")
+        came = {str(name): column for name, column in self.frame.items()}
+        columns = {name: _text(came[name]) for name in TEXT_COLUMNS}
+        columns["layer"] = _layers(came["layer"])
+        columns["coefficient"] = _numbers(came["coefficient"], nullable=True)
+        columns["value"] = _numbers(came["value"], nullable=False)
+        object.__setattr__(self, "frame", DataFrame({name: columns[name].array for name in COLUMNS}))
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self.frame)
+
+    @classmethod
+    def from_rows(cls, rows: Sequence[Mapping[str, Any]]) -> "Measurements":
+        """Measurements from one mapping a row, each with exactly the eleven columns."""
+        for index, row in enumerate(rows):
+            _check_columns(row, f"row {index}")
+        return cls(DataFrame({name: Series([row[name] for row in rows], dtype=object) for name in COLUMNS}))
+
+    @classmethod
+    def concat(cls, parts: Sequence["Measurements"]) -> "Measurements":
+        """All rows of several measurements, in the order given."""
+        if not parts:
+            return cls.from_rows([])
+        return cls(pd.concat([part.frame for part in parts], ignore_index=True))
+
+    def select(
+        self,
+        metric: str | None = None,
+        trait: str | None = None,
+        method: str | None = None,
+        layer: int | None = None,
+        coefficient: int | float | None = None,
+    ) -> "Measurements":
+        """The rows that equal every value given; None leaves a column unfiltered.
+
+        Rows without a layer or a coefficient are found through `frame`.
+
+        Raises:
+            EmptySelectionError: no row is left.
+        """
+        wanted = {"metric": metric, "trait": trait, "method": method, "layer": layer, "coefficient": coefficient}
+        wanted = {name: value for name, value in wanted.items() if value is not None}
+        keep = np.ones(len(self.frame), dtype=bool)
+        for name, value in wanted.items():
+            keep &= (self.frame[name] == value).fillna(False).to_numpy(dtype=bool)
+        if not keep.any():
+            asked = ", ".join(f"{name}={value!r}" for name, value in wanted.items()) or "all rows"
+            there = [f"{name}: {_some(self.frame[name].dropna().unique())}." for name in wanted]
+            raise EmptySelectionError(
+                f"no measurement has {asked} (of {len(self)} rows).",
+                *there,
+                "Each may be there without the others: look at .frame.",
+            )
+        return Measurements(self.frame.loc[keep])
+
+    def save(self, path: Path, manifest: Mapping[str, Any]) -> None:
+        """Write Parquet, then a JSON manifest beside it with the SHA-256 of its bytes; both atomically.
+
+        Args:
+            manifest: whatever else should be known about these numbers. `kind`, `manifest_version`, `sha256` and
+                `n_rows` always describe the file that is written.
+        """
+        _check_path(path)
+        buffer = io.BytesIO()
+        self.frame.to_parquet(buffer, engine="pyarrow", index=False)
+        data = buffer.getvalue()
+        ours = {
+            "kind": KIND,
+            "manifest_version": MANIFEST_VERSION,
+            "sha256": sha256_bytes(data),
+            "n_rows": len(self),
+        }
+        atomic_write_bytes(path, data)
+        write_json(manifest_path(path), {**manifest, **ours})
+
+    @classmethod
+    def load(cls, path: Path) -> "Measurements":
+        """The measurements saved at `path`; their manifest is `io.read_json(io.manifest_path(path))`.
+
+        Raises:
+            ArtefactError: the file or its manifest is missing, truncated, altered or of another kind.
+        """
+        _check_path(path)
+        data, manifest = read_bytes(path), read_json(manifest_path(path))
+        kind = manifest.get("kind") if isinstance(manifest, dict) else type(manifest).__name__
+        if kind != KIND:
+            raise ArtefactError(f"{manifest_path(path)} describes {kind!r}.", f"Expected {KIND!r}.")
+        if manifest.get("sha256") != sha256_bytes(data):
+            raise ArtefactError(
+                f"{path} does not match its manifest: SHA-256 {sha256_bytes(data)[:12]}… came,"
+                f" {str(manifest.get('sha256'))[:12]}… was expected.",
+                "The file or its manifest was truncated or altered after saving. Restore both or make them again.",
+            )
+        try:
+            return cls(pd.read_parquet(io.BytesIO(data), engine="pyarrow"))
+        except (pa.ArrowException, AlignmentError) as error:
+            raise ArtefactError(
+                f"{path} does not hold measurements: {error}", "Restore it or make it again."
+            ) from error
+
+
+def _check_path(path: Path) -> None:
+    if path.suffix != ".parquet":
+        raise ConfigError(
+            f"measurements cannot be kept at {path}.", "The name must end in .parquet; the manifest takes .json."
+        )
+
+
+def _check_columns(came: Iterable[str], where: str) -> None:
+    came = list(came)
+    missing = [name for name in COLUMNS if name not in came]
+    unknown = [str(name) for name in came if name not in COLUMNS]
+    repeated = sorted({str(name) for name in came if came.count(name) > 1})
+    wrong = {"missing": missing, "unknown": unknown, "repeated": repeated}
+    if any(wrong.values()):
+        said = "; ".join(f"{kind} {', '.join(names)}" for kind, names in wrong.items() if names)
+        raise AlignmentError(
+            f"measurements need exactly their {len(COLUMNS)} columns; {where} has {said}.",
+            f"Columns: {', '.join(COLUMNS)}.",
+            "layer and coefficient may be None, texts may be empty.",
+        )
+
+
+def _text(column: Series) -> Series:
+    wrong = [(row, value) for row, value in enumerate(column) if not isinstance(value, str)]
+    if wrong:
+        raise _bad_cell(column, wrong, 'a text ("" where there is none)')
+    return column.astype("str")
+
+
+def _numbers(column: Series, *, nullable: bool) -> Series:
+    cells = list(enumerate(column))
+    if nullable:
+        cells = [(row, value) for row, value in cells if not _missing(value)]
+    wrong = [(row, value) for row, value in cells if not _is_number(value) or not math.isfinite(value)]
+    if wrong:
+        raise _bad_cell(column, wrong, "a finite number" + (" or None" if nullable else "; leave failed rows out"))
+    numbers = np.full(len(column), np.nan)
+    numbers[[row for row, _ in cells]] = [float(value) for _, value in cells]
+    return Series(numbers, dtype="float64")
+
+
+def _layers(column: Series) -> Series:
+    cells = [None if _missing(value) else value for value in column]
+    whole = [value is None or (_is_number(value) and value >= 0 and value % 1 == 0) for value in cells]
+    wrong = [(row, value) for row, (value, right) in enumerate(zip(cells, whole, strict=True)) if not right]
+    if wrong:
+        raise _bad_cell(column, wrong, "a 0-based block number or None")
+    return Series([None if value is None else int(value) for value in cells], dtype="Int64")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real | Integral) and not isinstance(value, bool | np.bool_)
+
+
+def _missing(value: Any) -> bool:
+    return value is None or value is pd.NA or (isinstance(value, Real) and math.isnan(value))
+
+
+def _bad_cell(column: Series, wrong: list[tuple[int, Any]], expected: str) -> AlignmentError:
+    row, value = wrong[0]
+    return AlignmentError(
+        f"column {column.name!r} of measurements holds {value!r} in row {row} ({len(wrong)} such of {len(column)}).",
+        f"Expected {expected}.",
+    )
+
+
+def _some(values: Any, most: int = 8) -> str:
+    texts = [str(value) for value in values]
+    return ", ".join(texts[:most]) + (f" and {len(texts) - most} more" if len(texts) > most else "") or "none"

@@ -1,0 +1,263 @@
+"""Steering measured: answers over layers and coefficients, their expression and coherence, and the chosen setting."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from persona_interp.data.traits import Trait
+from persona_interp.directions.direction import Direction, check_direction
+from persona_interp.errors import ConfigError, EmptySelectionError
+from persona_interp.interventions.residual import Add
+from persona_interp.judges.coherence import CoherenceJudge, CoherenceReference
+from persona_interp.judges.protocol import Judge
+from persona_interp.measurements.frame import Measurements
+from persona_interp.measurements.statistics import Interval, bootstrap_difference, bootstrap_mean
+from persona_interp.models.protocol import HookedModel, Sampling
+from persona_interp.rollouts.generate import answer, plain_requests
+from persona_interp.types import Span
+
+COHERENT_SHARE = 0.75
+"""A cell is coherent where at least this share of its answers passes the gate that 90 % of unsteered ones pass."""
+
+_WORST = -10.0
+SELECTION_RULE = (
+    "on extraction questions: the highest mean expression among positive coefficients whose answers are coherent"
+    f" (at least {COHERENT_SHARE:.0%} pass the gate that 90% of unsteered answers pass)"
+)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A layer and a coefficient, and whether any coherent one was found."""
+
+    layer: int
+    coefficient: float
+    coherent: bool
+
+
+def measure_steering(
+    model: HookedModel,
+    direction: Direction,
+    trait: Trait,
+    *,
+    layers: Sequence[int],
+    coefficients: Sequence[float],
+    judges: Sequence[Judge],
+    coherence: CoherenceJudge,
+    questions: Sequence[str] | None = None,
+    n_samples: int = 1,
+    max_new_tokens: int = 48,
+    temperature: float = 0.7,
+    seed: int = 0,
+    span: Span = "response",
+    folder: Path | None = None,
+    run_id: str = "",
+    progress: bool = True,
+) -> Measurements:
+    """Trait expression (0..100, one metric a judge) and coherence of every steered answer.
+
+    Coefficients are in units of the mean residual norm of the layer. Coefficient 0 is always measured, once for all
+    layers; steered and unsteered answers share their random numbers.
+
+    Args:
+        judges: rate the answers; none of them ever sees the steered model.
+        questions: default: the trait's evaluation questions.
+
+    Raises:
+        IncompatibleDirectionError: the direction belongs to another model.
+        HookpointError: a layer does not exist.
+    """
+    answers = steered_answers(
+        model,
+        direction,
+        trait.eval_questions if questions is None else questions,
+        layers=layers,
+        coefficients=coefficients,
+        n_samples=n_samples,
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+        seed=seed,
+        span=span,
+        folder=folder,
+        progress=progress,
+    )
+    scored, _ = score_answers(answers, trait, judges=judges, coherence=coherence)
+    return to_measurements(scored, model=model.name, trait=trait.name, method=direction.method, run_id=run_id)
+
+
+def steered_answers(
+    model: HookedModel,
+    direction: Direction,
+    questions: Sequence[str],
+    *,
+    layers: Sequence[int],
+    coefficients: Sequence[float],
+    n_samples: int = 1,
+    max_new_tokens: int = 48,
+    temperature: float = 0.7,
+    seed: int = 0,
+    span: Span = "response",
+    folder: Path | None = None,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Answers at every layer and coefficient: layer (missing where the coefficient is 0), coefficient, question, ...
+
+    With a folder every cell is kept as it is done, and the same call goes on where it stopped.
+    """
+    check_direction(direction, model)
+    cells: list[tuple[int | None, float]] = [(None, 0.0)]
+    cells += [(layer, c) for layer in layers for c in coefficients if c != 0]
+    if not layers or not questions:
+        raise ConfigError("steering needs at least one layer and one question.")
+    sampling = Sampling(max_new_tokens, temperature, n_samples=n_samples, seed=seed)
+    tables = []
+    for number, (layer, coefficient) in enumerate(cells, start=1):
+        edits = {} if layer is None else Add(direction, layer, coefficient, span=span).edits
+        place = "unsteered" if layer is None else f"layer-{layer:02d}_coefficient-{coefficient:+.3f}"
+        rollouts = answer(
+            model,
+            plain_requests(questions),
+            sampling=sampling,
+            trait=direction.trait,
+            edits=edits,
+            folder=None if folder is None else folder / place,
+            label=f"{direction.trait}: steering {number}/{len(cells)}",
+            progress=progress,
+        )
+        columns = rollouts.frame[["question", "sample", "prompt", "answer"]]
+        tables.append(columns.assign(layer=layer, coefficient=coefficient))
+    frame = pd.concat(tables, ignore_index=True)
+    return frame.assign(layer=frame["layer"].astype("Int64"))
+
+
+def score_answers(
+    answers: pd.DataFrame,
+    trait: Trait,
+    *,
+    judges: Sequence[Judge],
+    coherence: CoherenceJudge,
+    reference: CoherenceReference | None = None,
+) -> tuple[pd.DataFrame, CoherenceReference]:
+    """The answers with one column a judge, their coherence, and whether each passes the gate.
+
+    Args:
+        reference: of coherence; default: the answers at coefficient 0 among these.
+    """
+    questions, texts = list(answers["question"]), list(answers["answer"])
+    scored = answers.copy()
+    for judge in judges:
+        scored[judge.name] = [score.value for score in judge.rate(trait, questions, texts)]
+    signs = coherence.signs(questions, texts)
+    if reference is None:
+        reference = coherence.reference(signs[(answers["coefficient"] == 0).to_numpy()])
+    worst = coherence.score(signs, reference)
+    scored["coherence"] = np.maximum(worst, _WORST)
+    scored["passes_gate"] = worst >= reference.gate
+    return scored, reference
+
+
+def to_measurements(scored: pd.DataFrame, *, model: str, trait: str, method: str, run_id: str = "") -> Measurements:
+    """One row a number: `expression: JUDGE` for every judge column, `coherence`, and `passes_gate` (0 or 1)."""
+    judges = [c for c in scored.columns if c not in (*_ANSWER_COLUMNS, "coherence", "passes_gate")]
+    names = {
+        **{judge: f"expression: {judge}" for judge in judges},
+        "coherence": "coherence",
+        "passes_gate": "passes_gate",
+    }
+    rows = [
+        {
+            "model": model,
+            "trait": trait,
+            "method": method,
+            "layer": row["layer"],
+            "stream": "resid_post",
+            "coefficient": row["coefficient"],
+            "sample": str(row["sample"]),
+            "question": row["question"],
+            "metric": metric,
+            "value": float(row[column]),
+            "run_id": run_id,
+        }
+        for row in scored.to_dict("records")
+        for column, metric in names.items()
+        if not pd.isna(row[column])
+    ]
+    return Measurements.from_rows(rows)
+
+
+def steering_table(measurements: Measurements, *, n_resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
+    """Mean and cluster-bootstrap interval (over questions) of every cell: the numbers behind the figures.
+
+    Columns: trait, direction, layer, coefficient, metric, judge, estimate, low, high, n, n_questions, coherent. The
+    unsteered cell has no layer.
+    """
+    frame = measurements.frame
+    rows = []
+    keys = ["trait", "method", "layer", "coefficient"]
+    for (trait, method, layer, coefficient), cell in frame.groupby(keys, dropna=False):
+        gate = cell.loc[cell["metric"] == "passes_gate", "value"]
+        for metric, values in cell[cell["metric"] != "passes_gate"].groupby("metric"):
+            interval = bootstrap_mean(
+                values["value"].to_numpy(float), values["question"].to_numpy(), n_resamples=n_resamples, seed=seed
+            )
+            kind, _, judge = str(metric).partition(": ")
+            rows.append(
+                {
+                    "trait": trait,
+                    "direction": "random" if str(method).startswith("random") else "persona",
+                    "layer": layer,
+                    "coefficient": coefficient,
+                    "metric": kind,
+                    "judge": judge,
+                    "estimate": interval.estimate,
+                    "low": interval.low,
+                    "high": interval.high,
+                    "n": interval.n,
+                    "n_questions": interval.n_clusters,
+                    "coherent": bool(gate.mean() >= COHERENT_SHARE),
+                }
+            )
+    table = pd.DataFrame(rows)
+    return table.assign(layer=table["layer"].astype("Int64"))
+
+
+def choose_setting(table: pd.DataFrame, *, judge: str) -> Setting:
+    """The setting that `SELECTION_RULE` picks; the weakest positive one, marked incoherent, where none is coherent.
+
+    Raises:
+        EmptySelectionError: there is no positive coefficient, or no score by this judge.
+    """
+    positive = table[(table["metric"] == "expression") & (table["judge"] == judge) & (table["coefficient"] > 0)]
+    if positive.empty:
+        raise EmptySelectionError(f"no steered answers with positive coefficients were rated by {judge}.")
+    coherent = positive[positive["coherent"]]
+    if coherent.empty:
+        weakest = positive.loc[positive["coefficient"].idxmin()]
+        return Setting(int(weakest["layer"]), float(weakest["coefficient"]), coherent=False)
+    best = coherent.loc[coherent["estimate"].idxmax()]
+    return Setting(int(best["layer"]), float(best["coefficient"]), coherent=True)
+
+
+def steering_effect(
+    measurements: Measurements, setting: Setting, *, judge: str, coefficient: float | None = None, seed: int = 0
+) -> Interval:
+    """Mean expression at a setting minus that of unsteered answers, paired over questions."""
+    metric = f"expression: {judge}"
+    coefficient = setting.coefficient if coefficient is None else coefficient
+    frame = measurements.frame
+    of_judge = frame[frame["metric"] == metric]
+    steered = of_judge[(of_judge["layer"] == setting.layer) & (of_judge["coefficient"] == coefficient)]
+    unsteered = of_judge[of_judge["coefficient"] == 0]
+    return bootstrap_difference(
+        steered["value"].to_numpy(float),
+        unsteered["value"].to_numpy(float),
+        steered["question"].to_numpy(),
+        unsteered["question"].to_numpy(),
+        seed=seed,
+    )
+
+
+_ANSWER_COLUMNS = ("question", "sample", "prompt", "answer", "layer", "coefficient", "draw", "trait")

@@ -1,0 +1,1 @@
+"""Hooked language models behind one low seam: `run` and `generate`."""

@@ -1,0 +1,67 @@
+"""Where the streams of a block are in a model of transformers."""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from persona_interp.errors import HookpointError, ModelError
+from persona_interp.types import Hookpoint
+
+_ATTENTION = ("self_attn", "attn", "attention", "self_attention")
+_MLP = ("mlp", "feed_forward", "block_sparse_moe")
+_SANDWICH = ("post_attention_layernorm", "pre_feedforward_layernorm", "post_feedforward_layernorm")
+
+
+@dataclass(frozen=True)
+class Site:
+    """A module, by its path in the model, and whether its input or its output is meant."""
+
+    path: str
+    is_input: bool = False
+
+
+def find_blocks(model: nn.Module) -> tuple[str, nn.ModuleList]:
+    """The list of decoder blocks and its path: of the lists with one module a layer, the one with most weights.
+
+    Raises:
+        ModelError: no such list exists.
+    """
+    n_layers = model.config.get_text_config(decoder=True).num_hidden_layers  # pyright: ignore
+    lists = [
+        (sum(p.numel() for p in module.parameters()), path, module)
+        for path, module in model.named_modules()
+        if isinstance(module, nn.ModuleList) and len(module) == n_layers
+    ]
+    if not lists:
+        raise ModelError(
+            f"cannot find the {n_layers} decoder blocks of {type(model).__name__}.",
+            "Expected one torch ModuleList with that many modules.",
+        )
+    _, path, module = max(lists, key=lambda found: found[0])
+    return path, module
+
+
+def find_site(model: nn.Module, hookpoint: Hookpoint, name: str) -> Site:
+    """The module whose input or output is a stream.
+
+    attn_out and mlp_out are what is added to the residual stream, so behind the norms that Gemma puts there.
+
+    Raises:
+        HookpointError: this architecture keeps the stream where this function does not know it.
+    """
+    path, blocks = find_blocks(model)
+    block, root = blocks[hookpoint.layer], f"{path}.{hookpoint.layer}"
+    if hookpoint.stream in ("resid_pre", "resid_post"):
+        return Site(root, is_input=hookpoint.stream == "resid_pre")
+    children = dict(block.named_children())
+    if all(norm in children for norm in _SANDWICH):
+        norm = _SANDWICH[0] if hookpoint.stream == "attn_out" else _SANDWICH[2]
+        return Site(f"{root}.{norm}")
+    for child in _ATTENTION if hookpoint.stream == "attn_out" else _MLP:
+        if child in children:
+            return Site(f"{root}.{child}")
+    raise HookpointError(
+        f"cannot reach {hookpoint} of {name} (nnsight).",
+        f"The parts of a {type(block).__name__} are {', '.join(children)}.",
+        "Use resid_pre or resid_post, which every block has.",
+    )

@@ -1,0 +1,87 @@
+"""The key/value cache of transformers, with the few operations that shared prefixes and sampling need."""
+
+from jaxtyping import Float, Int
+from torch import Tensor
+from transformers import DynamicCache, PreTrainedConfig
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
+
+from persona_interp.types import KVPrefix
+
+_HEADROOM = 64
+
+
+class RoomyLayer(DynamicLayer):
+    """A cache layer that appends in place to a buffer with room to spare.
+
+    The library's own layer concatenates, which copies the whole cache at every generated token. Only for passes
+    without gradients.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._buffers: tuple[Tensor, Tensor] | None = None
+
+    def update(
+        self,
+        key_states: Float[Tensor, "batch kv_head pos d_head"],
+        value_states: Float[Tensor, "batch kv_head pos d_head"],
+        *args: object,  # noqa: ARG002 (the library's signature)
+        **kwargs: object,  # noqa: ARG002
+    ) -> tuple[Tensor, Tensor]:
+        """Append keys and values; returns everything cached so far."""
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        start = self.get_seq_length()
+        end = start + key_states.shape[-2]
+        if self._buffers is None or self._buffers[0].shape[-2] < end:
+            self._buffers = (self._roomy(self.keys, key_states, start), self._roomy(self.values, value_states, start))
+        keys, values = self._buffers
+        keys[:, :, start:end], values[:, :, start:end] = key_states, value_states
+        self.keys, self.values = keys[:, :, :end], values[:, :, :end]
+        return self.keys, self.values
+
+    def batch_select_indices(self, indices: Int[Tensor, " row"]) -> None:
+        """Keep these rows (repeats allowed)."""
+        super().batch_select_indices(indices)
+        self._buffers = None
+
+    @staticmethod
+    def _roomy(cached: Tensor | None, new: Tensor, start: int) -> Tensor:
+        batch, heads, added, width = new.shape
+        buffer = new.new_empty(batch, heads, start + added + _HEADROOM, width)
+        if start and cached is not None:
+            buffer[:, :, :start] = cached
+        return buffer
+
+
+def new_cache(config: PreTrainedConfig) -> DynamicCache:
+    """An empty cache for a model, its full-attention layers appending in place."""
+    cache = DynamicCache(config=config)
+    cache.layers = [RoomyLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers]
+    return cache
+
+
+def prefixed_cache(config: PreTrainedConfig, prefix: KVPrefix) -> DynamicCache:
+    """A cache that starts with virtual key/value tokens; gradients flow to them."""
+    cache = DynamicCache(config=config)
+    for layer, (keys, values) in enumerate(zip(prefix.keys, prefix.values, strict=True)):
+        cache.update(keys, values, layer)
+    return cache
+
+
+def shares_prefixes(config: PreTrainedConfig, length: int) -> bool:
+    """Whether rows of `length` tokens may be computed in segments.
+
+    Segments leave padding inside a row, which masks hide; a sliding window shorter than the row would count it.
+    Caches that are not keys and values (state-space layers) cannot be split either.
+    """
+    layers = DynamicCache(config=config).layers
+    if any(type(layer) not in (DynamicLayer, DynamicSlidingWindowLayer) for layer in layers):
+        return False
+    windows = [layer.sliding_window for layer in layers if isinstance(layer, DynamicSlidingWindowLayer)]
+    return length <= min(windows, default=length)
+
+
+def select_rows(cache: DynamicCache, rows: Int[Tensor, " row"]) -> None:
+    """Reorder, repeat or drop the rows of a cache in place."""
+    cache.batch_select_indices(rows)

@@ -1,0 +1,135 @@
+"""Sampling loop: distinct prompts are prefilled once, ended rows leave the batch, residuals are pooled on the way."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from transformers import DynamicCache
+
+from persona_interp.models.cache import select_rows, shares_prefixes
+from persona_interp.models.forward import Forward, forward_segment, prefix_mask
+from persona_interp.models.prefix_tree import plan_prefill
+from persona_interp.models.protocol import Sampling
+from persona_interp.models.recorder import Recorder, Segment
+from persona_interp.models.sampling import row_uniforms, sample_tokens
+from persona_interp.types import KVPrefix, TokenBatch
+
+if TYPE_CHECKING:
+    from persona_interp.models.hooked import HookedModelBase
+
+_COMPACT_BELOW = 0.75
+
+
+@dataclass
+class _State:
+    """Rows still being generated: their cache, the mask of their past, and which row of all they are."""
+
+    cache: DynamicCache
+    past: Bool[Tensor, "active past"]
+    rows: Int[Tensor, " active"]
+    tokens: list[list[int]]
+    finished: list[bool]
+
+
+def decode(
+    model: "HookedModelBase",
+    forward: Forward,
+    batch: TokenBatch,
+    recorder: Recorder,
+    sampling: Sampling,
+    prefix: KVPrefix | None,
+) -> tuple[list[list[int]], list[bool]]:
+    """Token ids of every sample without end tokens, and whether it ended by itself.
+
+    A token is run through the model only to predict the next one. So the last token of a sample that reached the
+    limit gets one more pass when responses are pooled: the mean then covers every token of the answer.
+    """
+    state, logits = _prefill(model, forward, batch, recorder, sampling, prefix)
+    stops = torch.tensor(sorted(stop_ids(model, sampling)), device=logits.device)
+    prompts = [ids[mask].tolist() for ids, mask in zip(batch.ids.cpu(), batch.mask.cpu(), strict=True)]
+    uniforms = row_uniforms(prompts, sampling).to(logits.device)
+    for step in range(sampling.max_new_tokens):
+        chosen = sample_tokens(logits, uniforms[state.rows.to(logits.device), step], sampling)
+        ended = torch.isin(chosen, stops)
+        for row, token, end in zip(state.rows.tolist(), chosen.tolist(), ended.tolist(), strict=True):
+            if end:
+                state.finished[row] = True
+            elif not state.finished[row]:
+                state.tokens[row].append(token)
+        alive = torch.tensor([not state.finished[row] for row in state.rows.tolist()], device=model.device)
+        last = step == sampling.max_new_tokens - 1
+        if not alive.any() or (last and "response_mean" not in recorder.pool):
+            break
+        chosen = chosen.to(model.device)
+        if alive.float().mean() < _COMPACT_BELOW:
+            chosen, alive = _compact(state, chosen, alive)
+        logits = _advance(forward, state, chosen, alive, recorder)
+    return state.tokens, state.finished
+
+
+def stop_ids(model: "HookedModelBase", sampling: Sampling) -> set[int]:
+    """End-of-text ids of the tokenizer and of the model's generation settings, and those of `sampling`."""
+    ends = {model.tokenizer.eos_token_id, *sampling.stop_ids}  # pyright: ignore
+    for settings in (model.config, model.generation_config):
+        configured = getattr(settings, "eos_token_id", None)
+        ends.update(configured if isinstance(configured, list) else [configured])
+    return {end for end in ends if end is not None}
+
+
+def _prefill(
+    model: "HookedModelBase",
+    forward: Forward,
+    batch: TokenBatch,
+    recorder: Recorder,
+    sampling: Sampling,
+    prefix: KVPrefix | None,
+) -> tuple[_State, Float[Tensor, "sample d_vocab"]]:
+    length = batch.ids.shape[1] + sampling.max_new_tokens
+    if prefix is None and shares_prefixes(model.config, length):
+        segments, rows = plan_prefill(batch)
+    else:
+        segments, rows = [Segment.whole(batch)], torch.arange(len(batch), device=model.device)
+    cache = model.open_cache(prefix)
+    past = prefix_mask(prefix, len(segments[0].ids), model.device)
+    logits = None
+    for segment in segments:
+        logits, past = forward_segment(forward, segment, recorder, cache, past, 1)
+    assert logits is not None, "generation never stops a pass early"
+    parent = rows.repeat_interleave(sampling.n_samples)
+    select_rows(cache, parent)
+    recorder.expand(parent)
+    n_rows = len(parent)
+    state = _State(
+        cache=cache,
+        past=past[parent],
+        rows=torch.arange(n_rows, device=model.device),
+        tokens=[[] for _ in range(n_rows)],
+        finished=[False] * n_rows,
+    )
+    return state, logits[parent.to(logits.device), -1]
+
+
+def _advance(
+    forward: Forward,
+    state: _State,
+    chosen: Int[Tensor, " active"],
+    alive: Bool[Tensor, " active"],
+    recorder: Recorder,
+) -> Float[Tensor, "active d_vocab"]:
+    step = alive[:, None]
+    segment = Segment(ids=chosen[:, None], mask=step, response=step, last=torch.zeros_like(step))
+    logits, state.past = forward_segment(forward, segment, recorder, state.cache, state.past, 1, state.rows)
+    assert logits is not None, "generation never stops a pass early"
+    return logits[:, -1]
+
+
+def _compact(
+    state: _State, chosen: Int[Tensor, " active"], alive: Bool[Tensor, " active"]
+) -> tuple[Int[Tensor, " left"], Bool[Tensor, " left"]]:
+    """Drop the rows that ended."""
+    keep = alive.nonzero()[:, 0]
+    select_rows(state.cache, keep)
+    state.past, state.rows = state.past[keep], state.rows[keep]
+    return chosen[keep], alive[keep]

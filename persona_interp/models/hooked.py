@@ -1,0 +1,191 @@
+"""`run` and `generate`, written once above the one thing a backend does: a forward pass with taps."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from transformers import DynamicCache, GenerationConfig, PreTrainedConfig, PreTrainedTokenizerBase
+
+from persona_interp.errors import ContextLengthError, HookpointError
+from persona_interp.models.cache import new_cache, prefixed_cache, shares_prefixes
+from persona_interp.models.decoding import decode
+from persona_interp.models.forward import Forward, forward_segment, prefix_mask, response_logprobs
+from persona_interp.models.prefix_tree import plan_pass
+from persona_interp.models.protocol import Outputs, Sampling
+from persona_interp.models.recorder import Recorder, Segment, Tap
+from persona_interp.types import (
+    NO_EDITS,
+    Edits,
+    ForwardPass,
+    Generation,
+    Hookpoint,
+    KVPrefix,
+    Pooling,
+    Provenance,
+    TokenBatch,
+)
+
+
+class HookedModelBase(ABC):
+    """A causal language model of transformers behind a backend.
+
+    A backend implements `tapped`. Everything else - masks, caches, shared prefixes, sampling, pooling - is here
+    and in the modules beside it, the same for all backends.
+    """
+
+    backend: str
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        config: PreTrainedConfig,
+        tokenizer: PreTrainedTokenizerBase,
+        provenance: Provenance,
+        device: torch.device,
+        generation_config: GenerationConfig | None = None,
+    ) -> None:
+        text_config = config.get_text_config(decoder=True)
+        self.name = name
+        self.config = config
+        self.generation_config = generation_config
+        self.tokenizer = tokenizer
+        self.provenance = provenance
+        self.device = device
+        self.n_layers: int = text_config.num_hidden_layers
+        self.d_model: int = text_config.hidden_size
+        self.d_vocab: int = text_config.vocab_size
+        self.max_positions: int = getattr(text_config, "max_position_embeddings", None) or 2**31
+        self.supports_cache = True
+
+    @abstractmethod
+    def tapped(
+        self, taps: Mapping[Hookpoint, Tap], *, stop_after: Hookpoint | None = None
+    ) -> AbstractContextManager[Forward]:
+        """A context in which every forward pass calls the taps; on leaving it nothing stays hooked.
+
+        `stop_after` ends each pass behind that hookpoint.
+        """
+
+    def run(
+        self,
+        batch: TokenBatch,
+        *,
+        read: Sequence[Hookpoint] = (),
+        pool: Sequence[Pooling] = (),
+        outputs: Outputs = "logits",
+        edits: Edits = NO_EDITS,
+        prefix: KVPrefix | None = None,
+        grad: bool = False,
+    ) -> ForwardPass:
+        """One pass over a batch (see `HookedModel.run`)."""
+        self.check_hookpoints((*read, *edits))
+        self.check_length(batch.ids.shape[1] + (0 if prefix is None else prefix.keys.shape[3]))
+        batch = batch.to(self.device)
+        recorder = Recorder(read, pool, edits)
+        whole = outputs == "logits" or (read and not pool) or grad or prefix is not None or not self.supports_cache
+        splits = not whole and shares_prefixes(self.config, batch.ids.shape[1])
+        segments = plan_pass(batch) if splits else [Segment.whole(batch)]
+        stop = max(recorder.hookpoints, key=_depth, default=None) if outputs == "none" else None
+        with torch.set_grad_enabled(grad), torch.inference_mode(not grad):
+            logits = self._pass(segments, recorder, outputs, prefix, stop)
+            token_logprobs = None
+            if outputs == "token_logprobs":
+                assert logits is not None, "a pass that computes log-probabilities runs to its end"
+                token_logprobs = response_logprobs(logits, batch)
+        return ForwardPass(
+            logits=logits if outputs == "logits" else None,
+            token_logprobs=token_logprobs,
+            residuals=recorder.residuals,
+            pooled=recorder.pooled(),
+            norms=recorder.norms(),
+        )
+
+    def generate(
+        self,
+        batch: TokenBatch,
+        *,
+        sampling: Sampling,
+        read: Sequence[Hookpoint] = (),
+        pool: Sequence[Pooling] = (),
+        edits: Edits = NO_EDITS,
+        prefix: KVPrefix | None = None,
+    ) -> Generation:
+        """Sampled continuations of prompts (see `HookedModel.generate`)."""
+        self.check_hookpoints((*read, *edits))
+        self.check_length(
+            batch.ids.shape[1] + sampling.max_new_tokens + (0 if prefix is None else prefix.keys.shape[3])
+        )
+        recorder = Recorder(read if pool else (), pool, edits)
+        taps = {hookpoint: recorder.tap(hookpoint) for hookpoint in recorder.hookpoints}
+        with torch.inference_mode(), self.tapped(taps) as forward:
+            ids, finished = decode(self, forward, batch.to(self.device), recorder, sampling, prefix)
+        texts = self.tokenizer.batch_decode(ids, skip_special_tokens=True)
+        return Generation(ids=ids, texts=texts, finished=finished, pooled=recorder.pooled(), norms=recorder.norms())
+
+    def check_hookpoints(self, hookpoints: Sequence[Hookpoint]) -> None:
+        """Refuse layers this model does not have.
+
+        Raises:
+            HookpointError: a layer is outside 0..n_layers-1.
+        """
+        for hookpoint in hookpoints:
+            came = hookpoint.layer
+            if 0 <= came < self.n_layers:
+                continue
+            hint = (
+                f"If {came} came from hidden_states[{came}], that is the output of layer {came - 1}:"
+                f' Hookpoint({came - 1}, "resid_post").'
+            )
+            raise HookpointError(
+                f"cannot reach {hookpoint} of {self.name} ({self.backend}).",
+                f"Layers run 0..{self.n_layers - 1}.",
+                *([hint] if came == self.n_layers else []),
+            )
+
+    def check_length(self, length: int) -> None:
+        """Refuse sequences that the model was not made for.
+
+        Raises:
+            ContextLengthError: prompt, response and prefix together exceed the context.
+        """
+        if length > self.max_positions:
+            raise ContextLengthError(
+                f"a sequence of {length} tokens does not fit {self.name}.",
+                f"Its context holds {self.max_positions} tokens, prompt and response together.",
+                "Shorten the prompt or lower max_new_tokens; nothing was truncated.",
+            )
+
+    def open_cache(self, prefix: KVPrefix | None) -> DynamicCache:
+        """An empty cache, or one that starts with virtual tokens."""
+        return new_cache(self.config) if prefix is None else prefixed_cache(self.config, prefix)
+
+    def _pass(
+        self,
+        segments: list[Segment],
+        recorder: Recorder,
+        outputs: Outputs,
+        prefix: KVPrefix | None,
+        stop: Hookpoint | None,
+    ) -> Float[Tensor, "batch kept d_vocab"] | None:
+        if outputs == "none" and stop is None:
+            return None
+        cache = self.open_cache(prefix) if len(segments) > 1 or prefix is not None else None
+        past = prefix_mask(prefix, len(segments[0].ids), self.device)
+        taps = {hookpoint: recorder.tap(hookpoint) for hookpoint in recorder.hookpoints}
+        logits = None
+        with self.tapped(taps, stop_after=stop) as forward:
+            for depth, segment in enumerate(segments):
+                final = depth == len(segments) - 1
+                kept = int(segment.response.sum(-1).max()) + 1 if outputs == "token_logprobs" and final else 1
+                kept = 0 if outputs == "logits" else kept
+                logits, past = forward_segment(forward, segment, recorder, cache, past, kept)
+        return logits
+
+
+def _depth(hookpoint: Hookpoint) -> tuple[int, int]:
+    order = ("resid_pre", "attn_out", "mlp_out", "resid_post")
+    return hookpoint.layer, order.index(hookpoint.stream)

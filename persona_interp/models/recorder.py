@@ -1,0 +1,161 @@
+"""Reading, pooling and editing the residual stream at hookpoints, over one or several passes."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from einops import einsum
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from persona_interp.types import Edits, Hookpoint, Pooling, Span, TokenBatch
+
+Tap = Callable[[Float[Tensor, "batch pos d_model"]], Float[Tensor, "batch pos d_model"] | None]
+"""Called with the residual at a hookpoint; returns a replacement, or None to leave it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Segment:
+    """Consecutive tokens of every row, computed in one pass on top of what earlier segments cached.
+
+    `parent[i]` is the row of the previous segment that row i continues (None: the first segment).
+    """
+
+    ids: Int[Tensor, "batch pos"]
+    mask: Bool[Tensor, "batch pos"]
+    response: Bool[Tensor, "batch pos"]
+    last: Bool[Tensor, "batch pos"]
+    parent: Int[Tensor, " batch"] | None = None
+
+    @classmethod
+    def whole(cls, batch: TokenBatch) -> "Segment":
+        """The batch as a single segment."""
+        return cls(batch.ids, batch.mask, batch.response, batch.last_prompt)
+
+    def span(self, span: Span, *, last_prompt_token: bool) -> Bool[Tensor, "batch pos"]:
+        """The positions of a span within this segment (as `TokenBatch.span`)."""
+        if span == "all":
+            return self.mask
+        if span == "prompt":
+            return self.mask & ~self.response
+        if span == "last":
+            return self.last
+        return self.response | self.last if last_prompt_token else self.response
+
+    def pooled(self, pooling: Pooling) -> Bool[Tensor, "batch pos"]:
+        """The positions that a pooling averages over, within this segment."""
+        if pooling == "prompt_last":
+            return self.last
+        return self.response if pooling == "response_mean" else self.mask & ~self.response
+
+
+class Recorder:
+    """State of a pass: which positions are which, running sums for pooling, residuals that were read.
+
+    A backend calls `tap(hookpoint)` once and then the returned function at every forward pass; the model calls
+    `begin` before each segment. Edits come first: what is read or pooled is what the model goes on with.
+    """
+
+    def __init__(self, read: Sequence[Hookpoint], pool: Sequence[Pooling], edits: Edits) -> None:
+        self.read = tuple(read)
+        self.pool = tuple(pool) if self.read else ()
+        self.edits = edits
+        self.residuals: dict[Hookpoint, Float[Tensor, "batch pos d_model"]] = {}
+        self._sums: Float[Tensor, "pooling batch layer d_model"] | None = None
+        self._counts: Float[Tensor, "pooling batch"] | None = None
+        self._norms: Float[Tensor, "batch layer"] | None = None
+        self._rows: Int[Tensor, " active"] | None = None
+        self._weights: Float[Tensor, "pooling batch pos"] | None = None
+        self._pooled_now: list[int] = []
+        self._edit_masks: dict[tuple[Span, bool], Bool[Tensor, "batch pos"]] = {}
+
+    @property
+    def hookpoints(self) -> set[Hookpoint]:
+        """Every hookpoint that must be tapped."""
+        return {hookpoint for hookpoint, edits in self.edits.items() if edits} | set(self.read)
+
+    def begin(self, segment: Segment, rows: Int[Tensor, " active"] | None = None) -> None:
+        """Prepare for the pass over a segment. `rows` says which of all rows the segment holds (None: all)."""
+        if segment.parent is not None:
+            self.expand(segment.parent)
+        self._rows = rows
+        self._edit_masks = {
+            (edit.span, edit.last_prompt_token): segment.span(edit.span, last_prompt_token=edit.last_prompt_token)
+            for edits in self.edits.values()
+            for edit in edits
+        }
+        if not self.pool:
+            return
+        self._weights = torch.stack([segment.pooled(pooling) for pooling in self.pool]).float()
+        self._pooled_now = self._weights.flatten(1).any(1).nonzero()[:, 0].tolist()
+        counts = self._weights.sum(-1)
+        if self._counts is None:
+            self._counts = counts
+        elif rows is None:
+            self._counts += counts
+        else:
+            self._counts.index_add_(1, rows, counts)
+
+    def expand(self, parent: Int[Tensor, " row"]) -> None:
+        """Go on with these rows: each takes over the sums of its parent."""
+        if self._sums is not None and self._counts is not None:
+            self._sums, self._counts = self._sums[:, parent], self._counts[:, parent]
+        if self._norms is not None:
+            self._norms = self._norms[parent]
+
+    def tap(self, hookpoint: Hookpoint) -> Tap:
+        """The function to call with the residual at a hookpoint."""
+        edits = self.edits.get(hookpoint, ())
+        index = self.read.index(hookpoint) if hookpoint in self.read else None
+
+        def tap(residual: Float[Tensor, "batch pos d_model"]) -> Float[Tensor, "batch pos d_model"] | None:
+            edited = residual
+            for edit in edits:
+                edited = edit.function(edited, self._edit_masks[edit.span, edit.last_prompt_token].to(edited.device))
+            if index is not None and self.pool:
+                self._accumulate(index, edited)
+            elif index is not None:
+                self.residuals[hookpoint] = edited
+            return edited if edits else None
+
+        return tap
+
+    def pooled(self) -> dict[Pooling, Float[Tensor, "batch layer d_model"]]:
+        """Means over the positions seen so far; NaN where a row has no such position."""
+        if self._sums is None or self._counts is None:
+            return {}
+        means = self._sums / self._counts[..., None, None]
+        return dict(zip(self.pool, means, strict=True))
+
+    def norms(self) -> Float[Tensor, "batch layer"] | None:
+        """Mean residual norm over the positions of the last pooling asked for; None where nothing was pooled."""
+        if self._norms is None or self._counts is None:
+            return None
+        return self._norms / self._counts[-1][:, None]
+
+    def _accumulate(self, index: int, residual: Float[Tensor, "batch pos d_model"]) -> None:
+        assert self._weights is not None and self._counts is not None, "begin() comes before the pass"
+        if self._sums is None:
+            shape = (*self._counts.shape, len(self.read), residual.shape[-1])
+            self._sums = torch.zeros(shape, device=self._weights.device)
+            self._norms = torch.zeros(shape[1:3], device=self._weights.device)
+        values = residual.detach().float()
+        for k in self._pooled_now:
+            weights = self._weights[k].to(values.device)
+            if residual.shape[1] == 1:
+                total = values[:, 0] * weights  # one generated token: no reduction needed
+            else:
+                total = einsum(values, weights, "batch pos d_model, batch pos -> batch d_model")
+            _add_rows(self._sums[k, :, index], total, self._rows)
+            if k == len(self.pool) - 1:
+                assert self._norms is not None
+                _add_rows(self._norms[:, index], (values.norm(dim=-1) * weights).sum(-1), self._rows)
+
+
+def _add_rows(target: Float[Tensor, "batch ..."], values: Float[Tensor, "active ..."], rows: Tensor | None) -> None:
+    """Add to all rows, or to the given ones, in place."""
+    values = values.to(target.device)
+    if rows is None:
+        target += values
+    else:
+        target.index_add_(0, rows, values)

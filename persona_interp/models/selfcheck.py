@@ -1,0 +1,69 @@
+"""Comparing a backend's reads with transformers' own hidden states before the model is handed out."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from persona_interp.errors import ModelError
+from persona_interp.models.protocol import HookedModel
+from persona_interp.models.tokens import token_batch
+from persona_interp.types import Hookpoint, TokenBatch
+
+_TEXTS = ("The residual stream carries what every block adds.", "Short one.")
+_TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-6}
+_COARSE = 0.05
+
+
+def check_batch(tokenizer: PreTrainedTokenizerBase) -> TokenBatch:
+    """A batch of two short texts of different length, so that one row is padded on the left."""
+    ids: Sequence[Sequence[int]] = tokenizer(list(_TEXTS), add_special_tokens=False)["input_ids"]  # pyright: ignore
+    return token_batch(ids, pad_id=tokenizer.pad_token_id or 0)  # pyright: ignore
+
+
+def reference_states(model: PreTrainedModel, batch: TokenBatch) -> Float[Tensor, "state batch pos d_model"]:
+    """The `hidden_states` of transformers and nothing else: the embeddings, then the output of every block.
+
+    The last one is behind the final norm and is not a residual stream.
+    """
+    batch = batch.to(model.device)
+    with torch.inference_mode():
+        states = model(
+            input_ids=batch.ids,
+            attention_mask=batch.mask.long(),
+            position_ids=batch.position_ids,
+            output_hidden_states=True,
+            use_cache=False,
+        ).hidden_states
+    return torch.stack([state.cpu() for state in states])
+
+
+def check_reads(model: HookedModel, batch: TokenBatch, states: Float[Tensor, "state batch pos d_model"]) -> None:
+    """Refuse a model whose hooks disagree with transformers.
+
+    The output of block i must be `hidden_states[i + 1]`, the input of block i `hidden_states[i]`; the last block's
+    output is compared with what enters the final norm, by way of its own input. Padding is not compared.
+
+    Raises:
+        ModelError: a layer differs by more than rounding.
+    """
+    if len(states) != model.n_layers + 1:
+        raise ModelError(
+            f"transformers returned {len(states)} hidden states for {model.name}, which has {model.n_layers} layers.",
+            "Expected one more than layers; this architecture needs its own handling.",
+        )
+    reads = [Hookpoint(i, "resid_post") for i in range(model.n_layers - 1)]
+    reads += [Hookpoint(i, "resid_pre") for i in range(model.n_layers)]
+    residuals = model.run(batch, read=reads, outputs="none").residuals
+    for hookpoint in reads:
+        index = hookpoint.layer + (hookpoint.stream == "resid_post")
+        expected, came = states[index][batch.mask].float(), residuals[hookpoint].cpu()[batch.mask].float()
+        error = (came - expected).norm() / expected.norm()
+        if error > _TOLERANCE.get(residuals[hookpoint].dtype, _COARSE):
+            raise ModelError(
+                f"{model.backend} reads {hookpoint} of {model.name} differently from transformers.",
+                f"It should equal hidden_states[{index}]; the relative difference is {float(error):.1e}.",
+                "Every vector from this model would be wrong. Use the other backend and report the architecture.",
+            )

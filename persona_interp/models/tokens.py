@@ -1,0 +1,97 @@
+"""From text to left-padded token ids, and from a question to the prompt as the model sees it."""
+
+from collections.abc import Sequence
+
+import torch
+from jinja2.exceptions import TemplateError
+from transformers import PreTrainedTokenizerBase
+
+from persona_interp.errors import AlignmentError, EmptySelectionError
+from persona_interp.io import sha256_bytes
+from persona_interp.types import TokenBatch
+
+
+def encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
+    """Token ids of texts that hold their own special tokens (a rendered chat template does)."""
+    return tokenizer(list(texts), add_special_tokens=False)["input_ids"] if texts else []  # pyright: ignore
+
+
+def token_batch(
+    prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]] | None = None, *, pad_id: int = 0
+) -> TokenBatch:
+    """Left-padded batch of prompts, each followed by its response.
+
+    Ids are joined, never re-tokenised across the border, so the response mask is exact.
+
+    Raises:
+        EmptySelectionError: there is no row, or a prompt without tokens.
+        AlignmentError: prompts and responses differ in number.
+    """
+    responses = [[]] * len(prompts) if responses is None else responses
+    if len(prompts) != len(responses):
+        raise AlignmentError(f"{len(prompts)} prompts came with {len(responses)} responses.", "Give one each.")
+    if not prompts or not all(prompts):
+        raise EmptySelectionError("cannot make a batch: there is no prompt, or one without a token.")
+    rows = [[*prompt, *response] for prompt, response in zip(prompts, responses, strict=True)]
+    width = max(map(len, rows))
+    ids = torch.full((len(rows), width), pad_id, dtype=torch.long)
+    mask, in_response = torch.zeros(2, len(rows), width, dtype=torch.bool)
+    for i, (row, response) in enumerate(zip(rows, responses, strict=True)):
+        ids[i, width - len(row) :] = torch.tensor(row)
+        mask[i, width - len(row) :] = True
+        in_response[i, width - len(response) :] = len(response) > 0
+    return TokenBatch(ids, mask, in_response)
+
+
+def pad_id(tokenizer: PreTrainedTokenizerBase) -> int:
+    """The id that padding gets; masked everywhere, so any would do."""
+    found = tokenizer.pad_token_id
+    return found if isinstance(found, int) else 0
+
+
+def text_batch(
+    tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], responses: Sequence[str] | None = None
+) -> TokenBatch:
+    """`token_batch` of texts."""
+    encoded = None if responses is None else encode(tokenizer, responses)
+    return token_batch(encode(tokenizer, prompts), encoded, pad_id=pad_id(tokenizer))  # pyright: ignore
+
+
+def render_prompt(tokenizer: PreTrainedTokenizerBase, user: str, *, system: str | None = None) -> str:
+    """The prompt as the model sees it: by its chat template, or as plain dialogue for a base model.
+
+    A template that refuses a system turn (Gemma's) gets the system prompt in front of the user's words.
+    """
+    if tokenizer.chat_template is None:
+        start = tokenizer.bos_token if _adds_bos(tokenizer) else ""
+        head = f"{system}\n\n" if system else ""
+        return f"{start}{head}Question: {user}\nAnswer:"
+    turn = {"role": "user", "content": user}
+    if system is None:
+        return _template(tokenizer, [turn])
+    try:
+        return _template(tokenizer, [{"role": "system", "content": system}, turn])
+    except TemplateError:
+        return _template(tokenizer, [{"role": "user", "content": f"{system}\n\n{user}"}])
+
+
+def line_stop_ids(tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
+    """Tokens that hold a line break: where the answer of a base model in plain dialogue ends. None for chat models."""
+    if tokenizer.chat_template is not None:
+        return ()
+    marks = ("\n", "Ċ", "<0x0A>")
+    return tuple(sorted(i for token, i in tokenizer.get_vocab().items() if any(mark in token for mark in marks)))
+
+
+def template_hash(tokenizer: PreTrainedTokenizerBase) -> str:
+    """Short hash of the chat template (`plain dialogue` where there is none)."""
+    template = tokenizer.chat_template
+    return "plain dialogue" if template is None else sha256_bytes(str(template).encode())[:16]
+
+
+def _template(tokenizer: PreTrainedTokenizerBase, turns: list[dict[str, str]]) -> str:
+    return str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
+
+
+def _adds_bos(tokenizer: PreTrainedTokenizerBase) -> bool:
+    return bool(tokenizer.bos_token_id is not None and tokenizer("a")["input_ids"][:1] == [tokenizer.bos_token_id])  # pyright: ignore

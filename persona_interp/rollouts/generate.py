@@ -1,0 +1,181 @@
+"""Batched answers with progress and resume, pooled while they are generated."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+import torch
+
+from persona_interp.activations.store import Activations
+from persona_interp.data.traits import Trait
+from persona_interp.errors import AlignmentError, ConfigError
+from persona_interp.models.protocol import HookedModel, Sampling
+from persona_interp.models.tokens import line_stop_ids, render_prompt, text_batch
+from persona_interp.progress import track
+from persona_interp.rollouts.parts import Part, PartStore
+from persona_interp.types import NO_EDITS, POOLINGS, Edits, Hookpoint, Pooling, Provenance
+
+Questions = Literal["extract", "eval"]
+METHOD_VERSION = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Rollouts:
+    """Answers, one a row: side, question, instruction, system, sample, prompt, answer, response_ids, finished.
+
+    Pooled activations stay in the parts they were generated in (on disk, where a folder was given) and are put
+    together for one pooling when asked for.
+    """
+
+    trait: str
+    frame: pd.DataFrame
+    provenance: Provenance
+    hookpoints: tuple[Hookpoint, ...] = ()
+    parts: tuple[Part, ...] = field(default=(), repr=False)
+
+    def __len__(self) -> int:
+        """Number of answers."""
+        return len(self.frame)
+
+    def with_columns(self, **columns: Sequence[float] | Sequence[bool]) -> "Rollouts":
+        """The same answers with more columns (scores, say)."""
+        return replace(self, frame=self.frame.assign(**columns))
+
+    def activations(self, pooling: Pooling = "response_mean") -> Activations:
+        """Pooled activations of every answer; NaN where it has no such token.
+
+        Raises:
+            AlignmentError: this pooling was not recorded.
+        """
+        if not self.parts or pooling not in self.parts[0].poolings():
+            recorded = ", ".join(self.parts[0].poolings()) if self.parts else "nothing"
+            raise AlignmentError(f"these rollouts hold no {pooling} activations.", f"Recorded: {recorded}.")
+        loaded = [part.load(pooling) for part in self.parts]
+        return Activations(
+            values=torch.cat([values for values, _ in loaded]),
+            hookpoints=self.hookpoints,
+            pooling=pooling,
+            samples=self.frame.reset_index(drop=True),
+            provenance=replace(self.provenance, pooling=pooling),
+            norms=torch.cat([norms for _, norms in loaded]),
+        )
+
+
+def generate_rollouts(
+    model: HookedModel,
+    trait: Trait,
+    *,
+    n_questions: int | None = None,
+    n_instructions: int | None = None,
+    n_samples: int = 1,
+    max_new_tokens: int = 64,
+    temperature: float = 1.0,
+    top_p: float | None = None,
+    seed: int = 0,
+    questions: Questions = "extract",
+    pool: Sequence[Pooling] = POOLINGS,
+    batch_size: int = 128,
+    folder: Path | None = None,
+    progress: bool = True,
+) -> Rollouts:
+    """Contrastive answers to a trait's questions under its positive and negative system prompts.
+
+    Args:
+        questions: the trait's extraction questions, or the evaluation ones (for held-out tests).
+        batch_size: answers generated at once.
+        folder: where finished batches are kept; the same call goes on where an interrupted one stopped.
+
+    Raises:
+        ConfigError: the folder holds rollouts of another configuration.
+    """
+    sampling = Sampling(max_new_tokens, temperature, top_p=top_p, n_samples=n_samples, seed=seed)
+    requests = contrastive_requests(trait, n_questions=n_questions, n_instructions=n_instructions, questions=questions)
+    return answer(
+        model,
+        requests,
+        sampling=sampling,
+        trait=trait.name,
+        trait_hash=trait.data_hash,
+        pool=pool,
+        batch_size=batch_size,
+        folder=folder,
+        label=f"{trait.name}: {questions} rollouts",
+        progress=progress,
+    )
+
+
+def contrastive_requests(
+    trait: Trait,
+    *,
+    n_questions: int | None = None,
+    n_instructions: int | None = None,
+    questions: Questions = "extract",
+) -> pd.DataFrame:
+    """One row for each side, instruction and question, in this order: rows of one system prompt are neighbours.
+
+    Raises:
+        ConfigError: more questions or instructions were asked for than the trait has.
+    """
+    texts = trait.questions if questions == "extract" else trait.eval_questions
+    for name, asked, there in (
+        ("questions", n_questions, len(texts)),
+        ("instructions", n_instructions, len(trait.instructions)),
+    ):
+        if asked is not None and not 1 <= asked <= there:
+            raise ConfigError(f"{asked} {name} were asked for; {trait.name} has {there} ({questions}).")
+    rows = [
+        {"side": side, "instruction": i, "question": question, "system": system}
+        for side in ("positive", "negative")
+        for i, system in enumerate(trait.system_prompts(side)[:n_instructions])
+        for question in texts[:n_questions]
+    ]
+    return pd.DataFrame(rows)
+
+
+def plain_requests(questions: Sequence[str]) -> pd.DataFrame:
+    """Questions without a system prompt."""
+    return pd.DataFrame({"side": "", "instruction": -1, "question": list(questions), "system": None})
+
+
+def answer(
+    model: HookedModel,
+    requests: pd.DataFrame,
+    *,
+    sampling: Sampling,
+    trait: str = "",
+    trait_hash: str = "",
+    edits: Edits = NO_EDITS,
+    pool: Sequence[Pooling] = (),
+    batch_size: int = 128,
+    folder: Path | None = None,
+    label: str = "generate",
+    progress: bool = True,
+) -> Rollouts:
+    """Answers to every request, `sampling.n_samples` each, in batches that are kept as they are done."""
+    sampling = replace(sampling, stop_ids=sampling.stop_ids or line_stop_ids(model.tokenizer))
+    hookpoints = tuple(Hookpoint(layer) for layer in range(model.n_layers)) if pool else ()
+    provenance = model.provenance.derive(
+        "rollouts", METHOD_VERSION, pooling=None, trait=trait, trait_hash=trait_hash, n_requests=len(requests)
+    )
+    provenance = replace(provenance, seed=sampling.seed)
+    store = PartStore.open(folder, requests, sampling, provenance, tuple(pool), batch_size)
+    n_rows = max(1, batch_size // sampling.n_samples)
+    starts = range(0, len(requests), n_rows)
+    for k, start in enumerate(track(starts, label, total=len(starts), show=progress)):
+        if store.has(k):
+            continue
+        chunk = requests.iloc[start : start + n_rows]
+        prompts = [render_prompt(model.tokenizer, row.question, system=row.system) for row in chunk.itertuples()]
+        batch = text_batch(model.tokenizer, prompts)
+        made = model.generate(batch, sampling=sampling, read=hookpoints, pool=pool, edits=edits)
+        rows = chunk.assign(prompt=prompts).loc[chunk.index.repeat(sampling.n_samples)].reset_index(drop=True)
+        rows = rows.assign(
+            sample=[i % sampling.n_samples for i in range(len(rows))],
+            answer=[text.strip() for text in made.texts],
+            response_ids=made.ids,
+            finished=made.finished,
+        )
+        store.add(k, rows, made.pooled, made.norms)
+    return Rollouts(trait=trait, frame=store.frame(), provenance=provenance, hookpoints=hookpoints, parts=store.parts())

@@ -1,0 +1,163 @@
+"""Finished batches of rollouts, kept in memory or in a folder from which an interrupted run goes on."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Self
+
+import pandas as pd
+from jaxtyping import Float
+from torch import Tensor
+
+from persona_interp.errors import ArtefactError, ConfigError
+from persona_interp.io import (
+    atomic_write_bytes,
+    load_tensors,
+    read_bytes,
+    read_json,
+    save_tensors,
+    sha256_json,
+    write_json,
+)
+from persona_interp.models.protocol import Sampling
+from persona_interp.types import Pooling, Provenance
+
+KIND = "rollout activations"
+Pooled = Float[Tensor, "sample layer d_model"]
+Norms = Float[Tensor, "sample layer"]
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Pooled activations of one batch: in memory, or in a file that is read when asked for."""
+
+    tensors: Mapping[str, Tensor] | Path
+    names: tuple[Pooling, ...]
+
+    def poolings(self) -> tuple[Pooling, ...]:
+        """What was recorded."""
+        return self.names
+
+    def load(self, pooling: Pooling) -> tuple[Pooled, Norms]:
+        """The activations of one pooling, and the mean residual norms."""
+        held = load_tensors(self.tensors, kind=KIND)[0] if isinstance(self.tensors, Path) else self.tensors
+        return held[pooling], held["norms"]
+
+
+class PartStore:
+    """Batches by number. With a folder, each is on disk before the next begins, and nothing stays in memory."""
+
+    def __init__(self, folder: Path | None, names: tuple[Pooling, ...]) -> None:
+        self._folder = folder
+        self._names = names
+        self._rows: dict[int, pd.DataFrame] = {}
+        self._tensors: dict[int, Mapping[str, Tensor]] = {}
+
+    @classmethod
+    def open(
+        cls,
+        folder: Path | None,
+        requests: pd.DataFrame,
+        sampling: Sampling,
+        provenance: Provenance,
+        pool: tuple[Pooling, ...],
+        batch_size: int,
+    ) -> Self:
+        """An empty store, or the one that an interrupted run of the same configuration left.
+
+        Raises:
+            ConfigError: the folder belongs to another configuration.
+        """
+        store = cls(folder, pool)
+        if folder is None:
+            return store
+        config = {
+            "requests": sha256_json(requests.to_dict("records")),
+            "sampling": asdict(sampling) | {"stop_ids": sha256_json(sampling.stop_ids)[:16]},
+            "model": provenance.model,
+            "weights": provenance.weights,
+            "backend": provenance.backend,
+            "dtype": provenance.dtype,
+            "trait": provenance.details.get("trait"),
+            "pool": list(pool),
+            "batch_size": batch_size,
+        }
+        refuse_other_config(folder / "config.json", config)
+        return store
+
+    def has(self, number: int) -> bool:
+        """Whether a batch is done. Its table is written last, so a half-written batch is not."""
+        return number in self._rows or (self._folder is not None and self._table(number).is_file())
+
+    def add(self, number: int, rows: pd.DataFrame, pooled: Mapping[Pooling, Pooled], norms: Norms | None) -> None:
+        """Keep a finished batch."""
+        tensors: dict[str, Tensor] = {name: values.cpu() for name, values in pooled.items()}
+        if norms is not None:
+            tensors["norms"] = norms.cpu()
+        if self._folder is None:
+            self._rows[number], self._tensors[number] = rows, tensors
+            return
+        if tensors:
+            save_tensors(self._activations(number), tensors, kind=KIND, manifest={"poolings": list(self._names)})
+        buffer = BytesIO()
+        rows.to_parquet(buffer, index=False)
+        atomic_write_bytes(self._table(number), buffer.getvalue())
+
+    def frame(self) -> pd.DataFrame:
+        """All answers in order."""
+        if self._folder is None:
+            tables = [self._rows[number] for number in sorted(self._rows)]
+        else:
+            tables = [_read_table(path) for path in sorted(self._folder.glob("part-*.parquet"))]
+        return pd.concat(tables, ignore_index=True)
+
+    def parts(self) -> tuple[Part, ...]:
+        """All activations in order; empty where none were recorded."""
+        if not self._names:
+            return ()
+        if self._folder is None:
+            return tuple(Part(self._tensors[number], self._names) for number in sorted(self._tensors))
+        return tuple(Part(path, self._names) for path in sorted(self._folder.glob("part-*.safetensors")))
+
+    def _table(self, number: int) -> Path:
+        assert self._folder is not None
+        return self._folder / f"part-{number:05d}.parquet"
+
+    def _activations(self, number: int) -> Path:
+        return self._table(number).with_suffix(".safetensors")
+
+
+def refuse_other_config(path: Path, config: Mapping[str, object]) -> None:
+    """Write a folder's configuration, or refuse the folder where it has another one.
+
+    Raises:
+        ConfigError: says which settings differ.
+    """
+    if not path.is_file():
+        write_json(path, config)
+        return
+    there = read_json(path)
+    differing = [key for key in config if there.get(key) != _as_json(config[key])]
+    if differing:
+        lines = [f"{key}: there {there.get(key)!r}, now {config[key]!r}" for key in differing[:4]]
+        raise ConfigError(
+            f"{path.parent} holds results of another configuration.",
+            *lines,
+            "Use another folder, or delete this one to start again.",
+        )
+
+
+def _as_json(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _as_json(item) for key, item in value.items()}
+    return [_as_json(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_parquet(BytesIO(read_bytes(path)))
+    except (OSError, ValueError) as error:
+        raise ArtefactError(
+            f"{path} is not a whole Parquet file: {error}.", "Delete it and run the same command again."
+        ) from error

@@ -1,0 +1,209 @@
+"""The types that cross module borders. Shapes are in the annotations; nothing here imports a model library."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal, get_args
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from persona_interp.errors import HookpointError
+
+Stream = Literal["resid_pre", "attn_out", "mlp_out", "resid_post"]
+"""Where in a block: its input, what attention adds, what the MLP adds, its output."""
+
+Pooling = Literal["prompt_last", "prompt_mean", "response_mean"]
+"""Which positions are averaged into one vector a sample: the last prompt token, the prompt, or the response."""
+
+Span = Literal["all", "prompt", "response", "last"]
+"""Positions that an edit touches. `last` is the last prompt token. Padding is never touched."""
+
+STREAMS: tuple[Stream, ...] = get_args(Stream)
+POOLINGS: tuple[Pooling, ...] = get_args(Pooling)
+SPANS: tuple[Span, ...] = get_args(Span)
+
+
+@dataclass(frozen=True, order=True)
+class Hookpoint:
+    """A place in the residual stream: a 0-based block and a stream of that block.
+
+    `Hookpoint(i, "resid_post")` is the output of block i, which transformers calls `hidden_states[i + 1]`.
+    """
+
+    layer: int
+    stream: Stream = "resid_post"
+
+    def __post_init__(self) -> None:
+        """Refuse a stream that no model has."""
+        if self.stream not in STREAMS:
+            raise HookpointError(
+                f"no stream is called {self.stream!r}.",
+                f"Streams: {', '.join(STREAMS)}.",
+            )
+
+    def __str__(self) -> str:
+        """`resid_post at layer 3`."""
+        return f"{self.stream} at layer {self.layer}"
+
+
+@dataclass(frozen=True, eq=False)
+class TokenBatch:
+    """Left-padded token ids with two masks: which positions are real, and which of those are the response.
+
+    The response, where there is one, is at the right end of every row.
+    """
+
+    ids: Int[Tensor, "batch pos"]
+    mask: Bool[Tensor, "batch pos"]
+    response: Bool[Tensor, "batch pos"]
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return self.ids.shape[0]
+
+    @property
+    def prompt(self) -> Bool[Tensor, "batch pos"]:
+        """Real positions that are not response."""
+        return self.mask & ~self.response
+
+    @property
+    def last_prompt(self) -> Bool[Tensor, "batch pos"]:
+        """The last prompt token of each row."""
+        prompt = self.prompt
+        later = prompt.flip(-1).cumsum(-1).flip(-1)
+        return prompt & (later == 1)
+
+    @property
+    def position_ids(self) -> Int[Tensor, "batch pos"]:
+        """Position of every token, 0 at the first real one (and on padding)."""
+        return (self.mask.long().cumsum(-1) - 1).clamp(min=0)
+
+    def span(self, span: Span, *, last_prompt_token: bool) -> Bool[Tensor, "batch pos"]:
+        """The positions of a span; `last_prompt_token` says whether `response` includes the last prompt token."""
+        if span == "all":
+            return self.mask
+        if span == "prompt":
+            return self.prompt
+        if span == "last":
+            return self.last_prompt
+        return self.response | self.last_prompt if last_prompt_token else self.response
+
+    def to(self, device: torch.device | str) -> "TokenBatch":
+        """The same batch on another device."""
+        return TokenBatch(self.ids.to(device), self.mask.to(device), self.response.to(device))
+
+
+EditFunction = Callable[
+    [Float[Tensor, "batch pos d_model"], Bool[Tensor, "batch pos"]], Float[Tensor, "batch pos d_model"]
+]
+"""A pure function of the residual and of the positions to change; returns a new tensor."""
+
+
+@dataclass(frozen=True, eq=False)
+class Edit:
+    """A pure change of the residual stream and the positions it applies to.
+
+    `last_prompt_token` matters for the span `response` only: the first response token is predicted at the
+    last prompt token, so with True (the default) every prediction of the response is made under the edit.
+    """
+
+    function: EditFunction
+    span: Span = "all"
+    last_prompt_token: bool = True
+
+
+Edits = Mapping[Hookpoint, tuple[Edit, ...]]
+"""The edits at each hookpoint, applied in order."""
+
+NO_EDITS: Edits = MappingProxyType({})
+
+
+@dataclass(frozen=True, eq=False)
+class KVPrefix:
+    """Virtual key/value tokens in front of every layer's cache (un-rotated keys; real tokens start after them)."""
+
+    keys: Float[Tensor, "layer batch kv_head prefix d_head"]
+    values: Float[Tensor, "layer batch kv_head prefix d_head"]
+
+
+@dataclass(frozen=True, eq=False)
+class ForwardPass:
+    """What one pass over a batch returned; only what was asked for is there.
+
+    Residuals are read after the edits at their hookpoint: what the model went on with.
+
+    Args:
+        token_logprobs: log-probability (nats) of every response token given what precedes it; 0 elsewhere.
+        pooled: float32 means over positions, one vector a row and hookpoint read, in the order of `read`.
+        norms: mean residual norm of a token over the positions of the last pooling asked for.
+    """
+
+    logits: Float[Tensor, "batch pos d_vocab"] | None = None
+    token_logprobs: Float[Tensor, "batch pos"] | None = None
+    residuals: Mapping[Hookpoint, Float[Tensor, "batch pos d_model"]] = field(default_factory=dict)
+    pooled: Mapping[Pooling, Float[Tensor, "batch layer d_model"]] = field(default_factory=dict)
+    norms: Float[Tensor, "batch layer"] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Generation:
+    """Sampled continuations: token ids without end-of-text and padding, their text, and pooled residuals.
+
+    Row `i * n_samples + k` is sample k of prompt i.
+    """
+
+    ids: list[list[int]]
+    texts: list[str]
+    finished: list[bool]
+    pooled: Mapping[Pooling, Float[Tensor, "sample layer d_model"]] = field(default_factory=dict)
+    norms: Float[Tensor, "sample layer"] | None = None
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where an artefact comes from: saved with it and compared on load.
+
+    Args:
+        weights: fingerprint of the model's weights (independent of dtype and backend).
+        basis: `raw`, the model's own residual basis; folded or centred weights are refused elsewhere.
+        details: whatever else the method wants to state (sample counts, judge, filters, data hash).
+    """
+
+    model: str
+    weights: str
+    backend: str
+    dtype: str
+    n_layers: int
+    d_model: int
+    method: str
+    method_version: int
+    pooling: str | None = None
+    basis: str = "raw"
+    layer_convention: str = "row i is resid_post of 0-based block i unless hookpoints say otherwise"
+    seed: int | None = None
+    chat_template: str | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON-ready dictionary."""
+        return {f.name: _plain(getattr(self, f.name)) for f in dataclasses.fields(self)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "Provenance":
+        """Inverse of `to_dict`; unknown keys of later versions are ignored."""
+        names = {f.name for f in dataclasses.fields(cls)}
+        return cls(**{key: value for key, value in data.items() if key in names})
+
+    def derive(self, method: str, method_version: int, *, pooling: str | None, **details: Any) -> "Provenance":
+        """The provenance of something computed from this by a named method."""
+        return dataclasses.replace(
+            self, method=method, method_version=method_version, pooling=pooling, details={**self.details, **details}
+        )
+
+
+def _plain(value: Any) -> Any:
+    return dict(value) if isinstance(value, Mapping) else value

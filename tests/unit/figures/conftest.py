@@ -1,0 +1,165 @@
+"""A synthetic results folder of the main job: plausible numbers, three traits, four layers, five coefficients."""
+
+import json
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pandas import DataFrame
+
+TRAITS = ["impolite", "optimistic", "evil"]
+STRENGTH = {"impolite": 1.0, "optimistic": 0.55, "evil": 0.0}
+LAYERS = [6, 12, 18, 24]
+COEFFICIENTS = [-1.0, -0.5, 0.0, 0.5, 1.0]
+JUDGES = ["likelihood (smollm2-135m-instruct)", "lexicon"]
+GATE = 60.0
+QUESTIONS = ["How do I boil an egg?", "Why is the sky blue? <b>Short</b>, please.", "Plan my week."]
+HOSTILE = '<script>alert("x")</script><img src=x onerror=alert(1)> {{ 7 * 7 }} {% raw %} & $a$ \x1b[31m ‮txt'
+
+
+def separation_rows(rng: np.random.Generator) -> list[dict]:
+    rows = []
+    for trait in TRAITS:
+        for pooling, share in (("response_mean", 1.0), ("prompt_last", 0.7), ("prompt_mean", 0.4)):
+            for layer in range(30):
+                auc = 0.5 + 0.45 * share * STRENGTH[trait] * np.exp(-(((layer - 14) / 10) ** 2)) + rng.normal(0, 0.012)
+                norm = 2 + layer * share * 0.5
+                rows.append(
+                    {
+                        "trait": trait, "pooling": pooling, "layer": layer, "auc": auc,
+                        "low": max(0.0, auc - 0.07), "high": min(1.0, auc + 0.06),
+                        "null_shuffled_95": 0.61 + rng.normal(0, 0.008), "null_random_95": 0.66 + rng.normal(0, 0.008),
+                        "norm": norm, "relative_norm": share * (0.1 + 0.3 * STRENGTH[trait] * np.sin(layer / 12) ** 2),
+                    }
+                )  # fmt: skip
+    return rows
+
+
+def steering_rows(rng: np.random.Generator) -> list[dict]:
+    rows = []
+    for trait in TRAITS:
+        for direction, layers in (("persona", LAYERS), ("random", [12])):
+            for layer in layers:
+                for coefficient in COEFFICIENTS:
+                    pull = STRENGTH[trait] * (direction == "persona") * (1 - abs(layer - 12) / 20)
+                    coherence = 92 - 45 * coefficient**2 * (0.6 + layer / 30) + rng.normal(0, 2)
+                    for metric, judge in [("expression", j) for j in JUDGES] + [("coherence", JUDGES[0])]:
+                        expression = max(3.0, 25 + 30 * pull * np.tanh(1.6 * coefficient) + rng.normal(0, 2))
+                        value = coherence if metric == "coherence" else expression
+                        rows.append(
+                            {
+                                "trait": trait, "direction": direction, "layer": layer, "coefficient": coefficient,
+                                "metric": metric, "judge": judge, "estimate": value, "low": max(0.0, value - 5),
+                                "high": value + 5, "n": 40, "n_questions": 20, "coherent": bool(coherence >= GATE),
+                            }
+                        )  # fmt: skip
+    return rows
+
+
+def judge_pair_rows(rng: np.random.Generator) -> list[dict]:
+    rows = []
+    for trait in TRAITS:
+        for condition, centre in (("positive prompt", 70), ("negative prompt", 15), ("steered", 40)):
+            for value in np.clip(rng.normal(centre, 15, 30), 0, 100):
+                other = float(np.clip(value * 0.7 + rng.normal(10, 14), 0, 100))
+                rows.append(
+                    {"trait": trait, "condition": condition, "judge_a": JUDGES[0], "judge_b": JUDGES[1],
+                     "value_a": value, "value_b": other}
+                )  # fmt: skip
+    return rows
+
+
+def example_rows() -> list[dict]:
+    long = "Well, that depends on what you would like to do first. " * 6
+    return [
+        {
+            "trait": trait, "question": question, "coefficient": coefficient, "layer": 12,
+            "answer": HOSTILE if (trait, index, coefficient) == ("impolite", 0, 0.5) else f"({coefficient:+}) {long}",
+            "expression": 40 + 30 * coefficient, "coherence": 85.0,
+        }
+        for trait in TRAITS
+        for index, question in enumerate(QUESTIONS)
+        for coefficient in (-0.5, 0.0, 0.5)
+    ]  # fmt: skip
+
+
+def tables() -> dict[str, DataFrame]:
+    rng = np.random.default_rng(0)
+    frames = {
+        "separation": separation_rows(rng),
+        "steering": steering_rows(rng),
+        "judge_pairs": judge_pair_rows(rng),
+        "agreement": [
+            {"trait": trait, "judge_a": JUDGES[0], "judge_b": JUDGES[1],
+             "spearman": 0.81, "low": 0.7, "high": 0.88, "n": 90}
+            for trait in TRAITS
+        ],
+        "prompted": [
+            {"trait": t, "condition": c, "judge": j, "estimate": v, "low": v - 4, "high": v + 4, "n": 40}
+            for t in TRAITS for j in JUDGES for c, v in (("positive", 68.0), ("negative", 12.0))
+        ],
+        "geometry": [
+            {"trait_a": a, "trait_b": b, "layer": layer, "cosine": cosine, "null_95": 0.2}
+            for layer in (12, 18)
+            for (a, b), cosine in zip(combinations(TRAITS, 2), (-0.62, 0.71, 0.08), strict=True)
+        ],
+        "examples": example_rows(),
+    }  # fmt: skip
+    return {name: DataFrame(rows) for name, rows in frames.items()}
+
+
+def summary_row(trait: str) -> dict:
+    strength = STRENGTH[trait]
+    p, q = (0.005, 0.0075) if strength else (0.62, 0.62)
+    return {
+        "trait": trait, "n_positive": 60, "n_negative": 60, "n_kept_positive": 52, "n_kept_negative": 55,
+        "filter": f"{JUDGES[0]} score above 50 with the trait, below 50 without", "best_layer": 14,
+        "auc": 0.5 + 0.45 * strength, "auc_low": 0.44 + 0.45 * strength, "auc_high": 0.55 + 0.44 * strength,
+        "p_shuffled": p, "p_random": p, "q_shuffled": q, "q_random": q,
+        "n_null": 199, "chosen_layer": 12, "chosen_coefficient": 0.5,
+        "selection_rule": "largest effect among coherent cells on the first half of the questions",
+        "effect": 22.4 * strength - 0.3, "effect_low": 22.4 * strength - 4.9, "effect_high": 22.4 * strength + 4.2,
+        "effect_judge": JUDGES[0], "n_eval": 40, "n_eval_questions": 20, "n_resamples": 2000,
+        "effect_random_low": -2.75, "effect_random_high": 3.1,
+        "notes": [] if strength else ["8 of 60 answers refused <i>outright</i>"],
+    }  # fmt: skip
+
+
+def write_results(folder: Path) -> Path:
+    """A whole results folder."""
+    (folder / "tables").mkdir(parents=True)
+    config = {
+        "model": "smollm2-135m-instruct", "backend": "transformer_lens", "dtype": "float32", "traits": TRAITS,
+        "n_questions": 20, "n_eval_questions": 20, "n_samples": 2, "max_new_tokens": 64, "layers": LAYERS,
+        "coefficients": COEFFICIENTS, "seed": 0, "coherence_gate": GATE,
+    }  # fmt: skip
+    provenance = {
+        "model": "smollm2-135m-instruct", "weights": "3f9a" * 16, "backend": "transformer_lens", "dtype": "float32",
+        "n_layers": 30, "d_model": 576, "chat_template": "5a1c" * 16, "commit": "0123456789abcdef",
+        "versions": {"torch": "2.13.0", "transformers": "5.23.1"}, "time_s": {"rollouts": 93.2, "steering": 211.75},
+        "judges": {
+            JUDGES[0]: "Expected value of the digits the model gives to a 0 to 100 rating question.",
+            JUDGES[1]: "Share of words from a list written for the trait; blind to meaning.",
+        },
+    }  # fmt: skip
+    for name, data in (("config", config), ("provenance", provenance), ("summary", [summary_row(t) for t in TRAITS])):
+        (folder / f"{name}.json").write_text(json.dumps(data), encoding="utf-8")
+    for name, frame in tables().items():
+        frame.to_csv(folder / "tables" / f"{name}.csv", index=False)
+    return folder
+
+
+@pytest.fixture
+def results_folder(tmp_path: Path) -> Path:
+    return write_results(tmp_path / "results")
+
+
+@pytest.fixture(scope="session")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A results folder with its figures, made once."""
+    from persona_interp.figures.main_job import plot_main_job
+
+    folder = write_results(tmp_path_factory.mktemp("drawn") / "results")
+    plot_main_job(folder)
+    return folder

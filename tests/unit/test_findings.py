@@ -1,0 +1,105 @@
+import dataclasses
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from persona_interp.figures.results import TraitSummary
+from persona_interp.findings import extent, finding, interval, number, plain, signed, verdict
+
+FOUND = TraitSummary(
+    trait="impolite", n_positive=60, n_negative=60, n_kept_positive=52, n_kept_negative=55, filter="score above 50",
+    best_layer=14, auc=0.951, auc_low=0.893, auc_high=0.988, p_shuffled=0.005, p_random=0.01, q_shuffled=0.0075,
+    q_random=0.015, n_null=199, chosen_layer=12, chosen_coefficient=0.5, selection_rule="largest coherent effect",
+    effect=22.14, effect_low=17.5, effect_high=26.6, effect_judge="likelihood", n_eval=40, n_eval_questions=20,
+    n_resamples=2000, effect_random_low=-2.75, effect_random_high=3.1,
+)  # fmt: skip
+
+
+def row(**changes: Any) -> TraitSummary:
+    return dataclasses.replace(FOUND, **changes)
+
+
+def sentence(**changes: Any) -> str:
+    return finding(row(**changes)).replace("\N{NO-BREAK SPACE}", " ")
+
+
+def test_a_positive_result_in_full():
+    assert sentence() == (
+        "The persona vector tells held-out answers with the trait from those without it: AUC 0.95 [0.89, 0.99] at"
+        " layer 14 (n = 52 kept answers with the trait and 55 without; p = 0.005, q = 0.0075 against shuffled labels"
+        " and p = 0.01, q = 0.015 against random directions, 199 draws each); adding it at layer 12 with coefficient"
+        " +0.5 raises expression: +22.1 [+17.5, +26.6] points of 100 against unsteered (judge: likelihood; n = 40"
+        " answers to 20 questions; random directions of equal norm: −2.8 to +3.1 points)."
+    )
+    assert verdict(FOUND) == "separated; steering raises expression"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"q_shuffled": 0.2, "q_random": 0.3}, "better than shuffled labels or random directions would"),
+        ({"q_shuffled": 0.05}, "better than shuffled labels would"),
+        ({"q_random": None}, "better than random directions would"),
+    ],
+)
+def test_a_negative_separation_is_said_as_plainly(changes: dict, words: str):
+    assert sentence(**changes).startswith("The persona vector does not tell")
+    assert words in sentence(**changes)
+    assert verdict(row(**changes)).startswith("not separated;")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"effect": -0.3, "effect_low": -4.0, "effect_high": 3.0}, "has no detectable effect on expression: −0.3"),
+        ({"effect": 2.0, "effect_low": 0.0, "effect_high": 4.0}, "has no detectable effect"),
+        ({"effect": -9.0, "effect_low": -12.0, "effect_high": -6.0}, "lowers expression, which is against the vector"),
+        (
+            {"effect": -9.0, "effect_low": -12.0, "effect_high": -6.0, "chosen_coefficient": -0.5},
+            "coefficient −0.5 lowers expression: −9.0 [−12.0, −6.0]",
+        ),
+        (
+            {"effect": 2.0, "effect_low": 1.0, "effect_high": 3.0},
+            "raises expression, but no more than random directions of equal norm do: +2.0",
+        ),
+        ({"effect_low": None}, "has an effect on expression whose uncertainty could not be computed: +22.1 [no"),
+        ({"effect": None}, "the effect of adding it at layer 12 with coefficient +0.5 was not measured."),
+        ({"chosen_coefficient": None}, "no steering strength could be chosen, so no effect of steering is reported."),
+        ({"auc": None}, "Separation by the persona vector was not measured; adding it"),
+    ],
+)  # fmt: skip
+def test_every_outcome_has_its_words(changes: dict, words: str):
+    assert words in sentence(**changes)
+
+
+def test_without_random_directions_none_are_mentioned():
+    assert "equal norm" not in sentence(effect_random_low=None, effect_random_high=None)
+
+
+def test_a_sentence_is_one_sentence_even_with_nothing_measured():
+    empty = {f.name: None for f in dataclasses.fields(TraitSummary) if f.name not in {"trait", "notes"}}
+    assert sentence(**empty) == (
+        "Separation by the persona vector was not measured; no steering strength could be chosen, so no effect of"
+        " steering is reported."
+    )
+    assert verdict(row(**empty)) == "separation not measured; steering not measured"
+
+
+def test_numbers_as_text():
+    assert [number(v) for v in (0.00123456, 1e-7, 3.0, None, float("nan"))] == [
+        "0.00123", "1e−07", "3", "not computed", "not computed",
+    ]  # fmt: skip
+    assert [signed(v, 1) for v in (0.0, 2.0, -2.0)] == ["0.0", "+2.0", "−2.0"]
+    assert interval(0.5, 0.4, 0.61) == "0.50 [0.40, 0.61]"
+    assert extent(0.4, 0.61, 3) == "0.400 to 0.610"
+    assert extent(None, 1.0) == "not computed"
+
+
+@given(st.text(st.characters(codec=None), max_size=60))
+def test_plain_text_can_always_be_written_and_holds_no_control_characters(text: str):
+    shown = plain(text)
+    shown.encode("utf-8")
+    assert not any(ord(c) < 32 and c not in "\n\t" for c in shown)
+    assert not set(shown) & set("\u202a\u202b\u202d\u202e\u2066\u2067\u2068\x7f\x9b")

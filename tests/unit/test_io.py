@@ -1,0 +1,248 @@
+import errno
+import hashlib
+import json
+import os
+import stat
+import struct
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from persona_interp import io
+from persona_interp.errors import ArtefactError
+
+KIND = "direction"
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    path = tmp_path / "evil.safetensors"
+    io.save_tensors(path, {"vectors": torch.arange(6.0).reshape(2, 3)}, kind=KIND, manifest={"trait": "evil"})
+    return path
+
+
+@pytest.fixture
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fsync(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+
+
+def test_tensors_and_manifest_come_back(saved: Path):
+    tensors, manifest = io.load_tensors(saved, kind=KIND)
+    assert list(tensors) == ["vectors"]
+    assert torch.equal(tensors["vectors"], torch.arange(6.0).reshape(2, 3))
+    assert (manifest["kind"], manifest["trait"], manifest["manifest_version"]) == (KIND, "evil", io.MANIFEST_VERSION)
+    assert names_in(saved.parent) == ["evil.json", "evil.safetensors"]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float64])
+def test_every_bit_of_every_dtype_survives(tmp_path: Path, dtype: torch.dtype):
+    tensor = torch.randn(3, 5, generator=torch.Generator().manual_seed(0)).to(dtype)
+    io.save_tensors(tmp_path / "a.safetensors", {"a": tensor}, kind=KIND, manifest={})
+    loaded = io.load_tensors(tmp_path / "a.safetensors", kind=KIND)[0]["a"]
+    assert loaded.dtype == dtype
+    assert torch.equal(loaded, tensor)
+
+
+def test_views_and_tensors_with_gradients_can_be_saved(tmp_path: Path):
+    tensor = torch.randn(4, 3, requires_grad=True)
+    io.save_tensors(tmp_path / "a.safetensors", {"a": tensor.T, "b": tensor[::2]}, kind=KIND, manifest={})
+    loaded, _ = io.load_tensors(tmp_path / "a.safetensors", kind=KIND)
+    assert torch.equal(loaded["a"], tensor.detach().T)
+    assert torch.equal(loaded["b"], tensor.detach()[::2])
+    assert not loaded["a"].requires_grad
+
+
+def test_equal_content_is_equal_bytes(tmp_path: Path):
+    io.write_json(tmp_path / "a.json", {"b": 1, "a": [2, "é"]})
+    io.write_json(tmp_path / "b.json", {"a": [2, "é"], "b": 1})
+    assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30, deadline=None)
+@given(data=json_values)
+def test_any_json_comes_back(tmp_path: Path, data):
+    io.write_json(tmp_path / "data.json", data)
+    assert io.read_json(tmp_path / "data.json") == data
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30, deadline=None)
+@given(position=st.integers(0, 10_000), flip=st.integers(1, 255))
+def test_any_altered_byte_is_noticed(saved: Path, position: int, flip: int):
+    before = saved.read_bytes()
+    altered = bytearray(before)
+    altered[position % len(altered)] ^= flip
+    saved.write_bytes(altered)
+    with pytest.raises(ArtefactError, match="does not match its manifest"):
+        io.load_tensors(saved, kind=KIND)
+    saved.write_bytes(before)
+
+
+def test_the_error_for_altered_bytes_has_both_hashes(saved: Path):
+    expected = hashlib.sha256(saved.read_bytes()).hexdigest()
+    saved.write_bytes(saved.read_bytes() + b"x")
+    came = hashlib.sha256(saved.read_bytes()).hexdigest()
+    with pytest.raises(ArtefactError) as error:
+        io.load_tensors(saved, kind=KIND)
+    assert str(error.value) == (
+        f"{saved} does not match its manifest: SHA-256 {came[:12]}… came, {expected[:12]}… was expected.\n"
+        "  The file or its manifest was truncated or altered after saving. Restore both or make them again."
+    )
+
+
+@pytest.mark.parametrize("kept", [0, 1, 8, 60])
+def test_a_truncated_file_is_refused(saved: Path, kept: int):
+    saved.write_bytes(saved.read_bytes()[:kept])
+    with pytest.raises(ArtefactError, match="does not match its manifest"):
+        io.load_tensors(saved, kind=KIND)
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b'{"kind": "direc', b'{"kind": "\xff"}'])
+def test_a_truncated_manifest_is_refused(saved: Path, data: bytes):
+    manifest = saved.with_suffix(".json")
+    manifest.write_bytes(data)
+    with pytest.raises(ArtefactError) as error:
+        io.load_tensors(saved, kind=KIND)
+    assert f"{manifest} is not valid JSON" in str(error.value)
+    assert "Restore it or delete it and make it again." in str(error.value)
+
+
+@pytest.mark.parametrize("missing", ["evil.safetensors", "evil.json"])
+def test_a_missing_half_is_named_with_what_is_there(saved: Path, missing: str):
+    (saved.parent / missing).unlink()
+    (other,) = names_in(saved.parent)
+    with pytest.raises(ArtefactError) as error:
+        io.load_tensors(saved, kind=KIND)
+    assert str(error.value) == f"{saved.parent / missing} does not exist.\n  In {saved.parent}: {other}."
+
+
+def test_a_missing_folder_is_said_to_hold_nothing(tmp_path: Path):
+    path = tmp_path / "nowhere" / "evil.safetensors"
+    with pytest.raises(ArtefactError) as error:
+        io.read_bytes(path)
+    assert str(error.value) == f"{path} does not exist.\n  In {path.parent}: nothing."
+
+
+def test_a_folder_in_the_place_of_a_file_is_refused(tmp_path: Path):
+    with pytest.raises(ArtefactError, match="could not read"):
+        io.read_bytes(tmp_path)
+
+
+def test_another_kind_is_refused(saved: Path):
+    with pytest.raises(ArtefactError) as error:
+        io.load_tensors(saved, kind="activations")
+    assert str(error.value) == f"{saved.with_suffix('.json')} describes 'direction'.\n  Expected 'activations'."
+
+
+def test_a_manifest_that_is_not_an_object_is_refused(saved: Path):
+    saved.with_suffix(".json").write_text("[1, 2]")
+    with pytest.raises(ArtefactError, match="describes 'list'"):
+        io.load_tensors(saved, kind=KIND)
+
+
+def test_a_manifest_without_a_hash_is_refused(saved: Path):
+    saved.with_suffix(".json").write_text(json.dumps({"kind": KIND}))
+    with pytest.raises(ArtefactError, match="does not match its manifest"):
+        io.load_tensors(saved, kind=KIND)
+
+
+def test_a_file_with_the_right_hash_that_is_not_safetensors_is_refused(saved: Path):
+    header = b'{"vectors": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}'
+    data = struct.pack("<Q", len(header)) + header
+    saved.write_bytes(data)
+    io.write_json(saved.with_suffix(".json"), {"kind": KIND, "sha256": io.sha256_bytes(data)})
+    with pytest.raises(ArtefactError, match="is not a whole safetensors file"):
+        io.load_tensors(saved, kind=KIND)
+
+
+@pytest.mark.usefixtures("full_disk")
+def test_a_full_disk_leaves_nothing_behind(tmp_path: Path):
+    path = tmp_path / "new.bin"
+    with pytest.raises(ArtefactError) as error:
+        io.atomic_write_bytes(path, bytes(1234))
+    assert str(error.value) == (
+        f"could not write {path} (1,234 bytes): No space left on device.\n"
+        "  Nothing was written there.\n"
+        "  Free space or choose another folder, then run the same command again: it goes on where it stopped."
+    )
+    assert isinstance(error.value.__cause__, OSError)
+    assert names_in(tmp_path) == []
+
+
+def test_a_full_disk_keeps_the_old_files(saved: Path, request: pytest.FixtureRequest):
+    request.getfixturevalue("full_disk")
+    with pytest.raises(ArtefactError):
+        io.save_tensors(saved, {"vectors": torch.zeros(2, 3)}, kind=KIND, manifest={})
+    assert torch.equal(io.load_tensors(saved, kind=KIND)[0]["vectors"], torch.arange(6.0).reshape(2, 3))
+    assert names_in(saved.parent) == ["evil.json", "evil.safetensors"]
+
+
+def test_an_interrupt_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def fsync(_: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(KeyboardInterrupt):
+        io.atomic_write_bytes(tmp_path / "new.bin", b"data")
+    assert names_in(tmp_path) == []
+
+
+def test_a_save_that_stops_before_its_manifest_does_not_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = tmp_path / "evil.safetensors"
+
+    def write_json(_path: Path, _data: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(io, "write_json", write_json)
+    with pytest.raises(KeyboardInterrupt):
+        io.save_tensors(path, {"vectors": torch.zeros(1)}, kind=KIND, manifest={})
+    assert path.exists()
+    with pytest.raises(ArtefactError, match="evil.json does not exist"):
+        io.load_tensors(path, kind=KIND)
+
+
+def test_the_bytes_are_on_disk_before_the_name_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path, seen = tmp_path / "new.bin", []
+
+    def fsync(descriptor: int) -> None:
+        seen.append((path.exists(), os.fstat(descriptor).st_size))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    io.atomic_write_bytes(path, b"12345")
+    assert seen == [(False, 5)]
+    assert path.read_bytes() == b"12345"
+
+
+def test_a_write_makes_its_folders_and_a_readable_file(tmp_path: Path):
+    path = tmp_path / "a" / "b" / "c.bin"
+    io.atomic_write_bytes(path, b"data")
+    assert path.read_bytes() == b"data"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+    assert names_in(path.parent) == ["c.bin"]
+
+
+def test_hashes_agree_with_each_other_and_with_the_standard(tmp_path: Path):
+    data = b"abc" * 100_000
+    (tmp_path / "a.bin").write_bytes(data)
+    assert io.sha256_file(tmp_path / "a.bin") == io.sha256_bytes(data) == hashlib.sha256(data).hexdigest()
+
+
+def test_the_hash_of_json_ignores_the_order_of_keys_only():
+    assert io.sha256_json({"a": 1, "b": 2}) == io.sha256_json({"b": 2, "a": 1})
+    assert io.sha256_json([1, 2]) != io.sha256_json([2, 1])

@@ -1,0 +1,185 @@
+import base64
+import importlib.util
+import json
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from persona_interp.errors import ArtefactError
+from persona_interp.report import write_report
+
+HELPER = Path(__file__).parent / "figures" / "conftest.py"
+SPEC = importlib.util.spec_from_file_location("figures_conftest", HELPER)
+assert SPEC is not None and SPEC.loader is not None
+synthetic = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(synthetic)
+
+
+class Page(HTMLParser):
+    """Tags, attributes and visible text of a page; a tag that is not closed fails the test."""
+
+    VOID = frozenset({"meta", "img", "br"})
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+        self.feed(html)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if not self.open or self.open[-1] != "style":
+            self.texts.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.texts).replace("\N{NO-BREAK SPACE}", " ").split())
+
+    @property
+    def sections(self) -> list[str | None]:
+        return [attributes.get("id") for tag, attributes in self.tags if tag == "section"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Without steering, whose figures take longest to draw."""
+    folder = synthetic.write_results(tmp_path_factory.mktemp("report") / "results")
+    path = folder / "tables" / "steering.csv"
+    pd.read_csv(path).head(0).to_csv(path, index=False)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(folder: Path) -> Page:
+    path = write_report(folder)
+    assert path == folder / "report.html"
+    return Page(path.read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A results folder whose figures are not drawn, for tests of the text alone."""
+    monkeypatch.setattr("persona_interp.report.plot_main_job", lambda _: [])
+    return synthetic.write_results(tmp_path / "results")
+
+
+def test_the_sections_are_there(page: Page):
+    assert page.sections == ["found", "sure", "figures", "examples", "numbers", "provenance", "files"]
+    assert {a["href"] for tag, a in page.tags if tag == "a"} == {f"#{name}" for name in page.sections}
+
+
+def test_a_sentence_a_trait_with_its_numbers(page: Page):
+    assert "impolite: separated; steering raises expression" in page.text
+    assert "adding it at layer 12 with coefficient +0.5 raises expression: +22.1 [+17.5, +26.6] points" in page.text
+    assert "evil: not separated; steering has no detectable effect on expression" in page.text
+
+
+def test_nothing_is_loaded_and_nothing_runs(page: Page):
+    allowed = {"html", "head", "meta", "title", "style", "body", "header", "h1", "h2", "h3", "p", "nav", "a", "main",
+               "section", "div", "b", "i", "ul", "li", "dl", "dt", "dd", "figure", "img", "figcaption", "span", "small",
+               "table", "tr", "th", "td", "code"}  # fmt: skip
+    assert {tag for tag, _ in page.tags} <= allowed
+    assert not [name for _, attributes in page.tags for name in attributes if name.startswith("on")]
+    assert all(str(a["src"]).startswith("data:image/png;base64,") for tag, a in page.tags if tag == "img")
+    assert all("url(" not in str(value) for _, attributes in page.tags for value in attributes.values())
+
+
+def test_pictures_are_the_saved_ones(page: Page, folder: Path):
+    embedded = [base64.b64decode(str(a["src"]).split(",")[1]) for tag, a in page.tags if tag == "img"]
+    saved = [path.read_bytes() for path in (folder / "figures").glob("*.png")]
+    assert len(embedded) == 4
+    assert sorted(embedded) == sorted(saved)
+    assert all(a["alt"] for tag, a in page.tags if tag == "img")
+
+
+def test_hostile_answers_are_text(page: Page):
+    assert '<script>alert("x")</script><img src=x onerror=alert(1)> {{ 7 * 7 }} {% raw %} & $a$' in page.text
+    assert "Why is the sky blue? <b>Short</b>, please." in page.text
+    assert not any("\x1b" in text or "\u202e" in text for text in page.texts)
+
+
+def test_provenance_judges_and_files_are_listed(page: Page):
+    for words in ("versions › torch 2.13.0", "blind to meaning", "time_s › steering 211.75", "tables/steering.csv"):
+        assert words in page.text
+    assert "figures/geometry.pdf" in page.text
+
+
+def test_a_second_report_is_the_same(few: Path):
+    before = write_report(few).read_bytes()
+    assert write_report(few).read_bytes() == before
+    assert not list(few.rglob("*.tmp"))
+
+
+def test_hostile_names_everywhere_are_text(few: Path):
+    bad = "</title></style><script>1</script>\"'><img src=x onerror=1>"
+    for name in ("config", "provenance"):
+        data = json.loads((few / f"{name}.json").read_text())
+        data |= {"model": bad, bad: bad, "judges": {bad: bad}, "seed": bad, "backend": bad, "dtype": bad}
+        (few / f"{name}.json").write_text(json.dumps(data))
+    summary = json.loads((few / "summary.json").read_text())
+    hostile = {key: bad for key in ("trait", "filter", "selection_rule", "effect_judge")} | {"notes": [bad, "\ud800"]}
+    (few / "summary.json").write_text(json.dumps([summary[0] | hostile]))
+    page = Page(write_report(few).read_text(encoding="utf-8"))
+    assert "script" not in {tag for tag, _ in page.tags}
+    assert "img" not in {tag for tag, _ in page.tags}
+    assert page.text.count("<script>1</script>") >= 12
+
+
+def test_without_examples_their_section_is_omitted(few: Path):
+    (few / "tables" / "examples.csv").unlink()
+    page = Page(write_report(few).read_text(encoding="utf-8"))
+    assert "examples" not in page.sections
+    assert "#examples" not in {a["href"] for tag, a in page.tags if tag == "a"}
+
+
+def test_answers_stand_in_order_of_coefficient_and_empty_ones_are_said(few: Path):
+    path = few / "tables" / "examples.csv"
+    frame = pd.read_csv(path).query("trait == 'evil'").iloc[[2, 1, 0]].assign(answer="", coherence=float("nan"))
+    frame.to_csv(path, index=False)
+    text = Page(write_report(few).read_text(encoding="utf-8")).text
+    low, zero, high = (
+        text.index(words) for words in ("coefficient −0.5, layer 12", "unsteered exp", "coefficient +0.5, l")
+    )
+    assert low < zero < high
+    assert text.count("(empty answer)") == 3
+    assert "expression 55, coherence not computed" in text
+
+
+def test_numbers_that_were_not_computed_are_said_so(few: Path):
+    summary = json.loads((few / "summary.json").read_text())
+    kept = {"trait": "evil", "notes": None}
+    (few / "summary.json").write_text(
+        json.dumps([dict.fromkeys(summary[0]) | kept, summary[0] | {"q_random": float("nan")}])
+    )
+    text = Page(write_report(few).read_text(encoding="utf-8")).text
+    assert "evil: separation not measured; steering not measured" in text
+    assert "None" not in text
+    assert "nan" not in text.split()
+
+
+def test_other_folders_are_one_line(few: Path):
+    (few / "rollouts").mkdir()
+    for index in range(3):
+        (few / "rollouts" / f"{index}.json").write_bytes(b"x" * 1000)
+    assert "rollouts/ (3 files) 3.0 kB" in Page(write_report(few).read_text(encoding="utf-8")).text
+
+
+@pytest.mark.parametrize("name", ["summary.json", "tables/steering.csv"])
+def test_a_missing_required_file_is_named_and_no_page_is_written(few: Path, name: str):
+    (few / name).unlink()
+    with pytest.raises(ArtefactError) as error:
+        write_report(few)
+    assert str(few / name) in str(error.value)
+    assert not (few / "report.html").exists()
