@@ -1,6 +1,7 @@
 """`persona-interp`: the command line. Heavy imports wait until a command needs them."""
 
 import logging
+import math
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -57,15 +58,16 @@ def run(
     backend: Backend = "transformer_lens",
     dtype: Dtype = "auto",
     layers: Annotated[str, typer.Option(help="Layers to steer at, separated by commas; default by depth.")] = "",
-    coefficients: Annotated[str, typer.Option(help="In units of the mean residual norm.")] = "-0.4,-0.2,0.2,0.4",
+    coefficients: Annotated[str, typer.Option(help="In units of the mean residual norm.")] = "-0.3,-0.15,0.15,0.3",
     n_questions: Annotated[int, typer.Option(help="Extraction questions a trait.")] = 20,
+    n_instructions: Annotated[int, typer.Option(help="Pairs of system prompts a trait.")] = 5,
     n_samples: Annotated[int, typer.Option(help="Contrastive answers a prompt.")] = 1,
     n_eval_questions: Annotated[int, typer.Option(help="Evaluation questions a trait.")] = 20,
     n_eval_samples: Annotated[int, typer.Option(help="Steered answers a question.")] = 2,
-    max_new_tokens: Annotated[int, typer.Option(help="Tokens of a contrastive answer.")] = 48,
+    max_new_tokens: Annotated[int, typer.Option(help="Tokens of a contrastive answer.")] = 40,
     keep: Annotated[str, typer.Option("--filter", help="paired, independent or none.")] = "paired",
     judge_model: Annotated[str, typer.Option(help="Model of the likelihood judge; default: the unsteered one.")] = "",
-    n_judge_pairs: Annotated[int, typer.Option(help="Prompt pairs of the likelihood judge.")] = 2,
+    n_judge_pairs: Annotated[int, typer.Option(help="Prompt pairs of the likelihood judge.")] = 1,
     seed: Seed = 0,
 ) -> None:
     """The main job: vectors, steering, statistics, figures and report.html for every trait."""
@@ -80,7 +82,9 @@ def run(
         layers=tuple(_numbers(layers, int, "layers")),
         coefficients=tuple(_numbers(coefficients, float, "coefficients")),
         n_questions=n_questions,
+        n_instructions=n_instructions,
         n_held_out_questions=n_eval_questions,
+        n_held_out_instructions=min(3, n_instructions),
         n_samples=n_samples,
         n_eval_questions=n_eval_questions,
         n_eval_samples=n_eval_samples,
@@ -98,11 +102,11 @@ def run(
 def models() -> None:
     """The models that packages carry, and whether they are installed."""
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from persona_interp.models.packaged import PACKAGED_MODELS, is_installed
 
-    table = Table("model", "architecture", "kind", "licence", "installed")
+    table = Table(Column("model", no_wrap=True), "architecture", "kind", "licence", "installed")
     for model in PACKAGED_MODELS.values():
         there = "yes" if is_installed(model) else model.install
         table.add_row(model.name, model.architecture, model.kind, model.licence, there)
@@ -138,11 +142,12 @@ def extract(
 ) -> None:
     """A trait's persona vector, saved as OUT/TRAIT.safetensors with its manifest."""
     from persona_interp.data.traits import load_trait
-    from persona_interp.directions.persona import persona_vector
+    from persona_interp.directions.persona import check_filter, persona_vector
     from persona_interp.judges.likelihood import LikelihoodJudge
     from persona_interp.models.load import load_model
     from persona_interp.rollouts.generate import generate_rollouts
 
+    check_filter(keep)
     wanted = load_trait(trait)
     loaded = load_model(model, backend, dtype=dtype)  # pyright: ignore (checked by load_model)
     rollouts = generate_rollouts(
@@ -233,7 +238,11 @@ def project(
 
 
 def _numbers(text: str, kind: type, name: str) -> list:
+    expected = f"{name} must be {'whole ' if kind is int else ''}numbers separated by commas; {text!r} came."
     try:
-        return [kind(part) for part in text.split(",") if part.strip()]
+        numbers = [kind(part) for part in text.split(",") if part.strip()]
     except ValueError as error:
-        raise ConfigError(f"{name} must be numbers separated by commas; {text!r} came.") from error
+        raise ConfigError(expected) from error
+    if not all(map(math.isfinite, numbers)):
+        raise ConfigError(expected)
+    return numbers

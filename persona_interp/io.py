@@ -17,6 +17,7 @@ from torch import Tensor
 from persona_interp.errors import ArtefactError
 
 MANIFEST_VERSION = 1
+PICKLES = frozenset({".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"})
 
 
 def atomic_write_bytes(path: Path, data: bytes) -> None:
@@ -41,6 +42,12 @@ def atomic_write_bytes(path: Path, data: bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def remove_partial_writes(folder: Path) -> None:
+    """Delete the temporary files that a killed process left in a folder."""
+    for left in folder.rglob(".*.tmp"):
+        left.unlink(missing_ok=True)
 
 
 def write_json(path: Path, data: Any) -> None:
@@ -112,6 +119,11 @@ def load_tensors(path: Path, *, kind: str) -> tuple[dict[str, Float[Tensor, "...
     Raises:
         ArtefactError: the file or its manifest is missing, truncated, altered or of another kind.
     """
+    if path.suffix in PICKLES:
+        raise ArtefactError(
+            f"{path} was not opened: a {path.suffix} file is a pickle, which can run code when it is read.",
+            f"Expected the .safetensors file of a {kind}, with its .json manifest beside it.",
+        )
     data, manifest = read_bytes(path), read_json(manifest_path(path))
     if not isinstance(manifest, dict) or manifest.get("kind") != kind:
         came = manifest.get("kind") if isinstance(manifest, dict) else type(manifest).__name__

@@ -9,8 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from persona_interp.activations.store import Activations, hookpoints_from_list, hookpoints_to_list
-from persona_interp.errors import AlignmentError, HookpointError, IncompatibleDirectionError
-from persona_interp.io import load_tensors, save_tensors
+from persona_interp.errors import AlignmentError, ArtefactError, HookpointError, IncompatibleDirectionError
+from persona_interp.io import load_tensors, manifest_path, save_tensors
 from persona_interp.models.protocol import HookedModel
 from persona_interp.types import Hookpoint, Provenance
 
@@ -117,15 +117,21 @@ class Direction:
             IncompatibleDirectionError: made with another model.
         """
         tensors, manifest = load_tensors(Path(path), kind=KIND)
-        direction = cls(
-            vectors=tensors["vectors"],
-            hookpoints=hookpoints_from_list(manifest["hookpoints"]),
-            trait=manifest["trait"],
-            method=manifest["method"],
-            positive_pole=manifest["positive_pole"],
-            provenance=Provenance.from_dict(manifest["provenance"]),
-            residual_norms=tensors.get("residual_norms"),
-        )
+        try:
+            direction = cls(
+                vectors=tensors["vectors"],
+                hookpoints=hookpoints_from_list(manifest["hookpoints"]),
+                trait=manifest["trait"],
+                method=manifest["method"],
+                positive_pole=manifest["positive_pole"],
+                provenance=Provenance.from_dict(manifest["provenance"]),
+                residual_norms=tensors.get("residual_norms"),
+            )
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise ArtefactError(
+                f"{path} with {manifest_path(Path(path))} does not describe a direction: {error}.",
+                "One of them was altered. Restore both or make them again.",
+            ) from error
         if model is not None:
             check_direction(direction, model)
         return direction
@@ -138,6 +144,12 @@ def check_direction(direction: Direction, model: HookedModel) -> None:
         IncompatibleDirectionError: names both models.
     """
     check_same_model(direction, model.provenance)
+    if direction.vectors.shape[-1] != model.d_model:
+        raise IncompatibleDirectionError(
+            f"the direction {direction.trait} ({direction.method}) has d_model {direction.vectors.shape[-1]};"
+            f" {model.name} has {model.d_model}.",
+            "Extract it again with this model.",
+        )
 
 
 def check_same_model(direction: Direction, other: Provenance) -> None:

@@ -1,12 +1,12 @@
 """Persona vectors: the mean difference between answers with and without a trait."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 import pandas as pd
 
 from persona_interp.activations.store import Activations
 from persona_interp.directions.direction import Direction
-from persona_interp.errors import AlignmentError, EmptySelectionError
+from persona_interp.errors import AlignmentError, ConfigError, EmptySelectionError
 from persona_interp.rollouts.generate import Rollouts
 from persona_interp.types import Pooling
 
@@ -101,6 +101,16 @@ def mean_difference(
     )
 
 
+def check_filter(filter: str) -> None:  # noqa: A002
+    """Refuse a filter that does not exist.
+
+    Raises:
+        ConfigError: names those that do.
+    """
+    if filter not in get_args(Filter):
+        raise ConfigError(f"no filter is called {filter!r}.", f"Filters: {', '.join(get_args(Filter))}.")
+
+
 def passes_filter(frame: pd.DataFrame, *, filter: Filter, threshold: float = 50.0) -> pd.Series:  # noqa: A002
     """Which contrastive answers count, by their expression scores (0..100) and the coherence gate.
 
@@ -110,7 +120,9 @@ def passes_filter(frame: pd.DataFrame, *, filter: Filter, threshold: float = 50.
 
     Raises:
         AlignmentError: there are no scores.
+        ConfigError: there is no such filter.
     """
+    check_filter(filter)
     if filter == "none":
         return pd.Series(True, index=frame.index)
     if "expression" not in frame:

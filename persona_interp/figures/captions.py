@@ -42,7 +42,8 @@ def coherence_caption(frame: DataFrame, *, has_gate: bool) -> str:
     """Caption of a figure of coherence against coefficient."""
     gate = " Dashed line: the coherence gate." if has_gate else ""
     return (
-        "Coherence (0–100) of the steered answers against the coefficient, drawn as in the dose-response."
+        "Coherence of the steered answers (worst of three z-scores against unsteered answers) against the coefficient,"
+        " drawn as in the dose-response."
         f"{gate}{_shared(frame)}"
     )
 

@@ -107,7 +107,8 @@ def _steering(results: MainJobResults, metric: str) -> Iterator[DrawnFigure]:
                 ax.set_ylabel("")
                 if line is not grid[-1]:
                     ax.set_xlabel("")
-            line[0].set_ylabel(f"{metric} (0–100)\njudge: {wrap(judge, 24)}")
+            unit = "0–100" if metric == "expression" else "worst z-score"
+            line[0].set_ylabel(f"{metric} ({unit})" + (f"\njudge: {wrap(judge, 24)}" if judge else ""))
         legend_below(figure, extra=[] if False not in distinct(frame, "coherent") else [incoherent_handle()])
         gated = any(_gate(results, judge) is not None for judge in judges)
         caption = (

@@ -1,6 +1,7 @@
 """Dose-response of steering: expression and coherence against the coefficient."""
 
 from collections.abc import Mapping
+from typing import cast
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -56,23 +57,29 @@ def plot_coherence(frame: DataFrame, ax: Axes, *, colors: Mapping[int, str], gat
     if gate is not None:
         ax.axhline(gate, color=PALETTE[1], linestyle="--", linewidth=0.9, label="coherence gate", zorder=1.5)
     _plot_dose(frame, ax, colors)
-    ax.set_ylabel("coherence (0–100)")
+    ax.set_ylabel("coherence (worst z-score)")
     return ax
 
 
 def _plot_dose(frame: DataFrame, ax: Axes, colors: Mapping[int, str]) -> None:
     """The lines, error bars and points of one panel; layers are shifted sideways so that bars stay apart."""
     persona, controls = keep(frame, "direction", "persona"), leave_out(frame, "direction", "persona")
-    for name, layer in sorted(set(zip(controls["direction"], controls["layer"], strict=True))):
-        rows = keep(keep(controls, "direction", name), "layer", layer)
-        _plot_series(rows, ax, color=GREY, label=f"{name} directions" if name == "random" else str(name), shift=0.0)
+    for name in distinct(controls, "direction"):
+        for layer in distinct(controls, "layer"):
+            rows = _at_layer(keep(controls, "direction", name), layer)
+            _plot_series(rows, ax, color=GREY, label=f"{name} directions" if name == "random" else str(name), shift=0.0)
     coefficients = distinct(frame, "coefficient") or [0.0]
     step = 0.012 * (max(coefficients) - min(coefficients))
     for index, (layer, color) in enumerate(colors.items()):
-        rows = keep(persona, "layer", layer)
+        rows = _at_layer(persona, layer)
         shift = (index - (len(colors) - 1) / 2) * step
         _plot_series(rows, ax, color=color, label=f"layer {layer}", shift=shift)
     ax.set_xlabel("coefficient (mean residual norms)")
+
+
+def _at_layer(frame: DataFrame, layer: object) -> DataFrame:
+    """The cells of a layer and the unsteered one, which belongs to all layers and so names none."""
+    return cast(DataFrame, frame[(frame["layer"] == layer) | frame["layer"].isna()])
 
 
 def _plot_series(rows: DataFrame, ax: Axes, *, color: str, label: str, shift: float) -> None:

@@ -161,7 +161,7 @@ class Cap(_AlongDirection):
 
 
 def _project(
-    residual: Float[Tensor, "batch pos d_model"], unit: Float[Tensor, " d_model"], direction: Direction
+    residual: Float[Tensor, "batch pos d_model"], unit: Float[Tensor, " width"], direction: Direction
 ) -> Float[Tensor, "batch pos"]:
     _check_width(residual, unit, direction)
     return residual.float() @ unit.to(residual.device)

@@ -40,7 +40,7 @@ class EmbeddingJudge:
         axis, calibration = self._axis(trait)
         raw = self._embed(questions, answers) @ axis
         raw[[not answer.strip() for answer in answers]] = np.nan
-        return [Score(calibration(value), float(value)) for value in raw]
+        return [Score(calibration(value), value) for value in raw.tolist()]
 
     def _axis(self, trait: Trait) -> tuple[np.ndarray, Calibration]:
         if trait.data_hash not in self._axes:

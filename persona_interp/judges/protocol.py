@@ -66,7 +66,10 @@ class Calibration:
 
 
 def calibrate(positive: Sequence[float], negative: Sequence[float], *, source: str) -> Calibration:
-    """The calibration at which the mean exemplars of the two poles score 80 and 20.
+    """The calibration that exemplars of the two poles give: 50 midway, logistic in the raw judgement.
+
+    The slope is gap / variance, that of two normal poles of equal variance, but no steeper than puts the mean
+    exemplars at 80 and 20. So a judge that hardly tells the poles apart gives scores near 50, not extreme ones.
 
     Raises:
         TraitError: the judge does not rate the positive exemplars above the negative ones.
@@ -78,7 +81,9 @@ def calibrate(positive: Sequence[float], negative: Sequence[float], *, source: s
             f" ones ({low:.3f}).",
             "This judge does not see this trait. Use another one, or better exemplars.",
         )
-    return Calibration(centre=(high + low) / 2, scale=(high - low) / 2 / np.log(4.0))
+    variance = float(np.var(positive, ddof=1) + np.var(negative, ddof=1)) / 2 if len(positive) > 1 else 0.0
+    gap = high - low
+    return Calibration(centre=(high + low) / 2, scale=max(gap / 2 / float(np.log(4.0)), variance / gap))
 
 
 def require_exemplars(trait: Trait, judge: str, *, at_least: int = 2) -> None:

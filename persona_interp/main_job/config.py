@@ -1,13 +1,16 @@
 """What the main job is asked to do."""
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 from persona_interp.data.traits import Trait, load_trait
 from persona_interp.directions.persona import Filter
 from persona_interp.errors import ConfigError
+from persona_interp.judges.protocol import require_exemplars
 from persona_interp.models.load import BACKENDS
+from persona_interp.rollouts.generate import contrastive_requests
 
 _RELATIVE_DEPTHS = (0.3, 0.5, 0.7)
 
@@ -36,19 +39,19 @@ class RunConfig:
     n_samples: int = 1
     n_held_out_questions: int = 20
     n_held_out_instructions: int = 3
-    max_new_tokens: int = 48
+    max_new_tokens: int = 40
     temperature: float = 1.0
     filter: Filter = "paired"
     layers: tuple[int, ...] = ()
-    coefficients: tuple[float, ...] = (-0.4, -0.2, 0.2, 0.4)
+    coefficients: tuple[float, ...] = (-0.3, -0.15, 0.15, 0.3)
     n_selection_questions: int = 10
     n_eval_questions: int = 20
     n_eval_samples: int = 2
-    eval_tokens: int = 40
+    eval_tokens: int = 32
     eval_temperature: float = 0.7
     n_random: int = 4
     judge_model: str = ""
-    n_judge_pairs: int = 2
+    n_judge_pairs: int = 1
     n_null: int = 200
     n_resamples: int = 2000
     seed: int = 0
@@ -64,6 +67,7 @@ class RunConfig:
             f"backend must be one of {', '.join(BACKENDS)}": self.backend in BACKENDS,
             "filter must be paired, independent or none": self.filter in ("paired", "independent", "none"),
             "coefficients must hold a positive number": any(c > 0 for c in self.coefficients),
+            "coefficients must be finite": all(map(math.isfinite, self.coefficients)),
             "counts must be at least 1": min(
                 self.n_questions,
                 self.n_samples,
@@ -83,8 +87,23 @@ class RunConfig:
                 raise ConfigError("cannot run with this configuration.", f"{rule}.")
 
     def load_traits(self) -> list[Trait]:
-        """The traits, all of them before any work begins."""
-        return [load_trait(name) for name in self.traits]
+        """The traits, all of them before any work begins.
+
+        Raises:
+            ConfigError: a trait has fewer questions or instructions than the job asks for.
+            TraitError: a trait is unknown, or has too few exemplars for the judges.
+        """
+        traits = [load_trait(name) for name in self.traits]
+        for trait in traits:
+            contrastive_requests(trait, n_questions=self.n_questions, n_instructions=self.n_instructions)
+            held_out = {"n_questions": self.n_held_out_questions, "n_instructions": self.n_held_out_instructions}
+            contrastive_requests(trait, **held_out, questions="eval")
+            require_exemplars(trait, "the main job", at_least=3)
+        return traits
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON-ready dictionary."""
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
 
     def steered_layers(self, n_layers: int) -> tuple[int, ...]:
         """The layers to steer at."""

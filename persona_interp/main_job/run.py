@@ -14,7 +14,7 @@ import pandas as pd
 from persona_interp.data.traits import Trait
 from persona_interp.directions.direction import Direction
 from persona_interp.directions.geometry import cosine_table
-from persona_interp.io import write_json
+from persona_interp.io import remove_partial_writes, write_json
 from persona_interp.judges.coherence import CoherenceJudge
 from persona_interp.judges.embedding import EmbeddingJudge
 from persona_interp.judges.likelihood import LikelihoodJudge
@@ -46,12 +46,17 @@ def run_main_job(config: RunConfig, folder: Path) -> Path:
     Raises:
         ConfigError: the folder holds results of another configuration.
         EmptySelectionError: the filter left no answers of a trait.
+        HookpointError: a layer to steer at does not exist.
     """
     traits = config.load_traits()
-    refuse_other_config(folder / "config.json", _described(config))
+    if (folder / "config.json").is_file():
+        refuse_other_config(folder / "config.json", config.to_dict())
     clock = _Clock()
     with clock.stage("load"):
         bench = _bench(config, folder)
+    bench.model.check_hookpoints([Hookpoint(layer) for layer in config.layers])
+    refuse_other_config(folder / "config.json", config.to_dict())  # takes a new folder, now that nothing can be refused
+    remove_partial_writes(folder)
     results = [_one_trait(bench, trait, clock) for trait in traits]
     with clock.stage("tables"):
         _write_tables(bench, results)
@@ -102,7 +107,8 @@ def _one_trait(bench: stages.Bench, trait: Trait, clock: "_Clock") -> _Result:
     result.effect = steering_effect(result.measured, result.setting, judge=judge, seed=bench.config.seed)
     if len(control):
         result.random = to_measurements(control, method="random", **names)
-        for _, one in control.groupby("draw"):
+        for draw in range(bench.config.n_random):
+            one = control[control["draw"].isin([draw, -1])]
             measured = to_measurements(one, method="random", **names)
             result.random_effects.append(steering_effect(measured, result.setting, judge=judge).estimate)
     result.notes = _notes(result, facts)
@@ -138,9 +144,8 @@ def _write_tables(bench: stages.Bench, results: list[_Result]) -> None:
     tables.write_table(folder, "agreement", tables.agreement_rows(pairs, n_resamples=config.n_resamples))
     examples = [tables.example_rows(r.trait, r.scored, r.setting, bench.embedding) for r in results]
     tables.write_table(folder, "examples", pd.concat(examples, ignore_index=True))
-    middle = Hookpoint(
-        config.steered_layers(bench.model.n_layers)[len(config.steered_layers(bench.model.n_layers)) // 2]
-    )
+    layers = config.steered_layers(bench.model.n_layers)
+    middle = Hookpoint(layers[len(layers) // 2])
     directions = {r.trait.name: r.vectors["response_mean"] for r in results}
     geometry = cosine_table(directions, middle, results[0].train.activations("response_mean"), seed=config.seed)
     tables.write_table(folder, "geometry", geometry)
@@ -202,10 +207,6 @@ def _bench(config: RunConfig, folder: Path) -> stages.Bench:
         likelihood=LikelihoodJudge(judging, n_pairs=config.n_judge_pairs),
         coherence=CoherenceJudge(judging, embedding.encoder),
     )
-
-
-def _described(config: RunConfig) -> dict[str, Any]:
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(config).items()}
 
 
 def _provenance(bench: stages.Bench, clock: "_Clock") -> dict[str, Any]:

@@ -12,7 +12,7 @@ from persona_interp.data.traits import Trait
 from persona_interp.directions.baselines import random_directions
 from persona_interp.directions.direction import Direction
 from persona_interp.directions.persona import passes_filter, persona_vector
-from persona_interp.io import atomic_write_bytes, read_bytes
+from persona_interp.io import atomic_write_bytes
 from persona_interp.judges.coherence import CoherenceJudge
 from persona_interp.judges.embedding import EmbeddingJudge
 from persona_interp.judges.factual import FactualRuleJudge, load_factual_questions
@@ -30,6 +30,7 @@ from persona_interp.measurements.steering import (
 )
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.rollouts.generate import Questions, Rollouts, generate_rollouts
+from persona_interp.rollouts.parts import read_table
 from persona_interp.types import POOLINGS, Hookpoint, Pooling
 
 
@@ -169,7 +170,8 @@ def evaluate(
         drawn = random_directions(
             rollouts.activations("response_mean"), hookpoint, like=direction, n=config.n_random, seed=config.seed + 4
         )
-        tables = []
+        own = scored[(scored["coefficient"] == 0) & (scored["sample"] == 0)]
+        tables = [own[["question", "sample", "prompt", "answer", "layer", "coefficient"]].assign(draw=-1)]
         for number, vector in enumerate(drawn):
             answers = steered_answers(
                 bench.model,
@@ -180,6 +182,7 @@ def evaluate(
                 max_new_tokens=config.eval_tokens,
                 temperature=config.eval_temperature,
                 seed=config.seed + 3,
+                unsteered=False,
                 folder=folder.with_name("random") / f"direction-{number:02d}",
             )
             tables.append(answers.assign(draw=number))
@@ -225,4 +228,4 @@ def kept_table(path: Path, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
         buffer = BytesIO()
         make().to_parquet(buffer, index=False)
         atomic_write_bytes(path, buffer.getvalue())
-    return pd.read_parquet(BytesIO(read_bytes(path)))
+    return read_table(path)

@@ -100,15 +100,19 @@ def steered_answers(
     temperature: float = 0.7,
     seed: int = 0,
     span: Span = "response",
+    unsteered: bool = True,
     folder: Path | None = None,
     progress: bool = True,
 ) -> pd.DataFrame:
     """Answers at every layer and coefficient: layer (missing where the coefficient is 0), coefficient, question, ...
 
     With a folder every cell is kept as it is done, and the same call goes on where it stopped.
+
+    Args:
+        unsteered: whether to answer at coefficient 0 too.
     """
     check_direction(direction, model)
-    cells: list[tuple[int | None, float]] = [(None, 0.0)]
+    cells: list[tuple[int | None, float]] = [(None, 0.0)] if unsteered else []
     cells += [(layer, c) for layer in layers for c in coefficients if c != 0]
     if not layers or not questions:
         raise ConfigError("steering needs at least one layer and one question.")
@@ -204,6 +208,7 @@ def steering_table(measurements: Measurements, *, n_resamples: int = 2000, seed:
                 values["value"].to_numpy(float), values["question"].to_numpy(), n_resamples=n_resamples, seed=seed
             )
             kind, _, judge = str(metric).partition(": ")
+            judge = judge or "three signs"
             rows.append(
                 {
                     "trait": trait,

@@ -1,12 +1,16 @@
 """`load_model`: a hub id, a folder, a GGUF file, a packaged model or a TransformerLens object, behind a backend."""
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging as hf_logging
 
 from persona_interp.errors import ConfigError, ModelError
 from persona_interp.models.hooked import HookedModelBase
@@ -145,19 +149,54 @@ def _from_pretrained(
     revision: str | None,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left", revision=revision)
-        model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, device_map=device_map, revision=revision)
-    except (OSError, ValueError, KeyError) as error:
+        with no_bar_for_local(source):
+            tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left", revision=revision)
+            model, loading = AutoModelForCausalLM.from_pretrained(
+                source, dtype=dtype, device_map=device_map, revision=revision, output_loading_info=True
+            )
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise ModelError(
             f"cannot load {label!r}: {str(error).splitlines()[0][:200] if str(error) else type(error).__name__}",
             f"Give a hub id, a folder with config.json and safetensors, a .gguf file, or one of"
             f" {', '.join(PACKAGED_MODELS)}.",
         ) from error
+    missing = sorted(loading["missing_keys"])
+    if missing:
+        raise ModelError(
+            f"cannot load {label!r}: {len(missing)} of its weights are not in its files, {missing[0]} first.",
+            "Random values would stand in for them. The files are incomplete, or config.json is of another model.",
+        )
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     if device_map is None:
         model = model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))  # pyright: ignore
-    return model.eval().requires_grad_(False), tokenizer
+    model = model.eval().requires_grad_(False)
+    _keep_unembedding_fast(model)
+    return model, tokenizer
+
+
+@contextmanager
+def no_bar_for_local(source: str) -> Iterator[None]:
+    """No progress bars of transformers for a folder, which loads in a moment; downloads keep theirs."""
+    quiet = Path(source).is_dir() and hf_logging.is_progress_bar_enabled()
+    if quiet:
+        hf_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if quiet:
+            hf_logging.enable_progress_bar()
+
+
+def _keep_unembedding_fast(model: PreTrainedModel) -> None:
+    """Make the unembedding's input contiguous.
+
+    Logits are computed for the last positions only, which is a strided slice. With frozen weights torch multiplies
+    such a slice by one copy of the unembedding a row: seconds instead of milliseconds.
+    """
+    head = model.get_output_embeddings()
+    if isinstance(head, torch.nn.Module):
+        head.register_forward_pre_hook(lambda _, args: (args[0].contiguous(), *args[1:]))
 
 
 def _adopt(model: Any, backend: Backend) -> HookedModelBase:

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Self
 
 import pandas as pd
 from jaxtyping import Float
@@ -63,7 +62,7 @@ class PartStore:
         provenance: Provenance,
         pool: tuple[Pooling, ...],
         batch_size: int,
-    ) -> Self:
+    ) -> "PartStore":
         """An empty store, or the one that an interrupted run of the same configuration left.
 
         Raises:
@@ -109,7 +108,7 @@ class PartStore:
         if self._folder is None:
             tables = [self._rows[number] for number in sorted(self._rows)]
         else:
-            tables = [_read_table(path) for path in sorted(self._folder.glob("part-*.parquet"))]
+            tables = [read_table(path) for path in sorted(self._folder.glob("part-*.parquet"))]
         return pd.concat(tables, ignore_index=True)
 
     def parts(self) -> tuple[Part, ...]:
@@ -154,7 +153,12 @@ def _as_json(value: object) -> object:
     return [_as_json(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def _read_table(path: Path) -> pd.DataFrame:
+def read_table(path: Path) -> pd.DataFrame:
+    """Read a Parquet table, with an error that names it.
+
+    Raises:
+        ArtefactError: missing or truncated.
+    """
     try:
         return pd.read_parquet(BytesIO(read_bytes(path)))
     except (OSError, ValueError) as error:

@@ -1,0 +1,85 @@
+"""How well do the judges that need no API tell answers with a trait from answers without it?
+
+Twelve hand-written pairs a trait, made apart from the exemplars that the judges are calibrated on; several are subtle
+or have the sentiment against the trait. Reported: AUC with a bootstrap interval over pairs, for the embedding judge
+and for the likelihood judge with one and with five prompt pairs.
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from persona_interp.data.traits import load_trait
+from persona_interp.io import atomic_write_bytes, write_json
+from persona_interp.judges.embedding import EmbeddingJudge
+from persona_interp.judges.likelihood import LikelihoodJudge
+from persona_interp.judges.protocol import Judge
+from persona_interp.measurements.statistics import bootstrap_auc_by_layer
+from persona_interp.models.load import library_versions, load_model
+
+PAIRS = Path(__file__).parent.parent / "tests" / "data" / "judge_pairs"
+
+
+@dataclass(frozen=True)
+class Config:
+    """Which judges are tested."""
+
+    models: tuple[str, ...] = ("smollm2-135m-instruct",)
+    n_pairs: tuple[int, ...] = (1, 5)
+    dtype: str = "auto"
+    n_resamples: int = 2000
+    seed: int = 0
+
+
+def judges(config: Config) -> list[tuple[str, Judge]]:
+    """The judges by the name they have in the table."""
+    found: list[tuple[str, Judge]] = [("embedding (all-MiniLM-L6-v2)", EmbeddingJudge())]
+    for name in config.models:
+        model = load_model(name, dtype=config.dtype)
+        found += [(f"likelihood ({name}), {n} prompt pairs", LikelihoodJudge(model, n_pairs=n)) for n in config.n_pairs]
+    return found
+
+
+def run(config: Config) -> pd.DataFrame:
+    """One row a trait and judge: AUC, interval, number of pairs."""
+    rows = []
+    for label, judge in judges(config):
+        for file in sorted(PAIRS.glob("*.json")):
+            pairs = json.loads(file.read_text(encoding="utf-8"))
+            questions = [pair["question"] for pair in pairs]
+            answers = [pair["pos"] for pair in pairs] + [pair["neg"] for pair in pairs]
+            scores = judge.rate(load_trait(file.stem), questions * 2, answers)
+            raw = np.array([score.raw for score in scores])
+            rows.append({"trait": file.stem, "judge": label, **_auc(raw[: len(pairs)], raw[len(pairs) :], config)})
+    return pd.DataFrame(rows)
+
+
+def _auc(positive: np.ndarray, negative: np.ndarray, config: Config) -> dict[str, float | int]:
+    pairs: Sequence[int] = range(len(positive))
+    clusters = np.array(pairs)
+    interval = bootstrap_auc_by_layer(
+        positive[:, None], negative[:, None], clusters, clusters, n_resamples=config.n_resamples, seed=config.seed
+    )[0]
+    return {"auc": interval.estimate, "low": interval.low, "high": interval.high, "n_pairs": len(positive)}
+
+
+def main() -> None:
+    """Measure and write the table under `analyses/results/judge_validity/`."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("analyses/results/judge_validity"))
+    parser.add_argument("--models", default="smollm2-135m-instruct", help="judging models, separated by commas")
+    chosen = parser.parse_args()
+    config = Config(models=tuple(chosen.models.split(",")))
+    frame = run(config)
+    atomic_write_bytes(chosen.out / "judge_validity.csv", frame.to_csv(index=False).encode())
+    write_json(chosen.out / "provenance.json", {"config": asdict(config), "versions": library_versions()})
+    print(frame.pivot(index="trait", columns="judge", values="auc").round(2).to_string())  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,39 @@
+"""The README's pipeline runs as written."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from persona_interp.models.packaged import PACKAGED_MODELS, is_installed
+
+README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.skipif(not is_installed(PACKAGED_MODELS["smollm2-135m-instruct"]), reason="SmolLM2 is not installed")
+def test_the_pipeline_runs_as_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    assert blocks, "the README shows the pipeline in Python"
+    monkeypatch.chdir(tmp_path)
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), {})  # noqa: S102
+    printed = capsys.readouterr().out
+    assert "expression" in printed
+    assert (tmp_path / "impolite.safetensors").is_file() and (tmp_path / "impolite.json").is_file()
+
+
+def test_every_command_it_names_exists() -> None:
+    from typer.main import get_command
+
+    from persona_interp.cli import app
+
+    named = set(re.findall(r"`persona-interp (\w+)", README))
+    assert named and named <= set(get_command(app).commands)  # pyright: ignore
+
+
+def test_every_make_target_it_names_exists() -> None:
+    makefile = (Path(__file__).parents[2] / "Makefile").read_text(encoding="utf-8")
+    for target in set(re.findall(r"`?make (\w+)", README)):
+        assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
