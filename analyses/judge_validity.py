@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from persona_interp.data.traits import load_trait
+from persona_interp.data.traits import Trait, load_trait
 from persona_interp.io import atomic_write_bytes, write_json
 from persona_interp.judges.embedding import EmbeddingJudge
 from persona_interp.judges.likelihood import LikelihoodJudge
@@ -45,17 +45,30 @@ def judges(config: Config) -> list[tuple[str, Judge]]:
     return found
 
 
+def answer_sets(trait: Trait) -> dict[str, list[dict[str, str]]]:
+    """The hard pairs, and the exemplars, which are plain and longer.
+
+    The likelihood judge only takes its scale from the exemplars, so its AUC on them is a fair test; the embedding judge
+    is made of them.
+    """
+    hard = json.loads((PAIRS / f"{trait.name}.json").read_text(encoding="utf-8"))
+    return {"hard pairs": hard, "exemplars": [asdict(exemplar) for exemplar in trait.exemplars]}
+
+
 def run(config: Config) -> pd.DataFrame:
-    """One row a trait and judge: AUC, interval, number of pairs."""
+    """One row a trait, set of answers and judge: AUC, interval, number of pairs."""
     rows = []
     for label, judge in judges(config):
         for file in sorted(PAIRS.glob("*.json")):
-            pairs = json.loads(file.read_text(encoding="utf-8"))
-            questions = [pair["question"] for pair in pairs]
-            answers = [pair["pos"] for pair in pairs] + [pair["neg"] for pair in pairs]
-            scores = judge.rate(load_trait(file.stem), questions * 2, answers)
-            raw = np.array([score.raw for score in scores])
-            rows.append({"trait": file.stem, "judge": label, **_auc(raw[: len(pairs)], raw[len(pairs) :], config)})
+            trait = load_trait(file.stem)
+            for kind, pairs in answer_sets(trait).items():
+                if kind == "exemplars" and isinstance(judge, EmbeddingJudge):
+                    continue
+                questions = [pair["question"] for pair in pairs]
+                answers = [pair["pos"] for pair in pairs] + [pair["neg"] for pair in pairs]
+                raw = np.array([score.raw for score in judge.rate(trait, questions * 2, answers)])
+                auc = _auc(raw[: len(pairs)], raw[len(pairs) :], config)
+                rows.append({"trait": trait.name, "answers": kind, "judge": label, **auc})
     return pd.DataFrame(rows)
 
 
@@ -78,7 +91,7 @@ def main() -> None:
     frame = run(config)
     atomic_write_bytes(chosen.out / "judge_validity.csv", frame.to_csv(index=False).encode())
     write_json(chosen.out / "provenance.json", {"config": asdict(config), "versions": library_versions()})
-    print(frame.pivot(index="trait", columns="judge", values="auc").round(2).to_string())  # noqa: T201
+    print(frame.pivot(index="trait", columns=["answers", "judge"], values="auc").round(2).to_string())  # noqa: T201
 
 
 if __name__ == "__main__":

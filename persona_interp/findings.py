@@ -27,14 +27,15 @@ def _separation(row: TraitSummary) -> str:
         return "Separation by the persona vector was not measured"
     failed = _not_beaten(row)
     outcome = (
-        f"does not tell held-out answers with the trait from those without it better than {' or '.join(failed)} would"
+        "does not tell held-out answers to positive from those to negative prompts better than"
+        f" {' or '.join(failed)} would"
         if failed
-        else "tells held-out answers with the trait from those without it"
+        else "tells held-out answers to positive from those to negative prompts"
     )
     return (
         f"The persona vector {outcome}: AUC {interval(row.auc, row.auc_low, row.auc_high)} at layer"
-        f" {whole(row.best_layer)} ({equal('n', whole(row.n_kept_positive))} kept answers with the trait and"
-        f" {whole(row.n_kept_negative)} without;"
+        f" {whole(row.best_layer)} ({equal('n', whole(row.n_kept_positive))} kept answers to positive and"
+        f" {whole(row.n_kept_negative)} to negative prompts;"
         f" {equal('p', number(row.p_shuffled))}, {equal('q', number(row.q_shuffled))} against shuffled labels and"
         f" {equal('p', number(row.p_random))}, {equal('q', number(row.q_random))} against random directions,"
         f" {whole(row.n_null)} draws each)"

@@ -12,7 +12,7 @@ from persona_interp.figures.results import MainJobResults
 def separation_caption(results: MainJobResults) -> str:
     """Caption of the figure of held-out AUC by layer."""
     kept = "; ".join(
-        f"{row.trait} {count(row.n_kept_positive)} with the trait and {count(row.n_kept_negative)} without"
+        f"{row.trait} {count(row.n_kept_positive)} to positive and {count(row.n_kept_negative)} to negative prompts"
         for row in results.summary
     )
     return (

@@ -116,7 +116,11 @@ def _one_trait(bench: stages.Bench, trait: Trait, clock: "_Clock") -> _Result:
 
 
 def _notes(result: _Result, facts: pd.DataFrame | None) -> list[str]:
-    notes = []
+    tested = result.profiles["response_mean"].summary()
+    notes = [
+        f"Tested on {tested['n_test_positive']} answers to positive, {tested['n_test_negative']} to negative prompts,"
+        f" {tested['n_test_questions']} questions that made no vector; system prompts are the same."
+    ]
     if not result.setting.coherent:
         notes.append("No positive coefficient gave coherent answers on the selection questions; the weakest was taken.")
     if facts is not None:

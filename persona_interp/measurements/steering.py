@@ -11,6 +11,7 @@ from persona_interp.data.traits import Trait
 from persona_interp.directions.direction import Direction, check_direction
 from persona_interp.errors import ConfigError, EmptySelectionError
 from persona_interp.interventions.residual import Add
+from persona_interp.io import sha256_bytes, sha256_json
 from persona_interp.judges.coherence import CoherenceJudge, CoherenceReference
 from persona_interp.judges.protocol import Judge
 from persona_interp.measurements.frame import Measurements
@@ -127,6 +128,7 @@ def steered_answers(
             sampling=sampling,
             trait=direction.trait,
             edits=edits,
+            edits_hash=None if layer is None else _edits_hash(direction, layer, coefficient, span),
             folder=None if folder is None else folder / place,
             label=f"{direction.trait}: steering {number}/{len(cells)}",
             progress=progress,
@@ -135,6 +137,11 @@ def steered_answers(
         tables.append(columns.assign(layer=layer, coefficient=coefficient))
     frame = pd.concat(tables, ignore_index=True)
     return frame.assign(layer=frame["layer"].astype("Int64"))
+
+
+def _edits_hash(direction: Direction, layer: int, coefficient: float, span: Span) -> str:
+    vector = sha256_bytes(direction.at(layer).numpy().tobytes())
+    return sha256_json([vector, direction.residual_norm(layer), layer, coefficient, span])[:16]
 
 
 def score_answers(
@@ -236,6 +243,7 @@ def choose_setting(table: pd.DataFrame, *, judge: str) -> Setting:
         EmptySelectionError: there is no positive coefficient, or no score by this judge.
     """
     positive = table[(table["metric"] == "expression") & (table["judge"] == judge) & (table["coefficient"] > 0)]
+    positive = positive[positive["direction"] == "persona"]
     if positive.empty:
         raise EmptySelectionError(f"no steered answers with positive coefficients were rated by {judge}.")
     coherent = positive[positive["coherent"]]

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -39,7 +40,7 @@ class Rollouts:
         """Number of answers."""
         return len(self.frame)
 
-    def with_columns(self, **columns: Sequence[float] | Sequence[bool]) -> "Rollouts":
+    def with_columns(self, **columns: Sequence[float] | Sequence[bool] | np.ndarray) -> "Rollouts":
         """The same answers with more columns (scores, say)."""
         return replace(self, frame=self.frame.assign(**columns))
 
@@ -147,20 +148,26 @@ def answer(
     trait: str = "",
     trait_hash: str = "",
     edits: Edits = NO_EDITS,
+    edits_hash: str | None = None,
     pool: Sequence[Pooling] = (),
     batch_size: int = 128,
     folder: Path | None = None,
     label: str = "generate",
     progress: bool = True,
 ) -> Rollouts:
-    """Answers to every request, `sampling.n_samples` each, in batches that are kept as they are done."""
+    """Answers to every request, `sampling.n_samples` each, in batches that are kept as they are done.
+
+    Args:
+        edits_hash: what the edits do, so that a folder of other edits is refused.
+    """
+    pool = tuple(pooling for pooling in POOLINGS if pooling in pool)  # norms are of the last
     sampling = replace(sampling, stop_ids=sampling.stop_ids or line_stop_ids(model.tokenizer))
     hookpoints = tuple(Hookpoint(layer) for layer in range(model.n_layers)) if pool else ()
     provenance = model.provenance.derive(
         "rollouts", METHOD_VERSION, pooling=None, trait=trait, trait_hash=trait_hash, n_requests=len(requests)
     )
     provenance = replace(provenance, seed=sampling.seed)
-    store = PartStore.open(folder, requests, sampling, provenance, tuple(pool), batch_size)
+    store = PartStore.open(folder, requests, sampling, provenance, pool, batch_size, edits_hash)
     n_rows = max(1, batch_size // sampling.n_samples)
     starts = range(0, len(requests), n_rows)
     for k, start in enumerate(track(starts, label, total=len(starts), show=progress)):

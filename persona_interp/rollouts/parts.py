@@ -62,6 +62,7 @@ class PartStore:
         provenance: Provenance,
         pool: tuple[Pooling, ...],
         batch_size: int,
+        edits_hash: str | None = None,
     ) -> "PartStore":
         """An empty store, or the one that an interrupted run of the same configuration left.
 
@@ -81,6 +82,7 @@ class PartStore:
             "trait": provenance.details.get("trait"),
             "pool": list(pool),
             "batch_size": batch_size,
+            "edits": edits_hash,
         }
         refuse_other_config(folder / "config.json", config)
         return store
@@ -108,7 +110,7 @@ class PartStore:
         if self._folder is None:
             tables = [self._rows[number] for number in sorted(self._rows)]
         else:
-            tables = [read_table(path) for path in sorted(self._folder.glob("part-*.parquet"))]
+            tables = [_answers(path) for path in sorted(self._folder.glob("part-*.parquet"))]
         return pd.concat(tables, ignore_index=True)
 
     def parts(self) -> tuple[Part, ...]:
@@ -151,6 +153,11 @@ def _as_json(value: object) -> object:
     if isinstance(value, dict):
         return {key: _as_json(item) for key, item in value.items()}
     return [_as_json(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _answers(path: Path) -> pd.DataFrame:
+    table = read_table(path)
+    return table.assign(response_ids=[ids.tolist() for ids in table["response_ids"]])
 
 
 def read_table(path: Path) -> pd.DataFrame:

@@ -63,7 +63,7 @@ def test_drawing_opens_no_window_and_keeps_no_figure(results_folder: Path):
 def test_captions_state_counts_and_judge(results_folder: Path):
     with paper_style():
         captions = {figure.name: figure.caption for figure in draw_main_job(load_results(results_folder))}
-    assert "impolite 52 with the trait and 55 without" in captions["separation_by_layer"]
+    assert "impolite 52 to positive and 55 to negative prompts" in captions["separation_by_layer"]
     assert "n = 40 answers to 20 questions" in captions["steering_dose_response"]
     assert "Judge: likelihood (smollm2-135m-instruct), lexicon." in captions["steering_dose_response"]
     assert "Dashed line: the coherence gate." in captions["coherence"]
