@@ -138,7 +138,7 @@ def test_the_gate_is_a_line_only_where_it_is_known(ax: Axes):
     assert "coherence gate" not in [line.get_label() for line in ax.lines]
     plot_coherence(frame, ax, colors=layer_colors(frame), gate=60.0)
     assert labelled(ax, "coherence gate")[0, 1] == 60
-    assert ax.get_ylabel() == "coherence (0–100)"
+    assert ax.get_ylabel() == "coherence (worst z-score)"
 
 
 def geometry_frame() -> pd.DataFrame:

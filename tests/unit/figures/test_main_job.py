@@ -81,7 +81,7 @@ def test_panels_have_units_and_hollow_points_their_legend(results_folder: Path):
     assert len({ax.get_ylim() for ax in axes[:3]}) == 1
     legend = [text.get_text() for text in figures["steering_dose_response"].legends[0].get_texts()]
     assert "fails coherence gate" in legend
-    assert figures["coherence"].axes[0].get_ylabel().startswith("coherence (0–100)")
+    assert figures["coherence"].axes[0].get_ylabel().startswith("coherence (worst z-score)")
 
 
 @pytest.mark.parametrize("table", ["geometry", "judge_pairs", "agreement", "prompted", "examples"])
