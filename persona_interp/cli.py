@@ -4,7 +4,7 @@ import logging
 import math
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -24,6 +24,7 @@ Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for results.")]
 Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
 
 DEFAULT_MODEL = "smollm2-135m-instruct"
+_INTERRUPTED = 130
 
 
 def main() -> None:
@@ -32,20 +33,21 @@ def main() -> None:
     for noisy in ("httpx", "transformers", "root", "matplotlib"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     try:
-        app(standalone_mode=False)
+        code = app(standalone_mode=False)  # typer turns Ctrl-C into 130 and returns it; commands return None
     except PersonaInterpError as error:
         _fail(f"{type(error).__name__}: {error}", 1)
-    except typer.Exit as done:
-        raise SystemExit(done.exit_code) from None
     except (KeyboardInterrupt, typer.Abort):
-        _fail("interrupted. What was finished is kept: run the same command again to go on.", 130)
+        code = _INTERRUPTED
     except Exception as error:
         if not hasattr(error, "format_message"):
             raise
         _fail(f"{error.format_message()} (see --help)", 2)  # pyright: ignore
+    if code == _INTERRUPTED:
+        _fail("interrupted. What was finished is kept: run the same command again to go on.", code)
+    raise SystemExit(code)
 
 
-def _fail(text: str, code: int) -> None:
+def _fail(text: str, code: int) -> NoReturn:
     typer.echo(text, err=True)
     raise SystemExit(code)
 

@@ -151,7 +151,7 @@ def _from_pretrained(
     try:
         with no_bar_for_local(source):
             tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left", revision=revision)
-            model, loading = AutoModelForCausalLM.from_pretrained(
+            model, loading = AutoModelForCausalLM.from_pretrained(  # pyright: ignore (a pair, with output_loading_info)
                 source, dtype=dtype, device_map=device_map, revision=revision, output_loading_info=True
             )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:

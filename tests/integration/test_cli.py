@@ -1,0 +1,179 @@
+"""The command line: through typer's own runner, and as a process with its exit codes and streams."""
+
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from persona_interp.cli import app
+from persona_interp.data.traits import list_traits, load_trait
+from persona_interp.directions.direction import Direction
+from persona_interp.models.packaged import PACKAGED_MODELS
+from tests.integration.conftest import Shell
+
+COMMANDS = ("run", "models", "traits", "extract", "steer", "project")
+MAIN = (sys.executable, "-c", "from persona_interp.cli import main; main()")
+
+
+def test_help_takes_less_than_a_second_and_names_every_command(environment: dict[str, str]) -> None:
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        done = subprocess.run([*MAIN, "--help"], env=environment, capture_output=True, text=True, check=True)
+        seconds.append(time.perf_counter() - start)
+        if seconds[-1] < 1:
+            break
+    assert all(re.search(rf"^\W*{command}\s", done.stdout, re.MULTILINE) for command in COMMANDS)
+    assert min(seconds) < 1.5  # half a second of slack for a busy machine
+
+
+def test_help_imports_nothing_heavy(environment: dict[str, str]) -> None:
+    code = (
+        "import sys, typer.testing as t; from persona_interp.cli import app; t.CliRunner().invoke(app, ['--help']);"
+        " print([m for m in ('torch', 'transformers', 'pandas', 'matplotlib', 'numpy') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command: str) -> None:
+    done = CliRunner().invoke(app, [command, "--help"])
+    assert done.exit_code == 0
+    assert "Usage" in done.output
+
+
+def test_models_lists_whole_names_however_narrow_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    done = CliRunner().invoke(app, ["models"])
+    assert done.exit_code == 0
+    for name in PACKAGED_MODELS:
+        assert name in done.stdout
+
+
+def test_traits_lists_every_trait_and_shows_one_whole(trait_files: tuple[Path, Path]) -> None:
+    done = CliRunner().invoke(app, ["traits"])
+    assert done.exit_code == 0
+    assert [line.split()[0] for line in done.stdout.splitlines()] == list_traits()
+    for name in ("impolite", "low_openness", str(trait_files[0])):
+        done = CliRunner().invoke(app, ["traits", name])
+        assert done.exit_code == 0
+        shown, trait = json.loads(done.stdout), load_trait(name)
+        assert (shown["name"], tuple(shown["questions"])) == (trait.name, trait.questions)
+        assert len(shown["instruction"]) == len(trait.instructions)
+
+
+def test_extract_saves_a_vector_with_its_manifest(vector: Path, model_folder: Path) -> None:
+    direction = Direction.load(vector)
+    assert (direction.trait, direction.method, direction.provenance.model) == (
+        "cheerful",
+        "persona_vector",
+        str(model_folder),
+    )
+    assert direction.vectors.shape == (3, 32)
+    assert direction.residual_norms is not None
+    assert vector.with_suffix(".json").is_file()
+    assert list((vector.parent / "rollouts" / "cheerful").glob("part-*.parquet"))
+
+
+def test_steer_prints_steered_beside_unsteered(shell: Shell, vector: Path, model_folder: Path) -> None:
+    prompts = ["--prompt", "How is tea?", "--prompt", "Why run?"]
+    options = ["--layer", 1, "--model", model_folder, "--dtype", "float32", "--max-new-tokens", 5]
+    done = shell("steer", vector, *prompts, *options, "--coefficients", "0.4,-0.4")
+    assert (done.code, done.error) == (0, "")
+    cells = [[cell.strip() for cell in re.split("[│┃]", line)[1:-1]] for line in done.out.splitlines()]
+    header, first, second = [row for row in cells if len(row) == 4 and row[0]]
+    assert header == ["question", "cheerful -0.4", "unsteered", "cheerful +0.4"]
+    assert (first[0], second[0]) == ("How is tea?", "Why run?")
+    assert len({*first[1:], *second[1:]}) > 2
+    again = shell("steer", vector, *prompts, *options, "--coefficients", "0.4,-0.4")
+    assert again.out == done.out
+
+
+def test_project_of_a_text_and_of_lines_agree(shell: Shell, vector: Path, model_folder: Path, tmp_path: Path) -> None:
+    options = ["--vector", vector, "--layer", 1, "--model", model_folder, "--dtype", "float32"]
+    text = shell("project", "I am happy.", *options)
+    assert (text.code, text.error) == (0, "")
+    alone = pd.read_csv(io.StringIO(text.out))
+    lines = tmp_path / "texts.jsonl"
+    rows = [{"text": "I am happy."}, {"prompt": "How is tea?", "response": "Good."}]
+    lines.write_text("".join(json.dumps(row) + "\n" for row in rows) + "\n")
+    done = shell("project", lines, *options, "--out", tmp_path / "out" / "projected.csv")
+    assert (done.code, done.out, done.error) == (0, "", "")
+    table = pd.read_csv(tmp_path / "out" / "projected.csv")
+    column = "cheerful (persona_vector, layer 1)"
+    assert list(table.columns) == list(alone.columns) == ["prompt", "text", column]
+    assert list(table["text"]) == ["I am happy.", "Good."]
+    assert table[column].notna().all()
+    assert alone[column][0] == pytest.approx(table[column][0], rel=1e-4)
+
+
+def test_project_takes_several_vectors(shell: Shell, vector: Path, model_folder: Path) -> None:
+    options = ["--layer", 1, "--model", model_folder, "--dtype", "float32"]
+    done = shell("project", "I am happy.", "-v", vector, "-v", vector, *options)
+    assert done.code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["steer", "a.safetensors", "--prompt", "Hi"], "Missing option '--layer'"),
+        (["steer", "a.safetensors", "--prompt", "Hi", "--layer", "two"], "Invalid value for '--layer'"),
+        (["extract", "evil"], "Missing option '--out'"),
+        (["persuade"], "No such command 'persuade'"),
+        (["traits", "--colour"], "No such option: --colour"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_code_2(shell: Shell, arguments: list[str], words: str) -> None:
+    done = shell(*arguments)
+    assert (done.code, done.out) == (2, "")
+    assert words in done.err
+    assert done.err.endswith("(see --help)\n")
+    assert done.err.count("\n") == 1
+
+
+def run_options(model_folder: Path, trait: Path, out: Path) -> list[object]:
+    return [
+        *("run", "--out", out, "--model", model_folder, "--traits", trait, "--dtype", "float32", "--layers", "1"),
+        *("--coefficients", "-0.3,0.3", "--n-questions", 4, "--n-instructions", 2, "--n-eval-questions", 3),
+        *("--n-eval-samples", 1, "--max-new-tokens", 6, "--filter", "none"),
+    ]
+
+
+def test_ctrl_c_is_one_line_and_the_run_goes_on(
+    shell: Shell, environment: dict[str, str], model_folder: Path, trait_files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    command = [str(argument) for argument in (*MAIN, *run_options(model_folder, trait_files[0], out))]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as job:
+        deadline = time.monotonic() + 100
+        while not list(out.rglob("part-*.parquet")):
+            assert job.poll() is None and time.monotonic() < deadline
+            time.sleep(0.005)
+        os.kill(job.pid, signal.SIGINT)
+        written, errors = job.communicate(timeout=100)
+    assert job.returncode == 130
+    assert written == ""
+    message = "interrupted. What was finished is kept: run the same command again to go on."
+    assert [line for line in errors.splitlines() if line.strip()][-1].endswith(message)
+    assert "Traceback" not in errors
+    assert list(out.rglob("*.tmp")) == []
+    kept = {path: path.stat().st_mtime_ns for path in out.rglob("part-*.parquet")}
+    done = shell(*run_options(model_folder, trait_files[0], out))
+    assert (done.code, done.out) == (0, f"{out / 'report.html'}\n")
+    assert (out / "report.html").is_file()
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    refused = shell(*run_options(model_folder, trait_files[0], out), "--seed", 3)
+    assert refused.code == 1
+    assert refused.error.startswith(
+        f"ConfigError: {out} holds results of another configuration.\n  seed: there 0, now 3\n"
+    )

@@ -1,0 +1,303 @@
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from persona_interp.errors import AlignmentError, ConfigError, HookpointError, IncompatibleDirectionError
+from persona_interp.interventions.protocol import Intervention, Stack, merge_edits
+from persona_interp.interventions.residual import Ablate, Add, Cap
+from persona_interp.interventions.text import generate_text
+from persona_interp.models.hooked import HookedModelBase
+from persona_interp.types import SPANS, Edits, Hookpoint, Span
+from tests.contract.tiny import TOLERANCE, uneven_batch
+from tests.small import StubModel, direction, provenance
+
+WIDTH = 8
+NORMS = torch.tensor([3.0, 5.0, 7.0])
+seeds = st.integers(0, 2**31 - 1)
+coefficients = st.floats(-4, 4).filter(lambda c: c != 0)
+bounds = st.tuples(st.floats(-3, 3), st.floats(-3, 3)).map(sorted)
+MAKERS: dict[str, Callable[..., Intervention]] = {
+    "add": lambda d, layer, **more: Add(d, layer, 0.5, **more),
+    "ablate": lambda d, layer, **more: Ablate(d, layer, **more),
+    "cap": lambda d, layer, **more: Cap(d, layer, lower=-0.1, upper=0.1, **more),
+}
+
+
+def vectors(seed: int, scale: float = 2.0) -> Tensor:
+    return scale * torch.randn(3, WIDTH, generator=torch.Generator().manual_seed(seed))
+
+
+def some_direction(seed: int = 0, scale: float = 2.0):
+    return direction(vectors(seed, scale), norms=NORMS)
+
+
+def residual_and_mask(seed: int, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    residual = 3 * torch.randn(2, 5, WIDTH, generator=generator)
+    return residual.to(dtype), torch.rand(2, 5, generator=generator) < 0.6
+
+
+def apply(intervention: Intervention, hookpoint: Hookpoint, residual: Tensor, mask: Tensor) -> Tensor:
+    for edit in intervention.edits[hookpoint]:
+        residual = edit.function(residual, mask)
+    return residual
+
+
+def along(residual: Tensor, vector: Tensor) -> Tensor:
+    return residual.float() @ (vector / vector.norm())
+
+
+@given(seeds, coefficients)
+def test_add_in_residual_norms(seed: int, coefficient: float):
+    residual, mask = residual_and_mask(seed)
+    steered = apply(Add(some_direction(seed), 1, coefficient), Hookpoint(1), residual, mask)
+    vector = vectors(seed)[1]
+    expected = residual + coefficient * 5.0 * vector / vector.norm()
+    torch.testing.assert_close(steered[mask], expected[mask])
+    assert torch.equal(steered[~mask], residual[~mask])
+
+
+@given(seeds, coefficients)
+def test_add_in_lengths_of_the_direction(seed: int, coefficient: float):
+    residual, mask = residual_and_mask(seed)
+    steered = apply(Add(some_direction(seed), 2, coefficient, units="direction"), Hookpoint(2), residual, mask)
+    torch.testing.assert_close(steered[mask], (residual + coefficient * vectors(seed)[2])[mask])
+    assert torch.equal(steered[~mask], residual[~mask])
+
+
+@given(seeds, coefficients, st.floats(0.01, 100))
+def test_residual_norm_units_ignore_the_length_of_the_direction(seed: int, coefficient: float, scale: float):
+    residual, mask = residual_and_mask(seed)
+    one, other = (
+        apply(Add(some_direction(seed, s), 0, coefficient), Hookpoint(0), residual, mask) for s in (1.0, scale)
+    )
+    torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+
+
+@given(seeds)
+def test_ablate_removes_the_component_and_nothing_else(seed: int):
+    residual, mask = residual_and_mask(seed)
+    vector = vectors(seed)[0]
+    ablated = apply(Ablate(some_direction(seed), 0), Hookpoint(0), residual, mask)
+    unit = vector / vector.norm()
+    torch.testing.assert_close(ablated[mask], (residual - (residual @ unit)[..., None] * unit)[mask])
+    assert along(ablated, vector)[mask].abs().le(1e-5).all()
+    assert torch.equal(ablated[~mask], residual[~mask])
+
+
+@given(seeds)
+def test_ablating_twice_is_ablating_once(seed: int):
+    residual, mask = residual_and_mask(seed)
+    ablate = Ablate(some_direction(seed), 0)
+    once = apply(ablate, Hookpoint(0), residual, mask)
+    torch.testing.assert_close(apply(ablate, Hookpoint(0), once, mask), once, rtol=1e-5, atol=1e-5)
+
+
+@given(seeds, bounds)
+def test_cap_clamps_the_projection_and_keeps_the_rest(seed: int, limits: list[float]):
+    lower, upper = limits
+    residual, mask = residual_and_mask(seed)
+    vector = vectors(seed)[1]
+    capped = apply(Cap(some_direction(seed), 1, lower=lower, upper=upper), Hookpoint(1), residual, mask)
+    before, after = along(residual, vector), along(capped, vector)
+    torch.testing.assert_close(after[mask], before.clamp(lower, upper)[mask], rtol=1e-4, atol=1e-4)
+    unit = vector / vector.norm()
+    rest = residual - before[..., None] * unit
+    torch.testing.assert_close(capped - after[..., None] * unit, rest, rtol=1e-4, atol=1e-4)
+    untouched = ~mask | ((before >= lower) & (before <= upper))
+    assert torch.equal(capped[untouched], residual[untouched]), "inside the bounds every bit stays"
+
+
+@pytest.mark.parametrize(("side", "sign"), [("lower", 1), ("upper", -1)])
+@given(seed=seeds, bound=st.floats(-3, 3))
+def test_one_sided_caps_move_one_way(side: str, sign: int, seed: int, bound: float):
+    residual, mask = residual_and_mask(seed)
+    vector = vectors(seed)[1]
+    capped = apply(Cap(some_direction(seed), 1, **{side: bound}), Hookpoint(1), residual, mask)
+    moved = sign * (along(capped, vector) - along(residual, vector))
+    assert moved.ge(-1e-4).all()
+    assert (sign * (along(capped, vector) - bound))[mask].ge(-1e-4).all()
+
+
+@pytest.mark.parametrize("name", MAKERS)
+@given(seed=seeds)
+def test_bfloat16_stays_bfloat16_and_close_to_float32(name: str, seed: int):
+    residual, mask = residual_and_mask(seed, torch.bfloat16)
+    intervention = MAKERS[name](some_direction(seed), 0)
+    rounded = apply(intervention, Hookpoint(0), residual, mask)
+    exact = apply(intervention, Hookpoint(0), residual.float(), mask)
+    assert rounded.dtype == torch.bfloat16
+    torch.testing.assert_close(rounded.float(), exact, rtol=0.02, atol=0.05)
+    assert torch.equal(rounded[~mask], residual[~mask])
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+@given(seed=seeds)
+def test_cap_inside_its_bounds_is_bit_equal_in_any_dtype(dtype: torch.dtype, seed: int):
+    residual, mask = residual_and_mask(seed, dtype)
+    residual = residual * (1 + torch.finfo(dtype).eps)  # bits that float32 would lose
+    capped = apply(Cap(some_direction(seed), 0, lower=-1e3, upper=1e3), Hookpoint(0), residual, mask)
+    assert torch.equal(capped, residual)
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_edits_are_pure(name: str):
+    residual, mask = residual_and_mask(0)
+    before, mask_before = residual.clone(), mask.clone()
+    apply(MAKERS[name](some_direction(), 0), Hookpoint(0), residual, mask)
+    assert torch.equal(residual, before) and torch.equal(mask, mask_before)
+
+
+@pytest.mark.parametrize("coefficient", [0.0, -0.0])
+def test_coefficient_zero_makes_no_edit(coefficient: float):
+    assert not Add(some_direction(), [0, 1], coefficient).edits
+    assert not Stack(Add(some_direction(), 0, coefficient)).edits
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_several_layers_each_use_their_own_vector(name: str):
+    several = MAKERS[name](some_direction(), [0, Hookpoint(2)])
+    assert list(several.edits) == [Hookpoint(0), Hookpoint(2)]
+    residual, mask = residual_and_mask(1)
+    for layer in (0, 2):
+        alone = MAKERS[name](some_direction(), layer)
+        one, other = (apply(i, Hookpoint(layer), residual, mask) for i in (several, alone))
+        assert torch.equal(one, other)
+    first, second = (apply(several, Hookpoint(layer), residual, mask) for layer in (0, 2))
+    assert not torch.allclose(first[mask], second[mask], atol=0.01)
+
+
+@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("span", SPANS)
+def test_padding_never_changes(name: str, span: Span, model: HookedModelBase):
+    """At the edited block itself: exactly the positions of the span differ from the plain pass."""
+    batch = uneven_batch()
+    made = direction(torch.randn(3, 32, generator=torch.Generator().manual_seed(0)), norms=NORMS)
+    edits = MAKERS[name](made, 1, span=span, last_prompt_token=False).edits
+    plain, edited = (
+        model.run(batch, read=[Hookpoint(1)], outputs="none", edits=e).residuals[Hookpoint(1)] for e in ({}, edits)
+    )
+    wanted = batch.span(span, last_prompt_token=False)
+    assert not (wanted & ~batch.mask).any() and (~batch.mask).any()
+    changed = (edited - plain).abs().amax(-1) > 0
+    assert not changed[~wanted].any()
+    if name == "cap":
+        unit = made.at(1) / made.at(1).norm()
+        torch.testing.assert_close((edited @ unit)[wanted], (plain @ unit).clamp(-0.1, 0.1)[wanted], **TOLERANCE)
+    else:
+        assert changed[wanted].all()
+
+
+def test_span_and_last_prompt_token_reach_the_edit():
+    for flag in (True, False):
+        edit = Add(some_direction(), 0, 1.0, span="response", last_prompt_token=flag).edits[Hookpoint(0)][0]
+        assert (edit.span, edit.last_prompt_token) == ("response", flag)
+    assert Add(some_direction(), 0).span == "response"
+    assert Ablate(some_direction(), 0).span == Cap(some_direction(), 0, lower=0.0).span == "all"
+
+
+def test_stack_applies_in_order():
+    residual, mask = residual_and_mask(0)
+    add, cap = Add(some_direction(), 0, 2.0), Cap(some_direction(), 0, upper=1.0)
+    vector = vectors(0)[0]
+    capped_last = apply(Stack(add, cap), Hookpoint(0), residual, mask)
+    added_last = apply(Stack(cap, add), Hookpoint(0), residual, mask)
+    assert torch.equal(capped_last, apply(cap, Hookpoint(0), apply(add, Hookpoint(0), residual, mask), mask))
+    assert along(capped_last, vector)[mask].le(1 + 1e-4).all()
+    assert along(added_last, vector)[mask].gt(-2 - 1e-4).all() and along(added_last, vector)[mask].gt(1.1).any()
+
+
+def test_stack_joins_hookpoints_and_checks_every_part():
+    foreign = direction(vectors(1), provenance=provenance(weights="bbbb"))
+    stack = Stack(Ablate(some_direction(), [0, 1]), Ablate(foreign, 1))
+    assert {h: len(edits) for h, edits in stack.edits.items()} == {Hookpoint(0): 1, Hookpoint(1): 2}
+    assert stack.prefix is None and isinstance(stack, Intervention)
+    with pytest.raises(IncompatibleDirectionError):
+        stack.check(StubModel(d_model=WIDTH))
+
+
+def test_merging_leaves_its_sources_alone():
+    first: Edits = Ablate(some_direction(), 0).edits
+    merged = merge_edits([first, first])
+    assert len(merged[Hookpoint(0)]) == 2 and len(first[Hookpoint(0)]) == 1
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_another_model_is_refused(name: str):
+    intervention = MAKERS[name](some_direction(), 0)
+    intervention.check(StubModel(d_model=WIDTH))
+    with pytest.raises(IncompatibleDirectionError, match=r"belongs to tiny-a .* not to tiny-b"):
+        intervention.check(StubModel(model="tiny-b", weights="bbbb"))
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_another_width_is_refused_at_the_latest_in_the_pass(name: str):
+    edit = MAKERS[name](some_direction(), 0).edits[Hookpoint(0)][0]
+    with pytest.raises(IncompatibleDirectionError) as caught:
+        edit.function(torch.zeros(1, 2, 6), torch.ones(1, 2, dtype=torch.bool))
+    assert str(caught.value) == (
+        "the direction loud of tiny-a has d_model 8; this model has 6.\n  Extract it again with this model."
+    )
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_a_layer_without_a_vector_is_refused(name: str):
+    with pytest.raises(HookpointError, match="has no vector for resid_post at layer 5"):
+        _ = MAKERS[name](some_direction(), 5).edits
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_unknown_span(name: str):
+    intervention = MAKERS[name](some_direction(), 0)
+    object.__setattr__(intervention, "span", "answer")
+    with pytest.raises(ConfigError) as caught:
+        _ = intervention.edits
+    assert str(caught.value) == "no span is called 'answer'.\n  Spans: all, prompt, response, last."
+
+
+def test_caps_that_cannot_be():
+    with pytest.raises(ConfigError) as caught:
+        Cap(some_direction(), 0)
+    assert str(caught.value) == "a Cap needs a bound.\n  Give lower=, upper= or both, in residual units."
+    with pytest.raises(ConfigError, match=r"^a Cap cannot keep a projection above 2\.0 and below 1\.0\.$"):
+        Cap(some_direction(), 0, lower=2.0, upper=1.0)
+
+
+def test_add_without_norms_says_what_to_do():
+    foreign = direction(vectors(0))
+    with pytest.raises(AlignmentError, match='units="direction"'):
+        _ = Add(foreign, 0, 1.0).edits
+    assert Add(foreign, 0, 1.0, units="direction").edits
+
+
+def test_steered_text(model: HookedModelBase):
+    made = direction(
+        torch.randn(3, 32, generator=torch.Generator().manual_seed(0)),
+        norms=10 * NORMS,
+        provenance=model.provenance,
+    )
+    prompts = ["Hello there", "Why"]
+    plain = generate_text(model, prompts, max_new_tokens=6)
+    assert generate_text(model, prompts, intervention=Add(made, 1, 0.0), max_new_tokens=6) == plain
+    assert generate_text(model, prompts, intervention=Add(made, 1, 1.0), max_new_tokens=6) != plain
+    with pytest.raises(IncompatibleDirectionError):
+        generate_text(model, prompts, intervention=Add(some_direction(), 1))
+    with pytest.raises(ConfigError, match=r"^there is no prompt to continue\."):
+        generate_text(model, [])
+
+
+def test_a_share_of_the_residual_norm_is_what_it_says(model: HookedModelBase):
+    """Coefficient 0.5 moves every position by half the stated norm."""
+    made = direction(torch.randn(3, 32, generator=torch.Generator().manual_seed(0)), norms=NORMS)
+    batch = uneven_batch()
+    plain, edited = (
+        model.run(batch, read=[Hookpoint(1)], outputs="none", edits=e).residuals[Hookpoint(1)]
+        for e in ({}, Add(made, 1, 0.5, span="all").edits)
+    )
+    moved = (edited - plain).norm(dim=-1)[batch.mask]
+    assert all(math.isclose(distance, 2.5, rel_tol=1e-4) for distance in moved.tolist())
