@@ -26,8 +26,8 @@ from persona_interp.models.load import library_versions, load_model
 from persona_interp.models.packaged import PACKAGED_MODELS, packaged_folder
 from persona_interp.models.protocol import Sampling
 from persona_interp.models.tokens import encode, pad_id, render_prompt, text_batch, token_batch
-from persona_interp.rollouts.generate import contrastive_requests, generate_rollouts
-from persona_interp.types import Hookpoint, Pooling
+from persona_interp.rollouts.generate import Rollouts, contrastive_requests, generate_rollouts
+from persona_interp.types import POOLINGS, Hookpoint, Pooling
 
 BACKENDS = ("transformer_lens", "nnsight")
 
@@ -91,7 +91,7 @@ def papers_end_to_end(model: PreTrainedModel, tokenizer, prompts: Sequence[str],
         inputs = tokenizer(
             prompts[start : start + config.batch_size], return_tensors="pt", padding=True, add_special_tokens=False
         )
-        made = model.generate(
+        made = model.generate(  # pyright: ignore (transformers mixes it in)
             **inputs,
             do_sample=True,
             temperature=1.0,
@@ -146,7 +146,7 @@ Work = dict[str, tuple[Callable[[], object], int]]
 
 
 def _texts(model: HookedModelBase, config: Config) -> Texts:
-    rollouts = generate_rollouts(model, load_trait(config.trait), **_size(config), pool=(), progress=False)
+    rollouts = _rollouts(model, config, pooled=False)
     frame = rollouts.frame[rollouts.frame["response_ids"].map(len) > 0]
     prompts = frame["prompt"].tolist()
     return Texts(
@@ -154,14 +154,18 @@ def _texts(model: HookedModelBase, config: Config) -> Texts:
     )
 
 
-def _size(config: Config) -> dict[str, int]:
-    return {
-        "n_questions": config.n_questions,
-        "n_instructions": config.n_instructions,
-        "n_samples": config.n_samples,
-        "max_new_tokens": config.max_new_tokens,
-        "seed": config.seed,
-    }
+def _rollouts(model: HookedModelBase, config: Config, *, pooled: bool) -> Rollouts:
+    return generate_rollouts(
+        model,
+        load_trait(config.trait),
+        n_questions=config.n_questions,
+        n_instructions=config.n_instructions,
+        n_samples=config.n_samples,
+        max_new_tokens=config.max_new_tokens,
+        seed=config.seed,
+        pool=POOLINGS if pooled else (),
+        progress=False,
+    )
 
 
 def _extraction_rows(plain: PreTrainedModel, ours: dict[str, HookedModelBase], texts: Texts, config: Config) -> Work:
@@ -215,9 +219,7 @@ def _end_to_end_rows(plain: PreTrainedModel, ours: dict[str, HookedModelBase], t
     work: Work = {"generate, then re-run (papers)": (lambda: papers_end_to_end(plain, tokenizer, prompts, config), n)}
     for backend, model in ours.items():
         work[f"{backend}: contrastive vector end to end"] = (
-            lambda model=model: persona_vector(
-                generate_rollouts(model, trait, **_size(config), progress=False), filter="none"
-            ),
+            lambda model=model: persona_vector(_rollouts(model, config, pooled=True), filter="none"),
             n,
         )
     return work
@@ -232,7 +234,7 @@ def _generation_rows(plain: PreTrainedModel, ours: dict[str, HookedModelBase], t
     inputs = {"input_ids": batch.ids, "attention_mask": batch.mask.long()}
     work: Work = {
         "transformers generate": (
-            lambda: plain.generate(
+            lambda: plain.generate(  # pyright: ignore (transformers mixes it in)
                 **inputs,
                 do_sample=True,
                 max_new_tokens=config.max_new_tokens,

@@ -1,6 +1,7 @@
 """Traits: contrastive system prompts, questions to extract and to evaluate with, a rubric, and exemplar answers."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
@@ -103,6 +104,11 @@ def trait_from_dict(data: Mapping[str, Any], *, source: str) -> Trait:
         TraitError: a key is missing or a value has the wrong form.
     """
     _require(data, ("name", "instruction", "questions", "eval_prompt"), source)
+    if not re.fullmatch(r"\w[\w .-]{0,63}", str(data["name"])):
+        raise TraitError(
+            f"{source} names its trait {str(data['name'])[:80]!r}.",
+            "A name becomes a folder: letters, digits, space, dot, hyphen and underscore only, at most 64 of them.",
+        )
     questions = _texts(data["questions"], "questions", source)
     evaluation = data.get("eval_questions")
     if evaluation is None:

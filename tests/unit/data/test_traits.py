@@ -184,3 +184,11 @@ def test_names_that_are_no_trait_are_refused(name: str):
 def test_missing_file_is_named():
     with pytest.raises(TraitError, match=r"^the trait file ../evil.json does not exist\."):
         load_trait("../evil.json")
+
+
+@pytest.mark.parametrize("name", ["../evil", "a/b", "..", ".hidden", "", "x" * 65])
+def test_a_name_that_cannot_be_a_folder_is_refused(tmp_path: Path, name: str) -> None:
+    data = {**trait_to_dict(load_trait("evil")), "name": name}
+    (tmp_path / "trait.json").write_text(json.dumps(data))
+    with pytest.raises(TraitError, match="names its trait"):
+        load_trait(tmp_path / "trait.json")
