@@ -121,7 +121,7 @@ def steered_answers(
     tables = []
     for number, (layer, coefficient) in enumerate(cells, start=1):
         edits = {} if layer is None else Add(direction, layer, coefficient, span=span).edits
-        place = "unsteered" if layer is None else f"layer-{layer:02d}_coefficient-{coefficient:+g}"
+        place = "unsteered" if layer is None else f"layer-{layer:02d}_coefficient-{coefficient:+.3f}"
         rollouts = answer(
             model,
             plain_requests(questions),
