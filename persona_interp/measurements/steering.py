@@ -117,6 +117,10 @@ def steered_answers(
     cells += [(layer, c) for layer in layers for c in coefficients if c != 0]
     if not layers or not questions:
         raise ConfigError("steering needs at least one layer and one question.")
+    if not cells:
+        raise ConfigError(
+            "there is nothing to answer: every coefficient is 0.", "Give one that is not, or unsteered=True."
+        )
     sampling = Sampling(max_new_tokens, temperature, n_samples=n_samples, seed=seed)
     tables = []
     for number, (layer, coefficient) in enumerate(cells, start=1):

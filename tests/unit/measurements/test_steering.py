@@ -263,3 +263,8 @@ def test_measure_steering_end_to_end(model: HookedModelBase):
     table = steering_table(made, n_resamples=50)
     assert sorted(table["coefficient"].unique()) == [0.0, 0.5]
     assert choose_setting(table, judge="length").layer == 1
+
+
+def test_a_sweep_without_a_cell_is_refused(model: HookedModelBase):
+    with pytest.raises(ConfigError, match="every coefficient is 0"):
+        steered_answers(model, steerable(model), ["Why?"], layers=[0], coefficients=[0.0], unsteered=False)
