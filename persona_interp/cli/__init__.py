@@ -1,0 +1,40 @@
+"""`persona-interp`: the command line, a file a family of commands. Heavy imports wait until a command needs them."""
+
+import logging
+import sys
+from typing import NoReturn
+
+import typer
+
+from persona_interp.cli import models, run, traits, vectors
+from persona_interp.cli.options import app
+from persona_interp.errors import PersonaInterpError
+
+__all__ = ["app", "main", "models", "run", "traits", "vectors"]
+
+_INTERRUPTED = 130
+
+
+def main() -> None:
+    """Run a command; a caller's mistake is one paragraph on standard error, never a traceback."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    for noisy in ("httpx", "transformers", "root", "matplotlib"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+    try:
+        code = app(standalone_mode=False)  # typer turns Ctrl-C into 130 and returns it; commands return None
+    except PersonaInterpError as error:
+        _fail(f"{type(error).__name__}: {error}", 1)
+    except (KeyboardInterrupt, typer.Abort):
+        code = _INTERRUPTED
+    except Exception as error:
+        if not hasattr(error, "format_message"):
+            raise
+        _fail(f"{error.format_message()} (see --help)", 2)  # pyright: ignore
+    if code == _INTERRUPTED:
+        _fail("interrupted. What was finished is kept: run the same command again to go on.", code)
+    raise SystemExit(code)
+
+
+def _fail(text: str, code: int) -> NoReturn:
+    typer.echo(text, err=True)
+    raise SystemExit(code)
