@@ -1,0 +1,132 @@
+"""`persona-interp convert`: directions between our files and other tools'."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from persona_interp.cli.options import app
+from persona_interp.errors import ConfigError
+
+if TYPE_CHECKING:
+    from persona_interp.directions.direction import Direction
+    from persona_interp.directions.formats import ModelShape
+    from persona_interp.models.protocol import HookedModel
+
+NATIVE = "native"
+NUMBERED = ("gguf", "easysteer")
+_FORMATS = "native, persona-vectors, assistant-axis, gguf, steering-vectors or easysteer."
+
+
+@app.command()
+def convert(
+    source: Annotated[Path, typer.Argument(help="The file to read.")],
+    dest: Annotated[Path, typer.Argument(help="The file to write.")],
+    source_format: Annotated[str, typer.Option("--from", help=_FORMATS)],
+    dest_format: Annotated[str, typer.Option("--to", help=_FORMATS)],
+    model: Annotated[str, typer.Option("--model", "-m", help="The model it belongs to; or its shape below.")] = "",
+    model_name: Annotated[str, typer.Option(help="Name of the model, instead of loading it.")] = "",
+    layers: Annotated[int, typer.Option(help="Its number of layers, with --model-name.")] = 0,
+    width: Annotated[int, typer.Option(help="Its d_model, with --model-name.")] = 0,
+    trait: Annotated[str, typer.Option(help="Name of the trait, where the file does not say it.")] = "",
+    convention: Annotated[str, typer.Option(help="What a GGUF's numbers count: block_output or hidden_state.")] = "",
+    drop_layer_0: Annotated[bool, typer.Option(help="Leave out what llama.cpp has no slot for.")] = False,
+    incomplete: Annotated[bool, typer.Option(help="Zeros in rows of persona-vectors that have no vector.")] = False,
+    last_row: Annotated[str, typer.Option(help="What the last row of persona-vectors is: normed or residual.")] = "",
+) -> None:
+    """A direction as another tool's file, or another tool's file as a direction; layers checked against the model."""
+    from persona_interp.directions.formats import load_foreign, save_foreign
+
+    _check(source, dest, source_format, dest_format, convention, last_row)
+    numbered_source = source_format in NUMBERED
+    if source_format == NATIVE:
+        direction = _load_native(source, model)
+    else:
+        direction = load_foreign(
+            source,
+            source_format,  # pyright: ignore (checked above)
+            _owner(model, model_name, layers, width),
+            trait=trait or None,
+            convention=(convention or None) if numbered_source else None,  # pyright: ignore (checked there)
+            last_row=last_row or "normed",  # pyright: ignore (checked above)
+        )
+    if dest_format == NATIVE:
+        direction.save(dest)
+    else:
+        save_foreign(
+            direction,
+            dest,
+            dest_format,  # pyright: ignore (checked above)
+            convention=None if numbered_source else (convention or None),  # pyright: ignore (checked there)
+            drop_layer_0=drop_layer_0,
+            incomplete=incomplete,
+            last_row=last_row or None,  # pyright: ignore (checked above)
+        )
+    typer.echo(f"{dest}: {_described(direction)}")
+
+
+def _check(source: Path, dest: Path, source_format: str, dest_format: str, convention: str, last_row: str) -> None:
+    """Refuse formats that do not exist, and options that would do nothing."""
+    from persona_interp.directions.formats import FOREIGN_FORMATS
+
+    for name in (source_format, dest_format):
+        if name not in (NATIVE, *FOREIGN_FORMATS):
+            raise ConfigError(f"no format is called {name!r}.", f"Formats: {', '.join((NATIVE, *FOREIGN_FORMATS))}.")
+    shared = _files(source, source_format) & _files(dest, dest_format)
+    if shared:
+        raise ConfigError(
+            f"{min(shared)} would be read and written at once.",
+            "A native direction is NAME.safetensors with NAME.json, an easysteer file NAME.json with NAME.gguf.",
+            "Name another file to write.",
+        )
+    if dest_format == NATIVE and dest.suffix != ".safetensors":
+        raise ConfigError(f"a native direction is a .safetensors file; {dest.name} came.")
+    if convention and source_format not in NUMBERED and dest_format != "gguf":
+        raise ConfigError("--convention is for GGUF files; neither file is one.", "Leave it out.")
+    if last_row not in ("", "normed", "residual"):
+        raise ConfigError(f"--last-row is normed or residual; {last_row!r} came.")
+
+
+def _files(path: Path, name: str) -> set[Path]:
+    """The file and what lies beside it."""
+    beside = {NATIVE: (".json",), "easysteer": (".gguf",)}.get(name, ())
+    return {path.resolve(), *(path.resolve().with_suffix(suffix) for suffix in beside)}
+
+
+def _owner(model: str, model_name: str, layers: int, width: int) -> "HookedModel | ModelShape":
+    """The model itself, or what is known of it."""
+    from persona_interp.directions.formats import ModelShape
+
+    if model and (model_name or layers or width):
+        raise ConfigError("--model loads the model; --model-name, --layers and --width stand in for it.", "Give one.")
+    if model:
+        from persona_interp.models.load import load_model
+
+        return load_model(model)
+    if not (model_name and layers and width):
+        raise ConfigError(
+            "the file must be checked against the model that it belongs to, and none was named.",
+            "Give --model MODEL, or without loading it --model-name NAME --layers N --width D (then the direction"
+            " stays unbound, and is refused for steering until rebind_direction).",
+        )
+    return ModelShape(model_name, layers, width)
+
+
+def _load_native(source: Path, model: str) -> "Direction":
+    """A direction of ours, checked against the model where one is named."""
+    from persona_interp.directions.direction import Direction
+
+    if not model:
+        return Direction.load(source)
+    from persona_interp.models.load import load_model
+
+    return Direction.load(source, load_model(model))
+
+
+def _described(direction: "Direction") -> str:
+    from persona_interp.directions.formats.shape import UNBOUND
+
+    owner = direction.provenance
+    bound = "unbound: rebind_direction before steering" if owner.weights == UNBOUND else f"weights {owner.weights}"
+    places = f"{direction.hookpoints[0]} to {direction.hookpoints[-1]}"
+    return f"{direction.trait}, {len(direction.hookpoints)} vectors, {places}, of {owner.model} ({bound})"
