@@ -50,3 +50,7 @@ class ConfigError(PersonaInterpError):
 
 class MissingPackageError(PersonaInterpError):
     """An optional package that this step needs is not installed."""
+
+
+class EndpointError(PersonaInterpError):
+    """A server cannot be reached, or refuses every request: wrong key, unknown model, no credit left."""

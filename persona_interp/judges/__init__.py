@@ -1,1 +1,1 @@
-"""Judges of trait expression and coherence that need no API."""
+"""Judges of trait expression and coherence, most of which need no API."""

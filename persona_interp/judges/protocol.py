@@ -18,10 +18,12 @@ class Score:
     Args:
         value: 0 (the negative pole) to 100 (the positive pole); NaN where the judge cannot tell.
         raw: in the judge's own units, before calibration.
+        note: why there is no value, where the judge knows.
     """
 
     value: float
     raw: float
+    note: str = ""
 
 
 @runtime_checkable

@@ -1,0 +1,98 @@
+"""`Endpoint`: where a model is served, under which name, and the key, which is never shown."""
+
+import ipaddress
+import os
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from persona_interp.errors import ConfigError
+
+DEFAULT_BASE_URL = "https://api.openai.com/v1"
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A model behind an OpenAI-compatible server.
+
+    The key is left out of `repr`; nothing in this package writes it to a file, a log or an error.
+
+    Raises:
+        ConfigError: the address is not http(s), holds a password, or the key cannot be a header.
+    """
+
+    model: str
+    base_url: str
+    api_key: str = field(repr=False)
+
+    def __post_init__(self) -> None:  # noqa: D105
+        object.__setattr__(self, "base_url", self.base_url.strip().rstrip("/"))
+        if not self.model.strip():
+            raise ConfigError("the name of the model is empty.", "Give model, or set OPENAI_MODEL.")
+        _check_address(self.base_url)
+        if not all("!" <= character <= "~" for character in self.api_key):
+            raise ConfigError(
+                "the API key holds spaces, line breaks or characters outside ASCII.", "Copy it again (OPENAI_API_KEY)."
+            )
+
+    @classmethod
+    def from_environment(
+        cls, *, model: str | None = None, base_url: str | None = None, api_key: str | None = None
+    ) -> "Endpoint":
+        """The endpoint of the arguments, else of OPENAI_MODEL, OPENAI_BASE_URL and OPENAI_API_KEY.
+
+        A server on this machine needs no key.
+
+        Raises:
+            ConfigError: names what is missing.
+        """
+        model = model or os.environ.get("OPENAI_MODEL", "")
+        base_url = base_url or os.environ.get("OPENAI_BASE_URL") or DEFAULT_BASE_URL
+        api_key = (api_key or os.environ.get("OPENAI_API_KEY", "")).strip()
+        missing = [] if model.strip() else ["the model (argument model, or OPENAI_MODEL)"]
+        if not api_key and not is_local(base_url):
+            missing.append("the key (argument api_key, or OPENAI_API_KEY)")
+        if missing:
+            raise ConfigError(
+                f"cannot ask {_shown(base_url)}: {' and '.join(missing)} is not set.",
+                "For a server without keys on another machine give any word as the key.",
+                "The address is the argument base_url, or OPENAI_BASE_URL.",
+            )
+        return cls(model=model, base_url=base_url, api_key=api_key)
+
+    def redact(self, text: str) -> str:
+        """The text without the key."""
+        return text.replace(self.api_key, "[key]") if self.api_key else text
+
+
+def is_local(base_url: str) -> bool:
+    """Whether an address is this machine's own."""
+    host = urlsplit(base_url).hostname or ""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _check_address(base_url: str) -> None:
+    try:
+        parts = urlsplit(base_url)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        good, parts = False, None
+    if not good or parts is None:
+        raise ConfigError(
+            f"{_shown(base_url)!r} is not the address of a server.", "Expected like https://api.openai.com/v1."
+        )
+    if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
+        raise ConfigError(
+            f"the address {_shown(base_url)} carries a password or a query.",
+            "It is written to results: put secrets into the key only.",
+        )
+
+
+def _shown(base_url: str) -> str:
+    """The address as errors may show it: without what could be a secret."""
+    start, at, end = base_url.partition("?")[0].rpartition("@")
+    return f"{start.partition('://')[0]}://[hidden]@{end}" if at else end

@@ -1,0 +1,141 @@
+"""Reading what a server sent: every field is checked, nothing is guessed."""
+
+import json
+from typing import Any
+
+from persona_interp.endpoint.requests import Alternatives, ChatReply
+
+MAX_TOKEN_LENGTH = 256
+NEVER = -9999.0
+
+
+class MalformedReplyError(Exception):
+    """A reply that is not a chat completion; the text says in which way."""
+
+
+def read_reply(body: bytes, *, max_tokens: int, logprobs: bool) -> ChatReply:
+    """The first choice of a chat completion.
+
+    Raises:
+        MalformedReplyError: not JSON, a part is missing or of another type, or the text is longer than `max_tokens`
+            tokens can be.
+    """
+    data = _parse(body)
+    choice = _list(_object(data, "the reply").get("choices"), "choices")
+    if not choice:
+        raise MalformedReplyError("the reply has no choices")
+    first = _object(choice[0], "the choice")
+    reason = first.get("finish_reason")
+    text = _text(_object(first.get("message"), "the message"), reason)
+    if len(text) > MAX_TOKEN_LENGTH * max_tokens:
+        raise MalformedReplyError(f"{len(text):,} characters came where at most {max_tokens:,} tokens were asked for")
+    prompt_tokens, completion_tokens = _counts(data.get("usage"))
+    return ChatReply(
+        text=text,
+        alternatives=_alternatives(first.get("logprobs")) if logprobs else None,
+        prompt_tokens=prompt_tokens,
+        completion_tokens=completion_tokens,
+        finish_reason=reason[:40] if isinstance(reason, str) else "",
+        cached=False,
+    )
+
+
+def pack(reply: ChatReply) -> str:
+    """A reply as JSON, for the cache."""
+    return json.dumps(
+        {
+            "text": reply.text,
+            "alternatives": reply.alternatives,
+            "prompt_tokens": reply.prompt_tokens,
+            "completion_tokens": reply.completion_tokens,
+            "finish_reason": reply.finish_reason,
+        }
+    )
+
+
+def unpack(packed: str) -> ChatReply:
+    """A reply from the cache.
+
+    Raises:
+        MalformedReplyError: it is not what `pack` writes.
+    """
+    data = _object(_parse(packed.encode("utf-8", "replace")), "the row")
+    tokens = data.get("alternatives")
+    text, reason = data.get("text"), data.get("finish_reason")
+    if not isinstance(text, str) or not isinstance(reason, str):
+        raise MalformedReplyError("the row has no text")
+    alternatives = None
+    if tokens is not None:
+        alternatives = tuple(tuple(_pair(pair) for pair in _list(token, "a token")) for token in _list(tokens, "it"))
+    prompt_tokens, completion_tokens = _counts(data)
+    return ChatReply(text, alternatives, prompt_tokens, completion_tokens, reason, cached=True)
+
+
+def _parse(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise MalformedReplyError("the reply is not JSON") from error
+
+
+def _object(value: Any, what: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise MalformedReplyError(f"{what} is {_kind(value)}, not an object")
+    return value
+
+
+def _list(value: Any, what: str) -> list[Any]:
+    if not isinstance(value, list):
+        raise MalformedReplyError(f"{what} is {_kind(value)}, not a list")
+    return value
+
+
+def _text(message: dict[str, Any], reason: Any) -> str:
+    content = message.get("content")
+    if isinstance(content, str):
+        return content
+    if content is None and isinstance(message.get("refusal"), str):
+        raise MalformedReplyError("the model declined to answer")
+    suffix = f" (finish_reason {reason})" if reason in ("stop", "length", "content_filter", "tool_calls") else ""
+    raise MalformedReplyError(f"the content is {_kind(content)}, not a text{suffix}")
+
+
+def _counts(usage: Any) -> tuple[int, int]:
+    """Tokens of prompt and answer; 0 and 0 where the server does not tell."""
+    if usage is None:
+        return 0, 0
+    data = _object(usage, "usage")
+    return _count(data.get("prompt_tokens")), _count(data.get("completion_tokens"))
+
+
+def _count(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 40:
+        raise MalformedReplyError("usage holds no token counts")
+    return value
+
+
+def _alternatives(logprobs: Any) -> Alternatives | None:
+    content = None if logprobs is None else _object(logprobs, "logprobs").get("content")
+    if content is None or content == []:
+        return None
+    tokens = []
+    for entry in _list(content, "the list of log-probabilities"):
+        token = _object(entry, "a token")
+        listed = _list(token.get("top_logprobs") or [token], "a token's alternatives")
+        named = [_object(alternative, "an alternative") for alternative in listed]
+        tokens.append(tuple(_pair([alternative.get("token"), alternative.get("logprob")]) for alternative in named))
+    return tuple(tokens)
+
+
+def _pair(pair: Any) -> tuple[str, float]:
+    """A token with its log-probability; minus infinity is -9999."""
+    text, value = pair if isinstance(pair, list) and len(pair) == 2 else (None, None)
+    if not isinstance(text, str) or not isinstance(value, int | float) or isinstance(value, bool):
+        raise MalformedReplyError("an alternative is not a token with its log-probability")
+    if not value <= 1e-3:
+        raise MalformedReplyError("a log-probability is above 0 or not a number")
+    return text, float(min(0.0, max(NEVER, value)))
+
+
+def _kind(value: Any) -> str:
+    return "missing" if value is None else f"a {type(value).__name__}"
