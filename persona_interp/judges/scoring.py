@@ -1,15 +1,27 @@
 """Mean log-probabilities of given answers under given prompts, by an unedited model."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from os.path import commonprefix
 
 import numpy as np
 
-from persona_interp.activations.extract import length_chunks
 from persona_interp.models.protocol import HookedModel
 from persona_interp.models.tokens import encode, pad_id, render_prompt, token_batch
 from persona_interp.progress import track
 
 _LOGIT_BUDGET = 150_000_000
+_TOKEN_BUDGET = 16_384
+_LENGTH_CLASSES = (1, 2, 4, 8)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One answer after one system prompt. Equal answers to a question are one row."""
+
+    system: int
+    prompt: tuple[int, ...]
+    response: tuple[int, ...]
 
 
 def mean_logprobs(
@@ -23,41 +35,88 @@ def mean_logprobs(
 ) -> np.ndarray:
     """Mean log-probability of an answer's tokens (nats a token) after each system prompt; [answer, system].
 
-    Never under edits. Prompts that several answers share are computed once. NaN for an empty answer.
+    Never under edits. A pass holds whole questions where it can, so that all answers to a question share the one
+    computation of its prompt; equal answers to a question are computed once. NaN for an empty answer.
     """
     answer_ids = encode(model.tokenizer, answers)
-    rows = [(i, s) for s in range(len(systems)) for i in range(len(answers)) if answer_ids[i]]
     prompts = _encoded_prompts(model, systems, questions)
-    prompt_of = [prompts[questions[i], s] for i, s in rows]
-    response_of = [answer_ids[i] for i, _ in rows]
+    places: dict[Row, list[tuple[int, int]]] = {}
+    for s in range(len(systems)):
+        for i, ids in enumerate(answer_ids):
+            if ids:
+                places.setdefault(Row(s, prompts[questions[i], s], tuple(ids)), []).append((i, s))
     result = np.full((len(answers), len(systems)), np.nan)
-    if not rows:
-        return result
-    longest = max(map(len, response_of)) + 1
-    vocabulary = model.tokenizer.vocab_size
-    n_rows = max(1, _LOGIT_BUDGET // (longest * vocabulary))
-    widest = max(len(p) + len(r) for p, r in zip(prompt_of, response_of, strict=True))
-    chunks = [
-        chunk[start : start + n_rows]
-        for chunk in length_chunks(prompt_of, response_of, max(16_384, widest))
-        for start in range(0, len(chunk), n_rows)
-    ]
-    for chunk in track(chunks, label, total=len(chunks), show=progress):
+    passes = plan_passes(list(places), vocabulary=model.tokenizer.vocab_size)
+    for rows in track(passes, label, total=len(passes), show=progress):
         batch = token_batch(
-            [prompt_of[k] for k in chunk], [response_of[k] for k in chunk], pad_id=pad_id(model.tokenizer)
+            [row.prompt for row in rows], [row.response for row in rows], pad_id=pad_id(model.tokenizer)
         )
         logprobs = model.run(batch, outputs="token_logprobs").token_logprobs
         assert logprobs is not None, "log-probabilities were asked for"
         means = logprobs.sum(-1).cpu() / batch.response.sum(-1)
-        for k, mean in zip(chunk, means.tolist(), strict=True):
-            answer, system = rows[k]
-            result[answer, system] = mean
+        for row, mean in zip(rows, means.tolist(), strict=True):
+            for place in places[row]:
+                result[place] = mean
     return result
+
+
+def plan_passes(rows: Sequence[Row], *, vocabulary: int) -> list[list[Row]]:
+    """Rows in passes that fit the budgets of tokens and logits, arranged to leave the fewest tokens to compute.
+
+    Rows of one question that stay together share its prompt but are padded to the longest of them. So rows are
+    first parted into classes of similar answer length, as many classes as cost least, and each class is cut into
+    passes between questions; a question is only cut where it exceeds a budget by itself.
+    """
+    if not rows:
+        return []
+    heads = {
+        s: len(commonprefix([row.prompt for row in rows if row.system == s])) for s in {row.system for row in rows}
+    }
+    plans = [_passes(rows, n_classes, vocabulary) for n_classes in _LENGTH_CLASSES]
+    return min(plans, key=lambda plan: sum(_cost(chunk, heads) for chunk in plan))
+
+
+def _passes(rows: Sequence[Row], n_classes: int, vocabulary: int) -> list[list[Row]]:
+    lengths = sorted(len(row.response) for row in rows)
+    borders = [lengths[len(lengths) * k // n_classes] for k in range(1, n_classes)]
+    groups: dict[tuple[int, int, tuple[int, ...]], list[Row]] = {}
+    for row in rows:
+        size = sum(len(row.response) >= border for border in borders)
+        groups.setdefault((size, row.system, row.prompt), []).append(row)
+    longest = {key: max(len(row.response) for row in group) for key, group in groups.items()}
+    passes: list[list[Row]] = []
+    size_before = -1
+    for key in sorted(groups, key=lambda key: (*key[:2], longest[key], key[2])):
+        group = sorted(groups[key], key=lambda row: len(row.response))
+        if key[0] == size_before and _fits([*passes[-1], *group], vocabulary):
+            passes[-1] += group
+            continue
+        size_before = key[0]
+        passes.append([])
+        for row in group:
+            if passes[-1] and not _fits([*passes[-1], row], vocabulary):
+                passes.append([])
+            passes[-1].append(row)
+    return passes
+
+
+def _fits(rows: Sequence[Row], vocabulary: int) -> bool:
+    longest = max(len(row.response) for row in rows)
+    width = max(len(row.prompt) for row in rows) + longest
+    return len(rows) * width <= _TOKEN_BUDGET and len(rows) * (longest + 1) * vocabulary <= _LOGIT_BUDGET
+
+
+def _cost(rows: Sequence[Row], heads: dict[int, int]) -> int:
+    """Tokens of a pass, padding included: system prompts once, then questions, then answers."""
+    prompts = {(row.system, row.prompt) for row in rows}
+    shared = sum(heads[system] for system in {system for system, _ in prompts})
+    own = sum(len(prompt) - heads[system] for system, prompt in prompts)
+    return shared + own + len(rows) * max(len(row.response) for row in rows)
 
 
 def _encoded_prompts(
     model: HookedModel, systems: Sequence[str | None], questions: Sequence[str]
-) -> dict[tuple[str, int], list[int]]:
+) -> dict[tuple[str, int], tuple[int, ...]]:
     keys = [(question, s) for s in range(len(systems)) for question in dict.fromkeys(questions)]
     texts = [render_prompt(model.tokenizer, question, system=systems[s]) for question, s in keys]
-    return dict(zip(keys, encode(model.tokenizer, texts), strict=True))
+    return dict(zip(keys, map(tuple, encode(model.tokenizer, texts)), strict=True))

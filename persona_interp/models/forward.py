@@ -46,7 +46,9 @@ def forward_segment(
     mask = torch.cat([past, segment.mask], dim=1)
     position_ids = (mask.long().cumsum(-1) - 1).clamp(min=0)[:, past.shape[1] :]
     recorder.begin(segment, rows)
-    return forward(segment.ids, mask.long(), position_ids, cache, last_logits), mask
+    logits = forward(segment.ids, mask.long(), position_ids, cache, last_logits)
+    recorder.end()
+    return logits, mask
 
 
 def prefix_mask(prefix: KVPrefix | None, n_rows: int, device: torch.device) -> Bool[Tensor, "batch prefix"]:
@@ -66,19 +68,27 @@ def prefix_mask(prefix: KVPrefix | None, n_rows: int, device: torch.device) -> B
 
 
 def response_logprobs(
-    logits: Float[Tensor, "batch kept d_vocab"], batch: TokenBatch, *, rows_at_once: int = 8
+    logits: Float[Tensor, "batch kept d_vocab"], batch: TokenBatch, end: Segment, *, numbers_at_once: int = 2**18
 ) -> Float[Tensor, "batch pos"]:
     """Log p(token | what precedes it) in nats at response positions, 0 elsewhere.
 
-    `logits` are those of the last positions; the softmax is taken in float32, a few rows at a time.
+    `logits` are those of the last positions of the batch's final segment, which may lack the last token of every
+    row. The softmax is taken in float32 and only where a response token is, over as many numbers at once as a
+    processor's cache holds.
     """
-    n = logits.shape[1] - 1
     result = torch.zeros(batch.ids.shape, device=logits.device)
-    if n == 0:
-        return result
-    for start in range(0, len(batch), rows_at_once):
-        rows = slice(start, start + rows_at_once)
-        chunk, targets = logits[rows, :-1].float(), batch.ids[rows, -n:].to(logits.device)
-        picked = chunk.gather(-1, targets[..., None])[..., 0] - chunk.logsumexp(-1)
-        result[rows, -n:] = picked * batch.response[rows, -n:].to(picked.device)
+    n_response = int(batch.response.sum(-1).max())
+    n_left_out = n_response - int(end.response.sum(-1).max())
+    stop = logits.shape[1] - 1 + n_left_out
+    logits = logits[:, stop - n_response : stop]
+    rows, positions = batch.response.to(logits.device).nonzero(as_tuple=True)
+    targets = batch.ids.to(logits.device)[rows, positions]
+    columns = positions - (batch.ids.shape[1] - n_response)
+    at_once = max(1, numbers_at_once // logits.shape[-1])
+    for start in range(0, len(rows), at_once):
+        block = slice(start, start + at_once)
+        losses = torch.nn.functional.cross_entropy(
+            logits[rows[block], columns[block]].float(), targets[block], reduction="none"
+        )
+        result[rows[block], positions[block]] = -losses
     return result

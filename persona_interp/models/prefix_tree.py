@@ -30,10 +30,14 @@ class _Level:
     ends_prompt: bool
 
 
-def plan_pass(batch: TokenBatch) -> list[Segment]:
+def plan_pass(batch: TokenBatch, *, predict_only: bool = False) -> list[Segment]:
     """Segments of a teacher-forced pass; all but the last prompt token of each row may be shared.
 
     The last prompt token stays with the response, so that every response token is predicted in the final segment.
+
+    Args:
+        predict_only: leave out the last response token of every row, from which nothing is predicted. Only where
+            the batch is split and every row has a response.
     """
     rows, n_response = _rows(batch), batch.response.sum(-1).tolist()
     cuts = [len(row) - n - 1 for row, n in zip(rows, n_response, strict=True)]
@@ -51,6 +55,8 @@ def plan_pass(batch: TokenBatch) -> list[Segment]:
     else:
         tails = [parents[p][0] + tail for p, tail in zip(parent, tails, strict=True)]
         parent = [parents[p][1] for p in parent]
+    if predict_only and min(n_response) > 0:
+        tails, n_response = [tail[:-1] for tail in tails], [n - 1 for n in n_response]
     levels.append(_Level(tails, parent, n_response, ends_prompt=True))
     return [_pad(level, batch.ids.device) for level in levels]
 

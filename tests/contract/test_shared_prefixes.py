@@ -77,3 +77,29 @@ def test_rows_without_a_response_have_no_mean(llama_model: HookedModelBase) -> N
     batch = token_batch([words(4, 1), words(5, 2)], [[], words(2, 3)])
     pooled = llama_model.run(batch, read=[Hookpoint(0)], pool=["response_mean"], outputs="none").pooled
     assert pooled["response_mean"].isnan().flatten(1).all(1).tolist() == [True, False]
+
+
+def test_the_last_token_is_left_out_where_nothing_is_predicted_from_it() -> None:
+    batch = rollouts_batch()
+    full, short = plan_pass(batch)[-1], plan_pass(batch, predict_only=True)[-1]
+    assert int(full.mask.sum()) - int(short.mask.sum()) == len(batch)
+    assert short.last.sum() == len(batch) and short.response.sum() == full.response.sum() - len(batch)
+    answerless = token_batch([words(12, 1)] * 2 + [words(12, 2)] * 2, [[], words(2, 3)] * 2)
+    kept, asked = plan_pass(answerless), plan_pass(answerless, predict_only=True)
+    assert len(kept) > 1 and [int(s.mask.sum()) for s in kept] == [int(s.mask.sum()) for s in asked]
+
+
+@pytest.mark.parametrize("n_tokens", [1, 2, 5])
+def test_token_logprobs_of_answers_of_any_length(tiny: Tiny, model: HookedModelBase, n_tokens: int) -> None:
+    prompts = [words(14, 10) + words(2 + k, 20) for k in range(2) for _ in range(3)]
+    batch = token_batch(prompts, [words(n_tokens if i % 2 else 1, 40 + i) for i in range(len(prompts))])
+    logprobs = model.run(batch, outputs="token_logprobs").token_logprobs
+    assert logprobs is not None
+    torch.testing.assert_close(logprobs, plain_logprobs(tiny.run(batch).logits, batch), **TOLERANCE)
+
+
+def test_pooling_still_sees_the_last_token(tiny: Tiny, model: HookedModelBase) -> None:
+    batch, hookpoint = rollouts_batch(), Hookpoint(N_LAYERS - 1)
+    made = model.run(batch, read=[hookpoint], pool=["response_mean"], outputs="token_logprobs")
+    expected = mean(tiny.run(batch).streams[hookpoint], batch.response)
+    torch.testing.assert_close(made.pooled["response_mean"][:, 0], expected, **TOLERANCE)
