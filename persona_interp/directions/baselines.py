@@ -1,4 +1,7 @@
-"""Directions that no trait made: random ones that match the spread of the activations."""
+"""Other ways to a direction from the same activations (PCA, probes, LDA), and random ones, behind one interface."""
+
+from dataclasses import replace
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float
@@ -6,9 +9,102 @@ from torch import Tensor
 
 from persona_interp.activations.store import Activations
 from persona_interp.directions.direction import Direction
+from persona_interp.directions.pairing import paired_rows
+from persona_interp.directions.persona import mean_difference
+from persona_interp.directions.probes import lda_vectors, logistic_vectors, principal_vectors
+from persona_interp.errors import ConfigError, EmptySelectionError
 from persona_interp.types import Hookpoint
 
+BaselineMethod = Literal["mean_difference", "pca", "logistic", "lda", "random"]
+BASELINE_METHODS: tuple[BaselineMethod, ...] = get_args(BaselineMethod)
+METHOD_VERSION = 1
 SHRINKAGE = 0.1
+
+
+def fit_direction(
+    method: BaselineMethod, positive: Activations, negative: Activations, *, trait: str, seed: int = 0
+) -> Direction:
+    """A direction from positive and negative activations, at every hookpoint, as long as their mean difference.
+
+    `mean_difference`: mean of one set minus mean of the other. `pca`: first principal component of the differences of
+    paired rows, through the origin (LAT); pairs share question, instruction and sample where the samples say so, and
+    are random otherwise. `logistic`: weights of a logistic probe on standardised activations, in the model's own
+    basis. `lda`: inverse covariance within the poles, shrunk, times the mean difference. `random`: normal with the
+    covariance within the poles, shrunk by 0.1; the same draw of row weights at every hookpoint.
+
+    The first, `logistic` and `lda` point toward `positive` by construction, `pca` and `random` are turned so that
+    positive rows project higher on average. One length for all makes coefficients comparable; where the means are
+    equal the vector is zero. Rows that are not finite (an answer that ended at once) are left out.
+
+    Args:
+        seed: for random pairs and for `random`; the other methods have no chance in them.
+
+    Raises:
+        ConfigError: there is no such method.
+        AlignmentError: the two sets differ in hookpoints, pooling or model.
+        EmptySelectionError: a side has no finite row, or too few for the method.
+
+    Source: Zou et al. 2023, Representation Engineering (arXiv 2310.01405), for LAT; Ledoit and Wolf 2004, A
+    well-conditioned estimator for large-dimensional covariance matrices, for the shrinkage of LDA.
+    """
+    check_baseline_method(method)
+    positive, negative = _finite(positive, trait), _finite(negative, trait)
+    details: dict[str, str | float | int] = {}
+    pairs, pairing = paired_rows(positive.samples, negative.samples, seed=seed)
+    if method == "pca":
+        details = {"pairing": pairing, "n_pairs": len(pairs), "seed": seed}
+    elif method == "random":
+        details = {"null_seed": seed}
+    reference = mean_difference(
+        positive, negative, trait=trait, method=method, method_version=METHOD_VERSION, **details
+    )
+    ours, theirs = (side.values.double().transpose(0, 1) for side in (positive, negative))
+    difference = ours.mean(1) - theirs.mean(1)
+    if method == "pca":
+        vectors = principal_vectors(ours[:, pairs[:, 0]] - theirs[:, pairs[:, 1]])
+    elif method == "logistic":
+        vectors = logistic_vectors(ours, theirs)
+    elif method == "lda":
+        vectors = lda_vectors(ours, theirs)
+    elif method == "random":
+        vectors = _random_vectors(ours, theirs, seed)
+    else:
+        vectors = difference
+    return replace(reference, vectors=_like(vectors, difference).float())
+
+
+def check_baseline_method(method: str) -> None:
+    """Refuse a baseline that does not exist.
+
+    Raises:
+        ConfigError: names those that do.
+    """
+    if method not in BASELINE_METHODS:
+        raise ConfigError(f"no baseline is called {method!r}.", f"Baselines: {', '.join(BASELINE_METHODS)}.")
+
+
+def _like(
+    vectors: Float[Tensor, "layer d_model"], difference: Float[Tensor, "layer d_model"]
+) -> Float[Tensor, "layer d_model"]:
+    """The vectors on the side of the mean difference and as long as it."""
+    signs = torch.where((vectors * difference).sum(-1, keepdim=True) < 0, -1.0, 1.0)
+    return signs * torch.nn.functional.normalize(vectors, dim=-1, eps=1e-300) * difference.norm(dim=-1, keepdim=True)
+
+
+def _random_vectors(
+    positive: Float[Tensor, "layer positive d_model"], negative: Float[Tensor, "layer negative d_model"], seed: int
+) -> Float[Tensor, "layer d_model"]:
+    within = torch.cat([side - side.mean(1, keepdim=True) for side in (positive, negative)], dim=1)
+    return torch.stack([matched_draws(rows.float(), 1, seed=seed)[0] for rows in within]).double()
+
+
+def _finite(side: Activations, trait: str) -> Activations:
+    finite = side.values.isfinite().flatten(1).all(1).numpy()
+    if not finite.any():
+        raise EmptySelectionError(
+            f"none of {len(side)} rows for {trait} is finite.", "Look at which answers were pooled."
+        )
+    return side if finite.all() else side.select(finite)
 
 
 def random_directions(

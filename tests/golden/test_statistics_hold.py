@@ -13,20 +13,11 @@ from persona_interp.measurements.statistics import (
     bootstrap_difference,
     bootstrap_mean,
 )
+from tests.golden.simulation import binomial_bounds, clustered
 
 N_SETS = 200
 N_NULL = 49
 QUESTIONS = np.repeat(np.arange(10), 2)
-
-
-def binomial_bounds(rate: float, n: int, width: float = 3.5) -> tuple[float, float]:
-    spread = width * np.sqrt(rate * (1 - rate) / n)
-    return rate - spread, rate + spread
-
-
-def clustered(rng: np.random.Generator, clusters: np.ndarray, share: float) -> np.ndarray:
-    effects = rng.standard_normal(clusters.max() + 1)
-    return np.sqrt(share) * effects[clusters] + np.sqrt(1 - share) * rng.standard_normal(len(clusters))
 
 
 def test_cluster_bootstrap_covers_the_mean_as_documented_and_a_row_bootstrap_does_not():

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from persona_interp.errors import AlignmentError, ConfigError, EmptySelectionError
-from persona_interp.measurements import separation
+from persona_interp.measurements import nulls
 from persona_interp.measurements.separation import matched_random_directions, separation_profile, shuffled_labels
 from persona_interp.measurements.statistics import auc
 
@@ -91,7 +91,7 @@ def test_results_repeat_and_follow_the_seed():
 
 def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch):
     whole = separation_profile(**simulate((1.0, 0.0, 0.0)), n_null=23)
-    monkeypatch.setattr(separation, "MAX_ELEMENTS", 24 * 4)
+    monkeypatch.setattr(nulls, "MAX_ELEMENTS", 24 * 4)
     parts = separation_profile(**simulate((1.0, 0.0, 0.0)), n_null=23)
     assert np.array_equal(whole.null_shuffled, parts.null_shuffled)
     assert np.array_equal(whole.null_random, parts.null_random)
@@ -122,6 +122,24 @@ def test_frame_and_summary():
         "n_null": 20, "n_train_positive": 12, "n_train_negative": 12, "n_test_positive": 12, "n_test_negative": 12,
         "n_test_questions": 6, "n_shared_questions": 0,
     }  # fmt: skip
+
+
+def test_other_traits_and_components_are_in_the_summary_by_name():
+    sets = simulate((0.0, 6.0, 0.0))
+    near, far = np.zeros((2, LAYERS, WIDTH))
+    near[:, 0], far[:, 5] = -1.0, 1.0
+    profile = separation_profile(**sets, n_null=9, n_resamples=2, other_directions={"near": near, "far": far})
+    summary = json.loads(json.dumps(profile.summary()))
+    assert summary["best_other_traits"] == "near"
+    assert summary["best_auc_other_traits"] > 0.95
+    assert summary["p_other_traits"] == profile.p_other_traits
+    assert summary["p_floor_other_traits"] == pytest.approx(1 / 3)
+    assert summary["best_components"] in {f"PC{k}" for k in range(1, 6)}
+    assert summary["p_components"] == profile.p_components == profile.battery()["components"].p_value
+    assert profile.battery()["shuffled_labels"].observed == pytest.approx(profile.auc)
+    without = separation_profile(**sets, n_null=9, n_resamples=2)
+    assert without.p_other_traits is None and without.summary()["p_other_traits"] is None
+    assert without.p_random == profile.p_random
 
 
 def test_questions_in_both_splits_are_counted():

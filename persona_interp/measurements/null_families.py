@@ -1,0 +1,125 @@
+"""Results of the null battery: a family of other directions, the battery, and tables of several."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from persona_interp.errors import ConfigError
+from persona_interp.measurements.permutation import corrected, permutation_p_value
+
+
+@dataclass(frozen=True, eq=False)
+class NullFamily:
+    """What other directions of one kind show, each at the layer that is best for it.
+
+    Args:
+        observed: the statistic of the direction itself at each layer; NaN where it has none.
+        values: the same of every member of the family.
+        members: their names, for small families; none for random draws.
+    """
+
+    family: str
+    observed: Float[np.ndarray, " layer"]
+    values: Float[np.ndarray, "member layer"]
+    members: tuple[str, ...] = ()
+
+    @property
+    def best(self) -> float:
+        """The direction's own maximum over layers."""
+        return float(_maxima(self.observed[None])[0])
+
+    @property
+    def best_layer(self) -> int:
+        """Index of the layer where the direction has it; the earliest of equals."""
+        return int(np.argmax(np.where(np.isnan(self.observed), -np.inf, self.observed)))
+
+    @property
+    def maxima(self) -> Float[np.ndarray, " member"]:
+        """Every member's own maximum over layers."""
+        return _maxima(self.values)
+
+    @property
+    def n(self) -> int:
+        """Number of members; 0 where the data allow none."""
+        return len(self.values)
+
+    @property
+    def percentile_95(self) -> float:
+        """95th percentile of the maxima; NaN without members."""
+        return float(np.quantile(self.maxima, 0.95)) if self.n else float("nan")
+
+    @property
+    def layer_95(self) -> Float[np.ndarray, " layer"]:
+        """95th percentile of the members at each layer alone, for figures."""
+        return np.quantile(self.values, 0.95, axis=0) if self.n else np.full(len(self.observed), np.nan)
+
+    @property
+    def p_value(self) -> float:
+        """One-sided (1 + members at least as good) / (1 + n); NaN without members."""
+        return permutation_p_value(self.best, self.maxima) if self.n else float("nan")
+
+    @property
+    def p_floor(self) -> float:
+        """The smallest p-value that so many members can give, 1 / (1 + n)."""
+        return 1 / (1 + self.n)
+
+    @property
+    def best_member(self) -> str | None:
+        """Name of the member with the largest maximum; None where members have no names."""
+        return self.members[int(np.argmax(self.maxima))] if self.members else None
+
+    def row(self) -> dict[str, Any]:
+        """The family as a row of a table."""
+        return {
+            "family": self.family,
+            "observed": self.best,
+            "best_layer": self.best_layer,
+            "null_95": self.percentile_95,
+            "p": self.p_value,
+            "p_floor": self.p_floor,
+            "n": self.n,
+            "best_member": self.best_member,
+            "best_value": float(self.maxima.max()) if self.n else float("nan"),
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class NullBattery:
+    """The families of one test, all of which the direction is compared with."""
+
+    families: tuple[NullFamily, ...]
+
+    def __getitem__(self, name: str) -> NullFamily:
+        """A family by its name.
+
+        Raises:
+            ConfigError: the battery has none of that name.
+        """
+        for family in self.families:
+            if family.family == name:
+                return family
+        have = ", ".join(family.family for family in self.families)
+        raise ConfigError(f"this null battery has no family {name!r}.", f"It has {have}.")
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a family, with q over these rows; for several tests together use `battery_table`."""
+        return corrected(pd.DataFrame([family.row() for family in self.families]))
+
+
+def battery_table(batteries: Mapping[str, NullBattery]) -> pd.DataFrame:
+    """One row a test and family; q corrects over all of them, as all are reported together.
+
+    Small families have a large `p_floor`, so their q can be large however good the direction is.
+    """
+    rows = [{"test": test, **family.row()} for test, battery in batteries.items() for family in battery.families]
+    return corrected(pd.DataFrame(rows))
+
+
+def _maxima(values: Float[np.ndarray, "member layer"]) -> Float[np.ndarray, " member"]:
+    """Largest value of each row that is not NaN; NaN where all are."""
+    largest = np.where(np.isnan(values), -np.inf, values).max(axis=1, initial=-np.inf)
+    return np.where(np.isneginf(largest), np.nan, largest)

@@ -1,0 +1,249 @@
+"""Permutation tests for clustered rows, and what many tests reported together ask for."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, Shaped
+from pandas import DataFrame
+from scipy.stats import rankdata
+
+from persona_interp.errors import AlignmentError, ConfigError
+from persona_interp.measurements.rows import Labels, Vector, cluster_codes
+
+Alternative = Literal["two-sided", "greater", "less"]
+
+
+@dataclass(frozen=True)
+class PermutationTest:
+    """An estimate with its p-value, which is never zero: the arrangement that came counts as one.
+
+    Args:
+        n_permutations: arrangements behind the p-value, without the one that came.
+        exact: all arrangements were counted.
+        n_clusters: what was flipped or exchanged.
+    """
+
+    estimate: float
+    p_value: float
+    n_permutations: int
+    exact: bool
+    n: int
+    n_clusters: int
+    alternative: Alternative
+
+
+def permutation_test_paired(
+    a: Vector,
+    b: Vector,
+    clusters: Labels,
+    *,
+    alternative: Alternative = "two-sided",
+    n_permutations: int = 4999,
+    seed: int = 0,
+) -> PermutationTest:
+    """Mean of a - b over paired rows, against the signs of whole clusters flipped.
+
+    A cluster's differences keep their sizes and their likeness; all of them change sign at once. Exact where the
+    clusters have no more arrangements than `n_permutations`. The smallest p that n clusters can give is
+    2 / 2 ** n on two sides: five clusters never reach 0.05.
+
+    Raises:
+        AlignmentError: rows and labels do not match, or values are not finite.
+    """
+    codes, differences = cluster_codes((a, clusters), (b, clusters))[: len(a)], a - b
+    totals = np.bincount(codes, weights=differences) / len(differences)
+    n_clusters, observed = len(totals), float(totals.sum())
+    exact = n_clusters < 60 and 2**n_clusters <= n_permutations + 1
+    if exact:
+        flips = (np.arange(1, 2**n_clusters)[:, None] >> np.arange(n_clusters)) & 1
+    else:
+        flips = np.random.default_rng(seed).integers(0, 2, (_at_least_one(n_permutations), n_clusters))
+    return _result(observed, (1 - 2 * flips) @ totals, exact, codes, alternative)
+
+
+def permutation_test_two_samples(
+    a: Vector,
+    b: Vector,
+    clusters_a: Labels,
+    clusters_b: Labels,
+    *,
+    permute: Literal["within", "clusters"],
+    alternative: Alternative = "two-sided",
+    n_permutations: int = 4999,
+    seed: int = 0,
+) -> PermutationTest:
+    """Mean of `a` minus mean of `b`, against sides dealt out anew.
+
+    Args:
+        permute: `within` deals the rows of each cluster to the sides anew: for questions that both sides answered,
+            with rows that are alike only through their question. `clusters` deals whole clusters: for questions or
+            models that are on one side each.
+
+    Raises:
+        AlignmentError: rows and labels do not match; no cluster has rows on both sides (`within`); or one has
+            (`clusters`).
+    """
+    codes = cluster_codes((a, clusters_a), (b, clusters_b))
+    values, sides = np.concatenate([a, b]).astype(float), np.arange(len(codes)) < len(a)
+    rng, n = np.random.default_rng(seed), _at_least_one(n_permutations)
+    values -= values.mean()
+    if permute == "within":
+        dealt, sizes = shuffled_labels(sides, codes, n, rng), np.ones(len(values))
+    else:
+        if shared := len(np.intersect1d(codes[sides], codes[~sides])):
+            raise AlignmentError(
+                f"{shared} clusters have rows on both sides, so whole clusters cannot be dealt to them.",
+                'Use permute="within", or permutation_test_paired on paired rows.',
+            )
+        cluster_sides = np.bincount(codes, weights=sides) > 0
+        sizes, values = np.bincount(codes).astype(float), np.bincount(codes, weights=values)
+        dealt = rng.permuted(np.broadcast_to(cluster_sides, (n, len(cluster_sides))), axis=1)
+    draws = (dealt @ values) / (dealt @ sizes) - (~dealt @ values) / (~dealt @ sizes)
+    return _result(float(np.mean(a) - np.mean(b)), draws, False, codes, alternative)
+
+
+def permutation_test_correlation(
+    x: Vector,
+    y: Vector,
+    clusters: Labels,
+    *,
+    within: Labels | None = None,
+    kind: Literal["pearson", "spearman"] = "pearson",
+    alternative: Alternative = "two-sided",
+    n_permutations: int = 4999,
+    seed: int = 0,
+) -> PermutationTest:
+    """Correlation of `x` and `y`, against the `y` of whole clusters exchanged between clusters.
+
+    A cluster's rows move together and keep their order, so what makes its rows alike is alike under the null too.
+    Clusters of equal size are exchanged; give rows in the same order in every cluster.
+
+    Args:
+        within: strata such as conditions. The estimate is then the correlation after the means of each stratum are
+            taken off (of the ranks, for `spearman`), and only clusters with the same strata are exchanged, row by row
+            of the same stratum: the null keeps all that strata do.
+
+    Raises:
+        AlignmentError: rows and labels do not match, or no two clusters can be exchanged.
+    """
+    codes = cluster_codes((x, clusters), (y, clusters))[: len(x)]
+    strata = np.zeros(len(x), dtype=int) if within is None else cluster_codes((x, within))
+    columns = [rankdata(column) if kind == "spearman" else column.astype(float) for column in (x, y)]
+    x, y = (column - (np.bincount(strata, column) / np.bincount(strata))[strata] for column in columns)
+    scale = np.sqrt((x @ x) * (y @ y))
+    orders = _exchanged_rows(codes, strata, _at_least_one(n_permutations), np.random.default_rng(seed))
+    constant = min(x @ x / max(columns[0] @ columns[0], 1e-300), y @ y / max(columns[1] @ columns[1], 1e-300)) < 1e-24
+    if constant:
+        return _result(float("nan"), np.full(n_permutations, np.nan), False, codes, alternative)
+    return _result(float(x @ y / scale), (y[orders] @ x) / scale, False, codes, alternative)
+
+
+def shuffled_labels(
+    labels: Bool[np.ndarray, " sample"],
+    questions: Shaped[np.ndarray, " sample"],
+    n_draws: int,
+    rng: np.random.Generator,
+) -> Bool[np.ndarray, "draw sample"]:
+    """Permutations of the labels within each question, which keeps how many positives a question has.
+
+    Raises:
+        AlignmentError: no question has rows of both labels, so every permutation is the identity.
+    """
+    codes = np.unique(questions, return_inverse=True)[1]
+    if not np.intersect1d(codes[labels], codes[~labels]).size:
+        raise AlignmentError(
+            "labels cannot be shuffled within questions: no training question has a positive and a negative row.",
+            "Keep both answers of a question when filtering, or give all rows one question to shuffle across them.",
+        )
+    return labels[shuffled_rows(codes, n_draws, rng)]
+
+
+def shuffled_rows(
+    codes: Int[np.ndarray, " sample"], n_draws: int, rng: np.random.Generator
+) -> Int[np.ndarray, "draw sample"]:
+    """Row numbers exchanged at random between rows of the same code."""
+    order = np.argsort(codes + rng.random((n_draws, len(codes))), axis=1)
+    rows = np.empty_like(order)
+    np.put_along_axis(rows, order, np.broadcast_to(np.argsort(codes, kind="stable"), order.shape), axis=1)
+    return rows
+
+
+def permutation_p_value(observed: float, null: Vector) -> float:
+    """(1 + #{null >= observed}) / (1 + n): one-sided, never zero; NaN if anything is NaN."""
+    if np.isnan(observed) or np.isnan(null).any():
+        return float("nan")
+    return float((1 + np.sum(null >= observed)) / (1 + len(null)))
+
+
+def benjamini_hochberg(p_values: Vector) -> Float[np.ndarray, " _"]:
+    """Adjusted p-values: reject where q <= rate to hold the false discovery rate. NaN stays NaN, uncounted.
+
+    Source: Benjamini and Hochberg 1995, Controlling the False Discovery Rate.
+    """
+    q_values = np.full(len(p_values), np.nan)
+    tested = np.flatnonzero(~np.isnan(p_values))
+    order = tested[np.argsort(p_values[tested])[::-1]]
+    raw = p_values[order] * len(order) / np.arange(len(order), 0, -1)
+    q_values[order] = np.minimum.accumulate(np.minimum(raw, 1.0))
+    return q_values
+
+
+def corrected(frame: DataFrame, p_column: str = "p", q_column: str = "q") -> DataFrame:
+    """The table with one more column: q over all its tests, which should be all that are reported together.
+
+    Rows whose p is NaN were not tested: their q is NaN and they do not count.
+
+    Raises:
+        AlignmentError: no such column, or a p-value outside 0..1.
+    """
+    if p_column not in frame:
+        raise AlignmentError(f"the table has no column {p_column!r}.", f"It has {', '.join(map(str, frame.columns))}.")
+    p_values = frame[p_column].to_numpy(dtype=float)
+    if bad := int(np.sum((p_values < 0) | (p_values > 1))):
+        raise AlignmentError(f"{bad} of {len(p_values)} p-values are outside 0..1.", "Is the column a p-value?")
+    return frame.assign(**{q_column: benjamini_hochberg(p_values)})
+
+
+def _exchanged_rows(
+    codes: Int[np.ndarray, " _"], strata: Int[np.ndarray, " _"], n: int, rng: np.random.Generator
+) -> Int[np.ndarray, "draw _"]:
+    """For every draw, which row's value each row gets: rows of another cluster with the same strata, in order."""
+    in_order = np.lexsort((strata, codes))
+    blocks = np.split(in_order, np.flatnonzero(np.diff(codes[in_order])) + 1)
+    alike: dict[tuple[int, ...], list[Int[np.ndarray, " _"]]] = {}
+    for block in blocks:
+        alike.setdefault(tuple(strata[block].tolist()), []).append(block)
+    if all(len(group) == 1 for group in alike.values()):
+        raise AlignmentError(
+            f"none of {len(blocks)} clusters can be exchanged: no two have the same size and strata.",
+            "Give every cluster rows in the same strata, or leave out what makes them differ.",
+        )
+    orders = np.broadcast_to(np.arange(len(codes)), (n, len(codes))).copy()
+    for group in alike.values():
+        rows = np.stack(group)
+        dealt = rng.permuted(np.broadcast_to(np.arange(len(rows)), (n, len(rows))), axis=1)
+        orders[:, rows.ravel()] = rows[dealt].reshape(n, -1)
+    return orders
+
+
+def _at_least_one(n_permutations: int) -> int:
+    if n_permutations < 1:
+        raise ConfigError(f"a permutation test cannot have {n_permutations} permutations.", "Use 1000 or more.")
+    return n_permutations
+
+
+def _result(
+    observed: float,
+    draws: Float[np.ndarray, " draw"],
+    exact: bool,
+    codes: Int[np.ndarray, " _"],
+    alternative: Alternative,
+) -> PermutationTest:
+    """The p-value, with draws that equal what came but for rounding counted as equal."""
+    signed = {"greater": (observed, draws), "less": (-observed, -draws), "two-sided": (abs(observed), np.abs(draws))}
+    if alternative not in signed:
+        raise ConfigError(f"no alternative is called {alternative!r}.", f"Alternatives: {', '.join(signed)}.")
+    ours, theirs = signed[alternative]
+    p_value = permutation_p_value(ours - 1e-9 * abs(ours), theirs)
+    return PermutationTest(observed, p_value, len(draws), exact, len(codes), int(codes.max()) + 1, alternative)

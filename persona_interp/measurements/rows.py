@@ -1,0 +1,39 @@
+"""What every statistic asks of its rows: some, finite, one label each."""
+
+import numpy as np
+from jaxtyping import Int, Num, Shaped
+
+from persona_interp.errors import AlignmentError, EmptySelectionError
+
+Vector = Num[np.ndarray, " _"]
+Labels = Shaped[np.ndarray, " _"]
+
+
+def check_rows(*columns: Num[np.ndarray, "..."]) -> None:
+    """Refuse columns without rows.
+
+    Raises:
+        EmptySelectionError: one of them has none.
+    """
+    if any(len(column) == 0 for column in columns):
+        came = " and ".join(str(len(column)) for column in columns)
+        raise EmptySelectionError(f"a statistic was asked of no rows ({came} came).", "Look at what was filtered out.")
+
+
+def cluster_codes(*sides: tuple[Num[np.ndarray, "..."], Labels]) -> Int[np.ndarray, " _"]:
+    """Clusters as 0, 1, ... over the rows of all sides, after checking rows, labels and values.
+
+    Raises:
+        AlignmentError: a row without its label, or a value that is not finite.
+        EmptySelectionError: a side has no rows.
+    """
+    check_rows(*(values for values, _ in sides))
+    for values, clusters in sides:
+        if len(clusters) != len(values):
+            raise AlignmentError(
+                f"{len(values)} rows came with {len(clusters)} cluster labels.", "Every row needs its own label."
+            )
+        if bad := int(np.sum(~np.isfinite(values))):
+            raise AlignmentError(f"{bad} of {values.size} values are not finite.", "Leave those rows out first.")
+    labels = np.concatenate([clusters for _, clusters in sides])
+    return np.unique(labels.astype(str), return_inverse=True)[1]
