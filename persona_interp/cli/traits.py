@@ -1,21 +1,110 @@
-"""`persona-interp traits`: the traits there are."""
+"""`persona-interp traits [show, new]`: the traits there are, and one more from its name."""
 
 from typing import Annotated
 
 import typer
 
-from persona_interp.cli.options import app
+from persona_interp.cli.options import DEFAULT_MODEL, Backend, Dtype, Model, Out, Seed, app, parse_numbers
 
 
-@app.command()
-def traits(name: Annotated[str, typer.Argument(help="Show one trait, or a trait file, whole.")] = "") -> None:
-    """The traits of the package; with a name, its prompts and questions."""
-    import json
-
-    from persona_interp.data.traits import list_traits, load_trait, trait_to_dict
-
-    if name:
-        typer.echo(json.dumps(trait_to_dict(load_trait(name)), indent=2, ensure_ascii=False))
+def _list_traits(alone: bool | None) -> None:
+    """The list, where no subcommand ran: a subcommand returns None, `traits` itself True."""
+    if not alone:
         return
+    from persona_interp.data.traits import list_traits, load_trait
+
     for known in list_traits():
         typer.echo(f"{known:24}{load_trait(known).description}")
+
+
+traits_app = typer.Typer(invoke_without_command=True, result_callback=_list_traits)
+app.add_typer(traits_app, name="traits")
+
+_QUESTIONS = 40
+_IN_FLIGHT, _TIMEOUT_S = 8, 600.0
+
+
+@traits_app.callback()
+def traits() -> bool:
+    """The traits of the package; `show` prints one whole, `new` makes one from its name to a figure."""
+    return True
+
+
+@traits_app.command()
+def show(name: Annotated[str, typer.Argument(help="A trait of the package, or a file.")]) -> None:
+    """The prompts and questions of one trait, as JSON."""
+    import json
+
+    from persona_interp.data.traits import load_trait, trait_to_dict
+
+    typer.echo(json.dumps(trait_to_dict(load_trait(name)), indent=2, ensure_ascii=False))
+
+
+@traits_app.command()
+def new(
+    name: Annotated[str, typer.Argument(help="The name of the trait, and of its file in OUT.")],
+    description: Annotated[str, typer.Option(help="What the trait is, in one or two sentences.")],
+    out: Out,
+    base_url: Annotated[str, typer.Option(help="Of the server that writes it; default: OPENAI_BASE_URL.")] = "",
+    api_model: Annotated[str, typer.Option(help="The model that writes it; default: OPENAI_MODEL.")] = "",
+    api_key: Annotated[str, typer.Option(help="Others on this machine may see it; set OPENAI_API_KEY instead.")] = "",
+    max_repairs: Annotated[int, typer.Option(help="Requests in a row that may bring nothing usable.")] = 3,
+    only_trait: Annotated[bool, typer.Option("--only-trait", help="Write the trait file and stop.")] = False,
+    model: Model = DEFAULT_MODEL,
+    backend: Backend = "transformer_lens",
+    dtype: Dtype = "auto",
+    layers: Annotated[str, typer.Option(help="Layers to steer at, separated by commas; default by depth.")] = "",
+    coefficients: Annotated[str, typer.Option(help="In units of the mean residual norm.")] = "-0.3,-0.15,0.15,0.3",
+    n_questions: Annotated[int, typer.Option(help="Extraction questions.")] = 20,
+    n_eval_questions: Annotated[int, typer.Option(help="Evaluation questions.")] = 20,
+    n_eval_samples: Annotated[int, typer.Option(help="Steered answers a question.")] = 2,
+    max_new_tokens: Annotated[int, typer.Option(help="Tokens of a contrastive answer.")] = 40,
+    keep: Annotated[str, typer.Option("--filter", help="paired, independent or none.")] = "paired",
+    seed: Seed = 0,
+) -> None:
+    """A new trait from its name to a figure: OUT/NAME.json by an API, then vector and report in OUT/NAME.
+
+    Run it again after an interruption: what was written, answered or computed is kept.
+    """
+    from persona_interp.data.trait_generation import generate_trait_file
+    from persona_interp.data.traits import check_name
+    from persona_interp.endpoint.client import ChatClient, Endpoint
+    from persona_interp.main_job.config import RunConfig
+    from persona_interp.main_job.run import run_main_job
+
+    check_name(name, "the command line")
+    path, folder = out / f"{name}.json", out / name
+    config = RunConfig(
+        model=model,
+        traits=(str(path),),
+        backend=backend,  # pyright: ignore (checked by RunConfig)
+        dtype=dtype,
+        layers=tuple(parse_numbers(layers, int, "layers")),
+        coefficients=tuple(parse_numbers(coefficients, float, "coefficients")),
+        n_questions=n_questions,
+        n_held_out_questions=n_eval_questions,
+        n_eval_questions=n_eval_questions,
+        n_eval_samples=n_eval_samples,
+        n_selection_questions=min(10, n_questions),
+        max_new_tokens=max_new_tokens,
+        filter=keep,  # pyright: ignore (checked by RunConfig)
+        seed=seed,
+    )
+    endpoint = Endpoint.from_environment(model=api_model, base_url=base_url, api_key=api_key)
+    client = ChatClient(endpoint, in_flight=_IN_FLIGHT, timeout_s=_TIMEOUT_S, cache=out / "api_cache.sqlite")
+    try:
+        generate_trait_file(
+            path,
+            name,
+            description,
+            client=client,
+            n_questions=max(_QUESTIONS, 2 * n_questions, 2 * n_eval_questions),
+            max_repairs=max_repairs,
+            seed=seed,
+        )
+    finally:
+        client.close()
+    typer.echo(str(path))
+    if not only_trait:
+        report = run_main_job(config, folder)
+        typer.echo(f"{folder / 'vectors' / f'{name}.response_mean.safetensors'}\n{report}")

@@ -104,11 +104,7 @@ def trait_from_dict(data: Mapping[str, Any], *, source: str) -> Trait:
         TraitError: a key is missing or a value has the wrong form.
     """
     _require(data, ("name", "instruction", "questions", "eval_prompt"), source)
-    if not re.fullmatch(r"\w[\w .-]{0,63}", str(data["name"])):
-        raise TraitError(
-            f"{source} names its trait {str(data['name'])[:80]!r}.",
-            "A name becomes a folder: letters, digits, space, dot, hyphen and underscore only, at most 64 of them.",
-        )
+    check_name(str(data["name"]), source)
     questions = _texts(data["questions"], "questions", source)
     evaluation = data.get("eval_questions")
     if evaluation is None:
@@ -135,6 +131,19 @@ def trait_from_dict(data: Mapping[str, Any], *, source: str) -> Trait:
             for row in _rows(data.get("exemplars", []), ("question", "pos", "neg"), "exemplars", source, empty=True)
         ),
     )
+
+
+def check_name(name: str, source: str) -> None:
+    """Refuse a name that could not be a folder's.
+
+    Raises:
+        TraitError: names `source`, which gave it.
+    """
+    if not re.fullmatch(r"\w[\w .-]{0,63}", name):
+        raise TraitError(
+            f"{source} names its trait {name[:80]!r}.",
+            "A name becomes a folder: letters, digits, space, dot, hyphen and underscore only, at most 64 of them.",
+        )
 
 
 def trait_to_dict(trait: Trait) -> dict[str, Any]:

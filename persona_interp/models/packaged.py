@@ -87,15 +87,28 @@ def packaged_folder(model: PackagedModel) -> Path:
     if folder.is_dir():
         check_folder(folder)
         return folder
-    parts = []
-    for package, file in model.parts:
-        home = _package_folder(package)
-        if home is None or not (home / file).is_file():
-            raise MissingPackageError(
-                f"cannot load {model.name}: the package {package} is not installed.", f"Install it: {model.install}"
-            )
-        parts.append(home / file)
-    return _convert(parts, model.sha256, model.name, folder)
+    return _convert(_parts(model), model.sha256, model.name, folder)
+
+
+def packaged_gguf(model: PackagedModel) -> Path:
+    """The GGUF file of a packaged model, checked by hash; a file in several parts is joined in the cache.
+
+    Raises:
+        MissingPackageError: its package is not installed.
+        ModelError: the package's file is not the expected one.
+    """
+    parts = _parts(model)
+    if len(parts) == 1:
+        _check_sha256(parts[0], model.sha256, parts)
+        return parts[0]
+    path = cache_folder() / "models" / f"{model.name}-{model.sha256[:12]}.gguf"
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as scratch:
+            _join(parts, Path(scratch) / path.name)
+            (Path(scratch) / path.name).replace(path)
+    _check_sha256(path, model.sha256, parts)
+    return path
 
 
 def gguf_folder(path: Path) -> Path:
@@ -132,6 +145,27 @@ def _package_folder(package: str) -> Path | None:
     return None if spec is None or spec.origin is None else Path(spec.origin).parent
 
 
+def _parts(model: PackagedModel) -> list[Path]:
+    parts = []
+    for package, file in model.parts:
+        home = _package_folder(package)
+        if home is None or not (home / file).is_file():
+            raise MissingPackageError(
+                f"cannot load {model.name}: the package {package} is not installed.", f"Install it: {model.install}"
+            )
+        parts.append(home / file)
+    return parts
+
+
+def _check_sha256(gguf: Path, sha256: str, parts: Sequence[Path]) -> None:
+    found = sha256_file(gguf)
+    if found != sha256:
+        raise ModelError(
+            f"{' + '.join(p.name for p in parts)} has SHA-256 {found[:12]}…, not {sha256[:12]}….",
+            "The file is truncated or altered. Install its package again.",
+        )
+
+
 def _convert(parts: Sequence[Path], sha256: str, name: str, folder: Path) -> Path:
     """Convert in a temporary folder beside the final one and rename: an interrupted conversion leaves nothing."""
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -139,11 +173,7 @@ def _convert(parts: Sequence[Path], sha256: str, name: str, folder: Path) -> Pat
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch:
         gguf, made = Path(scratch) / "model.gguf", Path(scratch) / "converted"
         _join(parts, gguf)
-        if sha256_file(gguf) != sha256:
-            raise ModelError(
-                f"{' + '.join(p.name for p in parts)} has SHA-256 {sha256_file(gguf)[:12]}…, not {sha256[:12]}….",
-                "The file is truncated or altered. Install its package again.",
-            )
+        _check_sha256(gguf, sha256, parts)
         made.mkdir()
         _write_plain(gguf, made, name)
         files = {file.name: sha256_file(file) for file in sorted(made.iterdir())}
