@@ -1,5 +1,7 @@
-"""`persona-interp serve`: a model on this machine behind the interface of OpenAI's."""
+"""`persona-interp serve`: a model on this machine behind the interface of OpenAI's, or a rehearsal without one."""
 
+import threading
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -13,9 +15,16 @@ def serve(
     port: Annotated[int, typer.Option(help="Of 127.0.0.1; other machines cannot reach it.")] = 8080,
     parallel: Annotated[int, typer.Option(help="Requests answered at the same time.")] = 4,
     context: Annotated[int, typer.Option(help="Tokens of each of them, prompt and answer.")] = 4096,
+    replay: Annotated[str, typer.Option(help="No model: replay this trait to `traits new`, to rehearse it.")] = "",
 ) -> None:
     """An OpenAI-compatible server without a key, until Ctrl-C: the stand-in for a paid one."""
-    import threading
+    if replay:
+        from persona_interp.data.trait_replay import MODEL, replaying
+        from persona_interp.data.traits import load_trait
+
+        with replaying(load_trait(replay), port=port) as base_url:
+            _wait(base_url, MODEL)
+        return
     from pathlib import Path
 
     from persona_interp.endpoint.local_server import start_server
@@ -25,10 +34,15 @@ def serve(
     path = Path(model) if known is None else packaged_gguf(known)
     server = start_server(path, model if known else path.stem, port=port, parallel=parallel, context=context)
     try:
-        typer.echo(f"export OPENAI_BASE_URL={server.base_url}\nexport OPENAI_MODEL={server.model}")
-        typer.echo("Give these two lines to another shell. It serves until Ctrl-C.", err=True)
-        threading.Event().wait()
-    except KeyboardInterrupt:
-        typer.echo("stopped.", err=True)
+        _wait(server.base_url, server.model)
     finally:
         server.close()
+
+
+def _wait(base_url: str, model: str) -> None:
+    """Say how to use the server, and wait for Ctrl-C."""
+    with suppress(KeyboardInterrupt):
+        typer.echo(f"export OPENAI_BASE_URL={base_url}\nexport OPENAI_MODEL={model}")
+        typer.echo("Give these two lines to another shell. It serves until Ctrl-C.", err=True)
+        threading.Event().wait()
+    typer.echo("stopped.", err=True)
