@@ -44,7 +44,7 @@ def decode(
     """Token ids of every sample without end tokens, and whether it ended by itself.
 
     A token is run through the model only to predict the next one. So the last token of a sample that reached the
-    limit gets one more pass when responses are pooled: the mean then covers every token of the answer.
+    limit gets one more pass when responses are pooled or watched: every token of the answer is then covered.
     """
     state, logits = _prefill(model, forward, batch, recorder, sampling, prefix)
     stops = torch.tensor(sorted(stop_ids(model, sampling)), device=logits.device)
@@ -60,7 +60,7 @@ def decode(
                 state.tokens[row].append(token)
         alive = torch.tensor([not state.finished[row] for row in state.rows.tolist()], device=model.device)
         last = step == sampling.max_new_tokens - 1
-        if not alive.any() or (last and "response_mean" not in recorder.pool):
+        if not alive.any() or (last and not recorder.wants_last_token):
             break
         chosen = chosen.to(model.device)
         if alive.float().mean() < _COMPACT_BELOW:

@@ -1,8 +1,8 @@
 """`run` and `generate`, written once above the one thing a backend does: a forward pass with taps."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 from jaxtyping import Float
@@ -15,7 +15,7 @@ from persona_interp.models.decoding import decode
 from persona_interp.models.forward import Forward, forward_segment, prefix_mask, response_logprobs
 from persona_interp.models.prefix_tree import plan_pass
 from persona_interp.models.protocol import Outputs, Sampling
-from persona_interp.models.recorder import Recorder, Segment, Tap
+from persona_interp.models.recorder import Recorder, Segment, Tap, Watch
 from persona_interp.types import (
     NO_EDITS,
     Edits,
@@ -60,6 +60,7 @@ class HookedModelBase(ABC):
         self.d_vocab: int = text_config.vocab_size
         self.max_positions: int = getattr(text_config, "max_position_embeddings", None) or 2**31
         self.supports_cache = True
+        self._watches: list[Watch] = []
 
     @abstractmethod
     def tapped(
@@ -80,22 +81,25 @@ class HookedModelBase(ABC):
         edits: Edits = NO_EDITS,
         prefix: KVPrefix | None = None,
         grad: bool = False,
+        watch: Watch | None = None,
     ) -> ForwardPass:
         """One pass over a batch (see `HookedModel.run`)."""
         self.check_hookpoints((*read, *edits))
+        watches = self._started(watch)
         self.check_length(batch.ids.shape[1] + (0 if prefix is None else prefix.keys.shape[3]))
         batch = batch.to(self.device)
-        recorder = Recorder(read, pool, edits)
+        recorder = Recorder(read, pool, edits, watches)
         whole = outputs == "logits" or (read and not pool) or grad or prefix is not None or not self.supports_cache
         splits = not whole and shares_prefixes(self.config, batch.ids.shape[1])
-        segments = plan_pass(batch) if splits else [Segment.whole(batch)]
+        predict_only = outputs == "token_logprobs" and not recorder.hookpoints
+        segments = plan_pass(batch, predict_only=predict_only) if splits else [Segment.whole(batch)]
         stop = max(recorder.hookpoints, key=_depth, default=None) if outputs == "none" else None
         with torch.set_grad_enabled(grad), torch.inference_mode(not grad):
             logits = self._pass(segments, recorder, outputs, prefix, stop)
             token_logprobs = None
             if outputs == "token_logprobs":
                 assert logits is not None, "a pass that computes log-probabilities runs to its end"
-                token_logprobs = response_logprobs(logits, batch)
+                token_logprobs = response_logprobs(logits, batch, segments[-1])
         return ForwardPass(
             logits=logits if outputs == "logits" else None,
             token_logprobs=token_logprobs,
@@ -113,18 +117,30 @@ class HookedModelBase(ABC):
         pool: Sequence[Pooling] = (),
         edits: Edits = NO_EDITS,
         prefix: KVPrefix | None = None,
+        watch: Watch | None = None,
     ) -> Generation:
         """Sampled continuations of prompts (see `HookedModel.generate`)."""
         self.check_hookpoints((*read, *edits))
+        watches = self._started(watch)
         self.check_length(
             batch.ids.shape[1] + sampling.max_new_tokens + (0 if prefix is None else prefix.keys.shape[3])
         )
-        recorder = Recorder(read if pool else (), pool, edits)
+        recorder = Recorder(read if pool else (), pool, edits, watches)
         taps = {hookpoint: recorder.tap(hookpoint) for hookpoint in recorder.hookpoints}
         with torch.inference_mode(), self.tapped(taps) as forward:
             ids, finished = decode(self, forward, batch.to(self.device), recorder, sampling, prefix)
         texts = self.tokenizer.batch_decode(ids, skip_special_tokens=True)
         return Generation(ids=ids, texts=texts, finished=finished, pooled=recorder.pooled(), norms=recorder.norms())
+
+    @contextmanager
+    def watched(self, watch: Watch) -> Iterator[None]:
+        """A context in which every call of `run` and `generate` is watched."""
+        self.check_hookpoints(watch.hookpoints)
+        self._watches.append(watch)
+        try:
+            yield
+        finally:
+            self._watches.remove(watch)
 
     def check_hookpoints(self, hookpoints: Sequence[Hookpoint]) -> None:
         """Refuse layers this model does not have.
@@ -162,6 +178,14 @@ class HookedModelBase(ABC):
     def open_cache(self, prefix: KVPrefix | None) -> DynamicCache:
         """An empty cache, or one that starts with virtual tokens."""
         return new_cache(self.config) if prefix is None else prefixed_cache(self.config, prefix)
+
+    def _started(self, watch: Watch | None) -> list[Watch]:
+        """The watches of a call that begins."""
+        watches = [*self._watches, *([] if watch is None else [watch])]
+        for each in watches:
+            self.check_hookpoints(each.hookpoints)
+            each.start()
+        return watches
 
     def _pass(
         self,

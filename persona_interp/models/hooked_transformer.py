@@ -16,7 +16,7 @@ from persona_interp.models.forward import Forward
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.load import fingerprint, library_versions
 from persona_interp.models.protocol import Sampling
-from persona_interp.models.recorder import Tap
+from persona_interp.models.recorder import Tap, Watch
 from persona_interp.models.sampling import row_uniforms, sample_tokens
 from persona_interp.models.tokens import template_hash, token_batch
 from persona_interp.types import NO_EDITS, Edits, Generation, Hookpoint, KVPrefix, Pooling, Provenance, TokenBatch
@@ -90,10 +90,20 @@ class HookedTransformerModel(HookedModelBase):
         pool: Sequence[Pooling] = (),
         edits: Edits = NO_EDITS,
         prefix: KVPrefix | None = None,
+        watch: Watch | None = None,
     ) -> Generation:
-        """Sampled continuations, the whole text run again for every token; pooled in one pass at the end."""
+        """Sampled continuations, the whole text run again for every token; pooled in one pass at the end.
+
+        Raises:
+            ModelError: a key/value prefix or a watch was given.
+        """
         if prefix is not None:
             self.open_cache(prefix)  # refuses
+        if watch is not None or self._watches:
+            raise ModelError(
+                f"{self.name} is a HookedTransformer, which cannot be watched while it generates.",
+                "Load the model by its name: load_model(name) gives a bridge.",
+            )
         prompts = [
             ids[mask].tolist()
             for ids, mask in zip(batch.ids.cpu(), batch.mask.cpu(), strict=True)

@@ -8,6 +8,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from persona_interp.errors import ConfigError
+from persona_interp.models.recorder import Watch
 from persona_interp.types import (
     NO_EDITS,
     Edits,
@@ -89,11 +90,12 @@ class HookedModel(Protocol):
         edits: Edits = NO_EDITS,
         prefix: KVPrefix | None = None,
         grad: bool = False,
+        watch: Watch | None = None,
     ) -> ForwardPass:
         """One pass over a batch.
 
         With `pool`, the residuals at `read` are averaged over positions during the pass and the full ones are not
-        kept. `grad` keeps the graph, so that gradients flow through edits.
+        kept. `grad` keeps the graph, so that gradients flow through edits. A `watch` sees residuals and keeps nothing.
         """
         ...
 
@@ -106,6 +108,10 @@ class HookedModel(Protocol):
         pool: Sequence[Pooling] = (),
         edits: Edits = NO_EDITS,
         prefix: KVPrefix | None = None,
+        watch: Watch | None = None,
     ) -> Generation:
-        """Sampled continuations of prompts; residuals at `read` are pooled while generating."""
+        """Sampled continuations of prompts; residuals at `read` are pooled while generating.
+
+        A `watch` sees the residuals of every prompt and answer token, as they are computed.
+        """
         ...

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from einops import einsum
@@ -49,6 +50,41 @@ class Segment:
         return self.response if pooling == "response_mean" else self.mask & ~self.response
 
 
+@runtime_checkable
+class Watch(Protocol):
+    """Sees residuals while a model runs, and changes nothing.
+
+    Calls come in this order: `start` once a call of `run` or `generate`; then for every forward pass `begin`, `observe`
+    at each hookpoint, `end`. Between passes `expand` says that the rows go on as others. What is observed is what the
+    model goes on with, behind all edits. An exception ends the call, and nothing stays hooked.
+    """
+
+    @property
+    def hookpoints(self) -> Sequence[Hookpoint]:
+        """Where to look."""
+        ...
+
+    def start(self) -> None:
+        """A call begins; rows are numbered anew."""
+        ...
+
+    def begin(self, segment: Segment, rows: Int[Tensor, " active"] | None) -> None:
+        """A pass over these tokens begins. `rows` says which of all rows the segment holds (None: all)."""
+        ...
+
+    def observe(self, hookpoint: Hookpoint, residual: Float[Tensor, "batch pos d_model"]) -> None:
+        """The residual of every position of the segment, padding included."""
+        ...
+
+    def end(self) -> None:
+        """The pass is over."""
+        ...
+
+    def expand(self, parent: Int[Tensor, " row"]) -> None:
+        """From now on row i continues what was row `parent[i]`."""
+        ...
+
+
 class Recorder:
     """State of a pass: which positions are which, running sums for pooling, residuals that were read.
 
@@ -56,8 +92,11 @@ class Recorder:
     `begin` before each segment. Edits come first: what is read or pooled is what the model goes on with.
     """
 
-    def __init__(self, read: Sequence[Hookpoint], pool: Sequence[Pooling], edits: Edits) -> None:
+    def __init__(
+        self, read: Sequence[Hookpoint], pool: Sequence[Pooling], edits: Edits, watches: Sequence[Watch] = ()
+    ) -> None:
         self.read = tuple(read)
+        self.watches = tuple(watches)
         self.pool = tuple(pool) if self.read else ()
         self.edits = edits
         self.residuals: dict[Hookpoint, Float[Tensor, "batch pos d_model"]] = {}
@@ -72,7 +111,13 @@ class Recorder:
     @property
     def hookpoints(self) -> set[Hookpoint]:
         """Every hookpoint that must be tapped."""
-        return {hookpoint for hookpoint, edits in self.edits.items() if edits} | set(self.read)
+        watched = {hookpoint for watch in self.watches for hookpoint in watch.hookpoints}
+        return {hookpoint for hookpoint, edits in self.edits.items() if edits} | set(self.read) | watched
+
+    @property
+    def wants_last_token(self) -> bool:
+        """Whether the last token of an answer must be run through the model although nothing follows it."""
+        return "response_mean" in self.pool or bool(self.watches)
 
     def begin(self, segment: Segment, rows: Int[Tensor, " active"] | None = None) -> None:
         """Prepare for the pass over a segment. `rows` says which of all rows the segment holds (None: all)."""
@@ -84,6 +129,8 @@ class Recorder:
             for edits in self.edits.values()
             for edit in edits
         }
+        for watch in self.watches:
+            watch.begin(segment, rows)
         if not self.pool:
             return
         self._weights = torch.stack([segment.pooled(pooling) for pooling in self.pool]).float()
@@ -96,8 +143,15 @@ class Recorder:
         else:
             self._counts.index_add_(1, rows, counts)
 
+    def end(self) -> None:
+        """The pass over a segment is over."""
+        for watch in self.watches:
+            watch.end()
+
     def expand(self, parent: Int[Tensor, " row"]) -> None:
         """Go on with these rows: each takes over the sums of its parent."""
+        for watch in self.watches:
+            watch.expand(parent)
         if self._sums is not None and self._counts is not None:
             self._sums, self._counts = self._sums[:, parent], self._counts[:, parent]
         if self._norms is not None:
@@ -107,6 +161,7 @@ class Recorder:
         """The function to call with the residual at a hookpoint."""
         edits = self.edits.get(hookpoint, ())
         index = self.read.index(hookpoint) if hookpoint in self.read else None
+        watching = [watch for watch in self.watches if hookpoint in watch.hookpoints]
 
         def tap(residual: Float[Tensor, "batch pos d_model"]) -> Float[Tensor, "batch pos d_model"] | None:
             edited = residual
@@ -116,6 +171,8 @@ class Recorder:
                 self._accumulate(index, edited)
             elif index is not None:
                 self.residuals[hookpoint] = edited
+            for watch in watching:
+                watch.observe(hookpoint, edited)
             return edited if edits else None
 
         return tap

@@ -1,14 +1,27 @@
 """From text to left-padded token ids, and from a question to the prompt as the model sees it."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
 
 import torch
 from jinja2.exceptions import TemplateError
 from transformers import PreTrainedTokenizerBase
 
-from persona_interp.errors import AlignmentError, EmptySelectionError
+from persona_interp.errors import AlignmentError, ConfigError, EmptySelectionError
 from persona_interp.io import sha256_bytes
 from persona_interp.types import TokenBatch
+
+Role = Literal["system", "user", "assistant"]
+ROLES: tuple[Role, ...] = get_args(Role)
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What one side says in a conversation."""
+
+    role: Role
+    content: str
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
@@ -62,17 +75,35 @@ def render_prompt(tokenizer: PreTrainedTokenizerBase, user: str, *, system: str 
 
     A template that refuses a system turn (Gemma's) gets the system prompt in front of the user's words.
     """
+    turns = [Turn("user", user)] if system is None else [Turn("system", system), Turn("user", user)]
+    return render_chat(tokenizer, turns)
+
+
+def render_chat(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Turn], *, prompt: bool = True) -> str:
+    """A conversation as the model sees it: by its chat template, or as plain dialogue for a base model.
+
+    A template that refuses a system turn gets the system prompt in front of the user's first words.
+
+    Args:
+        prompt: end where the next answer begins.
+
+    Raises:
+        ConfigError: there is no turn, or the template refuses this order of roles.
+    """
+    if not turns:
+        raise ConfigError("cannot render a conversation without a turn.", "Give at least the user's words.")
     if tokenizer.chat_template is None:
-        start = tokenizer.bos_token if _adds_bos(tokenizer) else ""
-        head = f"{system}\n\n" if system else ""
-        return f"{start}{head}Question: {user}\nAnswer:"
-    turn = {"role": "user", "content": user}
-    if system is None:
-        return _template(tokenizer, [turn])
+        return (str(tokenizer.bos_token) if _adds_bos(tokenizer) else "") + _dialogue(turns, prompt=prompt)
     try:
-        return _template(tokenizer, [{"role": "system", "content": system}, turn])
-    except TemplateError:
-        return _template(tokenizer, [{"role": "user", "content": f"{system}\n\n{user}"}])
+        return _template(tokenizer, turns, prompt=prompt)
+    except TemplateError as error:
+        merged = _merge_system(turns)
+        if merged is not None:
+            return render_chat(tokenizer, merged, prompt=prompt)
+        raise ConfigError(
+            f"the chat template refuses this conversation ({', '.join(turn.role for turn in turns[:6])}): {error}.",
+            "Most templates want user and assistant in turn, after at most one system prompt.",
+        ) from error
 
 
 def line_stop_ids(tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
@@ -89,8 +120,22 @@ def template_hash(tokenizer: PreTrainedTokenizerBase) -> str:
     return "plain dialogue" if template is None else sha256_bytes(str(template).encode())[:16]
 
 
-def _template(tokenizer: PreTrainedTokenizerBase, turns: list[dict[str, str]]) -> str:
-    return str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
+def _template(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Turn], *, prompt: bool) -> str:
+    messages = [{"role": turn.role, "content": turn.content} for turn in turns]
+    return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=prompt))
+
+
+def _merge_system(turns: Sequence[Turn]) -> list[Turn] | None:
+    """The system prompt put in front of the user's first words; None where there is none to merge."""
+    if len(turns) < 2 or turns[0].role != "system" or turns[1].role != "user":
+        return None
+    return [Turn("user", f"{turns[0].content}\n\n{turns[1].content}"), *turns[2:]]
+
+
+def _dialogue(turns: Sequence[Turn], *, prompt: bool) -> str:
+    forms = {"system": "{}\n\n", "user": "Question: {}\n", "assistant": "Answer: {}\n\n"}
+    text = "".join(forms[turn.role].format(turn.content) for turn in turns if turn.role != "system" or turn.content)
+    return f"{text}Answer:" if prompt else text
 
 
 def _adds_bos(tokenizer: PreTrainedTokenizerBase) -> bool:

@@ -157,6 +157,9 @@ def answer(
 ) -> Rollouts:
     """Answers to every request, `sampling.n_samples` each, in batches that are kept as they are done.
 
+    Requests with a column `prompt` bring their prompts as the model sees them; the others are rendered from their
+    question and system prompt.
+
     Args:
         edits_hash: what the edits do, so that a folder of other edits is refused.
     """
@@ -174,7 +177,7 @@ def answer(
         if store.has(k):
             continue
         chunk = requests.iloc[start : start + n_rows]
-        prompts = [render_prompt(model.tokenizer, row.question, system=row.system) for row in chunk.itertuples()]
+        prompts = _prompts(model, chunk)
         batch = text_batch(model.tokenizer, prompts)
         made = model.generate(batch, sampling=sampling, read=hookpoints, pool=pool, edits=edits)
         rows = chunk.assign(prompt=prompts).loc[chunk.index.repeat(sampling.n_samples)].reset_index(drop=True)
@@ -186,3 +189,9 @@ def answer(
         )
         store.add(k, rows, made.pooled, made.norms)
     return Rollouts(trait=trait, frame=store.frame(), provenance=provenance, hookpoints=hookpoints, parts=store.parts())
+
+
+def _prompts(model: HookedModel, requests: pd.DataFrame) -> list[str]:
+    if "prompt" in requests:
+        return [str(prompt) for prompt in requests["prompt"]]
+    return [render_prompt(model.tokenizer, row.question, system=row.system) for row in requests.itertuples()]

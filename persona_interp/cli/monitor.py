@@ -1,0 +1,71 @@
+"""`persona-interp monitor`: a transcript's projections on saved directions, token by token, with alerts."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from persona_interp.cli.options import DEFAULT_MODEL, Backend, Dtype, Model, app
+
+
+@app.command()
+def monitor(
+    transcript: Annotated[Path, typer.Argument(help='JSONL of {"messages": [{"role", "content"}, ...]}, or one JSON.')],
+    vectors: Annotated[list[Path], typer.Option("--vector", "-v", help="A saved direction; give several if you like.")],
+    layer: Annotated[int, typer.Option(help="0-based block.")],
+    threshold: Annotated[float | None, typer.Option(help="Alert above this score, in residual units.")] = None,
+    neutral: Annotated[Path | None, typer.Option(help="Transcript of neutral answers that sets the threshold.")] = None,
+    false_alarm_rate: Annotated[float, typer.Option(help="Share of neutral answers that may raise an alert.")] = 0.01,
+    window: Annotated[int, typer.Option(help="Tokens that a score is averaged over.")] = 1,
+    model: Model = DEFAULT_MODEL,
+    backend: Backend = "transformer_lens",
+    dtype: Dtype = "auto",
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="CSV file with every token.")] = None,
+    figure: Annotated[Path | None, typer.Option(help="PNG or PDF of the first conversation.")] = None,
+) -> None:
+    """Projection along every answer of a transcript, a row a turn, and alerts above a threshold."""
+    from persona_interp.directions.direction import Direction
+    from persona_interp.errors import ConfigError
+    from persona_interp.io import atomic_write_bytes
+    from persona_interp.measurements.monitor import Monitor
+    from persona_interp.measurements.smoothing import Smoothing
+    from persona_interp.measurements.transcript import monitor_transcripts, read_transcript, turn_table
+    from persona_interp.models.load import load_model
+
+    if threshold is not None and neutral is not None:
+        raise ConfigError("both --threshold and --neutral came.", "Give the threshold, or the traffic that sets it.")
+    if figure is not None and figure.suffix not in (".png", ".pdf"):
+        raise ConfigError(f"a figure cannot be written as {figure.name!r}.", "The name must end in .png or .pdf.")
+    conversations = read_transcript(transcript)
+    traffic = None if neutral is None else read_transcript(neutral)
+    loaded = load_model(model, backend, dtype=dtype)  # pyright: ignore (checked by load_model)
+    directions = [Direction.load(path, loaded) for path in vectors]
+    watch = Monitor(directions, layer, thresholds=threshold, smoothing=Smoothing(window))
+    if traffic is not None:
+        monitor_transcripts(watch, loaded, traffic)
+        watch = watch.calibrate(false_alarm_rate=false_alarm_rate)
+        for (direction, _), limit in zip(watch.channels, watch.thresholds, strict=True):
+            typer.echo(
+                f"{direction.trait}: threshold {limit.value:.4g} from {limit.n} neutral answers, at most"
+                f" {limit.false_alarm_rate:g} of which raise an alert"
+            )
+    frame = monitor_transcripts(watch, loaded, conversations)
+    _print(turn_table(frame), several=len(conversations) > 1)
+    if out is not None:
+        atomic_write_bytes(out, frame.to_csv(index=False, lineterminator="\n").encode())
+    if figure is not None:
+        from persona_interp.figures.monitoring import rendered_tokens
+
+        atomic_write_bytes(figure, rendered_tokens(frame, watch.limits(), kind=figure.suffix[1:]))
+
+
+def _print(table, *, several: bool) -> None:  # noqa: ANN001 (a data frame; pandas is not imported here)
+    from rich.console import Console
+    from rich.table import Table
+
+    shown = Table(*(["conversation"] if several else []), "turn", "trait", "tokens", "before", "mean", "max", "alerts")
+    for row in table.to_dict("records"):
+        name = [Path(row["conversation"]).name] if several else []
+        numbers = (f"{row[column]:.2f}" for column in ("before", "mean", "max"))
+        shown.add_row(*name, str(row["turn"]), row["trait"], str(row["n_tokens"]), *numbers, str(row["alerts"]))
+    Console(markup=False).print(shown)

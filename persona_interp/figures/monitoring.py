@@ -1,0 +1,143 @@
+"""Monitoring: projection against expression, r by layer, and projections along the tokens of a conversation."""
+
+import io
+import math
+from collections.abc import Mapping
+from typing import Literal
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+from pandas import DataFrame
+
+from persona_interp.figures.frames import cells, distinct, keep
+from persona_interp.figures.style import (
+    GREY,
+    LIGHT_GREY,
+    PALETTE,
+    PNG_DPI,
+    TEXT,
+    category,
+    legend_below,
+    panel_figure,
+    paper_style,
+    sequential,
+    wrap,
+)
+
+SCOPE_COLORS = {"overall": PALETTE[0], "within": PALETTE[1]}
+SCOPE_LABELS = {"overall": "overall", "within": "within conditions"}
+
+
+def plot_monitoring(frame: DataFrame, ax: Axes) -> Axes:
+    """Expression of the answers against the projection before them, a point a question, coloured by condition.
+
+    Conditions run from light to dark in the order of their level. Crosses are their means.
+
+    Args:
+        frame: `condition, level, projection, expression` of one trait, judge, layer and kind of condition.
+    """
+    ordered = distinct(frame.sort_values("level"), "condition")
+    for condition, color in zip(ordered, sequential(len(ordered)), strict=True):
+        rows = keep(frame, "condition", condition)
+        x, y = np.array(cells(rows, "projection")), np.array(cells(rows, "expression"))
+        ax.plot(x, y, "o", color=color, markersize=2.6, alpha=0.65, mew=0, label=condition)
+        ax.plot(np.nanmean(x), np.nanmean(y), "X", color=color, markersize=7, mec="white", mew=0.8, zorder=3)
+    ax.set_xlabel("projection of the last prompt token")
+    ax.set_ylabel("expression (0–100)")
+    return ax
+
+
+def plot_layer_correlations(frame: DataFrame, ax: Axes, *, named_layer: int | None = None) -> Axes:
+    """Pearson r against layer with its interval, overall and within conditions; dashed: 95th percentile of a null.
+
+    Args:
+        frame: `layer, scope, estimate, low, high` of one trait, judge and kind, and `null_95` at each layer alone where
+            the null battery was run.
+        named_layer: the layer named in advance, a vertical line.
+    """
+    for scope in distinct(frame, "scope"):
+        rows, color = keep(frame, "scope", scope).sort_values("layer"), SCOPE_COLORS[scope]
+        layers = np.array(cells(rows, "layer"), dtype=float)
+        ax.plot(layers, cells(rows, "estimate"), color=color, marker="o", markersize=2.5, label=SCOPE_LABELS[scope])
+        ax.fill_between(layers, cells(rows, "low"), cells(rows, "high"), color=color, alpha=0.15, lw=0)
+        if "null_95" in rows:
+            label = f"random directions, 95th ({SCOPE_LABELS[scope]})"
+            ax.plot(layers, cells(rows, "null_95"), color=color, linestyle="--", lw=0.9, label=label)
+    ax.axhline(0, color=GREY, lw=0.7)
+    if named_layer is not None:
+        ax.axvline(named_layer, color=GREY, lw=0.9, linestyle=":", label="layer named in advance")
+    ax.set_xlabel("layer (0-based block)")
+    ax.set_ylabel("Pearson r with expression")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
+    return ax
+
+
+def plot_token_projections(
+    frame: DataFrame, ax: Axes, *, limits: Mapping[tuple[str, int], float] | None = None
+) -> Axes:
+    """Score along the answer tokens of one conversation, turn after turn; bands are turns, rings are alerts.
+
+    Args:
+        frame: as `monitor_transcripts` gives it, of one conversation.
+        limits: thresholds by trait and layer, dashed lines.
+    """
+    tokens = frame[frame["token_index"] >= 0]
+    channels = list(dict.fromkeys(zip(cells(tokens, "trait"), cells(tokens, "layer"), strict=True)))
+    for k, (trait, layer) in enumerate(channels):
+        rows = keep(keep(tokens, "trait", trait), "layer", layer)
+        turns, scores, alerts = (np.array(cells(rows, name)) for name in ("turn", "score", "alert"))
+        color, style = category(k)
+        x = np.arange(len(rows))
+        if k == 0:
+            _shade_turns(ax, turns)
+        for start, end in _runs(turns):
+            label = f"{trait}, layer {layer}" if start == 0 else None
+            ax.plot(x[start:end], scores[start:end], color=color, linestyle=style, lw=0.8, label=label)
+        if alerts.any():
+            ax.plot(x[alerts], scores[alerts], "o", mfc="none", mec=TEXT, markersize=3.5, mew=0.8, ls="none",
+                    label="alert")  # fmt: skip
+        limit = (limits or {}).get((trait, layer), float("nan"))
+        if not math.isnan(limit):
+            ax.axhline(limit, color=color, linestyle="--", lw=0.9, label=f"threshold {trait}")
+    ax.set_xlabel("answer token (bands: turns, numbered from 0)")
+    ax.set_ylabel("projection a·v/|v|")
+    ax.grid(visible=False, axis="x")
+    ax.margins(x=0.01)
+    return ax
+
+
+def rendered_tokens(
+    frame: DataFrame, limits: Mapping[tuple[str, int], float], *, kind: Literal["png", "pdf"] | str
+) -> bytes:
+    """The figure of the first conversation of a frame as the bytes of a file."""
+    name = distinct(frame, "conversation")[0]
+    with paper_style():
+        figure, axes = panel_figure(1, 1, panel_height=2.2, page_wide=True)
+        plot_token_projections(keep(frame, "conversation", name), axes[0][0], limits=limits)
+        axes[0][0].set_title(wrap(name.rpartition("/")[2], 90))
+        legend_below(figure)
+        buffer = io.BytesIO()
+        metadata = {"Software": None} if kind == "png" else {"CreationDate": None}
+        with mpl.rc_context({"text.parse_math": False}):
+            figure.savefig(buffer, format=kind, dpi=PNG_DPI, metadata=metadata)
+    return buffer.getvalue()
+
+
+def _runs(turns: np.ndarray) -> list[tuple[int, int]]:
+    """Start and end of each run of equal numbers."""
+    borders = [0, *(np.flatnonzero(np.diff(turns)) + 1).tolist(), len(turns)]
+    return list(zip(borders, borders[1:], strict=False))
+
+
+def _shade_turns(ax: Axes, turns: np.ndarray) -> None:
+    runs = _runs(turns)
+    for number, (start, end) in enumerate(runs):
+        if number % 2 == 0:
+            ax.axvspan(start - 0.5, end - 0.5, color=LIGHT_GREY, alpha=0.45, lw=0, zorder=0.5)
+        if len(runs) <= 24:
+            ax.annotate(
+                str(turns[start]), ((start + end - 1) / 2, 0.985), xycoords=("data", "axes fraction"),
+                ha="center", va="top", fontsize=5.5, color=GREY, annotation_clip=False,
+            )  # fmt: skip

@@ -1,0 +1,181 @@
+"""How well monitoring predicts: correlations by layer with intervals and p-values, and the null battery."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, Shaped
+
+from persona_interp.directions.direction import Direction
+from persona_interp.errors import ConfigError, EmptySelectionError
+from persona_interp.measurements.contrast import Contrast
+from persona_interp.measurements.monitoring import Monitoring, rated_units
+from persona_interp.measurements.nulls import NullBattery, Statistic, battery_table, correlation_statistic, null_battery
+from persona_interp.measurements.statistics import (
+    Interval,
+    corrected,
+    correlation_interval,
+    permutation_test_correlation,
+    varied_conditions,
+    within_condition_correlation,
+)
+
+Scope = Literal["overall", "within"]
+SCOPES: tuple[Scope, ...] = ("overall", "within")
+
+MIN_SD = 1.0
+"""Conditions whose expression varies less (standard deviation, points of 100) are left out of within-condition r."""
+
+
+def monitoring_table(
+    results: Sequence[Monitoring],
+    *,
+    named_layers: Mapping[str, int],
+    min_sd: float = MIN_SD,
+    n_resamples: int = 2000,
+    n_permutations: int = 1999,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Pearson r of projection and expression: every trait, kind of condition, judge and layer, overall and within.
+
+    `within` takes each condition's own means off, so it is what the projection says beyond the condition. The rows with
+    predictor `level` say how well the condition's own grade predicts, without looking into the model. Intervals are
+    bootstraps over questions. p is one-sided (larger projection, more expression): overall against whole conditions
+    exchanged, within against the answers of whole questions exchanged. q corrects over all rows of the table.
+
+    Args:
+        named_layers: by trait, the layer that was named before these data were seen; `named` marks its rows. Any other
+            layer picked from this table was picked on evaluation data.
+    """
+    rows = []
+    for result in results:
+        named = named_layers.get(result.trait)
+        if named not in result.layers:
+            raise ConfigError(f"no layer in this measurement was named in advance for {result.trait}: {named} came.")
+        options = {"min_sd": min_sd, "n_resamples": n_resamples, "n_permutations": n_permutations, "seed": seed}
+        for kind in result.kinds:
+            for judge in result.judges:
+                units = rated_units(result, kind, judge)
+                shared = {"trait": result.trait, "kind": kind, "judge": judge}
+                level = result.units["level"].to_numpy(float)[units]
+                rows.append(shared | {"predictor": "level", "layer": None, "scope": "overall", "named": False})
+                rows[-1] |= _correlated(level, result, units, judge, "overall", **options)
+                for k, layer in enumerate(result.layers):
+                    for scope in SCOPES:
+                        place = {"predictor": "projection", "layer": layer, "scope": scope, "named": layer == named}
+                        x = result.projections[units, k].astype(float)
+                        rows.append(shared | place | _correlated(x, result, units, judge, scope, **options))
+    return corrected(pd.DataFrame(rows)).astype({"layer": "Int64"})
+
+
+def monitoring_nulls(
+    results: Sequence[Monitoring],
+    training: Mapping[str, Contrast],
+    *,
+    other_directions: Mapping[str, Sequence[Direction]] | None = None,
+    min_sd: float = MIN_SD,
+    n_draws: int = 200,
+    seed: int = 0,
+) -> tuple[pd.DataFrame, dict[str, NullBattery]]:
+    """Each direction's best r over layers against other directions' best, and the batteries behind the table.
+
+    The layer is chosen on these data for the direction and for every member of the null alike, so the p-values are
+    fair although the best r itself is optimistic. See `null_battery` for the families.
+
+    Args:
+        training: by trait, the activations that its direction was extracted from, at the direction's hookpoints.
+        other_directions: by trait, directions of other traits with the same hookpoints.
+    """
+    batteries = {}
+    for result in results:
+        rows = [result.direction.index(layer) for layer in result.layers]
+        made = training[result.trait]
+        made = Contrast(made.values[:, rows], made.labels, made.questions)
+        others = {d.trait: d.vectors[rows].numpy() for d in (other_directions or {}).get(result.trait, ())}
+        targets = result.activations.values[:, [result.activations.hookpoints.index(h) for h in _points(result)]]
+        for kind in result.kinds:
+            for judge in result.judges:
+                units = rated_units(result, kind, judge)
+                y, conditions = _expression(result, units, judge)
+                for scope in SCOPES:
+                    kept = varied_conditions(y, conditions, min_sd=min_sd) if scope == "within" else y == y
+                    if not kept.any():
+                        continue
+                    statistic = correlation_statistic if scope == "overall" else within_statistic(conditions[kept])
+                    batteries[f"{result.trait}, {kind}, {judge}, {scope}"] = null_battery(
+                        result.direction.vectors[rows].numpy(),
+                        made,
+                        targets[units[kept]].numpy(),
+                        y[kept],
+                        statistic,
+                        other_vectors=others,
+                        n_draws=n_draws,
+                        seed=seed,
+                    )
+    return battery_table(batteries), batteries
+
+
+def within_statistic(conditions: Shaped[np.ndarray, " target"]) -> Statistic:
+    """Pearson r of each column of projections with its outcomes after the means of each condition are taken off."""
+    codes = np.unique(conditions.astype(str), return_inverse=True)[1]
+    member = np.eye(int(codes.max()) + 1)[codes]
+    means = member @ (member / member.sum(axis=0)).T
+
+    def statistic(
+        projections: Float[np.ndarray, "target draw"], outcomes: Shaped[np.ndarray, "draw target"]
+    ) -> Float[np.ndarray, " draw"]:
+        outcomes = outcomes.astype(float)
+        return correlation_statistic(projections - means @ projections, outcomes - outcomes @ means)
+
+    return statistic
+
+
+def _points(result: Monitoring) -> list[Any]:
+    return [result.direction.hookpoints[result.direction.index(layer)] for layer in result.layers]
+
+
+def _expression(
+    result: Monitoring, units: Shaped[np.ndarray, " unit"], judge: str
+) -> tuple[Float[np.ndarray, " unit"], Shaped[np.ndarray, " unit"]]:
+    return result.units[judge].to_numpy(float)[units], result.units["condition"].to_numpy(object)[units].astype(str)
+
+
+def _correlated(
+    x: Float[np.ndarray, " unit"],
+    result: Monitoring,
+    units: Shaped[np.ndarray, " unit"],
+    judge: str,
+    scope: Scope,
+    *,
+    min_sd: float,
+    n_resamples: int,
+    n_permutations: int,
+    seed: int,
+) -> dict[str, Any]:
+    """Pearson r with its interval and one-sided p; NaN where no condition's expression varies."""
+    y, conditions = _expression(result, units, judge)
+    questions = result.units["question"].to_numpy(object)[units].astype(str)
+    tests = {"alternative": "greater", "n_permutations": n_permutations, "seed": seed}
+    if scope == "overall":
+        interval = correlation_interval(x, y, questions, n_resamples=n_resamples, seed=seed)
+        # whole conditions are exchanged, so the questions must come in one order in all of them
+        order = np.lexsort((questions, conditions))
+        p = permutation_test_correlation(x[order], y[order], conditions[order], **tests).p_value
+        return _row(interval, len(set(conditions)), p)
+    kept = varied_conditions(y, conditions, min_sd=min_sd)
+    try:
+        interval = within_condition_correlation(
+            x, y, conditions, clusters=questions, min_sd=min_sd, n_resamples=n_resamples, seed=seed
+        )
+    except EmptySelectionError:
+        return _row(Interval(*(float("nan"),) * 3, n=0, n_clusters=0), 0, float("nan"))
+    p = permutation_test_correlation(x[kept], y[kept], questions[kept], within=conditions[kept], **tests).p_value
+    return _row(interval, len(set(conditions[kept])), p)
+
+
+def _row(interval: Interval, n_conditions: int, p: float) -> dict[str, Any]:
+    return {
+        **{"estimate": interval.estimate, "low": interval.low, "high": interval.high, "n": interval.n},
+        **{"n_questions": interval.n_clusters, "n_conditions": n_conditions, "p": p},
+    }

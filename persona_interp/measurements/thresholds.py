@@ -1,0 +1,119 @@
+"""Thresholds for alerts, set on neutral traffic so that false alarms have a stated rate."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float
+from scipy.stats import beta
+
+from persona_interp.errors import AlignmentError, ConfigError, EmptySelectionError
+from persona_interp.measurements.statistics import Interval, bootstrap_mean
+
+Per = Literal["answer", "token"]
+"""What a false alarm is counted over: whole answers (any of their tokens), or single tokens."""
+
+Tokens = Float[np.ndarray, " _"]
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """An alert is raised where a score is above `value`.
+
+    Args:
+        false_alarm_rate: no more than this share of neutral answers (or tokens) raises one, on average over draws of
+            the neutral traffic; None where the value was simply given.
+        n: neutral answers it was set on.
+        mean: of all neutral scores, token by token; `sd` is their standard deviation. A z-score is relative to them.
+    """
+
+    value: float
+    false_alarm_rate: float | None = None
+    per: Per = "answer"
+    n: int = 0
+    mean: float = float("nan")
+    sd: float = float("nan")
+
+
+def calibrate_threshold(answers: Sequence[Tokens], *, false_alarm_rate: float = 0.01, per: Per = "answer") -> Threshold:
+    """Smallest score that a new neutral answer's maximum (or a token of it) passes with at most this probability.
+
+    A conformal quantile: with n neutral answers the k-th smallest maximum, k = ceil((n + 1)(1 - rate)). It holds for
+    every n and every distribution, as long as neutral answers and the traffic to come are exchangeable. Per token,
+    every answer has the same weight however long it is, so tokens of one answer may depend on each other.
+
+    Args:
+        answers: the scores of each neutral answer, token by token, smoothed as they will be when monitoring.
+
+    Raises:
+        ConfigError: too few answers for the rate (n must be at least 1 / rate - 1), or a rate outside (0, 1).
+        EmptySelectionError: an answer has no token.
+
+    Source: Vovk et al. 2005, Algorithmic Learning in a Random World; per token Lee, Barber and Willett 2023,
+    Distribution-free inference with hierarchical data.
+    """
+    _check(answers)
+    n = len(answers)
+    if not 0 < false_alarm_rate < 1:
+        raise ConfigError(f"a false-alarm rate of {false_alarm_rate} came.", "Expected a number between 0 and 1: 0.01.")
+    needed = int(np.ceil(1 / false_alarm_rate - 1 - 1e-9))
+    if n < needed:
+        raise ConfigError(
+            f"{n} neutral answers cannot set a threshold for a false-alarm rate of {false_alarm_rate:g}.",
+            f"Needed: at least {needed} (1 / rate - 1). Give more neutral answers, or allow a larger rate.",
+        )
+    counted = [np.array([scores.max()]) if per == "answer" else scores for scores in answers]
+    values = np.concatenate(counted)
+    order = np.argsort(values, kind="stable")
+    weights = np.concatenate([np.full(len(scores), 1 / len(scores)) for scores in counted])[order]
+    reached = np.cumsum(weights) / (n + 1) >= 1 - false_alarm_rate - 1e-9
+    every = np.concatenate(list(answers))
+    value = float(values[order][int(np.argmax(reached))])
+    return Threshold(value, false_alarm_rate, per, n, float(every.mean()), float(every.std(ddof=1)))
+
+
+def measure_false_alarms(
+    threshold: Threshold, answers: Sequence[Tokens], *, level: float = 0.95, seed: int = 0
+) -> Interval:
+    """The share of other neutral answers (or of their tokens) that raise an alert.
+
+    Answers are independent, so their interval is the exact binomial one; tokens are not, so theirs is a bootstrap over
+    answers.
+
+    Raises:
+        EmptySelectionError: an answer has no token.
+    """
+    _check(answers)
+    if threshold.per == "answer":
+        return exact_share(sum(bool(scores.max() > threshold.value) for scores in answers), len(answers), level=level)
+    alarms = np.concatenate([(scores > threshold.value).astype(float) for scores in answers])
+    clusters = np.repeat(np.arange(len(answers)), [len(scores) for scores in answers])
+    return bootstrap_mean(alarms, clusters, level=level, seed=seed)
+
+
+def exact_share(hits: int, n: int, *, level: float = 0.95) -> Interval:
+    """The share hits / n with the exact binomial interval, which covers at least at its level whatever n.
+
+    Raises:
+        AlignmentError: more hits than trials, or no trial.
+
+    Source: Clopper and Pearson 1934, The Use of Confidence or Fiducial Limits.
+    """
+    if not 0 <= hits <= n or n < 1:
+        raise AlignmentError(f"{hits} of {n} is no share.", "Expected 0 <= hits <= n and n >= 1.")
+    tail = (1 - level) / 2
+    low = 0.0 if hits == 0 else float(beta.ppf(tail, hits, n - hits + 1))
+    high = 1.0 if hits == n else float(beta.ppf(1 - tail, hits + 1, n - hits))
+    return Interval(hits / n, low, high, n, n, level)
+
+
+def _check(answers: Sequence[Tokens]) -> None:
+    if not answers or any(len(scores) == 0 for scores in answers):
+        empty = sum(len(scores) == 0 for scores in answers)
+        raise EmptySelectionError(
+            f"neutral traffic of {len(answers)} answers came, {empty} of them without a token.",
+            "Every answer needs at least one token; leave empty ones out.",
+        )
+    if bad := sum(int(np.sum(~np.isfinite(scores))) for scores in answers):
+        raise AlignmentError(f"{bad} scores of the neutral traffic are not finite.", "Leave those answers out.")

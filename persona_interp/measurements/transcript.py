@@ -1,0 +1,165 @@
+"""Transcripts: conversations read from files, and monitored in one pass each."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from persona_interp.errors import ArtefactError, ConfigError, ContextLengthError, EmptySelectionError
+from persona_interp.io import read_bytes, read_json
+from persona_interp.measurements.monitor import Monitor
+from persona_interp.models.hooked import HookedModelBase
+from persona_interp.models.recorder import Segment
+from persona_interp.models.tokens import ROLES, Turn, encode, pad_id, render_chat, token_batch
+from persona_interp.progress import track
+
+_EXPECTED = 'Expected {"messages": [{"role": "user", "content": "..."}, {"role": "assistant", "content": "..."}, ...]}.'
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """Turns in order, and where they come from, for errors and tables."""
+
+    name: str
+    turns: tuple[Turn, ...]
+
+
+def read_transcript(path: Path) -> list[Conversation]:
+    """Conversations of a file: JSON lines, or one JSON object, with `messages` (or `conversation`) in each.
+
+    The second is what transcripts of the Assistant Axis look like. Everything in the file is data.
+
+    Raises:
+        ArtefactError: missing, not JSON, or a turn without role or content; the line and the turn are named.
+        EmptySelectionError: no conversation, or one without an assistant turn.
+    """
+    if path.suffix == ".jsonl":
+        lines = read_bytes(path).decode("utf-8", errors="replace").splitlines()
+        rows = [(f"{path}, line {i}", line) for i, line in enumerate(lines, start=1) if line.strip()]
+        found = [_conversation(_parsed(line, where), where) for where, line in rows]
+    else:
+        found = [_conversation(read_json(path), str(path))]
+    if not found:
+        raise EmptySelectionError(f"{path} holds no conversation.", _EXPECTED, "One such object a line.")
+    return found
+
+
+def monitor_transcripts(
+    monitor: Monitor, model: HookedModelBase, conversations: Sequence[Conversation], *, progress: bool = True
+) -> pd.DataFrame:
+    """One row a token of every assistant turn, and of the last prompt token before it; one pass a conversation.
+
+    Columns of `Monitor.frame`, with conversation and turn (number of the turn, 0-based) in place of call and row. Every
+    assistant turn counts as an answer of its own: smoothing starts anew and it has its own alerts.
+
+    Raises:
+        ContextLengthError: a conversation does not fit the model; nothing was cut off.
+        ConfigError: the chat template changes earlier turns when later ones come, or refuses the roles.
+    """
+    monitor.clear()
+    places: list[tuple[str, int]] = []
+    monitor.check(model)
+    for conversation in track(conversations, "monitor", total=len(conversations), show=progress):
+        pieces = _pieces(model.tokenizer, conversation)
+        ids = [encode(model.tokenizer, [text])[0] for _, text in pieces]
+        batch = token_batch([[token for piece in ids for token in piece]], pad_id=pad_id(model.tokenizer))
+        length = batch.ids.shape[1]
+        if length > model.max_positions:
+            raise ContextLengthError(
+                f"{conversation.name} is {length} tokens long; {model.name} holds {model.max_positions}.",
+                "Cut the conversation, or take a model with a longer context; nothing was truncated here.",
+            )
+        points = monitor.readings.hookpoints
+        residuals = model.run(batch, read=points, outputs="none").residuals
+        start = 0
+        for (turn, _), piece in zip(pieces, ids, strict=True):
+            end = start + len(piece)
+            if turn is not None and piece:
+                places.append((conversation.name, turn))
+                monitor.readings.start()
+                monitor.readings.begin(_segment(batch.ids, start, end), None)
+                for hookpoint in points:
+                    monitor.readings.observe(hookpoint, residuals[hookpoint])
+                monitor.readings.end()
+            start = end
+    frame = monitor.frame()
+    calls = frame.pop("call").to_numpy()
+    frame = frame.drop(columns="row")
+    frame.insert(0, "turn", [places[call][1] for call in calls])
+    frame.insert(0, "conversation", [places[call][0] for call in calls])
+    return frame
+
+
+def turn_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """One row an assistant turn, direction and layer: tokens, projection before, mean and largest score, alerts."""
+    rows = []
+    for (conversation, turn, trait, layer), part in frame.groupby(
+        ["conversation", "turn", "trait", "layer"], sort=False
+    ):
+        tokens, before = part[part["token_index"] >= 0], part.loc[part["token_index"] < 0, "projection"]
+        rows.append(
+            {
+                **{"conversation": conversation, "turn": turn, "trait": trait, "layer": layer},
+                **{"n_tokens": len(tokens), "before": float(before.iloc[0])},
+                **{"mean": float(tokens["projection"].mean()), "max": float(tokens["score"].max())},
+                "alerts": int(tokens["alert"].sum()),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _segment(ids: torch.Tensor, start: int, end: int) -> Segment:
+    """The whole conversation with one assistant turn as the answer."""
+    mask, response, last = torch.ones_like(ids, dtype=torch.bool), *torch.zeros(2, *ids.shape, dtype=torch.bool)
+    response[0, start:end], last[0, start - 1] = True, True
+    return Segment(ids, mask, response, last)
+
+
+def _pieces(tokenizer: PreTrainedTokenizerBase, conversation: Conversation) -> list[tuple[int | None, str]]:
+    """The rendered conversation cut around what the assistant says; those pieces have the number of their turn."""
+    turns, pieces, done = conversation.turns, [], ""
+    for k, turn in enumerate(turns):
+        if turn.role != "assistant" or not turn.content.strip():
+            continue
+        before, whole = render_chat(tokenizer, turns[:k]), render_chat(tokenizer, turns[: k + 1], prompt=False)
+        said = turn.content.strip()
+        at = whole.find(said, len(before)) if whole.startswith(before) and before.startswith(done) else -1
+        if at < 0 or whole[len(before) : at].strip():
+            raise ConfigError(
+                f"{conversation.name}: the chat template does not leave turn {k} and those before it as they are.",
+                "Monitoring a transcript needs a template under which a longer conversation begins as a shorter one.",
+            )
+        pieces += [(None, before[len(done) :]), (k, whole[len(before) : at] + said)]
+        done = whole[: at + len(said)]
+    return pieces
+
+
+def _parsed(line: str, where: str) -> Any:
+    try:
+        return json.loads(line)
+    except json.JSONDecodeError as error:
+        raise ArtefactError(f"{where}: not valid JSON ({error}).", "Each line must be one JSON object.") from error
+
+
+def _conversation(data: Any, where: str) -> Conversation:
+    turns = data.get("messages", data.get("conversation")) if isinstance(data, dict) else None
+    if not isinstance(turns, list):
+        raise ArtefactError(f"{where}: no list of messages.", _EXPECTED)
+    for k, turn in enumerate(turns):
+        role, content = (turn.get("role"), turn.get("content")) if isinstance(turn, dict) else (None, None)
+        if role not in ROLES or not isinstance(content, str):
+            raise ArtefactError(
+                f"{where}: turn {k} has the role {role!r} and a content of type {type(content).__name__}.",
+                f"Roles: {', '.join(ROLES)}; the content must be a text.",
+            )
+    found = tuple(Turn(turn["role"], turn["content"]) for turn in turns)
+    if not any(turn.role == "assistant" and turn.content.strip() for turn in found):
+        raise EmptySelectionError(f"{where}: no assistant turn to monitor.", "Give conversations with answers.")
+    if found[0].role == "assistant":
+        raise ArtefactError(f"{where}: the conversation begins with the assistant.", "Begin with the user's words.")
+    return Conversation(where, found)
