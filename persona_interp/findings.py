@@ -2,13 +2,82 @@
 
 import math
 import re
+from typing import Literal
 
 from persona_interp.figures.results import TraitSummary
 
 Q_LEVEL = 0.05
 """A separation is called found when both q values are below this."""
 
+RAISES = "raises expression"
+
 UNREADABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+Grade = Literal["strong", "moderate", "weak", "not shown", "not measured"]
+
+GRADES: dict[Grade, str] = {
+    "strong": "separates beyond both random nulls, no other trait's vector and no principal component does as well,"
+    " steering raises expression beyond random directions, and another judge confirms it",
+    "moderate": "separates and steers beyond chance, without specificity or without a second judge",
+    "weak": "separates or steers beyond chance, not both",
+    "not shown": "neither separates nor steers beyond chance, at this size and these counts",
+    "not measured": "a part was not measured",
+}
+"""What each grade of a claim asks for."""
+
+
+def grade(row: TraitSummary) -> Grade:
+    """How much the run supports the claim that its persona vector is a direction of the trait (see `GRADES`)."""
+    if row.auc is None or _unsteered(row):
+        return "not measured"
+    met = (not _not_beaten(row), _verb(row) == RAISES)
+    if not any(met):
+        return "not shown"
+    if not all(met):
+        return "weak"
+    tested = row.effect_random_high is not None
+    return "strong" if tested and is_specific(row) and row.n_judges_agreeing else "moderate"
+
+
+def is_specific(row: TraitSummary) -> bool | None:
+    """Whether neither another trait's vector nor a principal component separates as well; None where not tested."""
+    rivals = row.best_auc_other_traits, row.best_auc_components
+    if row.auc is None or row.best_auc_other_traits is None:
+        return None
+    return all(rival is None or rival < row.auc for rival in rivals)
+
+
+def specificity(row: TraitSummary) -> str:
+    """Whether other directions separate the same answers as well, as plain sentences; empty where not tested."""
+    if row.auc is None:
+        return ""
+    said = ""
+    if row.best_auc_other_traits is not None:
+        beaten = row.best_auc_other_traits < row.auc
+        said = (
+            f"{'No vector' if beaten else 'Not specific: a vector'} of another trait of this run separates these"
+            f" answers as well: the best is that of {plain(row.best_other_traits or 'one not named')}, AUC"
+            f" {number(row.best_auc_other_traits, 2)} ({equal('p', number(row.p_other_traits))},"
+            f" {equal('q', number(row.q_other_traits))}). "
+        )
+    if row.best_auc_components is not None:
+        said += (
+            "The best principal component of the paired differences reaches AUC"
+            f" {number(row.best_auc_components, 2)} ({equal('p', number(row.p_components))},"
+            f" {equal('q', number(row.q_components))}). "
+        )
+    return said.strip()
+
+
+def confirmation(row: TraitSummary) -> str:
+    """What the other judges say of the effect, as a plain sentence; empty where there are none."""
+    if not row.n_judges_beside or _unsteered(row):
+        return ""
+    return (
+        f"Of {whole(row.n_judges_beside)} other judge{'' if row.n_judges_beside == 1 else 's'},"
+        f" {whole(row.n_judges_agreeing)} give the effect the same sign with an interval that leaves out zero."
+    )
 
 
 def verdict(row: TraitSummary) -> str:
@@ -72,7 +141,7 @@ def _verb(row: TraitSummary) -> str:
         return "has an effect on expression whose uncertainty could not be computed"
     if row.effect_low <= 0 <= row.effect_high:
         return "has no detectable effect on expression"
-    verb = "raises expression" if row.effect > 0 else "lowers expression"
+    verb = RAISES if row.effect > 0 else "lowers expression"
     if row.effect * row.chosen_coefficient < 0:
         verb += ", which is against the vector's direction"
     low, high = row.effect_random_low, row.effect_random_high
@@ -90,7 +159,9 @@ def _random_range(row: TraitSummary) -> str:
 def interval(estimate: float, low: float | None, high: float | None, *, digits: int = 2) -> str:
     """`0.93 [0.88, 0.97]`, with a sign where the quantity is a difference (one digit)."""
     show = signed if digits == 1 else number
-    if low is None or high is None:
+    if not math.isfinite(estimate):
+        return number(None)
+    if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
         return f"{show(estimate, digits)} [no interval]"
     return f"{show(estimate, digits)} [{show(low, digits)}, {show(high, digits)}]"
 

@@ -9,11 +9,27 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from pandas import DataFrame
 
+from persona_interp.figures.baselines import LABELS
 from persona_interp.figures.frames import distinct, keep, records
 from persona_interp.figures.main_job import SavedFigure, plot_main_job
-from persona_interp.figures.results import load_results
+from persona_interp.figures.results import MainJobResults, TraitSummary, load_results
 from persona_interp.figures.style import PNG_DPI
-from persona_interp.findings import Q_LEVEL, extent, finding, number, plain, signed, verdict, whole
+from persona_interp.findings import (
+    GRADES,
+    Q_LEVEL,
+    confirmation,
+    extent,
+    finding,
+    grade,
+    interval,
+    is_specific,
+    number,
+    plain,
+    signed,
+    specificity,
+    verdict,
+    whole,
+)
 from persona_interp.io import atomic_write_bytes
 
 TEMPLATE = Path(__file__).with_name("report_template.html.j2")
@@ -51,6 +67,17 @@ class ExampleRow:
     answers: tuple[Answer, ...]
 
 
+@dataclass(frozen=True)
+class Found:
+    """What was found for one trait, in words."""
+
+    row: TraitSummary
+    outcome: str
+    grade: str
+    sentences: tuple[str, ...]
+    specific: str
+
+
 def write_report(folder: Path) -> Path:
     """The path of `folder/report.html`, written whole or not at all, after drawing the figures again.
 
@@ -64,7 +91,8 @@ def write_report(folder: Path) -> Path:
     environment.filters |= {"number": number, "signed": signed, "whole": whole, "plain": plain}
     page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         results=results,
-        findings=[(row, verdict(row), finding(row)) for row in results.summary],
+        findings=[_found(row) for row in results.summary],
+        grades=GRADES,
         judges=_mapping(results.provenance.get("judges")),
         figures=[_embedded(figure, folder) for figure in figures],
         examples=[(trait, rows) for trait in results.traits if (rows := _examples(results.examples, trait))],
@@ -72,11 +100,34 @@ def write_report(folder: Path) -> Path:
         config=list(_flat(results.config)),
         files=_files(folder),
         q_level=Q_LEVEL,
+        alphas=_rows(results.alpha),
+        agreement=_rows(results.agreement),
+        effects=_rows(results.effects),
+        baselines=_chosen(results),
         extent=extent,
+        interval=interval,
     )
     path = folder / "report.html"
     atomic_write_bytes(path, page.encode("utf-8", "replace"))
     return path
+
+
+def _found(row: TraitSummary) -> Found:
+    sentences = tuple(text for text in (finding(row), specificity(row), confirmation(row)) if text)
+    specific = {True: "yes", False: "no", None: "not tested"}[is_specific(row)]
+    return Found(row, verdict(row), grade(row), sentences, specific)
+
+
+def _rows(table: DataFrame | None) -> list[dict[str, Any]]:
+    return [] if table is None else records(table)
+
+
+def _chosen(results: MainJobResults) -> list[dict[str, Any]]:
+    """The comparison of methods at the layer chosen for steering, the label of each method in place of its name."""
+    if results.baselines is None:
+        return []
+    rows = records(keep(results.baselines, "chosen", True))
+    return [row | {"method": LABELS.get(row["method"], row["method"])} for row in rows]
 
 
 def _embedded(figure: SavedFigure, folder: Path) -> ReportFigure:

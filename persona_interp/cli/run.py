@@ -23,7 +23,16 @@ def run(
     n_eval_samples: Annotated[int, typer.Option(help="Steered answers a question.")] = 2,
     max_new_tokens: Annotated[int, typer.Option(help="Tokens of a contrastive answer.")] = 40,
     keep: Annotated[str, typer.Option("--filter", help="paired, independent or none.")] = "paired",
-    judge_model: Annotated[str, typer.Option(help="Model of the likelihood judge; default: the unsteered one.")] = "",
+    judge_model: Annotated[
+        str, typer.Option(help="Models of the likelihood judges, by commas, the first filters; default: the unsteered.")
+    ] = "",
+    api_judge: Annotated[
+        str, typer.Option(help="Model of an OpenAI-compatible server that judges too; OPENAI_BASE_URL, OPENAI_API_KEY.")
+    ] = "",
+    lexical: Annotated[bool, typer.Option(help="Rate traits that have a valence by the VADER lexicon too.")] = True,
+    extra_judges_on: Annotated[
+        str, typer.Option(help="Steered answers for the API judge and further models: chosen or all.")
+    ] = "chosen",
     n_judge_pairs: Annotated[int, typer.Option(help="Prompt pairs of the likelihood judge.")] = 1,
     seed: Seed = 0,
 ) -> None:
@@ -48,7 +57,10 @@ def run(
         n_selection_questions=min(10, n_questions),
         max_new_tokens=max_new_tokens,
         filter=keep,  # pyright: ignore (checked by RunConfig)
-        judge_model=judge_model,
+        judge_models=split_names(judge_model),
+        api_judge=api_judge,
+        lexical=lexical,
+        extra_judges_on=extra_judges_on,  # pyright: ignore (checked by RunConfig)
         n_judge_pairs=n_judge_pairs,
         seed=seed,
     )

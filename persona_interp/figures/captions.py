@@ -24,6 +24,17 @@ def separation_caption(results: MainJobResults) -> str:
     )
 
 
+def baselines_caption(table: DataFrame) -> str:
+    """Caption of the figure of held-out AUC by layer and method."""
+    return (
+        "The persona vector (bold, with its 95 % interval) beside other methods fitted on the same filtered answers:"
+        " held-out AUC of their projections by layer (0.5 is chance; n ="
+        f" {span(distinct(table, 'n_positive'))} positive and {span(distinct(table, 'n_negative'))} negative answers)."
+        " PCA is the first component of paired differences; the random direction is one draw with the covariance inside"
+        " the poles, turned to the positive side. Vertical line: layer chosen for steering, on other questions."
+    )
+
+
 def expression_caption(results: MainJobResults, frame: DataFrame) -> str:
     """Caption of a figure of expression against coefficient."""
     prompted = ""
@@ -68,6 +79,16 @@ def agreement_caption(frame: DataFrame, *, has_correlations: bool) -> str:
         "Agreement of judges: the score (0–100) of one judge against that of another for the same answers, a point an"
         f" answer (n = {span(answers)} a panel). The diagonal is equality.{correlation}"
         f" Judges: {', '.join(sorted({*distinct(frame, 'judge_a'), *distinct(frame, 'judge_b')}))}."
+    )
+
+
+def matrix_caption(frame: DataFrame) -> str:
+    """Caption of the matrices of all judges."""
+    return (
+        "Agreement of all judges: Spearman's rank correlation (ρ) of the scores of every two judges over the answers"
+        " that both rated (prompted and steered, "
+        f"n = {span(distinct(frame, 'n'))}), with its 95 % interval. Judges that see different things need not agree,"
+        " and judges that agree may share a mistake."
     )
 
 

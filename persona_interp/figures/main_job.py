@@ -1,25 +1,25 @@
 """Every figure of the main job, drawn from the tables of its results folder."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from pandas import DataFrame
 
 from persona_interp.figures import captions
-from persona_interp.figures.agreement import plot_agreement
-from persona_interp.figures.frames import distinct, keep, records
+from persona_interp.figures.agreement import draw_agreement
+from persona_interp.figures.baselines import draw_baselines
+from persona_interp.figures.drawn import PANELS_ACROSS, DrawnFigure, numbered, parts
+from persona_interp.figures.frames import distinct, keep
 from persona_interp.figures.geometry import plot_geometry
 from persona_interp.figures.norms import plot_relative_norm
 from persona_interp.figures.results import MainJobResults, load_results
 from persona_interp.figures.separation import plot_separation
 from persona_interp.figures.steering import incoherent_handle, layer_colors, plot_coherence, plot_expression
-from persona_interp.figures.style import legend_below, panel_figure, paper_style, save_figure, wrap
+from persona_interp.figures.style import GREY, legend_below, panel_figure, paper_style, save_figure, wrap
 
-PANELS_ACROSS = 3
 GEOMETRY_LAYERS = 4
 """At most this many heat maps; with more layers in the table, those chosen for steering or best are drawn."""
 
@@ -34,16 +34,6 @@ class SavedFigure:
     png: Path
     pdf: Path
     csv: Path
-    caption: str
-
-
-@dataclass(frozen=True, eq=False)
-class DrawnFigure:
-    """A figure before it is saved, with the rows it shows."""
-
-    name: str
-    figure: Figure
-    frame: DataFrame
     caption: str
 
 
@@ -67,10 +57,11 @@ def plot_main_job(folder: Path) -> list[SavedFigure]:
 def draw_main_job(results: MainJobResults) -> Iterator[DrawnFigure]:
     """The figures one after another, in the order of the report; call it in `paper_style`."""
     yield from _separation(results)
+    yield from draw_baselines(results)
     yield from _steering(results, "expression")
     yield from _steering(results, "coherence")
     yield from _geometry(results)
-    yield from _agreement(results)
+    yield from draw_agreement(results)
     yield from _relative_norm(results)
 
 
@@ -94,10 +85,10 @@ def _separation(results: MainJobResults) -> Iterator[DrawnFigure]:
 
 def _steering(results: MainJobResults, metric: str) -> Iterator[DrawnFigure]:
     table = keep(results.steering, "metric", metric)
-    judges = distinct(table, "judge")
     stem = "steering_dose_response" if metric == "expression" else "coherence"
-    for part, traits in enumerate(_parts(results.traits, distinct(table, "trait"))):
-        frame = keep(table, "trait", *traits)
+    for part, traits in enumerate(parts(results.traits, distinct(table, "trait"))):
+        judges = _sweeping_judges(keep(table, "trait", *traits))
+        frame = keep(keep(table, "trait", *traits), "judge", *judges)
         figure, grid = panel_figure(len(judges), len(traits), panel_height=2.0, share_y="row")
         for line, judge in zip(grid, judges, strict=True):
             for ax, trait in zip(line, traits, strict=True):
@@ -116,12 +107,22 @@ def _steering(results: MainJobResults, metric: str) -> Iterator[DrawnFigure]:
             if metric == "expression"
             else captions.coherence_caption(frame, has_gate=gated)
         )
-        yield DrawnFigure(_numbered(stem, part), figure, frame, caption)
+        yield DrawnFigure(numbered(stem, part), figure, frame, caption)
+
+
+def _sweeping_judges(table: DataFrame) -> list[str]:
+    """The judges that rated the whole sweep of some trait; others would be drawn as lines of one point."""
+    cells = keep(table, "direction", "persona").value_counts(["trait", "judge"])
+    most = cells.groupby("trait").max()
+    whole = {judge for (trait, judge), n in cells.items() if n == most[trait]}  # pyright: ignore
+    return [judge for judge in distinct(table, "judge") if judge in whole]
 
 
 def _steering_panel(
     results: MainJobResults, rows: DataFrame, ax: Axes, metric: str, judge: str, colors: dict[int, str]
 ) -> None:
+    if rows.empty:
+        ax.text(0.5, 0.5, "not rated by this judge", ha="center", va="center", color=GREY, transform=ax.transAxes)
     if metric == "coherence":
         plot_coherence(rows, ax, colors=colors, gate=_gate(results, judge))
         return
@@ -165,41 +166,6 @@ def _geometry(results: MainJobResults) -> Iterator[DrawnFigure]:
     yield DrawnFigure("geometry", figure, frame, captions.geometry_caption(results, layers))
 
 
-def _agreement(results: MainJobResults) -> Iterator[DrawnFigure]:
-    table = results.judge_pairs
-    if table is None or table.empty:
-        return
-    pairs = list(dict.fromkeys(zip(table["judge_a"], table["judge_b"], strict=True)))
-    for part, traits in enumerate(_parts(results.traits, distinct(table, "trait"))):
-        frame = keep(table, "trait", *traits)
-        figure, grid = panel_figure(len(pairs), len(traits), panel_height=2.6, square=True)
-        for line, (judge_a, judge_b) in zip(grid, pairs, strict=True):
-            for ax, trait in zip(line, traits, strict=True):
-                rows = _of_panel(frame, trait, judge_a, judge_b)
-                plot_agreement(rows, ax, judge_a=judge_a, judge_b=judge_b)
-                _agreement_title(ax, results.agreement, trait, judge_a, judge_b)
-                if ax is not line[0]:
-                    ax.set_ylabel("")
-        legend_below(figure)
-        caption = captions.agreement_caption(frame, has_correlations=results.agreement is not None)
-        yield DrawnFigure(_numbered("judge_agreement", part), figure, frame, caption)
-
-
-def _of_panel(table: DataFrame, trait: str, judge_a: str, judge_b: str) -> DataFrame:
-    return keep(keep(keep(table, "trait", trait), "judge_a", judge_a), "judge_b", judge_b)
-
-
-def _agreement_title(ax: Axes, agreement: DataFrame | None, trait: str, judge_a: str, judge_b: str) -> None:
-    """The trait and, under it, the correlation of this panel."""
-    if agreement is None:
-        ax.set_title(wrap(trait))
-        return
-    ax.set_title(wrap(trait), pad=15)
-    for row in records(_of_panel(agreement, trait, judge_a, judge_b))[:1]:
-        text = "ρ = {spearman:.2f} [{low:.2f}, {high:.2f}], n = {n}".format_map(row).replace("-", "−")
-        ax.text(0, 1.03, text, fontsize=7, transform=ax.transAxes)
-
-
 def _relative_norm(results: MainJobResults) -> Iterator[DrawnFigure]:
     frame = results.separation.dropna(subset=["relative_norm"])
     poolings = sorted(distinct(frame, "pooling"), key=lambda name: (name != "response_mean", name))
@@ -214,17 +180,6 @@ def _relative_norm(results: MainJobResults) -> Iterator[DrawnFigure]:
     legend_below(figure)
     shown = frame.filter(["trait", "pooling", "layer", "norm", "relative_norm"])
     yield DrawnFigure("relative_norm_by_layer", figure, shown, captions.norm_caption(results))
-
-
-def _parts(traits: Sequence[str], present: Iterable[str]) -> list[list[str]]:
-    """The traits that a table has, as many at a time as fit side by side."""
-    known = set(present)
-    shown = [trait for trait in traits if trait in known]
-    return [shown[start : start + PANELS_ACROSS] for start in range(0, len(shown), PANELS_ACROSS)]
-
-
-def _numbered(stem: str, part: int) -> str:
-    return stem if part == 0 else f"{stem}_{part + 1}"
 
 
 def _gate(results: MainJobResults, judge: str) -> float | None:

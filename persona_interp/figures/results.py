@@ -29,7 +29,13 @@ COLUMNS = {
         "layer coefficient estimate low high n n_questions",
     ),
     "judge_pairs": ("trait condition judge_a judge_b", "value_a value_b"),
-    "agreement": ("trait judge_a judge_b", "spearman low high n"),
+    "agreement": ("trait condition judge_a judge_b", "spearman low high alpha n"),
+    "alpha": ("trait condition scale", "alpha low high n n_judges"),
+    "effects": (
+        "trait judge",
+        "effect effect_low effect_high g g_low g_high delta delta_low delta_high n n_questions",
+    ),
+    "baselines": ("trait method chosen", "layer auc low high cosine n_positive n_negative"),
     "prompted": ("trait condition judge", "estimate low high n"),
     "geometry": ("trait_a trait_b", "layer cosine null_95"),
     "examples": ("trait question answer", "coefficient layer expression coherence"),
@@ -37,7 +43,7 @@ COLUMNS = {
 """The text and the number columns of each table."""
 
 REQUIRED = ("separation", "steering")
-WHOLE_NUMBERS = frozenset({"layer", "n", "n_questions"})
+WHOLE_NUMBERS = frozenset({"layer", "n", "n_questions", "n_judges", "n_positive", "n_negative"})
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,9 @@ class TraitSummary:
     Args:
         best_layer: layer of the highest held-out AUC, to which `auc` and the p and q values belong.
         effect: expression at the chosen coefficient minus unsteered, in points of 100, by `effect_judge`.
+        best_other_traits: the other trait of the run whose vector separates this trait best, at its own best layer.
+        n_judges_agreeing: of `n_judges_beside` other judges, those by which the effect has the same sign and an
+            interval that leaves out zero.
         effect_random_low: least of the same effect over random directions of equal norm.
     """
 
@@ -75,6 +84,15 @@ class TraitSummary:
     n_eval: int | None
     n_eval_questions: int | None
     n_resamples: int | None
+    p_other_traits: float | None = None
+    p_components: float | None = None
+    q_other_traits: float | None = None
+    q_components: float | None = None
+    best_other_traits: str | None = None
+    best_auc_other_traits: float | None = None
+    best_auc_components: float | None = None
+    n_judges_agreeing: int | None = None
+    n_judges_beside: int | None = None
     effect_random_low: float | None = None
     effect_random_high: float | None = None
     notes: tuple[str, ...] = ()
@@ -91,6 +109,9 @@ class MainJobResults:
     steering: DataFrame
     judge_pairs: DataFrame | None
     agreement: DataFrame | None
+    alpha: DataFrame | None
+    effects: DataFrame | None
+    baselines: DataFrame | None
     prompted: DataFrame | None
     geometry: DataFrame | None
     examples: DataFrame | None
@@ -171,8 +192,8 @@ def _table(path: Path, name: str) -> DataFrame | None:
         )
     for column in numbers:
         frame[column] = _numbers(cells(frame, column), path, column, whole=column in WHOLE_NUMBERS)
-    if "coherent" in texts:
-        frame["coherent"] = _truths(cells(frame, "coherent"), path, "coherent")
+    for column in {"coherent", "chosen"} & set(texts):
+        frame[column] = _truths(cells(frame, column), path, column)
     return frame
 
 

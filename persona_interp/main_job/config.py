@@ -26,8 +26,14 @@ class RunConfig:
         n_selection_questions: extraction questions on which the layer and coefficient are chosen, so that the
             evaluation questions never choose.
         n_random: random directions of equal norm in the control.
-        judge_model: model of the likelihood judge; empty: the unsteered model itself, said so in the report.
-        n_judge_pairs: prompt pairs that the likelihood judge averages over.
+        judge_models: models of the likelihood judges, of which the first filters; empty: the unsteered model itself,
+            said so in the report (to have it beside others, name it).
+        api_judge: name of a model behind an OpenAI-compatible endpoint; empty: no such judge. Address and key come
+            from the environment (OPENAI_BASE_URL, OPENAI_API_KEY), so that no folder holds them.
+        lexical: rate the traits that have a valence by the VADER lexicon too.
+        extra_judges_on: steered answers that the API judge and every likelihood judge but the first rate: those at the
+            chosen setting and the unsteered ones, or all.
+        n_judge_pairs: prompt pairs that each likelihood judge averages over.
     """
 
     model: str
@@ -50,7 +56,10 @@ class RunConfig:
     eval_tokens: int = 32
     eval_temperature: float = 0.7
     n_random: int = 4
-    judge_model: str = ""
+    judge_models: tuple[str, ...] = ()
+    api_judge: str = ""
+    lexical: bool = True
+    extra_judges_on: Literal["chosen", "all"] = "chosen"
     n_judge_pairs: int = 1
     n_null: int = 200
     n_resamples: int = 2000
@@ -66,6 +75,8 @@ class RunConfig:
             "traits must name at least one trait, none twice": 0 < len(set(self.traits)) == len(self.traits),
             f"backend must be one of {', '.join(BACKENDS)}": self.backend in BACKENDS,
             "filter must be paired, independent or none": self.filter in ("paired", "independent", "none"),
+            "judge_models must not name a model twice": len(set(self.judge_models)) == len(self.judge_models),
+            "extra_judges_on must be chosen or all": self.extra_judges_on in ("chosen", "all"),
             "coefficients must hold a positive number": any(c > 0 for c in self.coefficients),
             "coefficients must be finite": all(map(math.isfinite, self.coefficients)),
             "counts must be at least 1": min(

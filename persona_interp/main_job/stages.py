@@ -1,24 +1,20 @@
 """The stages of the main job for one trait; each keeps what it made, and a second call finds it."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from io import BytesIO
-from pathlib import Path
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 
+from persona_interp.activations.store import Activations
 from persona_interp.data.traits import Trait
-from persona_interp.directions.baselines import random_directions
+from persona_interp.directions.baselines import BASELINE_METHODS, fit_direction, random_directions
 from persona_interp.directions.direction import Direction
+from persona_interp.directions.persona import METHOD as PERSONA
 from persona_interp.directions.persona import passes_filter, persona_vector
-from persona_interp.io import atomic_write_bytes
-from persona_interp.judges.coherence import CoherenceJudge
-from persona_interp.judges.embedding import EmbeddingJudge
 from persona_interp.judges.factual import FactualRuleJudge, load_factual_questions
-from persona_interp.judges.likelihood import LikelihoodJudge
-from persona_interp.judges.protocol import Judge
-from persona_interp.main_job.config import RunConfig
+from persona_interp.main_job.bench import Bench, Panel
+from persona_interp.main_job.kept import kept_table, rate_answers
+from persona_interp.measurements.baselines import compare_separation
 from persona_interp.measurements.separation import SeparationProfile, separation_profile
 from persona_interp.measurements.steering import (
     Setting,
@@ -28,31 +24,15 @@ from persona_interp.measurements.steering import (
     steering_table,
     to_measurements,
 )
-from persona_interp.models.hooked import HookedModelBase
 from persona_interp.rollouts.generate import Questions, Rollouts, generate_rollouts
-from persona_interp.rollouts.parts import read_table
 from persona_interp.types import POOLINGS, Hookpoint, Pooling
 
 
-@dataclass(frozen=True, eq=False)
-class Bench:
-    """The model under test and the judges, loaded once for all traits."""
+def scored_rollouts(bench: Bench, trait: Trait, judges: Panel, questions: Questions) -> Rollouts:
+    """Contrastive answers with the scores of the judges; `expression`, by the first likelihood judge, is what filters.
 
-    config: RunConfig
-    folder: Path
-    model: HookedModelBase
-    embedding: EmbeddingJudge
-    likelihood: LikelihoodJudge
-    coherence: CoherenceJudge
-
-    @property
-    def judges(self) -> tuple[Judge, Judge]:
-        """The embedding judge, whose verdicts choose and headline, and the likelihood judge beside it."""
-        return self.embedding, self.likelihood
-
-
-def scored_rollouts(bench: Bench, trait: Trait, questions: Questions) -> Rollouts:
-    """Contrastive answers with the score of every judge; `expression`, by the likelihood judge, is what filters."""
+    All judges rate the held-out answers; those that make the vector are rated by the two that are always there.
+    """
     config, held_out = bench.config, questions == "eval"
     folder = bench.folder / "rollouts" / trait.name / ("held_out" if held_out else "extract")
     rollouts = generate_rollouts(
@@ -67,18 +47,21 @@ def scored_rollouts(bench: Bench, trait: Trait, questions: Questions) -> Rollout
         questions=questions,
         folder=folder,
     )
+    always = (bench.embedding, bench.filtering)
+    rating = judges.judges if held_out else [judge for judge in judges.everywhere if judge in always]
 
     def score() -> pd.DataFrame:
         asked, answers = list(rollouts.frame["question"]), list(rollouts.frame["answer"])
-        scores = {j.name: [s.value for s in j.rate(trait, asked, answers)] for j in bench.judges}
+        scores = rate_answers(trait, rating, rollouts.frame, folder)
         signs = bench.coherence.signs(asked, answers)
         reference = bench.coherence.reference(signs)
         coherent = bench.coherence.score(signs, reference) >= reference.gate
-        return pd.DataFrame(scores).assign(coherent=coherent)
+        return scores.assign(coherent=coherent)
 
     scores = kept_table(folder / "scores.parquet", score)
     columns = {str(name): scores[name].to_numpy() for name in scores.columns}
-    return rollouts.with_columns(**columns, expression=scores[bench.likelihood.name].to_numpy())
+    filtering = columns.get(bench.filtering.name, np.full(len(scores), np.nan))  # blind, and nothing is filtered
+    return rollouts.with_columns(**columns, expression=filtering)
 
 
 def vectors(bench: Bench, trait: Trait, rollouts: Rollouts) -> dict[Pooling, Direction]:
@@ -91,21 +74,19 @@ def vectors(bench: Bench, trait: Trait, rollouts: Rollouts) -> dict[Pooling, Dir
     return made
 
 
-def separation(bench: Bench, train: Rollouts, test: Rollouts, pooling: Pooling) -> SeparationProfile:
-    """Held-out separation per layer: trained on the filtered answers, tested on all answers to other questions."""
-    parts = {}
-    for name, rollouts in (("train", train), ("test", test)):
-        activations = rollouts.activations(pooling)
-        keep = activations.values.isfinite().flatten(1).all(1).numpy()
-        if name == "train":
-            keep &= passes_filter(rollouts.frame, filter=bench.config.filter).to_numpy()
-        for side in ("positive", "negative"):
-            chosen = activations.select(keep & (rollouts.frame["side"] == side).to_numpy())
-            parts[f"{name}_{side}"] = chosen.values.numpy()
-            parts[f"{name}_{side}_questions"] = chosen.samples["question"].to_numpy()
-    config = bench.config
+def separation(
+    bench: Bench, train: Rollouts, test: Rollouts, pooling: Pooling, others: Mapping[str, Direction]
+) -> SeparationProfile:
+    """Held-out separation per layer: trained on the filtered answers, tested on all answers to other questions.
+
+    Args:
+        others: vectors of the other traits of the run, which a specific vector beats.
+    """
+    config, sides = bench.config, contrast(bench, train, test, pooling)
     return separation_profile(
-        **parts,
+        **{name: side.values.numpy() for name, side in sides.items()},
+        **{f"{name}_questions": side.samples["question"].to_numpy() for name, side in sides.items()},
+        other_directions={name: vector.vectors.numpy() for name, vector in others.items()} or None,
         n_null=config.n_null,
         n_resamples=config.n_resamples,
         seed=config.seed,
@@ -113,6 +94,46 @@ def separation(bench: Bench, train: Rollouts, test: Rollouts, pooling: Pooling) 
         shuffled_splits="both",
         random_covariance="within",
     )
+
+
+def baselines(bench: Bench, trait: Trait, direction: Direction, train: Rollouts, test: Rollouts) -> pd.DataFrame:
+    """Held-out AUC by layer of the persona vector and of other methods on the same answers; a row a method and layer.
+
+    Every method is fitted on the filtered answers that made the vector, and tested on all answers to other questions.
+    """
+    config = bench.config
+
+    def compare() -> pd.DataFrame:
+        sides = contrast(bench, train, test, "response_mean")
+        directions = {PERSONA: direction}
+        for method in BASELINE_METHODS:
+            if method != "mean_difference":  # which is the persona vector
+                train_sides = sides["train_positive"], sides["train_negative"]
+                directions[method] = fit_direction(method, *train_sides, trait=trait.name, seed=config.seed + 6)
+        compared = compare_separation(
+            directions,
+            sides["test_positive"],
+            sides["test_negative"],
+            reference=PERSONA,
+            n_resamples=config.n_resamples,
+            seed=config.seed,
+        )
+        return compared.assign(trait=trait.name)
+
+    return kept_table(bench.folder / "baselines" / f"{trait.name}.parquet", compare)
+
+
+def contrast(bench: Bench, train: Rollouts, test: Rollouts, pooling: Pooling) -> dict[str, Activations]:
+    """The activations of `train_positive`, `train_negative`, `test_positive` and `test_negative` answers."""
+    sides = {}
+    for name, rollouts in (("train", train), ("test", test)):
+        activations = rollouts.activations(pooling)
+        keep = activations.values.isfinite().flatten(1).all(1).numpy()
+        if name == "train":
+            keep &= passes_filter(rollouts.frame, filter=bench.config.filter).to_numpy()
+        for side in ("positive", "negative"):
+            sides[f"{name}_{side}"] = activations.select(keep & (rollouts.frame["side"] == side).to_numpy())
+    return sides
 
 
 def select_setting(bench: Bench, trait: Trait, direction: Direction) -> tuple[Setting, pd.DataFrame]:
@@ -141,9 +162,12 @@ def select_setting(bench: Bench, trait: Trait, direction: Direction) -> tuple[Se
 
 
 def evaluate(
-    bench: Bench, trait: Trait, direction: Direction, setting: Setting, rollouts: Rollouts
+    bench: Bench, trait: Trait, judges: Panel, direction: Direction, setting: Setting, rollouts: Rollouts
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Scored answers to the evaluation questions: of the whole sweep, and of random directions at the setting."""
+    """Scored answers to the evaluation questions: of the whole sweep, and of random directions at the setting.
+
+    A sparing judge has no score (NaN) where it was not asked.
+    """
     config = bench.config
     folder = bench.folder / "steering" / trait.name / "evaluation"
     questions = trait.eval_questions[: config.n_eval_questions]
@@ -161,7 +185,10 @@ def evaluate(
             seed=config.seed + 3,
             folder=folder,
         )
-        return score_answers(answers, trait, judges=bench.judges, coherence=bench.coherence)[0]
+        scored = score_answers(answers, trait, judges=judges.everywhere, coherence=bench.coherence)[0]
+        chosen = (scored["layer"] == setting.layer).fillna(False) & (scored["coefficient"] == setting.coefficient)
+        asked = chosen | (scored["coefficient"] == 0) | (config.extra_judges_on == "all")
+        return scored.join(rate_answers(trait, judges.sparing, scored[asked.to_numpy(bool)], folder))
 
     scored = kept_table(folder / "scored.parquet", sweep)
 
@@ -220,12 +247,3 @@ def factual_check(bench: Bench, trait: Trait, direction: Direction, setting: Set
         return answers.assign(invented=values, kind=kind)
 
     return kept_table(folder / "scored.parquet", score)
-
-
-def kept_table(path: Path, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
-    """The table at a path, made and kept there if it is not there yet."""
-    if not path.is_file():
-        buffer = BytesIO()
-        make().to_parquet(buffer, index=False)
-        atomic_write_bytes(path, buffer.getvalue())
-    return read_table(path)

@@ -1,7 +1,8 @@
 """The tables of a run, each a CSV that a figure and the report read."""
 
-from itertools import combinations
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -9,13 +10,20 @@ from persona_interp.data.traits import Trait
 from persona_interp.directions.direction import Direction
 from persona_interp.io import atomic_write_bytes
 from persona_interp.judges.protocol import Judge
+from persona_interp.main_job.result import TraitResult
 from persona_interp.measurements.separation import SeparationProfile
-from persona_interp.measurements.statistics import bootstrap_mean, bootstrap_statistic, spearman
+from persona_interp.measurements.statistics import (
+    bootstrap_difference,
+    bootstrap_mean,
+    cliffs_delta_interval,
+    hedges_g_interval,
+)
 from persona_interp.measurements.steering import Setting
 from persona_interp.rollouts.generate import Rollouts
 from persona_interp.types import Pooling
 
 _EXAMPLE_QUESTIONS = 4
+_EFFECTS = {"effect": bootstrap_difference, "g": hedges_g_interval, "delta": cliffs_delta_interval}
 
 
 def write_table(folder: Path, name: str, frame: pd.DataFrame) -> None:
@@ -31,12 +39,14 @@ def separation_rows(trait: Trait, pooling: Pooling, profile: SeparationProfile, 
     return frame.assign(trait=trait.name, pooling=pooling, relative_norm=relative)
 
 
-def prompted_rows(trait: Trait, rollouts: Rollouts, judges: tuple[Judge, ...], *, n_resamples: int) -> pd.DataFrame:
+def prompted_rows(trait: Trait, rollouts: Rollouts, judges: Sequence[Judge], n_resamples: int) -> pd.DataFrame:
     """Expression of the held-out answers under positive and negative system prompts."""
     rows = []
     for side, cell in rollouts.frame.groupby("side"):
         for judge in judges:
             known = cell.dropna(subset=[judge.name])
+            if known.empty:
+                continue
             interval = bootstrap_mean(
                 known[judge.name].to_numpy(float), known["question"].to_numpy(), n_resamples=n_resamples
             )
@@ -54,40 +64,37 @@ def prompted_rows(trait: Trait, rollouts: Rollouts, judges: tuple[Judge, ...], *
     return pd.DataFrame(rows)
 
 
-def judge_pair_rows(trait: Trait, rollouts: Rollouts, steered: pd.DataFrame, judges: tuple[Judge, ...]) -> pd.DataFrame:
-    """Scores of the same answers by two judges: held-out prompted answers and steered ones."""
-    conditions = {
-        "positive prompt": rollouts.frame[rollouts.frame["side"] == "positive"],
-        "negative prompt": rollouts.frame[rollouts.frame["side"] == "negative"],
-        "steered": steered,
-    }
-    tables = []
-    for a, b in combinations(judges, 2):
-        for condition, answers in conditions.items():
-            table = answers[[a.name, b.name, "question"]].dropna()
-            table.columns = pd.Index(["value_a", "value_b", "question"])
-            tables.append(table.assign(trait=trait.name, condition=condition, judge_a=a.name, judge_b=b.name))
-    return pd.concat(tables, ignore_index=True)
+def effect_rows(
+    trait: Trait, scored: pd.DataFrame, setting: Setting, judges: Sequence[Judge], *, n_resamples: int, seed: int
+) -> pd.DataFrame:
+    """Steered minus unsteered answers at the chosen setting by every judge, with its effect sizes.
 
-
-def agreement_rows(pairs: pd.DataFrame, *, n_resamples: int) -> pd.DataFrame:
-    """Spearman's rho between judges over the answers of a trait, with its cluster-bootstrap interval."""
+    `effect` is in points of 100; `g` is Hedges' g, in pooled standard deviations of single answers; `delta` is Cliff's
+    delta, P(steered > unsteered) - P(steered < unsteered). Intervals by a bootstrap over questions, paired.
+    """
+    at = (scored["layer"] == setting.layer).fillna(False) & (scored["coefficient"] == setting.coefficient)
     rows = []
-    for (trait, a, b), cell in pairs.groupby(["trait", "judge_a", "judge_b"]):
-        columns = (cell["value_a"].to_numpy(float), cell["value_b"].to_numpy(float))
-        interval = bootstrap_statistic(spearman, columns, cell["question"].to_numpy(), n_resamples=n_resamples)
-        rows.append(
-            {
-                "trait": trait,
-                "judge_a": a,
-                "judge_b": b,
-                "spearman": interval.estimate,
-                "low": interval.low,
-                "high": interval.high,
-                "n": interval.n,
-            }
-        )
+    for judge in judges:
+        steered = scored[at].dropna(subset=[judge.name])
+        unsteered = scored[scored["coefficient"] == 0].dropna(subset=[judge.name])
+        if steered.empty or unsteered.empty:
+            continue
+        values = [side[judge.name].to_numpy(float) for side in (steered, unsteered)]
+        questions = [side["question"].to_numpy() for side in (steered, unsteered)]
+        row: dict[str, Any] = {"trait": trait.name, "judge": judge.name}
+        for name, measured in _EFFECTS.items():
+            found = measured(*values, *questions, n_resamples=n_resamples, seed=seed)
+            row |= {name: found.estimate, f"{name}_low": found.low, f"{name}_high": found.high}
+        rows.append(row | {"n": len(steered) + len(unsteered), "n_questions": int(steered["question"].nunique())})
     return pd.DataFrame(rows)
+
+
+def baseline_rows(result: TraitResult) -> pd.DataFrame:
+    """The comparison of methods by layer, `chosen` being true at the layer chosen for steering.
+
+    That layer was chosen on extraction questions, so it is no choice by the held-out answers that are compared.
+    """
+    return result.baselines.assign(chosen=result.baselines["layer"] == result.setting.layer)
 
 
 def example_rows(trait: Trait, scored: pd.DataFrame, setting: Setting, judge: Judge) -> pd.DataFrame:

@@ -20,7 +20,7 @@ from persona_interp.directions.direction import Direction
 from persona_interp.models.packaged import PACKAGED_MODELS
 from tests.integration.conftest import Shell
 
-COMMANDS = ("run", "models", "traits", "extract", "steer", "project")
+COMMANDS = ("run", "models", "traits", "extract", "steer", "project", "convert", "monitor", "serve")
 MAIN = (sys.executable, "-c", "from persona_interp.cli import main; main()")
 
 
@@ -65,7 +65,7 @@ def test_traits_lists_every_trait_and_shows_one_whole(trait_files: tuple[Path, P
     assert done.exit_code == 0
     assert [line.split()[0] for line in done.stdout.splitlines()] == list_traits()
     for name in ("impolite", "low_openness", str(trait_files[0])):
-        done = CliRunner().invoke(app, ["traits", name])
+        done = CliRunner().invoke(app, ["traits", "show", name])
         assert done.exit_code == 0
         shown, trait = json.loads(done.stdout), load_trait(name)
         assert (shown["name"], tuple(shown["questions"])) == (trait.name, trait.questions)

@@ -10,11 +10,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from persona_interp import io
+from persona_interp.data.traits import Trait
 from persona_interp.directions.direction import Direction
+from persona_interp.endpoint.usage import Usage
 from persona_interp.errors import (
     ArtefactError,
     ConfigError,
@@ -26,17 +29,31 @@ from persona_interp.errors import (
 from persona_interp.figures.results import load_results
 from persona_interp.judges.embedding import EmbeddingJudge
 from persona_interp.judges.likelihood import LikelihoodJudge
-from persona_interp.judges.protocol import Score
+from persona_interp.judges.protocol import Calibration, Score
 from persona_interp.main_job.config import RunConfig
 from persona_interp.main_job.run import run_main_job
 from persona_interp.measurements.frame import Measurements
+from persona_interp.measurements.statistics import benjamini_hochberg
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.types import POOLINGS
 from tests.integration.conftest import TRAIT
 
 TRAITS = ("cheerful", "gloomy")
-TABLES = ("agreement", "examples", "geometry", "judge_pairs", "prompted", "separation", "steering")
+TABLES = (
+    "agreement",
+    "alpha",
+    "baselines",
+    "effects",
+    "examples",
+    "geometry",
+    "judge_pairs",
+    "nulls",
+    "prompted",
+    "separation",
+    "steering",
+)
 FIGURES = (
+    "baselines_by_layer",
     "coherence",
     "geometry",
     "judge_agreement",
@@ -279,6 +296,132 @@ def test_another_configuration_in_the_folder_is_refused(whole: Path, config: Run
     assert results_of(whole) == before
 
 
+KEY = "a-key-that-no-file-may-hold"
+
+
+class FakeAPI:
+    """Stands in for the API judge: rates by length, refuses the first answer, counts what it was asked."""
+
+    name, description = "api (rater)", "rates by length"
+    asked = 0
+
+    def rate(self, trait: Trait, questions: Sequence[str], answers: Sequence[str]) -> list[Score]:  # noqa: ARG002
+        self.asked += len(answers)
+        rated = [Score(float(min(100, len(answer))), float(len(answer))) for answer in answers]
+        return [Score(float("nan"), float("nan"), "REFUSAL"), *rated[1:]]
+
+
+@pytest.fixture
+def fake_api(monkeypatch: pytest.MonkeyPatch) -> FakeAPI:
+    fake = FakeAPI()
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setattr(
+        "persona_interp.main_job.run.with_api_judge",
+        lambda bench: replace(bench, api=fake, usage=lambda: Usage(requests=fake.asked)),
+    )
+    return fake
+
+
+@pytest.fixture
+def blind(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Makes the likelihood judge of a model unable to tell exemplars apart."""
+
+    def of(model: str) -> None:
+        calibrate = LikelihoodJudge.calibration
+
+        def calibration(self: LikelihoodJudge, trait: Trait) -> Calibration:
+            if model in self.name:
+                raise TraitError(f"cannot calibrate {self.name} for {trait.name}.", "Use another.")
+            return calibrate(self, trait)
+
+        monkeypatch.setattr(LikelihoodJudge, "calibration", calibration)
+
+    return of
+
+
+@pytest.mark.usefixtures("no_report")
+def test_further_judges_rate_held_out_answers_and_the_chosen_setting(
+    small: RunConfig, other_model_folder: Path, fake_api: FakeAPI, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LikelihoodJudge, "calibration", lambda *_: Calibration(0.0, 1.0))
+    models = (small.model, str(other_model_folder))
+    config = replace(small, judge_models=models, api_judge="rater", coefficients=(-0.3, 0.2, 0.3))
+    run_main_job(config, tmp_path)
+    names = ["embedding (all-MiniLM-L6-v2)", *(f"likelihood ({name})" for name in models), "api (rater)"]
+    effects = pd.read_csv(tmp_path / "tables" / "effects.csv")
+    assert list(effects["judge"]) == names
+    assert list(effects["n"]) == [6, 6, 6, 5]  # 3 steered and 3 unsteered answers, the first one refused
+    scored = pd.read_parquet(tmp_path / "steering" / "cheerful" / "evaluation" / "scored.parquet")
+    assert scored[names].notna().sum().tolist() == [12, 12, 6, 5]
+    assert fake_api.asked == 6 + 6
+    agreement = pd.read_csv(tmp_path / "tables" / "agreement.csv")
+    assert len(agreement[agreement["condition"] == "all answers"]) == 6
+    assert set(pd.read_csv(tmp_path / "tables" / "alpha.csv")["n_judges"]) == {4}
+    unscored = pd.read_csv(tmp_path / "tables" / "unscored.csv", keep_default_na=False)
+    assert unscored[["condition", "judge", "reason"]].values.tolist() == [
+        ["prompted", "api (rater)", "REFUSAL"],
+        ["steered", "api (rater)", "REFUSAL"],
+    ]
+    assert json.loads((tmp_path / "provenance.json").read_text())["api"]["requests"] == 12
+    assert [path for path in tmp_path.rglob("*") if path.is_file() and KEY.encode() in path.read_bytes()] == []
+    before = results_of(tmp_path)
+    run_main_job(config, tmp_path)
+    assert fake_api.asked == 12
+    assert results_of(tmp_path) == before
+
+
+@pytest.mark.usefixtures("no_report")
+def test_a_further_judge_that_cannot_see_a_trait_is_named_and_left_out(
+    small: RunConfig, other_model_folder: Path, blind: Callable[[str], None], tmp_path: Path
+) -> None:
+    blind(str(other_model_folder))
+    run_main_job(replace(small, judge_models=(small.model, str(other_model_folder))), tmp_path)
+    (summary,) = json.loads((tmp_path / "summary.json").read_text())
+    name = f"likelihood ({other_model_folder})"
+    assert f"Without the judge {name}: cannot calibrate {name} for cheerful." in summary["notes"]
+    assert summary["n_judges_beside"] == 1
+    assert name not in set(pd.read_csv(tmp_path / "tables" / "effects.csv")["judge"])
+
+
+@pytest.mark.usefixtures("no_report")
+def test_the_judge_that_filters_must_see_the_trait(
+    small: RunConfig, blind: Callable[[str], None], tmp_path: Path
+) -> None:
+    blind(small.model)
+    with pytest.raises(TraitError, match="cannot calibrate"):
+        run_main_job(replace(small, filter="paired"), tmp_path / "filtered")
+    run_main_job(small, tmp_path / "none")
+    effects = pd.read_csv(tmp_path / "none" / "tables" / "effects.csv")
+    assert list(effects["judge"]) == ["embedding (all-MiniLM-L6-v2)"]
+    assert pd.read_csv(tmp_path / "none" / "tables" / "agreement.csv").empty
+
+
+def test_baselines_and_every_null_are_in_the_tables(whole: Path) -> None:
+    baselines = pd.read_csv(whole / "tables" / "baselines.csv")
+    methods = ["lda", "logistic", "pca", "persona_vector", "random"]
+    assert sorted(set(baselines["method"])) == methods
+    assert len(baselines) == 2 * 5 * 3
+    assert set(baselines.loc[baselines["chosen"], "layer"]) == {1}
+    separation = pd.read_csv(whole / "tables" / "separation.csv").query("pooling == 'response_mean'")
+    assert baselines.query("method == 'persona_vector'")["auc"].tolist() == pytest.approx(separation["auc"].tolist())
+    nulls = pd.read_csv(whole / "tables" / "nulls.csv")
+    assert sorted(set(nulls["family"])) == ["components", "other_traits", "random_directions", "shuffled_labels"]
+    assert set(nulls["test"]) == set(TRAITS)
+
+
+def test_every_p_value_of_the_run_is_corrected_together(whole: Path) -> None:
+    rows, q_of = json.loads((whole / "summary.json").read_text()), {}
+    for row in rows:
+        for test in ("shuffled", "random", "other_traits", "components"):
+            if row[f"p_{test}"] is not None:
+                q_of[row["trait"], test] = (row[f"p_{test}"], row[f"q_{test}"])
+    p, q = (np.array(values) for values in zip(*q_of.values(), strict=True))
+    assert len(p) >= 6
+    np.testing.assert_allclose(q, benjamini_hochberg(p))
+    assert {row["best_other_traits"] for row in rows} == set(TRAITS)
+
+
 @pytest.fixture
 def misspelt(tmp_path: Path) -> Callable[..., Path]:
     """Trait files with something wrong."""
@@ -294,13 +437,16 @@ def misspelt(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.mark.usefixtures("no_report")
 def test_a_run_that_cannot_start_leaves_its_folder_free(
-    config: RunConfig, tmp_path: Path, misspelt: Callable[..., Path]
+    config: RunConfig, tmp_path: Path, misspelt: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
     folder = tmp_path / "run"
     few = str(misspelt(exemplars=TRAIT["exemplars"][:2]))
     for wrong, error, words in (
         (replace(config, model=str(tmp_path)), ModelError, "cannot load"),
         (replace(config, layers=(1, 3)), HookpointError, r"resid_post at layer 3 .*\n  Layers run 0\.\.2"),
+        (replace(config, api_judge="rater"), ConfigError, "cannot ask https://api.openai.com/v1: the key"),
         (replace(config, n_questions=5), ConfigError, "5 questions were asked for; cheerful has 4"),
         (replace(config, n_held_out_questions=9), ConfigError, r"9 questions were .* cheerful has 3 \(eval\)"),
         (replace(config, n_instructions=3), ConfigError, "3 instructions were asked for; cheerful has 2"),
@@ -318,6 +464,7 @@ def test_a_run_that_cannot_start_leaves_its_folder_free(
         ({"traits": ("evil", "evil")}, "none twice"),
         ({"coefficients": (-0.1,)}, "coefficients must hold a positive number"),
         ({"coefficients": (0.1, float("inf"))}, "coefficients must be finite"),
+        ({"judge_models": ("a", "a")}, "judge_models must not name a model twice"),
         ({"n_samples": 0}, "counts must be at least 1"),
     ],
 )

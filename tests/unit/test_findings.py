@@ -6,7 +6,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from persona_interp.figures.results import TraitSummary
-from persona_interp.findings import extent, finding, interval, number, plain, signed, verdict
+from persona_interp.findings import (
+    confirmation,
+    extent,
+    finding,
+    grade,
+    interval,
+    is_specific,
+    number,
+    plain,
+    signed,
+    specificity,
+    verdict,
+)
 
 FOUND = TraitSummary(
     trait="impolite", n_positive=60, n_negative=60, n_kept_positive=52, n_kept_negative=55, filter="score above 50",
@@ -74,6 +86,47 @@ def test_every_outcome_has_its_words(changes: dict, words: str):
     assert words in sentence(**changes)
 
 
+BEATS_ALL = {"best_auc_other_traits": 0.8, "best_auc_components": 0.7, "n_judges_agreeing": 1, "n_judges_beside": 2}
+NO_EFFECT = {"effect": -0.3, "effect_low": -4.0, "effect_high": 3.0}
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        (BEATS_ALL, "strong"),
+        (BEATS_ALL | {"n_judges_agreeing": 0}, "moderate"),
+        (BEATS_ALL | {"best_auc_other_traits": 0.951}, "moderate"),
+        (BEATS_ALL | {"best_auc_components": 0.96}, "moderate"),
+        (BEATS_ALL | {"effect_random_low": None, "effect_random_high": None}, "moderate"),
+        ({}, "moderate"),
+        (BEATS_ALL | {"q_random": 0.2}, "weak"),
+        (BEATS_ALL | NO_EFFECT, "weak"),
+        (BEATS_ALL | {"effect": 2.0, "effect_low": 1.0, "effect_high": 3.0}, "weak"),
+        (BEATS_ALL | {"effect": -9.0, "effect_low": -12.0, "effect_high": -6.0}, "weak"),
+        (BEATS_ALL | NO_EFFECT | {"q_shuffled": 0.2}, "not shown"),
+        ({"auc": None}, "not measured"),
+        ({"effect": None}, "not measured"),
+    ],
+)
+def test_a_claim_is_graded_by_everything_it_asks_for(changes: dict, expected: str):
+    assert grade(row(**changes)) == expected
+
+
+def test_specificity_is_said_either_way_and_only_where_tested():
+    changes = {"best_other_traits": "evil", "p_other_traits": 1 / 3, "q_other_traits": 0.4, "best_auc_components": 0.66}
+    said = specificity(row(best_auc_other_traits=0.71, **changes)).replace("\N{NO-BREAK SPACE}", " ")
+    assert said == (
+        "No vector of another trait of this run separates these answers as well: the best is that of evil, AUC 0.71"
+        " (p = 0.333, q = 0.4). The best principal component of the paired differences reaches AUC 0.66"
+        " (p = not computed, q = not computed)."
+    )
+    assert specificity(row(best_auc_other_traits=0.97)).startswith("Not specific: a vector of another trait")
+    assert (specificity(FOUND), is_specific(FOUND)) == ("", None)
+    assert is_specific(row(best_auc_other_traits=0.97)) is False
+    assert confirmation(FOUND) == ""
+    assert confirmation(row(**BEATS_ALL)).startswith("Of 2 other judges, 1 give the effect the same sign")
+
+
 def test_without_random_directions_none_are_mentioned():
     assert "equal norm" not in sentence(effect_random_low=None, effect_random_high=None)
 
@@ -94,6 +147,8 @@ def test_numbers_as_text():
     assert [signed(v, 1) for v in (0.0, 2.0, -2.0)] == ["0.0", "+2.0", "−2.0"]
     assert interval(0.5, 0.4, 0.61) == "0.50 [0.40, 0.61]"
     assert extent(0.4, 0.61, 3) == "0.400 to 0.610"
+    assert interval(0.5, float("nan"), float("nan")) == "0.50 [no interval]"
+    assert interval(float("nan"), float("nan"), float("nan")) == "not computed"
     assert extent(None, 1.0) == "not computed"
 
 

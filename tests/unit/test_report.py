@@ -86,6 +86,28 @@ def test_a_sentence_a_trait_with_its_numbers(page: Page):
     assert "evil: not separated; steering has no detectable effect on expression" in page.text
 
 
+def test_every_trait_has_its_graded_claim_and_the_grades_are_explained(page: Page):
+    for words in (
+        "impolite strong 0.95 [0.89, 0.99] yes +22.1 [+17.5, +26.6] 1 of 1",
+        "evil not shown 0.50 [0.44, 0.55] no −0.3 [−4.9, +4.2] 0 of 1",
+        "not shown : neither separates nor steers beyond chance, at this size and these counts",
+        "No vector of another trait of this run separates these answers as well: the best is that of optimistic, AUC",
+        "Of 1 other judge, 1 give the effect the same sign",
+    ):
+        assert words in page.text
+
+
+def test_agreement_baselines_and_effect_sizes_are_tables(page: Page):
+    for words in (
+        "impolite all answers likelihood (smollm2-135m-instruct) and lexicon 0.81 [0.70, 0.88] 0.51 90",
+        "impolite all answers 3 ranks 0.63 [0.53, 0.73] 60",
+        "impolite lexicon +22.1 [+18.1, +26.1] 1.25 [0.90, 1.60] 0.61 [0.40, 0.80] 80 20",
+        "impolite logistic probe 12",
+        "the held-out answers chose nothing here",
+    ):
+        assert words in page.text
+
+
 def test_nothing_is_loaded_and_nothing_runs(page: Page):
     allowed = {"html", "head", "meta", "title", "style", "body", "header", "h1", "h2", "h3", "p", "nav", "a", "main",
                "section", "div", "b", "i", "ul", "li", "dl", "dt", "dd", "figure", "img", "figcaption", "span", "small",
@@ -99,7 +121,7 @@ def test_nothing_is_loaded_and_nothing_runs(page: Page):
 def test_pictures_are_the_saved_ones(page: Page, folder: Path):
     embedded = [base64.b64decode(str(a["src"]).split(",")[1]) for tag, a in page.tags if tag == "img"]
     saved = [path.read_bytes() for path in (folder / "figures").glob("*.png")]
-    assert len(embedded) == 4
+    assert len(embedded) == 6
     assert sorted(embedded) == sorted(saved)
     assert all(a["alt"] for tag, a in page.tags if tag == "img")
 

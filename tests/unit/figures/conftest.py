@@ -13,6 +13,7 @@ STRENGTH = {"impolite": 1.0, "optimistic": 0.55, "evil": 0.0}
 LAYERS = [6, 12, 18, 24]
 COEFFICIENTS = [-1.0, -0.5, 0.0, 0.5, 1.0]
 JUDGES = ["likelihood (smollm2-135m-instruct)", "lexicon"]
+THIRD = "api (rater-1)"
 GATE = 60.0
 QUESTIONS = ["How do I boil an egg?", "Why is the sky blue? <b>Short</b>, please.", "Plan my week."]
 HOSTILE = '<script>alert("x")</script><img src=x onerror=alert(1)> {{ 7 * 7 }} {% raw %} & $a$ \x1b[31m ‮txt'
@@ -70,6 +71,35 @@ def judge_pair_rows(rng: np.random.Generator) -> list[dict]:
     return rows
 
 
+def agreement_rows() -> list[dict]:
+    """Two judges of every trait, and a third one of two of them."""
+    rows = []
+    for trait in TRAITS:
+        pairs = [(JUDGES[0], JUDGES[1], 0.81)]
+        if trait != "evil":
+            pairs += [(JUDGES[0], THIRD, 0.35), (JUDGES[1], THIRD, -0.12)]
+        for a, b, rho in pairs:
+            for condition, n in (("all answers", 90), ("prompted", 60), ("steered", 30)):
+                rows.append(
+                    {"trait": trait, "condition": condition, "judge_a": a, "judge_b": b, "spearman": rho,
+                     "low": rho - 0.11, "high": rho + 0.07, "alpha": rho - 0.3, "n": n}
+                )  # fmt: skip
+    return rows
+
+
+def baseline_rows(rng: np.random.Generator) -> list[dict]:
+    rows = []
+    for trait in TRAITS:
+        for method, share in (("persona_vector", 1.0), ("pca", 0.6), ("logistic", 0.9), ("lda", 0.8), ("random", 0.1)):
+            for layer in range(30):
+                auc = 0.5 + 0.45 * share * STRENGTH[trait] * np.exp(-(((layer - 14) / 10) ** 2)) + rng.normal(0, 0.012)
+                rows.append(
+                    {"trait": trait, "method": method, "layer": layer, "auc": auc, "low": auc - 0.06,
+                     "high": auc + 0.05, "cosine": share, "n_positive": 60, "n_negative": 60, "chosen": layer == 12}
+                )  # fmt: skip
+    return rows
+
+
 def example_rows() -> list[dict]:
     long = "Well, that depends on what you would like to do first. " * 6
     return [
@@ -90,11 +120,19 @@ def tables() -> dict[str, DataFrame]:
         "separation": separation_rows(rng),
         "steering": steering_rows(rng),
         "judge_pairs": judge_pair_rows(rng),
-        "agreement": [
-            {"trait": trait, "judge_a": JUDGES[0], "judge_b": JUDGES[1],
-             "spearman": 0.81, "low": 0.7, "high": 0.88, "n": 90}
-            for trait in TRAITS
+        "agreement": agreement_rows(),
+        "alpha": [
+            {"trait": trait, "condition": "all answers", "scale": scale, "alpha": alpha, "low": alpha - 0.1,
+             "high": alpha + 0.1, "n": 60, "n_judges": 3}
+            for trait in TRAITS for scale, alpha in (("scores", 0.42), ("ranks", 0.63))
         ],
+        "effects": [
+            {"trait": trait, "judge": judge, "effect": 22.1 * STRENGTH[trait], "effect_low": 22.1 * STRENGTH[trait] - 4,
+             "effect_high": 22.1 * STRENGTH[trait] + 4, "g": 1.25, "g_low": 0.9, "g_high": 1.6, "delta": 0.61,
+             "delta_low": 0.4, "delta_high": 0.8, "n": 80, "n_questions": 20}
+            for trait in TRAITS for judge in JUDGES
+        ],
+        "baselines": baseline_rows(rng),
         "prompted": [
             {"trait": t, "condition": c, "judge": j, "estimate": v, "low": v - 4, "high": v + 4, "n": 40}
             for t in TRAITS for j in JUDGES for c, v in (("positive", 68.0), ("negative", 12.0))
@@ -121,6 +159,9 @@ def summary_row(trait: str) -> dict:
         "selection_rule": "largest effect among coherent cells on the first half of the questions",
         "effect": 22.4 * strength - 0.3, "effect_low": 22.4 * strength - 4.9, "effect_high": 22.4 * strength + 4.2,
         "effect_judge": JUDGES[0], "n_eval": 40, "n_eval_questions": 20, "n_resamples": 2000,
+        "best_other_traits": "optimistic", "best_auc_other_traits": 0.71, "best_auc_components": 0.66,
+        "p_other_traits": 1 / 3, "q_other_traits": 0.4, "p_components": 1 / 6, "q_components": 0.25,
+        "n_judges_agreeing": 1 if strength else 0, "n_judges_beside": 1,
         "effect_random_low": -2.75, "effect_random_high": 3.1,
         "notes": [] if strength else ["8 of 60 answers refused <i>outright</i>"],
     }  # fmt: skip

@@ -5,7 +5,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from persona_interp.figures.agreement import plot_agreement
+from persona_interp.figures.agreement import plot_agreement, plot_agreement_matrix
+from persona_interp.figures.baselines import plot_baselines
 from persona_interp.figures.geometry import plot_geometry
 from persona_interp.figures.norms import plot_relative_norm
 from persona_interp.figures.separation import plot_separation
@@ -176,3 +177,34 @@ def test_relative_norm_has_a_line_a_trait_from_zero(ax: Axes):
     np.testing.assert_array_equal(labelled(ax, "a"), [[0, 0.2], [1, 0.3]])
     assert ax.get_ylim()[0] == 0
     assert "mean residual norm" in ax.get_ylabel()
+
+
+def test_the_matrix_of_judges_shows_every_pair_once_with_its_interval(ax: Axes):
+    pairs = [("a", "b", 0.8), ("a", "c", 0.1), ("c", "b", -0.3)]
+    frame = pd.DataFrame(
+        [{"judge_a": a, "judge_b": b, "spearman": r, "low": r - 0.1, "high": r + 0.1} for a, b, r in pairs]
+    )
+    plot_agreement_matrix(frame, ax, judges=["a", "b", "c"])
+    values = np.ma.filled(ax.images[0].get_array(), np.nan)
+    np.testing.assert_array_equal(values, [[0.8, np.nan], [0.1, -0.3]])
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["a", "b"]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["b", "c"]
+    places = {text.get_text(): text.get_position() for text in ax.texts}
+    assert places["+0.80\n[0.70, 0.90]"] == (0, 1)
+    assert places["−0.30\n[−0.40, −0.20]"] == (1, 2)
+
+
+def test_baselines_have_a_line_a_method_and_only_the_persona_vector_an_interval(ax: Axes):
+    frame = pd.DataFrame(
+        [
+            {"method": method, "layer": layer, "auc": auc, "low": auc - 0.1, "high": auc + 0.1, "chosen": layer == 1}
+            for method, auc in (("random", 0.5), ("persona_vector", 0.9), ("mine", 0.7))
+            for layer in (1, 0)
+        ]
+    )
+    plot_baselines(frame, ax)
+    np.testing.assert_array_equal(labelled(ax, "persona vector"), [[0, 0.9], [1, 0.9]])
+    np.testing.assert_array_equal(labelled(ax, "random")[:, 1], [0.5, 0.5])
+    np.testing.assert_array_equal(labelled(ax, "mine")[:, 1], [0.7, 0.7])
+    assert labelled(ax, "layer chosen for steering")[0, 0] == 1
+    assert len(ax.collections) == 1

@@ -12,10 +12,12 @@ from persona_interp.figures.style import PAGE_WIDTH, paper_style
 
 NAMES = [
     "separation_by_layer",
+    "baselines_by_layer",
     "steering_dose_response",
     "coherence",
     "geometry",
     "judge_agreement",
+    "judge_matrix",
     "relative_norm_by_layer",
 ]
 
@@ -84,16 +86,18 @@ def test_panels_have_units_and_hollow_points_their_legend(results_folder: Path):
     assert figures["coherence"].axes[0].get_ylabel().startswith("coherence (worst z-score)")
 
 
-@pytest.mark.parametrize("table", ["geometry", "judge_pairs", "agreement", "prompted", "examples"])
+@pytest.mark.parametrize(
+    "table", ["geometry", "judge_pairs", "agreement", "alpha", "effects", "baselines", "prompted", "examples"]
+)
 def test_a_missing_optional_table_is_none(results_folder: Path, table: str):
     (results_folder / "tables" / f"{table}.csv").unlink()
     assert getattr(load_results(results_folder), table) is None
 
 
 def test_missing_optional_tables_leave_their_figures_out(results_folder: Path):
-    for table in ("geometry", "judge_pairs", "agreement", "prompted", "examples"):
+    for table in ("geometry", "judge_pairs", "agreement", "alpha", "effects", "baselines", "prompted", "examples"):
         (results_folder / "tables" / f"{table}.csv").unlink()
-    assert drawn_names(results_folder) == ["separation_by_layer", *NAMES[1:3], "relative_norm_by_layer"]
+    assert drawn_names(results_folder) == ["separation_by_layer", *NAMES[2:4], "relative_norm_by_layer"]
 
 
 def test_tables_without_rows_leave_their_figures_out(results_folder: Path):
@@ -104,7 +108,7 @@ def test_tables_without_rows_leave_their_figures_out(results_folder: Path):
 
 
 def test_pairs_without_correlations_are_drawn(results_folder: Path):
-    for table in ("agreement", "steering", "separation"):
+    for table in ("agreement", "steering", "separation", "baselines"):
         change(results_folder / "tables" / f"{table}.csv", lambda frame: frame.head(0))
     assert drawn_names(results_folder) == ["geometry", "judge_agreement"]
 
@@ -128,7 +132,7 @@ def test_four_traits_take_two_figures(results_folder: Path):
             lambda frame: pd.concat([frame, frame[frame["trait"] == "evil"].assign(trait="$x$")]),
         )
     names = drawn_names(results_folder)
-    assert names[1:5] == ["steering_dose_response", "steering_dose_response_2", "coherence", "coherence_2"]
+    assert names[2:6] == ["steering_dose_response", "steering_dose_response_2", "coherence", "coherence_2"]
 
 
 def test_one_trait_alone_is_drawn(results_folder: Path):

@@ -1,0 +1,179 @@
+"""The model under test and its judges, loaded once for all traits."""
+
+import subprocess
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from persona_interp.data.traits import Trait
+from persona_interp.endpoint.endpoint import Endpoint
+from persona_interp.endpoint.usage import Usage
+from persona_interp.errors import TraitError
+from persona_interp.io import read_json, write_json
+from persona_interp.judges.coherence import CoherenceJudge
+from persona_interp.judges.embedding import EmbeddingJudge
+from persona_interp.judges.lexical import LexicalJudge
+from persona_interp.judges.likelihood import LikelihoodJudge
+from persona_interp.judges.protocol import Judge
+from persona_interp.main_job.config import RunConfig
+from persona_interp.models.hooked import HookedModelBase
+from persona_interp.models.load import load_model
+
+OWN_VIEW = " (the weights of the model under test, unsteered)"
+
+
+@dataclass(frozen=True, eq=False)
+class Bench:
+    """The model under test and the judges; none of them ever runs with edits.
+
+    Args:
+        embedding: chooses and headlines.
+        likelihoods: the first filters.
+        api: opened when the folder is taken, because its cache lies there.
+        usage: what the API judge asked so far.
+    """
+
+    config: RunConfig
+    folder: Path
+    model: HookedModelBase
+    embedding: EmbeddingJudge
+    likelihoods: tuple[LikelihoodJudge, ...]
+    coherence: CoherenceJudge
+    lexical: LexicalJudge | None = None
+    endpoint: Endpoint | None = None
+    api: Judge | None = None
+    usage: Callable[[], Usage] | None = None
+
+    @property
+    def filtering(self) -> LikelihoodJudge:
+        """The likelihood judge whose verdicts filter the answers that make a vector."""
+        return self.likelihoods[0]
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """The judges of one trait.
+
+    Args:
+        everywhere: rate every answer that is measured.
+        sparing: too slow for that; they rate the held-out answers and some of the steered ones.
+        blind: judges that cannot rate this trait, and what they said.
+    """
+
+    everywhere: tuple[Judge, ...]
+    sparing: tuple[Judge, ...]
+    blind: Mapping[str, str]
+
+    @property
+    def judges(self) -> tuple[Judge, ...]:
+        """All that rate this trait."""
+        return self.everywhere + self.sparing
+
+
+def load_bench(config: RunConfig, folder: Path) -> Bench:
+    """The model and all judges that need no folder.
+
+    Raises:
+        ConfigError: an API judge is asked for, and its key or address is not in the environment.
+        ModelError: a model cannot be loaded.
+    """
+    endpoint = Endpoint.from_environment(model=config.api_judge) if config.api_judge else None
+    model = load_model(config.model, config.backend, dtype=config.dtype)
+    judging = [
+        model if name == config.model else load_model(name, config.backend, dtype=config.dtype)
+        for name in config.judge_models or (config.model,)
+    ]
+    embedding = EmbeddingJudge()
+    return Bench(
+        config=config,
+        folder=folder,
+        model=model,
+        embedding=embedding,
+        likelihoods=tuple(LikelihoodJudge(judge, n_pairs=config.n_judge_pairs) for judge in judging),
+        coherence=CoherenceJudge(model, embedding.encoder),
+        lexical=LexicalJudge() if config.lexical else None,
+        endpoint=endpoint,
+    )
+
+
+def with_api_judge(bench: Bench) -> Bench:
+    """The bench with its API judge, whose replies are kept in the folder; unchanged where none is asked for."""
+    if bench.endpoint is None:
+        return bench
+    from persona_interp.endpoint.client import ChatClient
+    from persona_interp.judges.openai import OpenAIJudge
+
+    client = ChatClient(bench.endpoint, cache=bench.folder / "api_cache.sqlite")
+    return replace(bench, api=OpenAIJudge(client), usage=lambda: client.usage)
+
+
+def panel(bench: Bench, trait: Trait) -> Panel:
+    """The judges that can rate a trait; the answer is kept, so a second call calibrates nothing.
+
+    A likelihood judge that cannot tell the trait's exemplars apart is left out and named.
+
+    Raises:
+        TraitError: that judge is the one that filters, and answers are to be filtered.
+    """
+    path = bench.folder / "rollouts" / trait.name / "blind_judges.json"
+    if not path.is_file():
+        write_json(path, _blind(bench, trait))
+    blind = {str(name): str(reason) for name, reason in read_json(path).items()}
+    lexical = () if bench.lexical is None or not bench.lexical.supports(trait) else (bench.lexical,)
+    first, *others = (() if judge.name in blind else (judge,) for judge in bench.likelihoods)
+    api = () if bench.api is None else (bench.api,)
+    sparing: tuple[Judge, ...] = (*(judge for one in others for judge in one), *api)
+    return Panel((bench.embedding, *first, *lexical), sparing, blind)
+
+
+def _blind(bench: Bench, trait: Trait) -> dict[str, str]:
+    blind = {}
+    for judge in bench.likelihoods:
+        try:
+            judge.calibration(trait)
+        except TraitError as error:
+            if judge is bench.filtering and bench.config.filter != "none":
+                raise
+            blind[judge.name] = str(error).splitlines()[0]
+    return blind
+
+
+def provenance(bench: Bench, seconds: Mapping[str, float]) -> dict[str, Any]:
+    """The model, what each judge is, the times and the commit, JSON-ready."""
+    judges = {bench.embedding.name: bench.embedding.description}
+    for judge in bench.likelihoods:
+        judges[judge.name] = judge.description + (OWN_VIEW if judge.model is bench.model else "")
+    if bench.lexical is not None:
+        judges[bench.lexical.name] = bench.lexical.description
+    asked = _asked(bench)
+    if bench.api is not None:
+        judges[bench.api.name] = str(asked["description"])
+    return {
+        **bench.model.provenance.to_dict(),
+        "judges": {**judges, "coherence": bench.coherence.description},
+        **({"api": asked["usage"]} if asked else {}),
+        "time_s": {name: round(value, 1) for name, value in seconds.items()},
+        "commit": _commit(),
+    }
+
+
+def _asked(bench: Bench) -> dict[str, Any]:
+    """What the API judge is and what it cost when it last was asked; a run that only read its scores keeps that."""
+    if bench.api is None or bench.usage is None:
+        return {}
+    path, usage = bench.folder / "api_judge.json", bench.usage()
+    if usage.requests or usage.cached or not path.is_file():
+        write_json(path, {"description": bench.api.description, "usage": asdict(usage)})
+    return read_json(path)
+
+
+def _commit() -> str:
+    here = Path(__file__).parent
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(here), "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
+        )
+    except OSError:
+        return "unknown"
+    return done.stdout.strip() or "unknown"

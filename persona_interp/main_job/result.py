@@ -1,0 +1,117 @@
+"""What one trait gave, and its line of the summary."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from persona_interp.data.traits import Trait
+from persona_interp.directions.direction import Direction
+from persona_interp.main_job.bench import Panel
+from persona_interp.main_job.config import RunConfig
+from persona_interp.measurements.frame import Measurements
+from persona_interp.measurements.separation import SeparationProfile
+from persona_interp.measurements.statistics import Interval, bootstrap_mean
+from persona_interp.measurements.steering import SELECTION_RULE, Setting
+from persona_interp.rollouts.generate import Rollouts
+from persona_interp.types import Pooling
+
+
+@dataclass(eq=False)
+class TraitResult:
+    """What one trait gave; the later fields are filled as the job goes on."""
+
+    trait: Trait
+    panel: Panel
+    train: Rollouts
+    test: Rollouts
+    vectors: dict[Pooling, Direction]
+    profiles: dict[Pooling, SeparationProfile] = field(default_factory=dict)
+    setting: Setting = Setting(0, 0.0, coherent=False)
+    baselines: pd.DataFrame = field(default_factory=pd.DataFrame)
+    scored: pd.DataFrame = field(default_factory=pd.DataFrame)
+    measured: Measurements = field(default_factory=lambda: Measurements.from_rows([]))
+    random: Measurements = field(default_factory=lambda: Measurements.from_rows([]))
+    random_effects: list[float] = field(default_factory=list)
+    effect: Interval | None = None
+    facts: pd.DataFrame | None = None
+
+
+def notes(result: TraitResult) -> list[str]:
+    """What a reader must know beside the numbers."""
+    tested = result.profiles["response_mean"].summary()
+    found = [
+        f"Tested on {tested['n_test_positive']} answers to positive, {tested['n_test_negative']} to negative prompts,"
+        f" {tested['n_test_questions']} questions that made no vector; system prompts are the same."
+    ]
+    found += [f"Without the judge {name}: {reason}" for name, reason in result.panel.blind.items()]
+    if not result.setting.coherent:
+        found.append("No positive coefficient gave coherent answers on the selection questions; the weakest was taken.")
+    if result.facts is not None:
+        for (kind, coefficient), cell in result.facts.dropna(subset=["invented"]).groupby(["kind", "coefficient"]):
+            rate = bootstrap_mean(cell["invented"].to_numpy(float), cell["question"].to_numpy())
+            found.append(
+                f"By rule, {kind} questions at coefficient {coefficient:+g}: {rate.estimate:.0f} % invented or wrong"
+                f" [{rate.low:.0f}, {rate.high:.0f}], n = {rate.n}."
+            )
+    return found
+
+
+def agreeing_judges(effects: pd.DataFrame, judge: str) -> tuple[int, int]:
+    """Other judges by which the effect has the same sign and an interval that leaves out zero, and all others.
+
+    Args:
+        effects: a row a judge, with `effect, effect_low, effect_high`.
+        judge: the one that headlines.
+    """
+    own = effects.loc[effects["judge"] == judge, "effect"]
+    others = effects[effects["judge"] != judge]
+    if own.empty:
+        return 0, len(others)
+    bound = others["effect_low"] if own.iloc[0] > 0 else -others["effect_high"]
+    return int((bound > 0).sum()), len(others)
+
+
+def summary_row(
+    config: RunConfig, result: TraitResult, effects: pd.DataFrame, q_values: dict[str, float | None], judge: str
+) -> dict[str, Any]:
+    """The main numbers of one trait, JSON-ready.
+
+    Args:
+        effects: of this trait, a row a judge.
+        q_values: corrected over all tests of the run, by the name of the p-value (that of `p_random` is `q_random`).
+        judge: of the effect.
+    """
+    separation = result.profiles["response_mean"].summary()
+    side = result.train.frame["side"]
+    effect = result.effect
+    assert effect is not None, "every trait is evaluated"
+    n_agreeing, n_others = agreeing_judges(effects, judge)
+    return {
+        "trait": result.trait.name,
+        "n_positive": int((side == "positive").sum()),
+        "n_negative": int((side == "negative").sum()),
+        "n_kept_positive": separation["n_train_positive"],
+        "n_kept_negative": separation["n_train_negative"],
+        "filter": config.filter,
+        **{key: separation[key] for key in ("best_layer", "auc", "auc_low", "auc_high")},
+        **{key: separation[key] for key in q_values},
+        **{f"q{key.removeprefix('p')}": q for key, q in q_values.items()},
+        "n_null": separation["n_null"],
+        **{key: separation[key] for key in ("best_other_traits", "best_auc_other_traits", "best_auc_components")},
+        "chosen_layer": result.setting.layer,
+        "chosen_coefficient": result.setting.coefficient,
+        "selection_rule": SELECTION_RULE,
+        "effect": effect.estimate,
+        "effect_low": effect.low,
+        "effect_high": effect.high,
+        "effect_judge": judge,
+        "n_judges_agreeing": n_agreeing,
+        "n_judges_beside": n_others,
+        "effect_random_low": min(result.random_effects, default=None),
+        "effect_random_high": max(result.random_effects, default=None),
+        "n_eval": effect.n,
+        "n_eval_questions": effect.n_clusters,
+        "n_resamples": config.n_resamples,
+        "notes": notes(result),
+    }
