@@ -35,49 +35,64 @@ SHARED = ("effects", "agreement", "alpha", "baselines", "nulls", "prompted", "ex
 
 
 @dataclass(frozen=True)
-class Config:
-    """Which models and traits; the sizes are those of `persona-interp run` unless the preset says otherwise."""
+class Size:
+    """A model and how much of it is asked; what is not here is as in `persona-interp run`."""
 
-    models: tuple[str, ...] = ("smollm2-135m-instruct", "gemma-3-270m")
-    traits: tuple[str, ...] = TRAITS
-    judge_models: tuple[str, ...] = ("smollm2-135m-instruct", "gemma-3-270m")
+    model: str
     n_questions: int = 20
     n_eval_questions: int = 20
-    n_eval_samples: int = 2
+
+
+@dataclass(frozen=True)
+class Config:
+    """Which models and traits. Every likelihood judge that can tell a trait's exemplars apart judges every model."""
+
+    sizes: tuple[Size, ...]
+    traits: tuple[str, ...] = TRAITS
+    judge_models: tuple[str, ...] = ("smollm2-135m-instruct", "gemma-3-270m")
+    n_eval_samples: int = 1
+    coefficients: tuple[float, ...] = (-0.15, 0.15)
+    n_random: int = 3
     seed: int = 0
 
-    def main_job(self, model: str) -> RunConfig:
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Names of the models, in order."""
+        return tuple(size.model for size in self.sizes)
+
+    def main_job(self, size: Size) -> RunConfig:
         """The configuration of the main job on one model."""
         return RunConfig(
-            model=model,
+            model=size.model,
             traits=self.traits,
             judge_models=self.judge_models,
-            n_questions=self.n_questions,
-            n_held_out_questions=self.n_eval_questions,
-            n_eval_questions=self.n_eval_questions,
+            n_questions=size.n_questions,
+            n_held_out_questions=size.n_eval_questions,
+            n_eval_questions=size.n_eval_questions,
             n_eval_samples=self.n_eval_samples,
-            n_selection_questions=min(10, self.n_questions),
+            coefficients=self.coefficients,
+            n_random=self.n_random,
+            n_selection_questions=min(10, size.n_questions),
             seed=self.seed,
         )
 
 
 PRESETS = {
-    "paper": Config(),
+    "paper": Config(
+        sizes=(Size("smollm2-135m-instruct"), Size("gemma-3-270m", n_questions=10, n_eval_questions=12)),
+    ),
     "quick": Config(
-        models=("smollm2-135m-instruct",),
+        sizes=(Size("smollm2-135m-instruct", n_questions=8, n_eval_questions=8),),
         traits=("impolite", "optimistic"),
         judge_models=("smollm2-135m-instruct",),
-        n_questions=8,
-        n_eval_questions=8,
-        n_eval_samples=1,
     ),
 }
 
 
 def run(config: Config, folder: Path) -> pd.DataFrame:
     """The table of claims, after the main job of every model has been run or found done in `folder`."""
-    for model in config.models:
-        run_main_job(config.main_job(model), folder / model)
+    for size in config.sizes:
+        run_main_job(config.main_job(size), folder / size.model)
     claims = pd.concat([_claims(folder / model, model) for model in config.models], ignore_index=True)
     tested = claims[list(NULLS)].to_numpy(dtype=float)
     q_values = benjamini_hochberg(tested.ravel()).reshape(tested.shape)

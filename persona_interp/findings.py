@@ -145,7 +145,7 @@ def _verb(row: TraitSummary) -> str:
     if row.effect * row.chosen_coefficient < 0:
         verb += ", which is against the vector's direction"
     low, high = row.effect_random_low, row.effect_random_high
-    if low is not None and high is not None and low <= row.effect <= high:
+    if low is not None and high is not None and (row.effect <= high if row.effect > 0 else row.effect >= low):
         verb += ", but no more than random directions of equal norm do"
     return verb
 

@@ -58,6 +58,7 @@ def generate_trait_file(
     Raises:
         TraitError: as there, or the file holds another trait. Nothing is written then.
     """
+    description = checks.tidy(description)
     if path.is_file():
         there = load_trait(path)
         if (there.name, there.description) != (name, description):

@@ -175,7 +175,9 @@ class ChatClient:
 
     def _refused(self, error: APIStatusError) -> RequestFailure:
         where, model, status = self.endpoint.base_url, self.endpoint.model, error.status_code
-        if status in (401, 403):
+        usage = self.usage
+        answered = usage.requests > usage.failed  # so the key is good, and a 403 is about this request's content
+        if status == 401 or (status == 403 and not answered):
             raise EndpointError(
                 f"{where} refuses the key (HTTP {status}).",
                 "Check api_key, or OPENAI_API_KEY, and that the key may use this model.",

@@ -43,10 +43,11 @@ class Endpoint:
         A server on this machine needs no key.
 
         Raises:
-            ConfigError: names what is missing.
+            ConfigError: names what is missing, or the address is none.
         """
         model = model or os.environ.get("OPENAI_MODEL", "")
-        base_url = base_url or os.environ.get("OPENAI_BASE_URL") or DEFAULT_BASE_URL
+        base_url = (base_url or os.environ.get("OPENAI_BASE_URL") or DEFAULT_BASE_URL).strip()
+        _check_address(base_url)
         api_key = (api_key or os.environ.get("OPENAI_API_KEY", "")).strip()
         missing = [] if model.strip() else ["the model (argument model, or OPENAI_MODEL)"]
         if not api_key and not is_local(base_url):

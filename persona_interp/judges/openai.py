@@ -92,6 +92,8 @@ class OpenAIJudge:
         tokens = self._learn([probe, *outcomes])
         for i, outcome in zip(rows, outcomes, strict=True):
             scores[i] = self._score(outcome, tokens)
+        replied = [scores[i] for i, outcome in zip(rows, outcomes, strict=True) if isinstance(outcome, ChatReply)]
+        _report_unread([score.note for score in replied if score.note not in ("", REFUSAL)], len(replied), self.name)
         return scores
 
     def _learn(self, outcomes: Sequence[ChatReply | RequestFailure | None]) -> Tokens:
@@ -133,3 +135,10 @@ def _report(failures: Sequence[str], n: int, name: str) -> None:
             "Nothing was scored. Failures are not cached: run the same command again when the server answers.",
         )
     logger.warning("%s: %d of %d rows failed: %s", name, len(failures), n, reasons)
+
+
+def _report_unread(notes: Sequence[str], n: int, name: str) -> None:
+    """Log replies that were no ratings in one line: a model that reasons first, say, may never come to its number."""
+    if notes:
+        (note, count), *_ = Counter(notes).most_common(1)
+        logger.warning("%s: %d of %d replies were no ratings: %s (%d times)", name, len(notes), n, note, count)

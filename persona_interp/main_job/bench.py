@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from persona_interp.data.traits import Trait
-from persona_interp.endpoint.endpoint import Endpoint
+from persona_interp.endpoint.endpoint import Endpoint, is_local
 from persona_interp.endpoint.usage import Usage
 from persona_interp.errors import TraitError
 from persona_interp.io import read_json, write_json
@@ -20,6 +20,7 @@ from persona_interp.main_job.config import RunConfig
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.load import load_model
 
+_TIMEOUT_S, _LOCAL_TIMEOUT_S = 60.0, 600.0
 OWN_VIEW = " (the weights of the model under test, unsteered)"
 
 
@@ -104,7 +105,8 @@ def with_api_judge(bench: Bench) -> Bench:
     from persona_interp.endpoint.client import ChatClient
     from persona_interp.judges.openai import OpenAIJudge
 
-    client = ChatClient(bench.endpoint, cache=bench.folder / "api_cache.sqlite")
+    timeout_s = _LOCAL_TIMEOUT_S if is_local(bench.endpoint.base_url) else _TIMEOUT_S
+    client = ChatClient(bench.endpoint, timeout_s=timeout_s, cache=bench.folder / "api_cache.sqlite")
     return replace(bench, api=OpenAIJudge(client), usage=lambda: client.usage)
 
 
@@ -146,7 +148,7 @@ def provenance(bench: Bench, seconds: Mapping[str, float]) -> dict[str, Any]:
         judges[judge.name] = judge.description + (OWN_VIEW if judge.model is bench.model else "")
     if bench.lexical is not None:
         judges[bench.lexical.name] = bench.lexical.description
-    asked = _asked(bench)
+    asked = keep_asked(bench)
     if bench.api is not None:
         judges[bench.api.name] = str(asked["description"])
     return {
@@ -158,7 +160,7 @@ def provenance(bench: Bench, seconds: Mapping[str, float]) -> dict[str, Any]:
     }
 
 
-def _asked(bench: Bench) -> dict[str, Any]:
+def keep_asked(bench: Bench) -> dict[str, Any]:
     """What the API judge is and what it cost when it last was asked; a run that only read its scores keeps that."""
     if bench.api is None or bench.usage is None:
         return {}

@@ -38,8 +38,10 @@ def rate_answers(trait: Trait, judges: Sequence[Judge], answers: pd.DataFrame, f
         for i, score in enumerate(given)
         if score.note
     ]
+    path = folder / "unscored.parquet"
+    path.unlink(missing_ok=True)  # of a killed run, whose failures need not have come again
     if unscored:
-        _write_parquet(folder / "unscored.parquet", pd.DataFrame(unscored))
+        _write_parquet(path, pd.DataFrame(unscored))
     return pd.DataFrame({name: [s.value for s in given] for name, given in scores.items()}, index=answers.index)
 
 

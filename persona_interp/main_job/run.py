@@ -15,7 +15,7 @@ from persona_interp.data.traits import Trait
 from persona_interp.directions.geometry import cosine_table
 from persona_interp.io import remove_partial_writes, write_json
 from persona_interp.main_job import agreement, stages, tables
-from persona_interp.main_job.bench import Bench, load_bench, panel, provenance, with_api_judge
+from persona_interp.main_job.bench import Bench, keep_asked, load_bench, panel, provenance, with_api_judge
 from persona_interp.main_job.config import RunConfig
 from persona_interp.main_job.kept import unscored_answers
 from persona_interp.main_job.result import TraitResult, summary_row
@@ -94,6 +94,7 @@ def _steering(bench: Bench, result: TraitResult, clock: "_Clock") -> None:
         result.setting, _ = stages.select_setting(bench, trait, vector)
     with clock.stage("steering and judging"):
         result.scored, control = stages.evaluate(bench, trait, result.panel, vector, result.setting, result.train)
+        keep_asked(bench)
         result.facts = stages.factual_check(bench, trait, vector, result.setting)
     names = {"model": bench.model.name, "trait": trait.name}
     result.measured = to_measurements(result.scored, method=vector.method, **names)

@@ -84,6 +84,7 @@ def null_battery(
     `shuffled_labels`: mean differences of the training rows with labels permuted within each question.
     `random_directions`: normal, with the covariance of the training rows shrunk by 0.1. In both a draw uses the same
     random weights of the training rows at every layer, so its layers are as correlated as those of a true difference.
+    Rows without any spread (one a pole, centred `within`) allow no random direction: its values and p are then NaN.
     `other_traits`: the vectors given by name. `components`: the first principal components of the differences of
     paired positive and negative training rows, about the mean difference; the k-th of every layer is one member.
 
@@ -161,7 +162,7 @@ class _Plan:
             random = matched_random_directions(spread, self.mixing[chunk], difference, rng)
             true = np.broadcast_to(self.outcomes, (len(random), len(theirs)))
             found[0, chunk] = self.statistic(theirs @ unit_rows(shuffled).T, self.permuted[chunk])
-            found[1, chunk] = self.statistic(theirs @ unit_rows(random).T, true)
+            found[1, chunk] = self.statistic(theirs @ unit_rows(random).T, true) if spread.any() else np.nan
         return found
 
     def fixed(

@@ -76,6 +76,10 @@ def test_a_negative_separation_is_said_as_plainly(changes: dict, words: str):
             {"effect": 2.0, "effect_low": 1.0, "effect_high": 3.0},
             "raises expression, but no more than random directions of equal norm do: +2.0",
         ),
+        (
+            {"effect": 2.0, "effect_low": 1.0, "effect_high": 3.0, "effect_random_low": 2.5},
+            "raises expression, but no more than random directions of equal norm do: +2.0",
+        ),
         ({"effect_low": None}, "has an effect on expression whose uncertainty could not be computed: +22.1 [no"),
         ({"effect": None}, "the effect of adding it at layer 12 with coefficient +0.5 was not measured."),
         ({"chosen_coefficient": None}, "no steering strength could be chosen, so no effect of steering is reported."),
@@ -102,6 +106,7 @@ NO_EFFECT = {"effect": -0.3, "effect_low": -4.0, "effect_high": 3.0}
         (BEATS_ALL | {"q_random": 0.2}, "weak"),
         (BEATS_ALL | NO_EFFECT, "weak"),
         (BEATS_ALL | {"effect": 2.0, "effect_low": 1.0, "effect_high": 3.0}, "weak"),
+        (BEATS_ALL | {"effect": 2.0, "effect_low": 1.0, "effect_high": 3.0, "effect_random_low": 2.5}, "weak"),
         (BEATS_ALL | {"effect": -9.0, "effect_low": -12.0, "effect_high": -6.0}, "weak"),
         (BEATS_ALL | NO_EFFECT | {"q_shuffled": 0.2}, "not shown"),
         ({"auc": None}, "not measured"),

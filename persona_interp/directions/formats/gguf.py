@@ -185,7 +185,7 @@ def _read(path: Path, shape: ModelShape) -> _File:
             reader = GGUFReader(path)
             texts = {key: _text(field) for key, field in reader.fields.items() if _is_text(field)}
             tensors = list(reader.tensors)
-    except (ValueError, IndexError, KeyError, TypeError, OverflowError, OSError, struct.error) as error:
+    except (ValueError, IndexError, KeyError, TypeError, OverflowError, RecursionError, OSError, struct.error) as error:
         raise ArtefactError(
             f"{path.name} is not a whole GGUF file: {error or type(error).__name__}.",
             "It may be truncated. Restore it or make it again.",

@@ -229,6 +229,7 @@ def test_a_file_is_written_once_with_how_it_was_made(author: Author, client: Cha
     }
     asked, before = len(author.requests), path.read_bytes()
     assert load_trait(path) == trait == generate_trait_file(path, "joy", JOY, client=client)
+    assert trait == generate_trait_file(path, "joy", f" {JOY}\n".replace(" ", "  "), client=client)
     assert (len(author.requests), path.read_bytes()) == (asked, before)
     with pytest.raises(TraitError, match=r"holds a trait with another description: 'Is full of joy\.'"):
         generate_trait_file(path, "joy", "Is full of gloom.", client=client)

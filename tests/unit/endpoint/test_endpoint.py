@@ -64,6 +64,12 @@ def test_what_is_no_address(address: str):
         Endpoint("m", address, SECRET)
 
 
+@pytest.mark.parametrize("address", ["localhost:8080/v1", "127.0.0.1:8080/v1", "http://[::1/v1"])
+def test_a_wrong_address_is_named_before_a_missing_key(address: str):
+    with pytest.raises(ConfigError, match="is not the address of a server"):
+        Endpoint.from_environment(model="m", base_url=address)
+
+
 @pytest.mark.parametrize("address", [f"http://me:{SECRET}@a.org/v1", f"http://a.org/v1?key={SECRET}"])
 def test_no_secret_in_the_address(address: str):
     with pytest.raises(ConfigError) as caught:
