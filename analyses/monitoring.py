@@ -4,7 +4,8 @@ For every trait: the persona vector from extraction questions; eight graded syst
 vector was not made with) and 0 to 20 shots, on evaluation questions; Pearson r of the projection of the last prompt
 token with the judged expression of the answers, overall and within conditions, at every layer and at one named in
 advance. Then the online monitor: a threshold for each trait from unprompted answers to extraction questions, its false
-alarms on unprompted answers to evaluation questions, and its hits on answers to the two strongest system prompts.
+alarms on unprompted answers to evaluation questions, and its hits on answers to the strongest system prompt. There is
+one answer a question, because both the threshold and the exact intervals ask for independent answers.
 """
 
 import argparse
@@ -30,6 +31,7 @@ from persona_interp.measurements.monitoring import Monitoring, measure_monitorin
 from persona_interp.measurements.monitoring_tables import monitoring_nulls, monitoring_table
 from persona_interp.measurements.nulls import NullBattery
 from persona_interp.measurements.smoothing import Smoothing
+from persona_interp.measurements.statistics import benjamini_hochberg
 from persona_interp.measurements.thresholds import exact_share, measure_false_alarms
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.load import library_versions, load_model
@@ -57,14 +59,13 @@ class Config:
     n_samples: int = 2
     max_new_tokens: int = 32
     judge_pairs: int = 2
-    n_neutral: int = 5
     false_alarm_rate: float = 0.05
     window: int = 8
     n_null: int = 200
     seed: int = 0
 
 
-FULL = Config(n_eval_questions=20, n_samples=10, max_new_tokens=64, judge_pairs=5, n_neutral=10)
+FULL = Config(n_eval_questions=20, n_samples=10, max_new_tokens=64, judge_pairs=5)
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,6 +99,8 @@ def run(config: Config, folder: Path) -> Measured:
         n_draws=config.n_null,
         seed=config.seed,
     )
+    q_values = benjamini_hochberg(np.concatenate([table["p"], nulls["p"]]))  # both tables are reported together
+    table, nulls = table.assign(q=q_values[: len(table)]), nulls.assign(q=q_values[len(table) :])
     return Measured(results, table, nulls, batteries, false_alarms(model, traits, directions, config))
 
 
@@ -114,9 +117,8 @@ def false_alarms(
     neutral, rows = watch.answer_scores(), []
     for k, (trait, threshold) in enumerate(zip(traits, watch.thresholds, strict=True)):
         watch.clear()
-        for condition in graded_system_prompts(trait)[-2:]:
-            system = condition.contexts[0][0].content
-            _watched(model, watch, plain_requests(trait.eval_questions).assign(system=system), config)
+        system = graded_system_prompts(trait)[-1].contexts[0][0].content
+        _watched(model, watch, plain_requests(trait.eval_questions).assign(system=system), config)
         scores = watch.answer_scores()[k]
         shares = {
             "false alarms": measure_false_alarms(threshold, neutral[k]),
@@ -130,8 +132,7 @@ def false_alarms(
 
 
 def _watched(model: HookedModelBase, watch: Monitor, requests: pd.DataFrame, config: Config) -> None:
-    n = 1 if "system" in requests and requests["system"].notna().any() else config.n_neutral
-    sampling = Sampling(config.max_new_tokens, 0.7, n_samples=n, seed=config.seed)
+    sampling = Sampling(config.max_new_tokens, 0.7, seed=config.seed)
     with watch.watching(model):
         answer(model, requests, sampling=sampling, label="monitored answers")
 

@@ -8,7 +8,7 @@ import pandas as pd
 from jaxtyping import Float, Shaped
 
 from persona_interp.directions.direction import Direction
-from persona_interp.errors import ConfigError, EmptySelectionError
+from persona_interp.errors import AlignmentError, ConfigError, EmptySelectionError
 from persona_interp.measurements.contrast import Contrast
 from persona_interp.measurements.monitoring import Monitoring, rated_units
 from persona_interp.measurements.nulls import NullBattery, Statistic, battery_table, correlation_statistic, null_battery
@@ -42,7 +42,8 @@ def monitoring_table(
     `within` takes each condition's own means off, so it is what the projection says beyond the condition. The rows with
     predictor `level` say how well the condition's own grade predicts, without looking into the model. Intervals are
     bootstraps over questions. p is one-sided (larger projection, more expression): overall against whole conditions
-    exchanged, within against the answers of whole questions exchanged. q corrects over all rows of the table.
+    exchanged, within against the answers of whole questions exchanged. q corrects over all rows of the table. Overall p
+    is that of the questions rated under every condition; p is NaN where nothing can be exchanged (one condition, say).
 
     Args:
         named_layers: by trait, the layer that was named before these data were seen; `named` marks its rows. Any other
@@ -159,9 +160,12 @@ def _correlated(
     tests = {"alternative": "greater", "n_permutations": n_permutations, "seed": seed}
     if scope == "overall":
         interval = correlation_interval(x, y, questions, n_resamples=n_resamples, seed=seed)
-        # whole conditions are exchanged, so the questions must come in one order in all of them
+        names, times = np.unique(questions, return_counts=True)
+        whole = np.isin(questions, names[times == len(set(conditions))])
+        # whole conditions are exchanged, so the same questions must come in one order in all of them
         order = np.lexsort((questions, conditions))
-        p = permutation_test_correlation(x[order], y[order], conditions[order], **tests).p_value
+        order = order[whole[order]]
+        p = _exchanged_p(x[order], y[order], conditions[order], **tests)
         return _row(interval, len(set(conditions)), p)
     kept = varied_conditions(y, conditions, min_sd=min_sd)
     try:
@@ -170,8 +174,20 @@ def _correlated(
         )
     except EmptySelectionError:
         return _row(Interval(*(float("nan"),) * 3, n=0, n_clusters=0), 0, float("nan"))
-    p = permutation_test_correlation(x[kept], y[kept], questions[kept], within=conditions[kept], **tests).p_value
+    p = _exchanged_p(x[kept], y[kept], questions[kept], within=conditions[kept], **tests)
     return _row(interval, len(set(conditions[kept])), p)
+
+
+def _exchanged_p(
+    x: Float[np.ndarray, " unit"], y: Float[np.ndarray, " unit"], clusters: Shaped[np.ndarray, " unit"], **tests: Any
+) -> float:
+    """The p-value of the correlation; NaN where no two clusters can be exchanged (a single condition, say)."""
+    if len(x) == 0:
+        return float("nan")
+    try:
+        return permutation_test_correlation(x, y, clusters, **tests).p_value
+    except AlignmentError:
+        return float("nan")
 
 
 def _row(interval: Interval, n_conditions: int, p: float) -> dict[str, Any]:

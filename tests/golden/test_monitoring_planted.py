@@ -155,3 +155,17 @@ def test_the_exact_interval_covers() -> None:
         hits = rng.binomial(80, share, size=400)
         intervals = {k: exact_share(int(k), 80) for k in np.unique(hits)}
         assert np.mean([intervals[k].low <= share <= intervals[k].high for k in hits]) >= 0.93
+
+
+def test_one_condition_has_no_overall_p_and_unrated_units_do_not_spoil_it() -> None:
+    result = simulate(Truth(between=1, within=1, of_level=3), seed=0)
+    gone = np.arange(N_CONDITIONS) * (N_QUESTIONS + 1)  # another question in every condition
+    units = result.units.assign(**{JUDGE: result.units[JUDGE].mask(result.units.index.isin(gone))})
+    found = table(Monitoring(**{**vars(result), "units": units}))
+    assert found.loc[("projection", "overall", LAYER), "p"] < 0.05
+    assert found.loc[("projection", "overall", LAYER), "n"] == (N_QUESTIONS - 1) * N_CONDITIONS
+    first = slice(0, N_QUESTIONS)
+    one = {"units": result.units[first], "projections": result.projections[first]}
+    alone = table(Monitoring(**{**vars(result), **one}))
+    assert np.isnan(alone.loc[("projection", "overall", LAYER), "p"])
+    assert alone.loc[("projection", "within", LAYER), "p"] < 0.05

@@ -325,7 +325,7 @@ def test_a_bad_trait_file_names_the_file_and_the_key(
     ):
         path.write_text(content)
         assert refused(*extract(path, tmp_path / "out", model_folder)).startswith(words)
-        assert refused("traits", path).startswith(words)
+        assert refused("traits", "show", path).startswith(words)
     assert not (tmp_path / "out").exists()
 
 

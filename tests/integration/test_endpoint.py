@@ -197,6 +197,14 @@ def test_what_fails_for_every_row_stops_at_once(ask: Ask, sent: Sent, text: str)
     assert server.counts.total() <= 12
 
 
+def test_a_key_that_was_good_is_not_blamed_for_one_refused_row(ask: Ask):
+    """Some providers answer 403 where they moderate what was sent."""
+    client, server = ask(lambda body, _: failure(403, "flagged") if "seed" in body else echo(body, 0))
+    assert isinstance(client.ask(requests(1))[0], ChatReply)
+    assert client.ask(requests(1, seed=7)) == [RequestFailure("HTTP 403: flagged")]
+    assert len(server.bodies) == 2
+
+
 def test_a_server_that_is_not_there(ask: Ask):
     client, server = ask(echo, max_retries=6)
     server.__exit__()

@@ -1,10 +1,8 @@
-"""The main job with its API judge as users run it: the real client and cache, over HTTP, against a server that fails."""
+"""The main job with its API judge as users run it: the real client and cache, against a server that fails."""
 
 import json
-import logging
-import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import closing
+import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -63,16 +61,62 @@ def test_ratings_refusals_and_failures_of_a_server_are_in_the_results(
     judged: RunConfig, server: FaultServer, tmp_path: Path
 ) -> None:
     run_main_job(judged, tmp_path)
-    for part, n in ((HELD_OUT, 2), (EVALUATION, 2)):
-        table = pd.read_parquet(tmp_path / part / "scores.parquet" if part is HELD_OUT else tmp_path / part / "scored.parquet")
-        assert table[JUDGE].dropna().tolist() == pytest.approx([40.0] * n)
-        assert set(table.loc[table[JUDGE].notna(), "question"]) == {"How is snow?"} if "question" in table else True
-    failed = "request failed: HTTP 400: no, [key] said so"
-    both = [(failed, 2), ("refusal", 2)]
-    assert reasons(tmp_path) == sorted((c, r) for c in ("prompted", "steered") for r, n in both for _ in range(n))
+    for table in (HELD_OUT / "scores.parquet", EVALUATION / "scored.parquet"):
+        assert pd.read_parquet(tmp_path / table)[JUDGE].dropna().tolist() == pytest.approx([40.0, 40.0])
+    failed, refused = "request failed: HTTP 400: no, [key] said so", "refusal"
+    expected = [(where, why) for where in ("prompted", "steered") for why in (refused, refused, failed, failed)]
+    assert reasons(tmp_path) == sorted(expected)
     provenance = json.loads((tmp_path / "provenance.json").read_text())
     assert provenance["api"]["failed"] > 0
     assert server.base_url in provenance["judges"][JUDGE]
     assert "probabilities of integers" in provenance["judges"][JUDGE]
     assert server.authorizations == {f"Bearer {KEY}"}
-    assert [p for p in tmp_path.rglob("*") if p.is_file() and KEY.encode() in p.read_bytes()] == []
+    assert [path for path in tmp_path.rglob("*") if path.is_file() and KEY.encode() in path.read_bytes()] == []
+
+
+def test_a_run_whose_server_went_down_goes_on_and_asks_nothing_twice(
+    judged: RunConfig, server: FaultServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """First the key is refused half-way, then the run is killed after everything was rated."""
+    asked: list[str] = []
+
+    def until_the_fifth(body: dict[str, Any], _before: int) -> Sent:
+        if len(server.bodies) > 4:
+            return failure(401)
+        asked.append(body["messages"][-1]["content"])
+        return number(70)
+
+    server.behaviour = until_the_fifth
+    with pytest.raises(EndpointError, match="refuses the key"):
+        run_main_job(judged, tmp_path)
+    time.sleep(0.5)  # what was in flight then comes to its end
+    server.bodies.clear()
+    server.behaviour = lambda *_: number(70)
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("persona_interp.main_job.run._write_tables", interrupt)
+        run_main_job(judged, tmp_path)
+    again = [body["messages"][-1]["content"] for body in server.bodies]
+    assert asked and again and not set(asked) & set(again)
+    server.bodies.clear()
+    run_main_job(judged, tmp_path)
+    assert server.bodies == [] and not (tmp_path / "tables" / "unscored.csv").exists()
+    provenance = json.loads((tmp_path / "provenance.json").read_text())
+    assert provenance["api"]["requests"] == len(again)
+    assert "probabilities of integers" in provenance["judges"][JUDGE]
+
+
+def interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_judge_that_never_gives_a_number_is_told_of_and_does_not_end_the_run(
+    judged: RunConfig, server: FaultServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As a model does that spends its few tokens on reasoning."""
+    server.behaviour = lambda *_: completion("", finish="length")
+    run_main_job(judged, tmp_path)
+    assert reasons(tmp_path) == [
+        (where, "not a number from 0 to 100: ''") for where in ["prompted"] * 6 + ["steered"] * 6
+    ]
+    told = [record.getMessage() for record in caplog.records if "no ratings" in record.getMessage()]
+    assert told == [f"{JUDGE}: 6 of 6 replies were no ratings: not a number from 0 to 100: '' (6 times)"] * 2

@@ -28,7 +28,7 @@ def test_one_command_goes_from_a_name_to_a_report_and_goes_on_where_it_was_stopp
     written = shell(*asked, "--only-trait")
     assert (written.code, written.out) == (0, f"{tmp_path / 'joy.json'}\n"), written.err
     n_requests = len(author.requests)
-    small = ("--n-questions", 4, "--n-eval-questions", 3, "--n-eval-samples", 1, "--max-new-tokens", 4)
+    small = ("--n-questions", 8, "--n-eval-questions", 8, "--n-eval-samples", 1, "--max-new-tokens", 4)
     small += ("--layers", 1, "--coefficients", "-0.3,0.3")
     done = shell(*asked, *small, "--filter", "none", "--model", model_folder, "--dtype", "float32")
     vector, report = tmp_path / "joy" / "vectors" / "joy.response_mean.safetensors", tmp_path / "joy" / "report.html"

@@ -65,6 +65,15 @@ def test_observed_is_the_statistic_of_unit_projections_at_each_layer():
     assert battery["components"].best_layer == 1
 
 
+def test_rows_without_spread_give_no_random_direction_and_no_p():
+    rng = np.random.default_rng(5)
+    positive, negative = rng.standard_normal((2, 1, LAYERS, WIDTH))
+    training = Contrast.of(positive, negative, np.zeros(1), np.zeros(1))
+    battery = null_battery(difference(training), training, *graded(2.0), correlation_statistic, n_draws=9)
+    assert np.isnan(battery["random_directions"].p_value) and battery["components"].n == 0
+    assert np.isfinite(battery["shuffled_labels"].p_value)
+
+
 def test_every_member_takes_its_own_best_layer():
     training, (targets, outcomes) = contrast(), graded(0.0)
     other = np.random.default_rng(3).standard_normal((2, LAYERS, WIDTH))
@@ -157,7 +166,7 @@ def test_rows_without_a_partner_make_no_pair_and_one_pair_no_component():
     assert pairs_by_question(training.labels, training.questions).tolist() == [[0, 2]]
     battery = null_battery(np.ones((1, 3)), training, training.values, training.labels, n_draws=3)
     assert battery["components"].n == 0
-    assert battery.to_frame().set_index("family")["q"].isna().tolist() == [False, False, True]
+    assert battery.to_frame().set_index("family")["q"].isna().tolist() == [False, True, True]  # no spread in a pole
 
 
 def test_tables_correct_over_everything_together():

@@ -153,7 +153,7 @@ def test_constant_activations_give_one_half_and_no_warning():
     flat = {name: rows if "questions" in name else np.ones_like(rows) for name, rows in sets.items()}
     profile = separation_profile(**flat, n_null=5)
     assert profile.auc.tolist() == [0.5] * LAYERS
-    assert (profile.p_shuffled, profile.p_random) == (1.0, 1.0)
+    assert profile.p_shuffled == 1.0 and np.isnan(profile.p_random)  # no spread, so no random direction
 
 
 @settings(max_examples=40)

@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -250,6 +251,15 @@ def test_truncated_and_scrambled_files(tmp_path: Path, format_name: Any):
     data.unlink()
     with pytest.raises(ArtefactError, match="does not exist"):
         load_foreign(path, format_name, SHAPE, trait="loud")
+
+
+def test_a_gguf_of_arrays_within_arrays_is_no_endless_descent(tmp_path: Path):
+    key, array = b"general.x", 9
+    head = b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + struct.pack("<Q", len(key)) + key + struct.pack("<I", array)
+    path = tmp_path / "deep.gguf"
+    path.write_bytes(head + struct.pack("<IQ", array, 1) * 5000)
+    with pytest.raises(ArtefactError, match="deep.gguf is not a whole GGUF file"):
+        load_gguf(path, SHAPE, trait="loud", convention="block_output")
 
 
 @pytest.mark.parametrize(
