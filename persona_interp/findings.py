@@ -18,7 +18,8 @@ Grade = Literal["strong", "moderate", "weak", "not shown", "not measured"]
 
 GRADES: dict[Grade, str] = {
     "strong": "separates beyond both random nulls, no other trait's vector and no principal component does as well,"
-    " steering raises expression beyond random directions, and another judge confirms it",
+    " steering raises expression beyond every random direction tried (their number is in the configuration; with four,"
+    " chance alone does it one time in five), and another judge confirms it",
     "moderate": "separates and steers beyond chance, without specificity or without a second judge",
     "weak": "separates or steers beyond chance, not both",
     "not shown": "neither separates nor steers beyond chance, at this size and these counts",

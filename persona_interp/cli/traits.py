@@ -66,7 +66,7 @@ def new(
 
     Run it again after an interruption: what was written, answered or computed is kept.
     """
-    from persona_interp.data.trait_generation import generate_trait_file
+    from persona_interp.data.trait_generation import generate_trait_file, kept_trait
     from persona_interp.data.traits import check_name
     from persona_interp.endpoint.client import ChatClient, Endpoint
     from persona_interp.main_job.config import RunConfig
@@ -90,20 +90,16 @@ def new(
         filter=keep,  # pyright: ignore (checked by RunConfig)
         seed=seed,
     )
-    endpoint = Endpoint.from_environment(model=api_model, base_url=base_url, api_key=api_key)
-    client = ChatClient(endpoint, in_flight=_IN_FLIGHT, timeout_s=_TIMEOUT_S, cache=out / "api_cache.sqlite")
-    try:
-        generate_trait_file(
-            path,
-            name,
-            description,
-            client=client,
-            n_questions=max(_QUESTIONS, 2 * n_questions, 2 * n_eval_questions),
-            max_repairs=max_repairs,
-            seed=seed,
-        )
-    finally:
-        client.close()
+    if kept_trait(path, name, description) is None:  # one that is there needs no server and no key
+        endpoint = Endpoint.from_environment(model=api_model, base_url=base_url, api_key=api_key)
+        client = ChatClient(endpoint, in_flight=_IN_FLIGHT, timeout_s=_TIMEOUT_S, cache=out / "api_cache.sqlite")
+        wanted = max(_QUESTIONS, 2 * n_questions, 2 * n_eval_questions)
+        try:
+            generate_trait_file(
+                path, name, description, client=client, n_questions=wanted, max_repairs=max_repairs, seed=seed
+            )
+        finally:
+            client.close()
     typer.echo(str(path))
     if not only_trait:
         report = run_main_job(config, folder)

@@ -58,20 +58,32 @@ def generate_trait_file(
     Raises:
         TraitError: as there, or the file holds another trait. Nothing is written then.
     """
-    description = checks.tidy(description)
-    if path.is_file():
-        there = load_trait(path)
-        if (there.name, there.description) != (name, description):
-            raise TraitError(
-                f"{path} holds a trait with another {'description' if there.name == name else 'name'}:"
-                f" {checks.quote(there.description if there.name == name else there.name)}.",
-                "Give that one, another folder or another name, or delete the file to have it written anew.",
-            )
+    there = kept_trait(path, name, description)
+    if there is not None:
         return there
+    description = checks.tidy(description)
     counts = _Counts(questions=n_questions)
     trait, made = _generate(name, description, client, counts, max_repairs=max_repairs, seed=seed)
     write_json(path, trait_to_dict(trait) | {"generated_by": asdict(made)})
     return trait
+
+
+def kept_trait(path: Path, name: str, description: str) -> Trait | None:
+    """The trait of this name and description in a file that was written before; None where there is no file.
+
+    Raises:
+        TraitError: the file holds another trait.
+    """
+    if not path.is_file():
+        return None
+    there = load_trait(path)
+    if (there.name, there.description) != (name, checks.tidy(description)):
+        raise TraitError(
+            f"{path} holds a trait with another {'description' if there.name == name else 'name'}:"
+            f" {checks.quote(there.description if there.name == name else there.name)}.",
+            "Give that one, another folder or another name, or delete the file to have it written anew.",
+        )
+    return there
 
 
 @dataclass(frozen=True)

@@ -102,7 +102,7 @@ def _text(message: dict[str, Any], reason: Any) -> str:
 
 def _counts(usage: Any) -> tuple[int, int]:
     """Tokens of prompt and answer; 0 and 0 where the server does not tell."""
-    if usage is None:
+    if usage is None or usage == {}:
         return 0, 0
     data = _object(usage, "usage")
     return _count(data.get("prompt_tokens")), _count(data.get("completion_tokens"))

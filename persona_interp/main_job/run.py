@@ -103,6 +103,8 @@ def _steering(bench: Bench, result: TraitResult, clock: "_Clock") -> None:
         result.random = to_measurements(control, method="random", **names)
         for draw in range(bench.config.n_random):
             one = control[control["draw"].isin([draw, -1])]
+            if one.loc[one["coefficient"] == result.setting.coefficient, judge].isna().all():
+                continue  # under this direction every answer was empty
             measured = to_measurements(one, method="random", **names)
             result.random_effects.append(steering_effect(measured, result.setting, judge=judge).estimate)
 
