@@ -63,7 +63,7 @@ def test_no_log_probabilities(logprobs: Any):
         (body({"content": None, "refusal": "I will not."}), "the model declined to answer"),
         (body({"content": "9" * 513}), "513 characters came where at most 2 tokens were asked for"),
         (body(usage=3), "usage is a int, not an object"),
-        (body(usage={}), "usage holds no token counts"),
+        (body(usage={"prompt_tokens": 3}), "usage holds no token counts"),
         (body(usage=USAGE | {"completion_tokens": -1}), "usage holds no token counts"),
         (body(usage=USAGE | {"completion_tokens": True}), "usage holds no token counts"),
         (body(logprobs=[]), "logprobs is a list, not an object"),
