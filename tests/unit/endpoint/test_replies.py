@@ -24,6 +24,7 @@ def read(data: bytes) -> ChatReply:
 def test_a_plain_reply():
     assert read(body()) == ChatReply("85", None, 7, 1, "stop", cached=False)
     assert read(body(usage=None)).prompt_tokens == 0
+    assert read(body(usage={})).prompt_tokens == 0
 
 
 def test_alternatives_of_each_token():
