@@ -1,6 +1,9 @@
 """The README's pipeline runs as written."""
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -22,6 +25,25 @@ def test_the_pipeline_runs_as_written(
     printed = capsys.readouterr().out
     assert "expression" in printed
     assert (tmp_path / "impolite.safetensors").is_file() and (tmp_path / "impolite.json").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not is_installed(PACKAGED_MODELS["smollm2-135m-instruct"]), reason="SmolLM2 is not installed")
+def test_a_new_trait_from_its_name_to_a_figure_as_written(tmp_path: Path) -> None:
+    (block,) = (b for b in re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL) if "traits new" in b)
+    commands = Path(sys.executable).parent
+    done = subprocess.run(
+        ["bash", "-m", "-c", block],
+        cwd=tmp_path,
+        env={**os.environ, "PATH": f"{commands}{os.pathsep}{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    promised = re.findall(r"^# (results/\S+)", block, flags=re.MULTILINE)
+    assert len(promised) == 3
+    assert all((tmp_path / path).is_file() for path in promised), done.stderr
+    assert (tmp_path / "results" / "rude" / "figures" / "separation_by_layer.png").is_file()
 
 
 def test_every_command_it_names_exists() -> None:
