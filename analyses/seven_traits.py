@@ -36,20 +36,20 @@ SHARED = ("effects", "agreement", "alpha", "baselines", "nulls", "prompted", "ex
 
 @dataclass(frozen=True)
 class Size:
-    """A model and how much of it is asked; what is not here is as in `persona-interp run`."""
+    """A model, its likelihood judges (the first filters), and how much of it is asked."""
 
     model: str
+    judge_models: tuple[str, ...] = ("smollm2-135m-instruct",)
     n_questions: int = 20
     n_eval_questions: int = 20
 
 
 @dataclass(frozen=True)
 class Config:
-    """Which models and traits. Every likelihood judge that can tell a trait's exemplars apart judges every model."""
+    """Which models and traits. A further likelihood judge that cannot tell a trait's exemplars apart is left out."""
 
     sizes: tuple[Size, ...]
     traits: tuple[str, ...] = TRAITS
-    judge_models: tuple[str, ...] = ("smollm2-135m-instruct", "gemma-3-270m")
     n_eval_samples: int = 1
     coefficients: tuple[float, ...] = (-0.15, 0.15)
     n_random: int = 3
@@ -65,7 +65,7 @@ class Config:
         return RunConfig(
             model=size.model,
             traits=self.traits,
-            judge_models=self.judge_models,
+            judge_models=size.judge_models,
             n_questions=size.n_questions,
             n_held_out_questions=size.n_eval_questions,
             n_eval_questions=size.n_eval_questions,
@@ -79,12 +79,19 @@ class Config:
 
 PRESETS = {
     "paper": Config(
-        sizes=(Size("smollm2-135m-instruct"), Size("gemma-3-270m", n_questions=10, n_eval_questions=12)),
+        sizes=(
+            Size("smollm2-135m-instruct"),
+            Size(
+                "gemma-3-270m",
+                judge_models=("smollm2-135m-instruct", "gemma-3-270m"),
+                n_questions=10,
+                n_eval_questions=12,
+            ),
+        ),
     ),
     "quick": Config(
         sizes=(Size("smollm2-135m-instruct", n_questions=8, n_eval_questions=8),),
         traits=("impolite", "optimistic"),
-        judge_models=("smollm2-135m-instruct",),
     ),
 }
 
