@@ -168,7 +168,7 @@ def plot(claims: pd.DataFrame, traits: tuple[str, ...], folder: Path) -> None:
         for ax, (claim, judge, chance, label) in zip(panels, shown, strict=False):
             rows = keep(keep(claims, "claim", claim), "judge", judge).assign(series=lambda frame: frame["model"])
             axis = label if claim == "separation" else "steered − unsteered, points of 100"
-            plot_forest(rows, ax, traits=traits, chance=chance, label=axis)
+            plot_forest(rows, ax, traits=traits, names=list(dict.fromkeys(claims["model"])), chance=chance, label=axis)
             ax.set_title(claim if claim == "separation" else f"steering, {judge}")
         for ax in panels[len(shown) :]:
             ax.remove()

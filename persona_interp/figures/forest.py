@@ -9,7 +9,9 @@ from persona_interp.figures.frames import keep, records
 from persona_interp.figures.style import GREY, LIGHT_GREY, category
 
 
-def plot_forest(frame: DataFrame, ax: Axes, *, traits: Sequence[str], chance: float, label: str) -> Axes:
+def plot_forest(
+    frame: DataFrame, ax: Axes, *, traits: Sequence[str], names: Sequence[str], chance: float, label: str
+) -> Axes:
     """Estimate and interval of every trait (rows, top to bottom) for every series (colours).
 
     The grey bar behind an estimate is what its null gives; the dashed line is no effect. An estimate whose bounds
@@ -20,7 +22,6 @@ def plot_forest(frame: DataFrame, ax: Axes, *, traits: Sequence[str], chance: fl
         chance: value of no effect, on the horizontal axis.
         label: of the horizontal axis.
     """
-    names = list(dict.fromkeys(frame["series"]))
     step = 0.7 / max(1, len(names))
     ax.axvline(chance, color=GREY, linestyle="--", linewidth=0.9, zorder=1)
     for index, name in enumerate(names):
