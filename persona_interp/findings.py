@@ -42,11 +42,15 @@ def grade(row: TraitSummary) -> Grade:
 
 
 def is_specific(row: TraitSummary) -> bool | None:
-    """Whether neither another trait's vector nor a principal component separates as well; None where not tested."""
+    """Whether neither another trait's vector nor a principal component separates as well.
+
+    None where that was not tested, and where the vector is ahead but does not separate beyond chance itself.
+    """
     rivals = row.best_auc_other_traits, row.best_auc_components
     if row.auc is None or row.best_auc_other_traits is None:
         return None
-    return all(rival is None or rival < row.auc for rival in rivals)
+    ahead = all(rival is None or rival < row.auc for rival in rivals)
+    return None if ahead and _not_beaten(row) else ahead
 
 
 def specificity(row: TraitSummary) -> str:

@@ -114,7 +114,8 @@ def write_report(folder: Path) -> Path:
 
 def _found(row: TraitSummary) -> Found:
     sentences = tuple(text for text in (finding(row), specificity(row), confirmation(row)) if text)
-    specific = {True: "yes", False: "no", None: "not tested"}[is_specific(row)]
+    unknown = "not tested" if row.best_auc_other_traits is None else "nothing separates"
+    specific = {True: "yes", False: "no", None: unknown}[is_specific(row)]
     return Found(row, verdict(row), grade(row), sentences, specific)
 
 

@@ -18,6 +18,9 @@ from tests.contract.tiny import save_tiny
 
 ROOT = Path(__file__).parents[2]
 CONTEXT = 512
+# Begins the code of a child that will be sent Ctrl-C: where the tests run with it ignored, as under nohup, a child
+# would start with it ignored too.
+HEARS_CTRL_C = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
 TRAIT = {
     "name": "cheerful",
     "positive": "cheerful",

@@ -18,10 +18,11 @@ from persona_interp.cli import app
 from persona_interp.data.traits import list_traits, load_trait
 from persona_interp.directions.direction import Direction
 from persona_interp.models.packaged import PACKAGED_MODELS
-from tests.integration.conftest import Shell
+from tests.integration.conftest import HEARS_CTRL_C, Shell
 
 COMMANDS = ("run", "models", "traits", "extract", "steer", "project", "convert", "monitor", "serve")
-MAIN = (sys.executable, "-c", "from persona_interp.cli import main; main()")
+CALL = "from persona_interp.cli import main; main()"
+MAIN = (sys.executable, "-c", CALL)
 
 
 def test_help_takes_less_than_a_second_and_names_every_command(environment: dict[str, str]) -> None:
@@ -153,7 +154,8 @@ def test_ctrl_c_is_one_line_and_the_run_goes_on(
     shell: Shell, environment: dict[str, str], model_folder: Path, trait_files: tuple[Path, Path], tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
-    command = [str(argument) for argument in (*MAIN, *run_options(model_folder, trait_files[0], out))]
+    options = map(str, run_options(model_folder, trait_files[0], out))
+    command = [sys.executable, "-c", HEARS_CTRL_C + CALL, *options]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as job:
         deadline = time.monotonic() + 100
         while not list(out.rglob("part-*.parquet")):

@@ -128,6 +128,8 @@ def test_specificity_is_said_either_way_and_only_where_tested():
     assert specificity(row(best_auc_other_traits=0.97)).startswith("Not specific: a vector of another trait")
     assert (specificity(FOUND), is_specific(FOUND)) == ("", None)
     assert is_specific(row(best_auc_other_traits=0.97)) is False
+    assert is_specific(row(best_auc_other_traits=0.4)) is True
+    assert is_specific(row(best_auc_other_traits=0.4, q_random=0.2)) is None  # nothing that could be specific
     assert confirmation(FOUND) == ""
     assert confirmation(row(**BEATS_ALL)).startswith("Of 2 other judges, 1 give the effect the same sign")
 

@@ -1,55 +1,31 @@
+"""Adding, ablating and capping: the arithmetic, and which positions it reaches."""
+
 import math
-from collections.abc import Callable
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
 
-from persona_interp.errors import AlignmentError, ConfigError, HookpointError, IncompatibleDirectionError
-from persona_interp.interventions.protocol import Intervention, Stack, merge_edits
+from persona_interp.interventions.protocol import Stack
 from persona_interp.interventions.residual import Ablate, Add, Cap
-from persona_interp.interventions.text import generate_text
 from persona_interp.models.hooked import HookedModelBase
-from persona_interp.types import SPANS, Edits, Hookpoint, Span
+from persona_interp.types import SPANS, Hookpoint, Span
 from tests.contract.tiny import TOLERANCE, uneven_batch
-from tests.small import StubModel, direction, provenance
+from tests.small import direction
+from tests.unit.interventions.edits import (
+    MAKERS,
+    NORMS,
+    along,
+    apply,
+    residual_and_mask,
+    seeds,
+    some_direction,
+    vectors,
+)
 
-WIDTH = 8
-NORMS = torch.tensor([3.0, 5.0, 7.0])
-seeds = st.integers(0, 2**31 - 1)
 coefficients = st.floats(-4, 4).filter(lambda c: c != 0)
 bounds = st.tuples(st.floats(-3, 3), st.floats(-3, 3)).map(sorted)
-MAKERS: dict[str, Callable[..., Intervention]] = {
-    "add": lambda d, layer, **more: Add(d, layer, 0.5, **more),
-    "ablate": lambda d, layer, **more: Ablate(d, layer, **more),
-    "cap": lambda d, layer, **more: Cap(d, layer, lower=-0.1, upper=0.1, **more),
-}
-
-
-def vectors(seed: int, scale: float = 2.0) -> Tensor:
-    return scale * torch.randn(3, WIDTH, generator=torch.Generator().manual_seed(seed))
-
-
-def some_direction(seed: int = 0, scale: float = 2.0):
-    return direction(vectors(seed, scale), norms=NORMS)
-
-
-def residual_and_mask(seed: int, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    residual = 3 * torch.randn(2, 5, WIDTH, generator=generator)
-    return residual.to(dtype), torch.rand(2, 5, generator=generator) < 0.6
-
-
-def apply(intervention: Intervention, hookpoint: Hookpoint, residual: Tensor, mask: Tensor) -> Tensor:
-    for edit in intervention.edits[hookpoint]:
-        residual = edit.function(residual, mask)
-    return residual
-
-
-def along(residual: Tensor, vector: Tensor) -> Tensor:
-    return residual.float() @ (vector / vector.norm())
 
 
 @given(seeds, coefficients)
@@ -199,96 +175,6 @@ def test_span_and_last_prompt_token_reach_the_edit():
         assert (edit.span, edit.last_prompt_token) == ("response", flag)
     assert Add(some_direction(), 0).span == "response"
     assert Ablate(some_direction(), 0).span == Cap(some_direction(), 0, lower=0.0).span == "all"
-
-
-def test_stack_applies_in_order():
-    residual, mask = residual_and_mask(0)
-    add, cap = Add(some_direction(), 0, 2.0), Cap(some_direction(), 0, upper=1.0)
-    vector = vectors(0)[0]
-    capped_last = apply(Stack(add, cap), Hookpoint(0), residual, mask)
-    added_last = apply(Stack(cap, add), Hookpoint(0), residual, mask)
-    assert torch.equal(capped_last, apply(cap, Hookpoint(0), apply(add, Hookpoint(0), residual, mask), mask))
-    assert along(capped_last, vector)[mask].le(1 + 1e-4).all()
-    assert along(added_last, vector)[mask].gt(-2 - 1e-4).all() and along(added_last, vector)[mask].gt(1.1).any()
-
-
-def test_stack_joins_hookpoints_and_checks_every_part():
-    foreign = direction(vectors(1), provenance=provenance(weights="bbbb"))
-    stack = Stack(Ablate(some_direction(), [0, 1]), Ablate(foreign, 1))
-    assert {h: len(edits) for h, edits in stack.edits.items()} == {Hookpoint(0): 1, Hookpoint(1): 2}
-    assert stack.prefix is None and isinstance(stack, Intervention)
-    with pytest.raises(IncompatibleDirectionError):
-        stack.check(StubModel(d_model=WIDTH))
-
-
-def test_merging_leaves_its_sources_alone():
-    first: Edits = Ablate(some_direction(), 0).edits
-    merged = merge_edits([first, first])
-    assert len(merged[Hookpoint(0)]) == 2 and len(first[Hookpoint(0)]) == 1
-
-
-@pytest.mark.parametrize("name", MAKERS)
-def test_another_model_is_refused(name: str):
-    intervention = MAKERS[name](some_direction(), 0)
-    intervention.check(StubModel(d_model=WIDTH))
-    with pytest.raises(IncompatibleDirectionError, match=r"belongs to tiny-a .* not to tiny-b"):
-        intervention.check(StubModel(model="tiny-b", weights="bbbb"))
-
-
-@pytest.mark.parametrize("name", MAKERS)
-def test_another_width_is_refused_at_the_latest_in_the_pass(name: str):
-    edit = MAKERS[name](some_direction(), 0).edits[Hookpoint(0)][0]
-    with pytest.raises(IncompatibleDirectionError) as caught:
-        edit.function(torch.zeros(1, 2, 6), torch.ones(1, 2, dtype=torch.bool))
-    assert str(caught.value) == (
-        "the direction loud of tiny-a has d_model 8; this model has 6.\n  Extract it again with this model."
-    )
-
-
-@pytest.mark.parametrize("name", MAKERS)
-def test_a_layer_without_a_vector_is_refused(name: str):
-    with pytest.raises(HookpointError, match="has no vector for resid_post at layer 5"):
-        _ = MAKERS[name](some_direction(), 5).edits
-
-
-@pytest.mark.parametrize("name", MAKERS)
-def test_unknown_span(name: str):
-    intervention = MAKERS[name](some_direction(), 0)
-    object.__setattr__(intervention, "span", "answer")
-    with pytest.raises(ConfigError) as caught:
-        _ = intervention.edits
-    assert str(caught.value) == "no span is called 'answer'.\n  Spans: all, prompt, response, last."
-
-
-def test_caps_that_cannot_be():
-    with pytest.raises(ConfigError) as caught:
-        Cap(some_direction(), 0)
-    assert str(caught.value) == "a Cap needs a bound.\n  Give lower=, upper= or both, in residual units."
-    with pytest.raises(ConfigError, match=r"^a Cap cannot keep a projection above 2\.0 and below 1\.0\.$"):
-        Cap(some_direction(), 0, lower=2.0, upper=1.0)
-
-
-def test_add_without_norms_says_what_to_do():
-    foreign = direction(vectors(0))
-    with pytest.raises(AlignmentError, match='units="direction"'):
-        _ = Add(foreign, 0, 1.0).edits
-    assert Add(foreign, 0, 1.0, units="direction").edits
-
-
-def test_steered_text(model: HookedModelBase):
-    made = direction(
-        torch.randn(3, 32, generator=torch.Generator().manual_seed(0)),
-        norms=10 * NORMS,
-        provenance=model.provenance,
-    )
-    prompts = ["Hello there", "Why"]
-    plain = generate_text(model, prompts, max_new_tokens=6)
-    assert generate_text(model, prompts, intervention=Add(made, 1, 0.0), max_new_tokens=6) == plain
-    assert generate_text(model, prompts, intervention=Add(made, 1, 1.0), max_new_tokens=6) != plain
-    with pytest.raises(IncompatibleDirectionError):
-        generate_text(model, prompts, intervention=Add(some_direction(), 1))
-    with pytest.raises(ConfigError, match=r"^there is no prompt to continue\."):
-        generate_text(model, [])
 
 
 def test_a_share_of_the_residual_norm_is_what_it_says(model: HookedModelBase):

@@ -135,8 +135,8 @@ def test_other_traits_and_components_are_in_the_summary_by_name():
     assert summary["p_other_traits"] == profile.p_other_traits
     assert summary["p_floor_other_traits"] == pytest.approx(1 / 3)
     assert summary["best_components"] in {f"PC{k}" for k in range(1, 6)}
-    assert summary["p_components"] == profile.p_components == profile.battery()["components"].p_value
-    assert profile.battery()["shuffled_labels"].observed == pytest.approx(profile.auc)
+    assert summary["p_components"] == profile.p_components == profile.battery["components"].p_value
+    assert profile.battery["shuffled_labels"].observed == pytest.approx(profile.auc)
     without = separation_profile(**sets, n_null=9, n_resamples=2)
     assert without.p_other_traits is None and without.summary()["p_other_traits"] is None
     assert without.p_random == profile.p_random

@@ -36,9 +36,9 @@ from persona_interp.directions.formats import (
 from persona_interp.errors import AlignmentError
 from persona_interp.types import Hookpoint
 from tests.small import direction, provenance
+from tests.unit.directions.formats.conftest import NAME
 
 FLOATS = st.floats(-(2.0**100), 2.0**100, width=32)
-NAME = "loud_response_avg_diff.pt"
 
 
 @st.composite

@@ -1,0 +1,28 @@
+"""A main job of one trait, a main job without its report, and what two runs are compared by."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from persona_interp.main_job.config import RunConfig
+
+
+@pytest.fixture(scope="module")
+def small(config: RunConfig) -> RunConfig:
+    """Of one trait, for runs that are made many times."""
+    return replace(config, traits=config.traits[:1], n_random=1)
+
+
+@pytest.fixture
+def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures take most of the time of so small a run, and say nothing about how it goes on."""
+    monkeypatch.setattr("persona_interp.report.write_report", lambda folder: folder / "report.html")
+
+
+def results_of(folder: Path) -> dict[str, bytes]:
+    """Everything that must not depend on how a run came about: the numbers, the vectors and the answers."""
+    chosen = [folder / "measurements.parquet", folder / "summary.json"]
+    for pattern in ("tables/*.csv", "vectors/*", "rollouts/**/*.parquet", "steering/**/*.parquet"):
+        chosen += folder.glob(pattern)
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in chosen}

@@ -1,0 +1,174 @@
+"""The main job from a configuration to a report: what a run that nothing interrupted leaves behind."""
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from persona_interp.directions.direction import Direction
+from persona_interp.errors import ConfigError
+from persona_interp.figures.results import load_results
+from persona_interp.judges.embedding import EmbeddingJudge
+from persona_interp.judges.likelihood import LikelihoodJudge
+from persona_interp.main_job.config import RunConfig
+from persona_interp.main_job.run import run_main_job
+from persona_interp.measurements.frame import Measurements
+from persona_interp.measurements.statistics import benjamini_hochberg
+from persona_interp.models.hooked import HookedModelBase
+from persona_interp.types import POOLINGS
+from tests.integration.main_job.conftest import results_of
+
+TRAITS = ("cheerful", "gloomy")
+TABLES = (
+    "agreement",
+    "alpha",
+    "baselines",
+    "effects",
+    "examples",
+    "geometry",
+    "judge_pairs",
+    "nulls",
+    "prompted",
+    "separation",
+    "steering",
+)
+FIGURES = (
+    "baselines_by_layer",
+    "coherence",
+    "geometry",
+    "judge_agreement",
+    "relative_norm_by_layer",
+    "separation_by_layer",
+    "steering_dose_response",
+)
+
+
+@pytest.fixture(scope="module")
+def whole(config: RunConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that nothing interrupted."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    report = run_main_job(config, folder)
+    assert report == folder / "report.html"
+    return folder
+
+
+def test_every_answer_and_score_is_kept(whole: Path, config: RunConfig) -> None:
+    for trait in TRAITS:
+        for part, n in (("extract", 2 * 2 * 4), ("held_out", 2 * 1 * 3)):
+            folder = whole / "rollouts" / trait / part
+            answers = pd.concat([pd.read_parquet(path) for path in sorted(folder.glob("part-*.parquet"))])
+            scores = pd.read_parquet(folder / "scores.parquet")
+            assert len(answers) == len(scores) == n
+            assert {"question", "system", "side", "answer", "response_ids"} <= set(answers.columns)
+            judges = ["embedding (all-MiniLM-L6-v2)", f"likelihood ({config.model})"]
+            assert list(scores.columns) == [*judges, "coherent"]
+            assert scores[judges].stack().between(0, 100).all()
+
+
+def test_vectors_have_manifests_and_load(whole: Path, config: RunConfig) -> None:
+    expected = {f"{t}.{p}.{end}" for t in TRAITS for p in POOLINGS for end in ("json", "safetensors")}
+    assert {path.name for path in (whole / "vectors").iterdir()} == expected
+    for trait in TRAITS:
+        for pooling in POOLINGS:
+            direction = Direction.load(whole / "vectors" / f"{trait}.{pooling}.safetensors")
+            assert (direction.trait, direction.provenance.pooling) == (trait, pooling)
+            assert direction.provenance.model == config.model
+            assert direction.vectors.shape == (3, 32)
+
+
+def test_measurements_hold_every_cell(whole: Path) -> None:
+    frame = Measurements.load(whole / "measurements.parquet").frame
+    assert set(frame["trait"]) == set(TRAITS)
+    assert set(frame["method"]) == {"persona_vector", "random"}
+    assert {m.partition(":")[0] for m in frame["metric"]} == {"expression", "coherence", "passes_gate"}
+    assert set(frame.loc[frame["method"] == "persona_vector", "coefficient"]) == {-0.3, 0.0, 0.3}
+
+
+def test_every_table_and_figure_is_there(whole: Path) -> None:
+    assert sorted(path.name for path in (whole / "tables").iterdir()) == [f"{name}.csv" for name in TABLES]
+    expected = sorted(f"{name}.{end}" for name in FIGURES for end in ("csv", "pdf", "png"))
+    assert sorted(path.name for path in (whole / "figures").iterdir()) == expected
+    heads = {".png": b"\x89PNG\r\n\x1a\n", ".pdf": b"%PDF-"}
+    for path in (whole / "figures").iterdir():
+        assert path.read_bytes().startswith(heads.get(path.suffix, b""))
+        assert path.suffix != ".csv" or len(pd.read_csv(path)) > 0
+    assert load_results(whole).traits == list(TRAITS)
+
+
+def test_the_report_is_self_contained(whole: Path) -> None:
+    page = (whole / "report.html").read_text(encoding="utf-8")
+    loads = re.findall(
+        r"""(?:src|href|action|data)\s*=\s*["']([^"']*)|url\(([^)]*)\)|@import|<(?:script|link)\b""", page
+    )
+    assert [
+        target for pair in loads for target in pair if target and not target.startswith(("data:image/png", "#"))
+    ] == []
+    assert not re.search(r"<(script|link|iframe|object|embed)\b|@import", page)
+    assert page.count("data:image/png;base64,") == len(FIGURES)
+    for expected in (*TRAITS, "How is snow?", "unsteered", "embedding (all-MiniLM-L6-v2)"):
+        assert expected in page
+
+
+def test_the_summary_is_of_these_numbers(whole: Path) -> None:
+    for row, trait in zip(json.loads((whole / "summary.json").read_text()), TRAITS, strict=True):
+        assert row["trait"] == trait
+        assert (row["n_positive"], row["n_negative"]) == (8, 8)
+        assert (row["n_kept_positive"], row["n_kept_negative"]) == (8, 8)
+        assert row["filter"] == "none"
+        assert (row["chosen_layer"], row["chosen_coefficient"]) == (1, 0.3)
+        assert row["effect_random_low"] <= row["effect_random_high"]
+
+
+@pytest.mark.usefixtures("no_report")
+def test_a_second_call_does_nothing_new(whole: Path, config: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a finished run generated or judged again")
+
+    monkeypatch.setattr(HookedModelBase, "generate", refuse)
+    monkeypatch.setattr(EmbeddingJudge, "rate", refuse)
+    monkeypatch.setattr(LikelihoodJudge, "rate", refuse)
+    before = results_of(whole)
+    run_main_job(config, whole)
+    assert results_of(whole) == before
+
+
+def test_another_configuration_in_the_folder_is_refused(whole: Path, config: RunConfig) -> None:
+    before = results_of(whole)
+    with pytest.raises(ConfigError) as caught:
+        run_main_job(replace(config, seed=7, layers=(2,)), whole)
+    assert str(caught.value) == (
+        f"{whole} holds results of another configuration.\n"
+        "  layers: there [1], now [2]\n"
+        "  seed: there 0, now 7\n"
+        "  Use another folder, or delete this one to start again."
+    )
+    assert results_of(whole) == before
+
+
+def test_baselines_and_every_null_are_in_the_tables(whole: Path) -> None:
+    baselines = pd.read_csv(whole / "tables" / "baselines.csv")
+    methods = ["lda", "logistic", "pca", "persona_vector", "random"]
+    assert sorted(set(baselines["method"])) == methods
+    assert len(baselines) == 2 * 5 * 3
+    assert set(baselines.loc[baselines["chosen"], "layer"]) == {1}
+    separation = pd.read_csv(whole / "tables" / "separation.csv").query("pooling == 'response_mean'")
+    assert baselines.query("method == 'persona_vector'")["auc"].tolist() == pytest.approx(separation["auc"].tolist())
+    nulls = pd.read_csv(whole / "tables" / "nulls.csv")
+    assert sorted(set(nulls["family"])) == ["components", "other_traits", "random_directions", "shuffled_labels"]
+    assert set(nulls["test"]) == set(TRAITS)
+
+
+def test_every_p_value_of_the_run_is_corrected_together(whole: Path) -> None:
+    rows, q_of = json.loads((whole / "summary.json").read_text()), {}
+    for row in rows:
+        for test in ("shuffled", "random", "other_traits", "components"):
+            if row[f"p_{test}"] is not None:
+                q_of[row["trait"], test] = (row[f"p_{test}"], row[f"q_{test}"])
+    p, q = (np.array(values) for values in zip(*q_of.values(), strict=True))
+    assert len(p) >= 6
+    np.testing.assert_allclose(q, benjamini_hochberg(p))
+    assert {row["best_other_traits"] for row in rows} == set(TRAITS)
