@@ -9,14 +9,17 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from persona_interp.cli import app
 from persona_interp.endpoint.client import ChatClient, ChatReply, ChatRequest, Endpoint
 from persona_interp.endpoint.local_server import start_server
 from persona_interp.errors import ConfigError, MissingPackageError, ModelError
 from persona_interp.models.packaged import PACKAGED_MODELS, is_installed, packaged_gguf
+from tests.integration.conftest import HEARS_CTRL_C
 
 SMOLLM2 = PACKAGED_MODELS["smollm2-135m-instruct"]
-SERVE = (sys.executable, "-c", "from persona_interp.cli.serve import app; app()", "serve")
+SERVE = (sys.executable, "-c", HEARS_CTRL_C + "from persona_interp.cli.serve import app; app()", "serve")
 
 
 @pytest.fixture
@@ -44,6 +47,15 @@ def test_a_missing_file_a_bad_port_and_a_taken_port_are_refused(tmp_path: Path, 
         taken.listen()
         with pytest.raises(ConfigError, match=rf"port {port} of 127\.0\.0\.1 cannot be used: Address already in use"):
             start_server(tmp_path / "x.gguf", "x", port=port)
+
+
+def test_a_rehearsal_takes_no_model() -> None:
+    for idle in (["m.gguf"], ["--parallel", "2"], ["--context", "512"]):
+        done = CliRunner().invoke(app, ["serve", "--replay", "impolite", *idle])
+        assert isinstance(done.exception, ConfigError)
+        assert str(done.exception).startswith(
+            "--replay serves no model, so MODEL, --parallel and --context do nothing."
+        )
 
 
 def test_a_file_that_is_no_model_is_refused(tmp_path: Path, port: int) -> None:
