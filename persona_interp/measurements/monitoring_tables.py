@@ -100,7 +100,7 @@ def monitoring_nulls(
                 units = rated_units(result, kind, judge)
                 y, conditions = _expression(result, units, judge)
                 for scope in SCOPES:
-                    kept = varied_conditions(y, conditions, min_sd=min_sd) if scope == "within" else y == y
+                    kept = varied_conditions(y, conditions, min_sd=min_sd) if scope == "within" else np.isfinite(y)
                     if not kept.any():
                         continue
                     statistic = correlation_statistic if scope == "overall" else within_statistic(conditions[kept])

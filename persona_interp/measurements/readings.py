@@ -133,14 +133,14 @@ class Readings:
 
     def tokens(self) -> pd.DataFrame:
         """One row a token, with a column a direction and layer for projection, score and alert."""
-        chosen = self.steps
-        calls = [np.full(len(step.rows), step.call) for step in chosen]
-        columns = {"call": _joined(calls), "row": _joined([step.rows for step in chosen])}
-        columns |= {"token_index": _joined([s.index for s in chosen]), "token_id": _joined([s.ids for s in chosen])}
+        steps = self.steps
+        calls = [np.full(len(step.rows), step.call) for step in steps]
+        columns = {"call": _joined(calls), "row": _joined([step.rows for step in steps])}
+        columns |= {"token_index": _joined([s.index for s in steps]), "token_id": _joined([s.ids for s in steps])}
         for k in range(len(self._limits)):
-            columns[f"projection {k}"] = _joined([step.projections[:, k] for step in chosen], float)
-            columns[f"score {k}"] = _joined([step.scores[:, k] for step in chosen], float)
-            columns[f"alert {k}"] = _joined([step.alerts[:, k] for step in chosen], bool)
+            columns[f"projection {k}"] = _joined([step.projections[:, k] for step in steps], float)
+            columns[f"score {k}"] = _joined([step.scores[:, k] for step in steps], float)
+            columns[f"alert {k}"] = _joined([step.alerts[:, k] for step in steps], bool)
         return pd.DataFrame(columns).sort_values(["call", "row", "token_index"], kind="stable", ignore_index=True)
 
 

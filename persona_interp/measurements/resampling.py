@@ -165,9 +165,9 @@ def bootstrap_statistic(
     Args:
         also: a second, crossed factor of each row, as in `bootstrap_mean`.
     """
-    resampling = [
-        Resampling.of((column, clusters, also), n_resamples=n_resamples, seed=seed) for column in columns
-    ][0]  # every column is checked  # fmt: skip
+    for column in columns[1:]:
+        cluster_codes((column, clusters))  # which refuses what cannot be resampled; of the first, the next line does
+    resampling = Resampling.of((columns[0], clusters, also), n_resamples=n_resamples, seed=seed)
     rows = np.arange(len(resampling.codes))
     drawn = (np.repeat(rows, resampling.weights(slice(i, i + 1))[0].astype(int)) for i in range(n_resamples))
     draws = np.array(

@@ -36,24 +36,16 @@ class SeparationProfile:
     Args:
         intervals: held-out AUC of each layer with its cluster-bootstrap interval.
         norms: length of the mean difference, in units of the residual stream.
-        null_shuffled: largest AUC over layers for each shuffling of the training labels.
-        null_random: the same for each set of covariance-matched random directions.
-        null_shuffled_95: 95th percentile of that null at each layer alone, for figures.
-        null_random_95: the same of the random directions.
+        battery: all null families, for `battery_table`.
         n_shared_questions: questions that are in both training and test; 0 where the test is held out by question.
-        nulls: the whole battery; None in a profile that was put together without one.
     """
 
     intervals: tuple[Interval, ...]
     norms: Float[np.ndarray, " layer"]
-    null_shuffled: Float[np.ndarray, " draw"]
-    null_random: Float[np.ndarray, " draw"]
-    null_shuffled_95: Float[np.ndarray, " layer"]
-    null_random_95: Float[np.ndarray, " layer"]
+    battery: NullBattery
     n_train: tuple[int, int]
     n_test: tuple[int, int]
     n_shared_questions: int
-    nulls: NullBattery | None = None
 
     @property
     def auc(self) -> Float[np.ndarray, " layer"]:
@@ -64,6 +56,26 @@ class SeparationProfile:
     def best_layer(self) -> int:
         """The layer with the largest held-out AUC; the earliest of equals."""
         return int(np.argmax(self.auc))
+
+    @property
+    def null_shuffled(self) -> Float[np.ndarray, " draw"]:
+        """Largest AUC over layers for each shuffling of the training labels."""
+        return self.battery["shuffled_labels"].maxima
+
+    @property
+    def null_random(self) -> Float[np.ndarray, " draw"]:
+        """The same for each set of covariance-matched random directions."""
+        return self.battery["random_directions"].maxima
+
+    @property
+    def null_shuffled_95(self) -> Float[np.ndarray, " layer"]:
+        """95th percentile of that null at each layer alone, for figures."""
+        return self.battery["shuffled_labels"].layer_95
+
+    @property
+    def null_random_95(self) -> Float[np.ndarray, " layer"]:
+        """The same of the random directions."""
+        return self.battery["random_directions"].layer_95
 
     @property
     def p_shuffled(self) -> float:
@@ -95,19 +107,8 @@ class SeparationProfile:
         """Principal components of the paired training differences about their mean."""
         return self._family("components")
 
-    def battery(self) -> NullBattery:
-        """All null families, for `battery_table`.
-
-        Raises:
-            ConfigError: the profile was put together without one.
-        """
-        if self.nulls is None:
-            raise ConfigError("this separation profile has no null battery.", "Use separation_profile to make one.")
-        return self.nulls
-
     def _family(self, name: str) -> NullFamily | None:
-        families = () if self.nulls is None else self.nulls.families
-        return next((family for family in families if family.family == name), None)
+        return next((family for family in self.battery.families if family.family == name), None)
 
     def to_frame(self) -> DataFrame:
         """One row a layer, for tables and figures."""
@@ -168,7 +169,7 @@ def separation_profile(
     0.1, 0.09 to 0.11 and 0.05 to 0.08 of simulated sets, with independent layers or with correlated layers and rows.
 
     Other traits' vectors and the principal components of the training differences are few, so their p-values are
-    coarse: `battery()` gives their floor and the best of them by name.
+    coarse: `battery` gives their floor and the best of them by name.
 
     Args:
         other_directions: other traits' vectors by name, a row a layer.
@@ -213,18 +214,13 @@ def separation_profile(
         level=level,
         seed=seed,
     )
-    shuffled, random = battery["shuffled_labels"], battery["random_directions"]
     return SeparationProfile(
         intervals=tuple(intervals),
         norms=np.linalg.norm(differences, axis=1),
-        null_shuffled=shuffled.maxima,
-        null_random=random.maxima,
-        null_shuffled_95=shuffled.layer_95,
-        null_random_95=random.layer_95,
+        battery=battery,
         n_train=(len(train_positive), len(train_negative)),
         n_test=(len(test_positive), len(test_negative)),
         n_shared_questions=len(np.intersect1d(train.questions, test.questions)),
-        nulls=battery,
     )
 
 

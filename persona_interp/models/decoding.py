@@ -34,23 +34,38 @@ class _State:
 
 
 def decode(
+    model: "HookedModelBase", batch: TokenBatch, recorder: Recorder, sampling: Sampling, prefix: KVPrefix | None
+) -> tuple[list[list[int]], list[bool]]:
+    """Token ids of every sample without end tokens, and whether it ended by itself.
+
+    A token is run through the model only to predict the next one. So the last token of a sample that reached the
+    limit gets one more pass when responses are pooled or watched: every token of the answer is then covered. Nothing
+    is predicted from it, so that pass ends behind the deepest hookpoint.
+    """
+    taps = recorder.taps()
+    with model.tapped(taps) as forward:
+        state, chosen, alive = _sample(model, forward, batch, recorder, sampling, prefix)
+    if recorder.wants_last_token and alive.any():
+        with model.tapped(taps, stop_after=recorder.deepest) as forward:
+            _advance(forward, state, chosen, alive, recorder)
+    return state.tokens, state.finished
+
+
+def _sample(
     model: "HookedModelBase",
     forward: Forward,
     batch: TokenBatch,
     recorder: Recorder,
     sampling: Sampling,
     prefix: KVPrefix | None,
-) -> tuple[list[list[int]], list[bool]]:
-    """Token ids of every sample without end tokens, and whether it ended by itself.
-
-    A token is run through the model only to predict the next one. So the last token of a sample that reached the
-    limit gets one more pass when responses are pooled or watched: every token of the answer is then covered.
-    """
+) -> tuple[_State, Int[Tensor, " active"], Bool[Tensor, " active"]]:
+    """All samples; the tokens chosen last, which the model did not run, and which of them belong to an answer."""
     state, logits = _prefill(model, forward, batch, recorder, sampling, prefix)
     stops = torch.tensor(sorted(stop_ids(model, sampling)), device=logits.device)
     prompts = [ids[mask].tolist() for ids, mask in zip(batch.ids.cpu(), batch.mask.cpu(), strict=True)]
     uniforms = row_uniforms(prompts, sampling).to(logits.device)
-    for step in range(sampling.max_new_tokens):
+    step = 0
+    while True:
         chosen = sample_tokens(logits, uniforms[state.rows.to(logits.device), step], sampling)
         ended = torch.isin(chosen, stops)
         for row, token, end in zip(state.rows.tolist(), chosen.tolist(), ended.tolist(), strict=True):
@@ -59,14 +74,12 @@ def decode(
             elif not state.finished[row]:
                 state.tokens[row].append(token)
         alive = torch.tensor([not state.finished[row] for row in state.rows.tolist()], device=model.device)
-        last = step == sampling.max_new_tokens - 1
-        if not alive.any() or (last and not recorder.wants_last_token):
-            break
-        chosen = chosen.to(model.device)
-        if alive.float().mean() < _COMPACT_BELOW:
-            chosen, alive = _compact(state, chosen, alive)
-        logits = _advance(forward, state, chosen, alive, recorder)
-    return state.tokens, state.finished
+        step += 1
+        if step == sampling.max_new_tokens or not alive.any():
+            return state, chosen.to(model.device), alive
+        advanced = _advance(forward, state, chosen.to(model.device), alive, recorder)
+        assert advanced is not None, "a pass that predicts a token runs to its end"
+        logits = advanced
 
 
 def stop_ids(model: "HookedModelBase", sampling: Sampling) -> set[int]:
@@ -117,12 +130,14 @@ def _advance(
     chosen: Int[Tensor, " active"],
     alive: Bool[Tensor, " active"],
     recorder: Recorder,
-) -> Float[Tensor, "active d_vocab"]:
+) -> Float[Tensor, "left d_vocab"] | None:
+    """The pass over the chosen tokens, without the rows that ended once they are many."""
+    if alive.float().mean() < _COMPACT_BELOW:
+        chosen, alive = _compact(state, chosen, alive)
     step = alive[:, None]
     segment = Segment(ids=chosen[:, None], mask=step, response=step, last=torch.zeros_like(step))
     logits, state.past = forward_segment(forward, segment, recorder, state.cache, state.past, 1, state.rows)
-    assert logits is not None, "generation never stops a pass early"
-    return logits[:, -1]
+    return None if logits is None else logits[:, -1]
 
 
 def _compact(

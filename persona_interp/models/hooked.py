@@ -93,7 +93,7 @@ class HookedModelBase(ABC):
         splits = not whole and shares_prefixes(self.config, batch.ids.shape[1])
         predict_only = outputs == "token_logprobs" and not recorder.hookpoints
         segments = plan_pass(batch, predict_only=predict_only) if splits else [Segment.whole(batch)]
-        stop = max(recorder.hookpoints, key=_depth, default=None) if outputs == "none" else None
+        stop = recorder.deepest if outputs == "none" else None
         with torch.set_grad_enabled(grad), torch.inference_mode(not grad):
             logits = self._pass(segments, recorder, outputs, prefix, stop)
             token_logprobs = None
@@ -126,9 +126,8 @@ class HookedModelBase(ABC):
             batch.ids.shape[1] + sampling.max_new_tokens + (0 if prefix is None else prefix.keys.shape[3])
         )
         recorder = Recorder(read if pool else (), pool, edits, watches)
-        taps = {hookpoint: recorder.tap(hookpoint) for hookpoint in recorder.hookpoints}
-        with torch.inference_mode(), self.tapped(taps) as forward:
-            ids, finished = decode(self, forward, batch.to(self.device), recorder, sampling, prefix)
+        with torch.inference_mode():
+            ids, finished = decode(self, batch.to(self.device), recorder, sampling, prefix)
         texts = self.tokenizer.batch_decode(ids, skip_special_tokens=True)
         return Generation(ids=ids, texts=texts, finished=finished, pooled=recorder.pooled(), norms=recorder.norms())
 
@@ -199,17 +198,11 @@ class HookedModelBase(ABC):
             return None
         cache = self.open_cache(prefix) if len(segments) > 1 or prefix is not None else None
         past = prefix_mask(prefix, len(segments[0].ids), self.device)
-        taps = {hookpoint: recorder.tap(hookpoint) for hookpoint in recorder.hookpoints}
         logits = None
-        with self.tapped(taps, stop_after=stop) as forward:
+        with self.tapped(recorder.taps(), stop_after=stop) as forward:
             for depth, segment in enumerate(segments):
                 final = depth == len(segments) - 1
                 kept = int(segment.response.sum(-1).max()) + 1 if outputs == "token_logprobs" and final else 1
                 kept = 0 if outputs == "logits" else kept
                 logits, past = forward_segment(forward, segment, recorder, cache, past, kept)
         return logits
-
-
-def _depth(hookpoint: Hookpoint) -> tuple[int, int]:
-    order = ("resid_pre", "attn_out", "mlp_out", "resid_post")
-    return hookpoint.layer, order.index(hookpoint.stream)

@@ -9,7 +9,7 @@ from einops import einsum
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from persona_interp.types import Edits, Hookpoint, Pooling, Span, TokenBatch
+from persona_interp.types import STREAMS, Edits, Hookpoint, Pooling, Span, TokenBatch
 
 Tap = Callable[[Float[Tensor, "batch pos d_model"]], Float[Tensor, "batch pos d_model"] | None]
 """Called with the residual at a hookpoint; returns a replacement, or None to leave it."""
@@ -115,6 +115,11 @@ class Recorder:
         return {hookpoint for hookpoint, edits in self.edits.items() if edits} | set(self.read) | watched
 
     @property
+    def deepest(self) -> Hookpoint | None:
+        """The hookpoint behind which a pass that gives no logits may end; None where nothing is tapped."""
+        return max(self.hookpoints, key=lambda h: (h.layer, STREAMS.index(h.stream)), default=None)
+
+    @property
     def wants_last_token(self) -> bool:
         """Whether the last token of an answer must be run through the model although nothing follows it."""
         return "response_mean" in self.pool or bool(self.watches)
@@ -156,6 +161,10 @@ class Recorder:
             self._sums, self._counts = self._sums[:, parent], self._counts[:, parent]
         if self._norms is not None:
             self._norms = self._norms[parent]
+
+    def taps(self) -> dict[Hookpoint, Tap]:
+        """The tap of every hookpoint."""
+        return {hookpoint: self.tap(hookpoint) for hookpoint in self.hookpoints}
 
     def tap(self, hookpoint: Hookpoint) -> Tap:
         """The function to call with the residual at a hookpoint."""

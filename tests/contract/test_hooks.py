@@ -79,6 +79,21 @@ def test_a_pass_without_outputs_stops_behind_the_deepest_read(model: HookedModel
     assert torch.equal(read.residuals[Hookpoint(1, stream)], whole)
 
 
+def test_the_last_token_of_an_answer_runs_as_deep_as_it_is_pooled(model: HookedModelBase) -> None:
+    """It predicts nothing: above the deepest read, generation runs it no more than without pooling."""
+    sampling, ran = Sampling(max_new_tokens=3, temperature=0.0), Counter()
+    blocks = find_blocks(inner_module(model))[1]
+    parts = [(i, next(block.children())) for i, block in enumerate(blocks)]
+    handles = [part.register_forward_hook(lambda *_, i=i: ran.update([i])) for i, part in parts]
+    try:
+        made = model.generate(prompt_batch(), sampling=sampling, read=[Hookpoint(0)], pool=["response_mean"])
+    finally:
+        for handle in handles:
+            handle.remove()
+    assert not all(made.finished), "some answer must reach the limit"
+    assert ran[N_LAYERS - 1] < ran[0] == ran[N_LAYERS - 1] + 1
+
+
 def test_nothing_to_read_runs_nothing(llama_model: HookedModelBase) -> None:
     made = llama_model.run(uneven_batch(), outputs="none")
     assert made.logits is None and made.residuals == {} and made.pooled == {}
