@@ -1,5 +1,6 @@
 """`persona-interp convert`: directions between our files and other tools'."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -37,7 +38,21 @@ def convert(
     """A direction as another tool's file, or another tool's file as a direction; layers checked against the model."""
     from persona_interp.directions.formats import load_foreign, save_foreign
 
-    _check(source, dest, source_format, dest_format, convention, last_row)
+    _check_files(source, dest, source_format, dest_format)
+    if last_row not in ("", "normed", "residual"):
+        raise ConfigError(f"--last-row is normed or residual; {last_row!r} came.")
+    _refuse_idle(
+        source_format,
+        dest_format,
+        {
+            "--convention": bool(convention),
+            "--drop-layer-0": drop_layer_0,
+            "--incomplete": incomplete,
+            "--last-row": bool(last_row),
+            "--trait": bool(trait),
+            "--model-name, --layers and --width": bool(model_name or layers or width),
+        },
+    )
     numbered_source = source_format in NUMBERED
     if source_format == NATIVE:
         direction = _load_native(source, model)
@@ -62,11 +77,12 @@ def convert(
             incomplete=incomplete,
             last_row=last_row or None,  # pyright: ignore (checked above)
         )
-    typer.echo(f"{dest}: {_described(direction)}")
+    left_out = ", layer 0 left out" if drop_layer_0 else ""
+    typer.echo(f"{dest}: from {_described(direction)}{left_out}")
 
 
-def _check(source: Path, dest: Path, source_format: str, dest_format: str, convention: str, last_row: str) -> None:
-    """Refuse formats that do not exist, and options that would do nothing."""
+def _check_files(source: Path, dest: Path, source_format: str, dest_format: str) -> None:
+    """Refuse formats that do not exist, and files that cannot be of their format or are in each other's way."""
     from persona_interp.directions.formats import FOREIGN_FORMATS
 
     for name in (source_format, dest_format):
@@ -81,10 +97,22 @@ def _check(source: Path, dest: Path, source_format: str, dest_format: str, conve
         )
     if dest_format == NATIVE and dest.suffix != ".safetensors":
         raise ConfigError(f"a native direction is a .safetensors file; {dest.name} came.")
-    if convention and source_format not in NUMBERED and dest_format != "gguf":
-        raise ConfigError("--convention is for GGUF files; neither file is one.", "Leave it out.")
-    if last_row not in ("", "normed", "residual"):
-        raise ConfigError(f"--last-row is normed or residual; {last_row!r} came.")
+
+
+def _refuse_idle(source_format: str, dest_format: str, given: Mapping[str, bool]) -> None:
+    """Refuse options that would do nothing between these formats."""
+    rows = "persona-vectors"
+    uses = {
+        "--convention": ("is for GGUF files", source_format in NUMBERED or dest_format == "gguf"),
+        "--drop-layer-0": ("is for writing gguf and easysteer files", dest_format in NUMBERED),
+        "--incomplete": (f"is for writing {rows} files", dest_format == rows),
+        "--last-row": (f"is for {rows} files", rows in (source_format, dest_format)),
+        "--trait": ("is for files that do not name their trait", source_format not in (NATIVE, "assistant-axis")),
+        "--model-name, --layers and --width": ("are for files that do not name their model", source_format != NATIVE),
+    }
+    for option, (use, applies) in uses.items():
+        if given[option] and not applies:
+            raise ConfigError(f"{option} {use}; {source_format} to {dest_format} has no use for it.", "Leave it out.")
 
 
 def _files(path: Path, name: str) -> set[Path]:

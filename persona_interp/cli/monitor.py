@@ -7,6 +7,8 @@ import typer
 
 from persona_interp.cli.options import DEFAULT_MODEL, Backend, Dtype, Model, app
 
+_RATE = 0.01
+
 
 @app.command()
 def monitor(
@@ -15,7 +17,9 @@ def monitor(
     layer: Annotated[int, typer.Option(help="0-based block.")],
     threshold: Annotated[float | None, typer.Option(help="Alert above this score, in residual units.")] = None,
     neutral: Annotated[Path | None, typer.Option(help="Transcript of neutral answers that sets the threshold.")] = None,
-    false_alarm_rate: Annotated[float, typer.Option(help="Share of neutral answers that may raise an alert.")] = 0.01,
+    false_alarm_rate: Annotated[
+        float | None, typer.Option(help=f"Share of neutral answers that may raise an alert; default {_RATE}.")
+    ] = None,
     window: Annotated[int, typer.Option(help="Tokens that a score is averaged over.")] = 1,
     model: Model = DEFAULT_MODEL,
     backend: Backend = "transformer_lens",
@@ -34,6 +38,8 @@ def monitor(
 
     if threshold is not None and neutral is not None:
         raise ConfigError("both --threshold and --neutral came.", "Give the threshold, or the traffic that sets it.")
+    if false_alarm_rate is not None and neutral is None:
+        raise ConfigError("--false-alarm-rate came without --neutral.", "Give the traffic that sets the threshold.")
     if figure is not None and figure.suffix not in (".png", ".pdf"):
         raise ConfigError(f"a figure cannot be written as {figure.name!r}.", "The name must end in .png or .pdf.")
     conversations = read_transcript(transcript)
@@ -43,7 +49,7 @@ def monitor(
     watch = Monitor(directions, layer, thresholds=threshold, smoothing=Smoothing(window))
     if traffic is not None:
         monitor_transcripts(watch, loaded, traffic)
-        watch = watch.calibrate(false_alarm_rate=false_alarm_rate)
+        watch = watch.calibrate(false_alarm_rate=_RATE if false_alarm_rate is None else false_alarm_rate)
         for (direction, _), limit in zip(watch.channels, watch.thresholds, strict=True):
             typer.echo(
                 f"{direction.trait}: threshold {limit.value:.4g} from {limit.n} neutral answers, at most"

@@ -2,11 +2,14 @@
 
 import math
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from persona_interp.errors import ConfigError
+
+if TYPE_CHECKING:
+    from persona_interp.main_job.config import RunConfig
 
 app = typer.Typer(
     help="Extract, steer with and measure persona directions of language models.",
@@ -20,8 +23,56 @@ Backend = Annotated[str, typer.Option(help="transformer_lens or nnsight.")]
 Dtype = Annotated[str, typer.Option(help="float32, bfloat16, float16, or auto.")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for results.")]
 Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
+Layers = Annotated[str, typer.Option(help="Layers to steer at, separated by commas; default by depth.")]
+Coefficients = Annotated[str, typer.Option(help="In units of the mean residual norm.")]
+Questions = Annotated[int, typer.Option(help="Extraction questions a trait.")]
+EvalQuestions = Annotated[int, typer.Option(help="Evaluation questions a trait.")]
+EvalSamples = Annotated[int, typer.Option(help="Steered answers a question.")]
+AnswerTokens = Annotated[int, typer.Option(help="Tokens of a contrastive answer.")]
+Filter = Annotated[str, typer.Option("--filter", help="paired, independent or none.")]
 
 DEFAULT_MODEL = "smollm2-135m-instruct"
+DEFAULT_COEFFICIENTS = "-0.3,-0.15,0.15,0.3"
+
+
+def main_job_config(
+    traits: tuple[str, ...],
+    *,
+    model: str,
+    backend: str,
+    dtype: str,
+    layers: str,
+    coefficients: str,
+    n_questions: int,
+    n_eval_questions: int,
+    n_eval_samples: int,
+    max_new_tokens: int,
+    keep: str,
+    seed: int,
+) -> "RunConfig":
+    """The main job as `run` and `traits new` ask for it, which share these options.
+
+    Raises:
+        ConfigError: an option is out of range.
+    """
+    from persona_interp.main_job.config import RunConfig
+
+    return RunConfig(
+        model=model,
+        traits=traits,
+        backend=backend,  # pyright: ignore (checked by RunConfig)
+        dtype=dtype,
+        layers=tuple(parse_numbers(layers, int, "layers")),
+        coefficients=tuple(parse_numbers(coefficients, float, "coefficients")),
+        n_questions=n_questions,
+        n_held_out_questions=n_eval_questions,
+        n_eval_questions=n_eval_questions,
+        n_eval_samples=n_eval_samples,
+        n_selection_questions=min(10, n_questions),
+        max_new_tokens=max_new_tokens,
+        filter=keep,  # pyright: ignore (checked by RunConfig)
+        seed=seed,
+    )
 
 
 def parse_numbers(text: str, kind: type, name: str) -> list:

@@ -1,10 +1,30 @@
 """`persona-interp run`: the main job."""
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
 
-from persona_interp.cli.options import DEFAULT_MODEL, Backend, Dtype, Model, Out, Seed, app, parse_numbers
+from persona_interp.cli.options import (
+    DEFAULT_COEFFICIENTS,
+    DEFAULT_MODEL,
+    AnswerTokens,
+    Backend,
+    Coefficients,
+    Dtype,
+    EvalQuestions,
+    EvalSamples,
+    Filter,
+    Layers,
+    Model,
+    Out,
+    Questions,
+    Seed,
+    app,
+    main_job_config,
+    parse_numbers,
+)
+from persona_interp.errors import ConfigError
 
 
 @app.command()
@@ -14,20 +34,23 @@ def run(
     traits: Annotated[str, typer.Option(help="Names or files, separated by commas.")] = "evil,optimistic,impolite",
     backend: Backend = "transformer_lens",
     dtype: Dtype = "auto",
-    layers: Annotated[str, typer.Option(help="Layers to steer at, separated by commas; default by depth.")] = "",
-    coefficients: Annotated[str, typer.Option(help="In units of the mean residual norm.")] = "-0.3,-0.15,0.15,0.3",
-    n_questions: Annotated[int, typer.Option(help="Extraction questions a trait.")] = 20,
+    layers: Layers = "",
+    coefficients: Coefficients = DEFAULT_COEFFICIENTS,
+    n_questions: Questions = 20,
     n_instructions: Annotated[int, typer.Option(help="Pairs of system prompts a trait.")] = 5,
     n_samples: Annotated[int, typer.Option(help="Contrastive answers a prompt.")] = 1,
-    n_eval_questions: Annotated[int, typer.Option(help="Evaluation questions a trait.")] = 20,
-    n_eval_samples: Annotated[int, typer.Option(help="Steered answers a question.")] = 2,
-    max_new_tokens: Annotated[int, typer.Option(help="Tokens of a contrastive answer.")] = 40,
-    keep: Annotated[str, typer.Option("--filter", help="paired, independent or none.")] = "paired",
+    n_eval_questions: EvalQuestions = 20,
+    n_eval_samples: EvalSamples = 2,
+    max_new_tokens: AnswerTokens = 40,
+    keep: Filter = "paired",
     judge_model: Annotated[
         str, typer.Option(help="Models of the likelihood judges, by commas, the first filters; default: the unsteered.")
     ] = "",
     api_judge: Annotated[
         str, typer.Option(help="Model of an OpenAI-compatible server that judges too; OPENAI_BASE_URL, OPENAI_API_KEY.")
+    ] = "",
+    api_price: Annotated[
+        str, typer.Option(help="Its price, for the cost: USD per million prompt and completion tokens, as 0.4,1.6.")
     ] = "",
     lexical: Annotated[bool, typer.Option(help="Rate traits that have a valence by the VADER lexicon too.")] = True,
     extra_judges_on: Annotated[
@@ -37,31 +60,46 @@ def run(
     seed: Seed = 0,
 ) -> None:
     """The main job: vectors, steering, statistics, figures and report.html for every trait."""
-    from persona_interp.main_job.config import RunConfig, split_names
+    from persona_interp.main_job.config import split_names
     from persona_interp.main_job.run import run_main_job
 
-    config = RunConfig(
+    config = main_job_config(
+        split_names(traits),
         model=model,
-        traits=split_names(traits),
-        backend=backend,  # pyright: ignore (checked by RunConfig)
+        backend=backend,
         dtype=dtype,
-        layers=tuple(parse_numbers(layers, int, "layers")),
-        coefficients=tuple(parse_numbers(coefficients, float, "coefficients")),
+        layers=layers,
+        coefficients=coefficients,
         n_questions=n_questions,
-        n_instructions=n_instructions,
-        n_held_out_questions=n_eval_questions,
-        n_held_out_instructions=min(3, n_instructions),
-        n_samples=n_samples,
         n_eval_questions=n_eval_questions,
         n_eval_samples=n_eval_samples,
-        n_selection_questions=min(10, n_questions),
         max_new_tokens=max_new_tokens,
-        filter=keep,  # pyright: ignore (checked by RunConfig)
-        judge_models=split_names(judge_model),
-        api_judge=api_judge,
-        lexical=lexical,
-        extra_judges_on=extra_judges_on,  # pyright: ignore (checked by RunConfig)
-        n_judge_pairs=n_judge_pairs,
+        keep=keep,
         seed=seed,
     )
+    config = replace(
+        config,
+        n_instructions=n_instructions,
+        n_held_out_instructions=min(3, n_instructions),
+        n_samples=n_samples,
+        judge_models=split_names(judge_model),
+        api_judge=api_judge,
+        api_price=_price(api_price),
+        lexical=lexical,
+        extra_judges_on=extra_judges_on,
+        n_judge_pairs=n_judge_pairs,
+    )
     typer.echo(str(run_main_job(config, out)))
+
+
+def _price(text: str) -> tuple[float, float] | None:
+    """The two prices of a text; none of an empty one."""
+    if not text:
+        return None
+    prices = parse_numbers(text, float, "api-price")
+    if len(prices) != 2:
+        raise ConfigError(
+            f"api-price must be two prices, of prompt and completion tokens; {text!r} came.",
+            "Give US dollars per million tokens, as in --api-price 0.4,1.6.",
+        )
+    return prices[0], prices[1]

@@ -7,17 +7,24 @@ from typing import Annotated
 import typer
 
 from persona_interp.cli.options import DEFAULT_MODEL, app
+from persona_interp.errors import ConfigError
+
+_PARALLEL, _CONTEXT = 4, 4096
 
 
 @app.command()
 def serve(
     model: Annotated[str, typer.Argument(help="A packaged model, or a .gguf file.")] = DEFAULT_MODEL,
     port: Annotated[int, typer.Option(help="Of 127.0.0.1; other machines cannot reach it.")] = 8080,
-    parallel: Annotated[int, typer.Option(help="Requests answered at the same time.")] = 4,
-    context: Annotated[int, typer.Option(help="Tokens of each of them, prompt and answer.")] = 4096,
+    parallel: Annotated[int, typer.Option(help="Requests answered at the same time.")] = _PARALLEL,
+    context: Annotated[int, typer.Option(help="Tokens of each of them, prompt and answer.")] = _CONTEXT,
     replay: Annotated[str, typer.Option(help="No model: replay this trait to `traits new`, to rehearse it.")] = "",
 ) -> None:
     """An OpenAI-compatible server without a key, until Ctrl-C: the stand-in for a paid one."""
+    if replay and (model, parallel, context) != (DEFAULT_MODEL, _PARALLEL, _CONTEXT):
+        raise ConfigError(
+            "--replay serves no model, so MODEL, --parallel and --context do nothing.", "Leave out either."
+        )
     if replay:
         from persona_interp.data.trait_replay import MODEL, replaying
         from persona_interp.data.traits import load_trait

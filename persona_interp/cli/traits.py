@@ -4,7 +4,24 @@ from typing import Annotated
 
 import typer
 
-from persona_interp.cli.options import DEFAULT_MODEL, Backend, Dtype, Model, Out, Seed, app, parse_numbers
+from persona_interp.cli.options import (
+    DEFAULT_COEFFICIENTS,
+    DEFAULT_MODEL,
+    AnswerTokens,
+    Backend,
+    Coefficients,
+    Dtype,
+    EvalQuestions,
+    EvalSamples,
+    Filter,
+    Layers,
+    Model,
+    Out,
+    Questions,
+    Seed,
+    app,
+    main_job_config,
+)
 
 
 def _list_traits(alone: bool | None) -> None:
@@ -53,13 +70,13 @@ def new(
     model: Model = DEFAULT_MODEL,
     backend: Backend = "transformer_lens",
     dtype: Dtype = "auto",
-    layers: Annotated[str, typer.Option(help="Layers to steer at, separated by commas; default by depth.")] = "",
-    coefficients: Annotated[str, typer.Option(help="In units of the mean residual norm.")] = "-0.3,-0.15,0.15,0.3",
-    n_questions: Annotated[int, typer.Option(help="Extraction questions.")] = 20,
-    n_eval_questions: Annotated[int, typer.Option(help="Evaluation questions.")] = 20,
-    n_eval_samples: Annotated[int, typer.Option(help="Steered answers a question.")] = 2,
-    max_new_tokens: Annotated[int, typer.Option(help="Tokens of a contrastive answer.")] = 40,
-    keep: Annotated[str, typer.Option("--filter", help="paired, independent or none.")] = "paired",
+    layers: Layers = "",
+    coefficients: Coefficients = DEFAULT_COEFFICIENTS,
+    n_questions: Questions = 20,
+    n_eval_questions: EvalQuestions = 20,
+    n_eval_samples: EvalSamples = 2,
+    max_new_tokens: AnswerTokens = 40,
+    keep: Filter = "paired",
     seed: Seed = 0,
 ) -> None:
     """A new trait from its name to a figure: OUT/NAME.json by an API, then vector and report in OUT/NAME.
@@ -69,25 +86,22 @@ def new(
     from persona_interp.data.trait_generation import generate_trait_file, kept_trait
     from persona_interp.data.traits import check_name
     from persona_interp.endpoint.client import ChatClient, Endpoint
-    from persona_interp.main_job.config import RunConfig
     from persona_interp.main_job.run import run_main_job
 
     check_name(name, "the command line")
     path, folder = out / f"{name}.json", out / name
-    config = RunConfig(
+    config = main_job_config(
+        (str(path),),
         model=model,
-        traits=(str(path),),
-        backend=backend,  # pyright: ignore (checked by RunConfig)
+        backend=backend,
         dtype=dtype,
-        layers=tuple(parse_numbers(layers, int, "layers")),
-        coefficients=tuple(parse_numbers(coefficients, float, "coefficients")),
+        layers=layers,
+        coefficients=coefficients,
         n_questions=n_questions,
-        n_held_out_questions=n_eval_questions,
         n_eval_questions=n_eval_questions,
         n_eval_samples=n_eval_samples,
-        n_selection_questions=min(10, n_questions),
         max_new_tokens=max_new_tokens,
-        filter=keep,  # pyright: ignore (checked by RunConfig)
+        keep=keep,
         seed=seed,
     )
     if kept_trait(path, name, description) is None:  # one that is there needs no server and no key

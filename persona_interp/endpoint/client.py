@@ -87,7 +87,7 @@ class ChatClient:
         return self._counter.usage()
 
     def close(self) -> None:
-        """Close the connections and the cache, after a moment for what is in flight; else at garbage collection."""
+        """Close the connections and the cache; what is in flight has a moment to come in and be kept and counted."""
         deadline = time.monotonic() + _CLOSE_S
         held = [self._slots.acquire(timeout=max(0.0, deadline - time.monotonic())) for _ in range(self.in_flight)]
         self._close()
@@ -123,7 +123,7 @@ class ChatClient:
             outcome = self._exchange(request)
             if self._cache is not None and isinstance(outcome, ChatReply):
                 self._cache.put(key, outcome)
-        self._counter.add(outcome)
+            self._counter.add(outcome)
         return outcome
 
     def _exchange(self, request: ChatRequest) -> ChatReply | RequestFailure:

@@ -34,6 +34,18 @@ class Usage:
     completion_tokens: int = 0
     cost: float | None = None
 
+    def __add__(self, other: "Usage") -> "Usage":
+        """Both together; the cost of both is known only where each is."""
+        return Usage(
+            requests=self.requests + other.requests,
+            cached=self.cached + other.cached,
+            failed=self.failed + other.failed,
+            uncounted=self.uncounted + other.uncounted,
+            prompt_tokens=self.prompt_tokens + other.prompt_tokens,
+            completion_tokens=self.completion_tokens + other.completion_tokens,
+            cost=None if self.cost is None or other.cost is None else self.cost + other.cost,
+        )
+
 
 class Counter:
     """Adds up outcomes from many threads."""

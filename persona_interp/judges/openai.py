@@ -3,7 +3,7 @@
 import logging
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from persona_interp.data.traits import Trait
 from persona_interp.endpoint.client import ChatClient
@@ -11,7 +11,16 @@ from persona_interp.endpoint.endpoint import Endpoint
 from persona_interp.endpoint.requests import ChatReply, ChatRequest, RequestFailure
 from persona_interp.errors import EndpointError
 from persona_interp.judges.protocol import Score, check_pairs, score_rollouts
-from persona_interp.judges.ratings import MIN_MASS, REFUSAL, Tokens, Way, number_tokens, read_rating, way_of_reading
+from persona_interp.judges.ratings import (
+    FAILED,
+    MIN_MASS,
+    REFUSAL,
+    Tokens,
+    Way,
+    number_tokens,
+    read_rating,
+    way_of_reading,
+)
 from persona_interp.judges.rubric import COHERENCE, PROBE, rating_messages
 from persona_interp.rollouts.generate import Rollouts
 
@@ -38,24 +47,25 @@ class OpenAIJudge:
     Args:
         client: an endpoint is asked through a client with its defaults and without a cache. Default: the endpoint of
             OPENAI_MODEL, OPENAI_BASE_URL and OPENAI_API_KEY.
+        ways: how ratings were read before, by this judge in an earlier process; `description` names them too.
 
     Source: Chen et al. 2025, Persona Vectors (arXiv 2507.21509), for the weighting and the mass rule. They send the
     rubric as the only message; the system message and the fence are ours.
     """
 
-    def __init__(self, client: ChatClient | Endpoint | None = None) -> None:
+    def __init__(self, client: ChatClient | Endpoint | None = None, *, ways: Iterable[str] = ()) -> None:
         endpoint = Endpoint.from_environment() if client is None else client
         self.client = endpoint if isinstance(endpoint, ChatClient) else ChatClient(endpoint)
         self.name = f"api ({self.client.endpoint.model})"
         self.refusals = 0
         self._tokens: Tokens | None = None
-        self._ways: set[Way] = set()
+        self.ways: set[Way] = set(_WAYS) & set(ways)
 
     @property
     def description(self) -> str:
         """One sentence for reports: which model at which address, and how its ratings were read."""
         endpoint = self.client.endpoint
-        ways = [text for way, text in _WAYS.items() if way in self._ways]
+        ways = [text for way, text in _WAYS.items() if way in self.ways]
         read = f"the score is {'; for some answers '.join(ways)}" if ways else "no answer was rated yet"
         return f"{endpoint.model} at {endpoint.base_url}, asked to rate from 0 to 100 by the trait's rubric; {read}"
 
@@ -106,13 +116,13 @@ class OpenAIJudge:
 
     def _score(self, outcome: ChatReply | RequestFailure, tokens: Tokens) -> Score:
         if isinstance(outcome, RequestFailure):
-            return Score(math.nan, math.nan, f"request failed: {outcome.reason}")
+            return Score(math.nan, math.nan, f"{FAILED}: {outcome.reason}")
         way = way_of_reading(outcome, tokens)
         score = read_rating(outcome, way)
         if score.note == REFUSAL:
             self.refusals += 1
         else:
-            self._ways.add(way)
+            self.ways.add(way)
         return score
 
 

@@ -11,6 +11,8 @@ Tokens = Literal["whole", "digits", "unknown"]
 Way = Literal["weighted", "digits", "no logprobs", "undecided"]
 MIN_MASS = 0.25
 REFUSAL = "refusal"
+FAILED = "request failed"
+"""How the note of an answer begins for which the server gave no reply: the only ones worth asking again."""
 
 _INTEGER = re.compile(r"0|[1-9][0-9]?|100")
 _REPLY = re.compile(r"(?:(?:score|rating)\s*[:=]?\s*)?([0-9]{1,3})(?:\s*/\s*100)?\s*\.?", re.IGNORECASE)

@@ -1,15 +1,15 @@
 """The model under test and its judges, loaded once for all traits."""
 
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from persona_interp.data.traits import Trait
 from persona_interp.endpoint.endpoint import Endpoint, is_local
-from persona_interp.endpoint.usage import Usage
-from persona_interp.errors import TraitError
+from persona_interp.endpoint.usage import Price, Usage
+from persona_interp.errors import ArtefactError, TraitError
 from persona_interp.io import read_json, write_json
 from persona_interp.judges.coherence import CoherenceJudge
 from persona_interp.judges.embedding import EmbeddingJudge
@@ -21,6 +21,7 @@ from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.load import load_model
 
 _TIMEOUT_S, _LOCAL_TIMEOUT_S = 60.0, 600.0
+_ASKED = "api_judge.json"
 OWN_VIEW = " (the weights of the model under test, unsteered)"
 
 
@@ -32,7 +33,9 @@ class Bench:
         embedding: chooses and headlines.
         likelihoods: the first filters.
         api: opened when the folder is taken, because its cache lies there.
-        usage: what the API judge asked so far.
+        usage: what the API judge asked so far, over all restarts of the run.
+        ways: how it read its ratings so far; the judge's own set, which grows.
+        close: waits a moment for what the API judge has in flight, and disconnects.
     """
 
     config: RunConfig
@@ -45,6 +48,8 @@ class Bench:
     endpoint: Endpoint | None = None
     api: Judge | None = None
     usage: Callable[[], Usage] | None = None
+    ways: Set[str] = frozenset()
+    close: Callable[[], None] | None = None
 
     @property
     def filtering(self) -> LikelihoodJudge:
@@ -99,15 +104,29 @@ def load_bench(config: RunConfig, folder: Path) -> Bench:
 
 
 def with_api_judge(bench: Bench) -> Bench:
-    """The bench with its API judge, whose replies are kept in the folder; unchanged where none is asked for."""
+    """The bench with its API judge, whose replies and counts the folder keeps; unchanged where none is asked for.
+
+    Raises:
+        ArtefactError: what the folder keeps of the judge is damaged.
+    """
     if bench.endpoint is None:
         return bench
     from persona_interp.endpoint.client import ChatClient
     from persona_interp.judges.openai import OpenAIJudge
 
     timeout_s = _LOCAL_TIMEOUT_S if is_local(bench.endpoint.base_url) else _TIMEOUT_S
-    client = ChatClient(bench.endpoint, timeout_s=timeout_s, cache=bench.folder / "api_cache.sqlite")
-    return replace(bench, api=OpenAIJudge(client), usage=lambda: client.usage)
+    price = None if bench.config.api_price is None else Price(*bench.config.api_price)
+    client = ChatClient(bench.endpoint, timeout_s=timeout_s, cache=bench.folder / "api_cache.sqlite", price=price)
+    kept = _kept_asked(bench.folder)
+    before = _usage(kept, bench.folder) if kept else None
+    judge = OpenAIJudge(client, ways=kept.get("ways", ()))
+    return replace(
+        bench,
+        api=judge,
+        usage=lambda: client.usage if before is None else before + client.usage,
+        ways=judge.ways,
+        close=client.close,
+    )
 
 
 def panel(bench: Bench, trait: Trait) -> Panel:
@@ -161,13 +180,37 @@ def provenance(bench: Bench, seconds: Mapping[str, float]) -> dict[str, Any]:
 
 
 def keep_asked(bench: Bench) -> dict[str, Any]:
-    """What the API judge is and what it cost when it last was asked; a run that only read its scores keeps that."""
+    """What the API judge is and what it asked so far, kept; a run that only reads its scores changes nothing."""
     if bench.api is None or bench.usage is None:
         return {}
-    path, usage = bench.folder / "api_judge.json", bench.usage()
-    if usage.requests or usage.cached or not path.is_file():
-        write_json(path, {"description": bench.api.description, "usage": asdict(usage)})
-    return read_json(path)
+    kept, usage = _kept_asked(bench.folder), asdict(bench.usage())
+    if kept.get("usage") == usage:
+        return kept
+    asked = {"description": bench.api.description, "ways": sorted(bench.ways), "usage": usage}
+    write_json(bench.folder / _ASKED, asked)
+    return asked
+
+
+def close_api_judge(bench: Bench) -> None:
+    """Wait a moment for what the API judge has in flight, so that it is counted, and keep the count."""
+    if bench.close is not None:
+        bench.close()
+    keep_asked(bench)
+
+
+def _kept_asked(folder: Path) -> dict[str, Any]:
+    """What earlier sessions of the run kept; empty before the first."""
+    path = folder / _ASKED
+    return read_json(path) if path.is_file() else {}
+
+
+def _usage(kept: Mapping[str, Any], folder: Path) -> Usage:
+    try:
+        return Usage(**kept["usage"])
+    except (KeyError, TypeError) as error:
+        raise ArtefactError(
+            f"{folder / _ASKED} does not say what the API judge asked.", "Delete it: the count begins anew."
+        ) from error
 
 
 def _commit() -> str:

@@ -30,6 +30,8 @@ class RunConfig:
             said so in the report (to have it beside others, name it).
         api_judge: name of a model behind an OpenAI-compatible endpoint; empty: no such judge. Address and key come
             from the environment (OPENAI_BASE_URL, OPENAI_API_KEY), so that no folder holds them.
+        api_price: US dollars per million prompt tokens and per million completion tokens of the API judge, for the cost
+            in provenance.json; None: tokens are counted and no cost is told.
         lexical: rate the traits that have a valence by the VADER lexicon too.
         extra_judges_on: steered answers that the API judge and every likelihood judge but the first rate: those at the
             chosen setting and the unsteered ones, or all.
@@ -58,6 +60,7 @@ class RunConfig:
     n_random: int = 4
     judge_models: tuple[str, ...] = ()
     api_judge: str = ""
+    api_price: tuple[float, float] | None = None
     lexical: bool = True
     extra_judges_on: Literal["chosen", "all"] = "chosen"
     n_judge_pairs: int = 1
@@ -77,6 +80,9 @@ class RunConfig:
             "filter must be paired, independent or none": self.filter in ("paired", "independent", "none"),
             "judge_models must not name a model twice": len(set(self.judge_models)) == len(self.judge_models),
             "extra_judges_on must be chosen or all": self.extra_judges_on in ("chosen", "all"),
+            "api_price is the price of an api_judge, and none is named": self.api_price is None or bool(self.api_judge),
+            "api_price must be two prices of at least 0": self.api_price is None
+            or (len(self.api_price) == 2 and all(0 <= price < math.inf for price in self.api_price)),
             "coefficients must hold a positive number": any(c > 0 for c in self.coefficients),
             "coefficients must be finite": all(map(math.isfinite, self.coefficients)),
             "counts must be at least 1": min(

@@ -14,8 +14,16 @@ import pandas as pd
 from persona_interp.data.traits import Trait
 from persona_interp.directions.geometry import cosine_table
 from persona_interp.io import remove_partial_writes, write_json
-from persona_interp.main_job import agreement, stages, tables
-from persona_interp.main_job.bench import Bench, keep_asked, load_bench, panel, provenance, with_api_judge
+from persona_interp.main_job import agreement, stages, steering, tables
+from persona_interp.main_job.bench import (
+    Bench,
+    close_api_judge,
+    keep_asked,
+    load_bench,
+    panel,
+    provenance,
+    with_api_judge,
+)
 from persona_interp.main_job.config import RunConfig
 from persona_interp.main_job.kept import unscored_answers
 from persona_interp.main_job.result import TraitResult, summary_row
@@ -53,10 +61,13 @@ def run_main_job(config: RunConfig, folder: Path) -> Path:
     refuse_other_config(folder / "config.json", config.to_dict())  # takes a new folder, now that nothing can be refused
     remove_partial_writes(folder)
     bench = with_api_judge(bench)
-    results = [_vectors(bench, trait, clock) for trait in traits]
-    for result in results:
-        _separation(bench, result, results, clock)
-        _steering(bench, result, clock)
+    try:
+        results = [_vectors(bench, trait, clock) for trait in traits]
+        for result in results:
+            _separation(bench, result, results, clock)
+            _steering(bench, result, clock)
+    finally:
+        close_api_judge(bench)
     with clock.stage("tables"):
         effects = _write_tables(bench, results)
         write_json(folder / "summary.json", _summaries(bench, results, effects))
@@ -75,6 +86,7 @@ def _vectors(bench: Bench, trait: Trait, clock: "_Clock") -> TraitResult:
         judges = panel(bench, trait)
         train = stages.scored_rollouts(bench, trait, judges, "extract")
         test = stages.scored_rollouts(bench, trait, judges, "eval")
+        keep_asked(bench)
     with clock.stage("vectors and separation"):
         return TraitResult(trait, judges, train, test, stages.vectors(bench, trait, train))
 
@@ -91,11 +103,11 @@ def _separation(bench: Bench, result: TraitResult, results: list[TraitResult], c
 def _steering(bench: Bench, result: TraitResult, clock: "_Clock") -> None:
     trait, vector, judge = result.trait, result.vectors["response_mean"], bench.embedding.name
     with clock.stage("choosing a setting"):
-        result.setting, _ = stages.select_setting(bench, trait, vector)
+        result.setting, _ = steering.select_setting(bench, trait, vector)
     with clock.stage("steering and judging"):
-        result.scored, control = stages.evaluate(bench, trait, result.panel, vector, result.setting, result.train)
+        result.scored, control = steering.evaluate(bench, trait, result.panel, vector, result.setting, result.train)
         keep_asked(bench)
-        result.facts = stages.factual_check(bench, trait, vector, result.setting)
+        result.facts = steering.factual_check(bench, trait, vector, result.setting)
     names = {"model": bench.model.name, "trait": trait.name}
     result.measured = to_measurements(result.scored, method=vector.method, **names)
     result.effect = steering_effect(result.measured, result.setting, judge=judge, seed=bench.config.seed)
@@ -124,7 +136,7 @@ def _write_tables(bench: Bench, results: list[TraitResult]) -> pd.DataFrame:
     effects = pd.concat(rows, ignore_index=True)
     tables.write_table(folder, "effects", effects)
     tables.write_table(folder, "baselines", pd.concat([tables.baseline_rows(r) for r in results], ignore_index=True))
-    nulls = {r.trait.name: r.profiles["response_mean"].battery() for r in results}
+    nulls = {r.trait.name: r.profiles["response_mean"].battery for r in results}
     tables.write_table(folder, "nulls", battery_table(nulls))
     _write_agreement(bench, results)
     unscored = pd.concat([unscored_answers(folder, r.trait) for r in results], ignore_index=True)

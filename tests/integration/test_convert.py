@@ -47,8 +47,10 @@ def refusal(error: type[PersonaInterpError]) -> Callable[..., str]:
 @pytest.mark.parametrize("name", FOREIGN_FORMATS)
 def test_there_and_back(ours: Path, tmp_path: Path, name: str):
     there, back = tmp_path / ("there.json" if name == "easysteer" else "there.bin"), tmp_path / "back.safetensors"
-    run(ours, there, "--from", "native", "--to", name, "--drop-layer-0", "--incomplete")
-    said = run(there, back, "--from", name, "--to", "native", *NAMED, "--trait", "assistant")
+    writing = {"gguf": ["--drop-layer-0"], "easysteer": ["--drop-layer-0"], "persona-vectors": ["--incomplete"]}
+    run(ours, there, "--from", "native", "--to", name, *writing.get(name, []))
+    reading = [] if name == "assistant-axis" else ["--trait", "assistant"]
+    said = run(there, back, "--from", name, "--to", "native", *NAMED, *reading)
     assert "of tiny (unbound: rebind_direction before steering)" in said.replace("\n", " ")
     before, after = Direction.load(ours), Direction.load(back)
     assert after.method == f"imported: {name}"
@@ -79,6 +81,13 @@ def test_what_is_refused(ours: Path, tmp_path: Path):
     assert "--convention is for GGUF files" in refused(ours, there, *to_axis, "--convention", "block_output")
     assert "--last-row is normed or residual" in refused(ours, there, *to_axis, "--last-row", "odd")
     assert "a native direction is a .safetensors file" in refused(ours, there, "--from", "native", "--to", "native")
+    assert refused(ours, there, *to_axis, "--last-row", "normed") == (
+        "--last-row is for persona-vectors files; native to assistant-axis has no use for it.\n  Leave it out."
+    )
+    assert "--drop-layer-0 is for writing gguf and easysteer" in refused(ours, there, *to_axis, "--drop-layer-0")
+    assert "--incomplete is for writing persona-vectors" in refused(ours, there, *to_axis, "--incomplete")
+    assert "--trait is for files that do not name" in refused(ours, there, *to_axis, "--trait", "x")
+    assert "--width are for files that do not name their model" in refused(ours, there, *to_axis, *NAMED)
     clash = refused(ours, ours.with_suffix(".json"), "--from", "native", "--to", "easysteer")
     assert "would be read and written at once" in clash
     run(ours, there, *to_axis)

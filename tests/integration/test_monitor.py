@@ -239,6 +239,7 @@ def test_the_command_prints_turns_and_writes_tokens_and_a_figure(saved: list[str
     ("options", "words"),
     [
         (["--threshold", 1, "--neutral", "x.jsonl"], "both --threshold and --neutral came."),
+        (["--threshold", 1, "--false-alarm-rate", 0.1], "--false-alarm-rate came without --neutral."),
         (["--figure", "x.svg"], "a figure cannot be written as 'x.svg'."),
         (["--layer", 9], "the direction loud has no vector for resid_post at layer 9."),
     ],

@@ -57,6 +57,16 @@ WHOLE = completion("73", [[("73", 0.9), ("7", 0.05)]])
 DIGITS = completion("73", [[("7", 0.9), ("8", 0.1)], [("3", 0.9), ("2", 0.1)]])
 
 
+def test_a_judge_tells_how_it_read_ratings_in_an_earlier_process(make: Make):
+    judge, _ = make(judging({"so": WHOLE}, probe=WHOLE))
+    later = OpenAIJudge(judge.client, ways=["no logprobs", "colour"])
+    assert later.description.endswith(
+        "the score is the integer it wrote, because the server gives no log-probabilities"
+    )
+    later.rate(LOUD, ["Why?"], ["so"])
+    assert later.ways == {"no logprobs", "weighted"}
+
+
 def test_weighted_where_numbers_are_single_tokens(make: Make):
     judge, server = make(judging({
         "HEY": completion("80", [[("80", 0.5), ("90", 0.25), (" 100", 0.05), ("REF", 0.2)]]),

@@ -74,7 +74,8 @@ def aside(direction: Direction) -> Float[Tensor, " d_model"] | None:
         raise AlignmentError(
             f"the vectors of {direction.trait} were changed after they came from their file, and its last row was not.",
             "That row was taken after the final norm, so the change does not carry over.",
-            "Leave it out: incomplete=True (--incomplete) writes zeros there.",
+            "Leave it out: in a persona-vectors file incomplete=True (--incomplete) writes zeros there; a GGUF file of"
+            " convention block_output has no such row.",
         )
     return row
 

@@ -1,7 +1,6 @@
 """The main job with its API judge as users run it: the real client and cache, against a server that fails."""
 
 import json
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,8 +8,10 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
-from persona_interp.errors import EndpointError
+from persona_interp.cli import app
+from persona_interp.errors import ArtefactError, ConfigError, EndpointError
 from persona_interp.judges.rubric import PROBE
 from persona_interp.main_job.config import RunConfig
 from persona_interp.main_job.run import run_main_job
@@ -89,7 +90,6 @@ def test_a_run_whose_server_went_down_goes_on_and_asks_nothing_twice(
     server.behaviour = until_the_fifth
     with pytest.raises(EndpointError, match="refuses the key"):
         run_main_job(judged, tmp_path)
-    time.sleep(0.5)  # what was in flight then comes to its end
     server.bodies.clear()
     server.behaviour = lambda *_: number(70)
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
@@ -101,12 +101,103 @@ def test_a_run_whose_server_went_down_goes_on_and_asks_nothing_twice(
     run_main_job(judged, tmp_path)
     assert server.bodies == [] and not (tmp_path / "tables" / "unscored.csv").exists()
     provenance = json.loads((tmp_path / "provenance.json").read_text())
-    assert provenance["api"]["requests"] == len(again)
+    assert provenance["api"]["requests"] == len(asked) + len(again)
+    assert provenance["api"]["prompt_tokens"] == 10 * provenance["api"]["requests"]
     assert "probabilities of integers" in provenance["judges"][JUDGE]
 
 
 def interrupt(*_: object) -> None:
     raise KeyboardInterrupt
+
+
+def api_usage(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "provenance.json").read_text())["api"]
+
+
+def scores(folder: Path) -> list[pd.DataFrame]:
+    return [pd.read_parquet(folder / table) for table in (HELD_OUT / "scores.parquet", EVALUATION / "scored.parquet")]
+
+
+def test_requests_that_failed_are_repeated_by_the_same_command_and_nothing_else_is(
+    judged: RunConfig,
+    server: FaultServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """In vain at first; then they succeed, and the run is killed before they are off the list; then it is whole."""
+    priced = replace(judged, api_price=(3.0, 7.0))
+    run_main_job(priced, tmp_path)
+    first, usage, listed = scores(tmp_path), api_usage(tmp_path), reasons(tmp_path)
+    run_main_job(priced, tmp_path)
+    for before, after in zip(first, scores(tmp_path), strict=True):
+        pd.testing.assert_frame_equal(after, before)
+    told = [record.getMessage() for record in caplog.records if "in vain" in record.getMessage()]
+    assert len(told) == 2 and all(
+        f"failed requests were repeated in vain: {JUDGE} rated none of" in one for one in told
+    )
+    assert reasons(tmp_path) == listed
+    judges = json.loads((tmp_path / "provenance.json").read_text())["judges"]
+    assert "probabilities of integers" in judges[JUDGE]  # by which the first command read them
+    assert api_usage(tmp_path)["failed"] == 2 * usage["failed"]
+
+    server.bodies.clear()
+    server.behaviour = lambda *_: number(90)
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("persona_interp.main_job.kept._keep_unscored", interrupt)
+        run_main_job(priced, tmp_path)
+    run_main_job(priced, tmp_path)
+    repeated = [body["messages"][-1]["content"] for body in server.bodies]
+    assert repeated and all("What is milk?" in asked for asked in repeated)
+    assert len(repeated) == len(set(repeated)) == usage["failed"]
+    for before, after in zip(first, scores(tmp_path), strict=True):
+        pd.testing.assert_frame_equal(after.drop(columns=JUDGE), before.drop(columns=JUDGE))
+        filled = after.loc[before[JUDGE].isna() & after[JUDGE].notna(), JUDGE]
+        assert filled.tolist() == pytest.approx([50.0, 50.0])
+        assert after[JUDGE].dropna().sort_values().tolist() == pytest.approx([40.0, 40.0, 50.0, 50.0])
+    assert [why for _, why in reasons(tmp_path)] == ["refusal"] * 4
+    spent = api_usage(tmp_path)
+    assert spent["requests"] == usage["requests"] + 2 * usage["failed"]
+    assert spent["prompt_tokens"] == 10 * (spent["requests"] - spent["failed"])
+    assert spent["cost"] == pytest.approx((spent["prompt_tokens"] * 3 + spent["completion_tokens"] * 7) / 1e6)
+
+    server.bodies.clear()
+    run_main_job(priced, tmp_path)
+    assert server.bodies == [] and api_usage(tmp_path) == spent
+
+
+def test_what_a_run_kept_of_its_judge_must_be_a_count(judged: RunConfig, server: FaultServer, tmp_path: Path) -> None:
+    (tmp_path / "api_judge.json").write_text('{"usage": {"requests": 1, "colour": 2}}')
+    with pytest.raises(ArtefactError) as caught:
+        run_main_job(judged, tmp_path)
+    assert str(caught.value) == (
+        f"{tmp_path / 'api_judge.json'} does not say what the API judge asked.\n  Delete it: the count begins anew."
+    )
+    assert server.bodies == []
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--api-price", "0.4,1.6"), "api_price is the price of an api_judge, and none is named."),
+        (("--api-judge", "m", "--api-price", "-1,2"), "api_price must be two prices of at least 0."),
+        (("--api-judge", "m", "--api-price", "0.4"), "api-price must be two prices, of prompt and completion tokens;"),
+        (("--api-judge", "m", "--api-price", "dear"), "api-price must be numbers separated by commas; 'dear' came."),
+    ],
+)
+def test_prices_that_cannot_be_used(options: tuple[str, ...], words: str, tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["run", "--out", str(tmp_path / "out"), *options])
+    assert isinstance(done.exception, ConfigError) and words in str(done.exception)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_price_of_the_command_line_reaches_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[RunConfig] = []
+    monkeypatch.setattr("persona_interp.main_job.run.run_main_job", lambda config, _: seen.append(config))
+    CliRunner().invoke(app, ["run", "--out", str(tmp_path), "--api-judge", "m", "--api-price", "0.4,1.6"])
+    CliRunner().invoke(app, ["run", "--out", str(tmp_path), "--api-judge", "m"])
+    assert [config.api_price for config in seen] == [(0.4, 1.6), None]
+    assert seen[0].to_dict()["api_price"] == [0.4, 1.6]
 
 
 def test_a_judge_that_never_gives_a_number_is_told_of_and_does_not_end_the_run(

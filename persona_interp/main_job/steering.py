@@ -1,0 +1,138 @@
+"""Steering in the main job for one trait: a setting, the answers under it, their scores; kept like every stage."""
+
+import numpy as np
+import pandas as pd
+
+from persona_interp.data.traits import Trait
+from persona_interp.directions.baselines import random_directions
+from persona_interp.directions.direction import Direction
+from persona_interp.judges.factual import FactualRuleJudge, load_factual_questions
+from persona_interp.main_job.bench import Bench, Panel
+from persona_interp.main_job.kept import ask_again, kept_table, rate_answers
+from persona_interp.measurements.steering import (
+    Setting,
+    choose_setting,
+    score_answers,
+    steered_answers,
+    steering_table,
+    to_measurements,
+)
+from persona_interp.rollouts.generate import Rollouts
+from persona_interp.types import Hookpoint
+
+
+def select_setting(bench: Bench, trait: Trait, direction: Direction) -> tuple[Setting, pd.DataFrame]:
+    """The layer and coefficient chosen on extraction questions by the embedding judge, and the table behind it."""
+    config = bench.config
+    folder = bench.folder / "steering" / trait.name / "selection"
+
+    def score() -> pd.DataFrame:
+        answers = steered_answers(
+            bench.model,
+            direction,
+            trait.questions[: config.n_selection_questions],
+            layers=config.steered_layers(bench.model.n_layers),
+            coefficients=[c for c in config.coefficients if c > 0],
+            max_new_tokens=config.eval_tokens,
+            temperature=config.eval_temperature,
+            seed=config.seed + 2,
+            folder=folder,
+        )
+        return score_answers(answers, trait, judges=[bench.embedding], coherence=bench.coherence)[0]
+
+    scored = kept_table(folder / "scored.parquet", score)
+    measured = to_measurements(scored, model=bench.model.name, trait=trait.name, method=direction.method)
+    table = steering_table(measured, n_resamples=config.n_resamples, seed=config.seed)
+    return choose_setting(table, judge=bench.embedding.name), table
+
+
+def evaluate(
+    bench: Bench, trait: Trait, judges: Panel, direction: Direction, setting: Setting, rollouts: Rollouts
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Scored answers to the evaluation questions: of the whole sweep, and of random directions at the setting.
+
+    A sparing judge has no score (NaN) where it was not asked.
+    """
+    config = bench.config
+    folder = bench.folder / "steering" / trait.name / "evaluation"
+    questions = trait.eval_questions[: config.n_eval_questions]
+
+    def sweep() -> pd.DataFrame:
+        answers = steered_answers(
+            bench.model,
+            direction,
+            questions,
+            layers=config.steered_layers(bench.model.n_layers),
+            coefficients=config.coefficients,
+            n_samples=config.n_eval_samples,
+            max_new_tokens=config.eval_tokens,
+            temperature=config.eval_temperature,
+            seed=config.seed + 3,
+            folder=folder,
+        )
+        scored = score_answers(answers, trait, judges=judges.everywhere, coherence=bench.coherence)[0]
+        return scored.join(rate_answers(trait, judges.sparing, sparingly(scored), folder))
+
+    def sparingly(scored: pd.DataFrame) -> pd.DataFrame:
+        chosen = (scored["layer"] == setting.layer).fillna(False) & (scored["coefficient"] == setting.coefficient)
+        asked = chosen | (scored["coefficient"] == 0) | (config.extra_judges_on == "all")
+        return scored[asked.to_numpy(bool)]
+
+    ask_again(folder / "scored.parquet", trait, judges.sparing, sparingly)
+    scored = kept_table(folder / "scored.parquet", sweep)
+
+    def control() -> pd.DataFrame:
+        hookpoint = Hookpoint(setting.layer)
+        drawn = random_directions(
+            rollouts.activations("response_mean"), hookpoint, like=direction, n=config.n_random, seed=config.seed + 4
+        )
+        own = scored[(scored["coefficient"] == 0) & (scored["sample"] == 0)]
+        tables = [own[["question", "sample", "prompt", "answer", "layer", "coefficient"]].assign(draw=-1)]
+        for number, vector in enumerate(drawn):
+            answers = steered_answers(
+                bench.model,
+                vector,
+                questions,
+                layers=[setting.layer],
+                coefficients=[-setting.coefficient, setting.coefficient],
+                max_new_tokens=config.eval_tokens,
+                temperature=config.eval_temperature,
+                seed=config.seed + 3,
+                unsteered=False,
+                folder=folder.with_name("random") / f"direction-{number:02d}",
+            )
+            tables.append(answers.assign(draw=number))
+        answers = pd.concat(tables, ignore_index=True)
+        return score_answers(answers, trait, judges=[bench.embedding], coherence=bench.coherence)[0]
+
+    if config.n_random == 0:
+        return scored, pd.DataFrame()
+    return scored, kept_table(folder.with_name("random") / "scored.parquet", control)
+
+
+def factual_check(bench: Bench, trait: Trait, direction: Direction, setting: Setting) -> pd.DataFrame | None:
+    """For the trait hallucinating: answers to factual questions at minus, zero and plus the setting, judged by rule."""
+    if trait.name != "hallucinating":
+        return None
+    config, known = bench.config, load_factual_questions()
+    questions = [*known.unanswerable, *known.known]
+    folder = bench.folder / "steering" / trait.name / "factual"
+    judge = FactualRuleJudge(known)
+
+    def score() -> pd.DataFrame:
+        answers = steered_answers(
+            bench.model,
+            direction,
+            questions,
+            layers=[setting.layer],
+            coefficients=[-setting.coefficient, setting.coefficient],
+            max_new_tokens=config.eval_tokens,
+            temperature=0.0,
+            seed=config.seed + 5,
+            folder=folder,
+        )
+        values = [s.value for s in judge.rate(trait, list(answers["question"]), list(answers["answer"]))]
+        kind = np.where(answers["question"].isin(known.unanswerable), "unanswerable", "known")
+        return answers.assign(invented=values, kind=kind)
+
+    return kept_table(folder / "scored.parquet", score)
