@@ -35,10 +35,10 @@ if TYPE_CHECKING:
     from persona_interp.measurements.steering import measure_steering, steering_table
     from persona_interp.measurements.thresholds import calibrate_threshold
     from persona_interp.models.load import load_model
-    from persona_interp.models.tokens import Turn, render_chat, render_prompt
+    from persona_interp.models.tokens import render_chat, render_prompt
     from persona_interp.rollouts.contexts import graded_system_prompts, many_shot_contexts
     from persona_interp.rollouts.generate import generate_rollouts
-    from persona_interp.types import Hookpoint
+    from persona_interp.types import Hookpoint, Turn
 
 _HOMES = {
     "activations.extract": ("extract_activations",),
@@ -99,7 +99,6 @@ _HOMES = {
     "measurements.thresholds": ("calibrate_threshold",),
     "models.load": ("load_model",),
     "models.tokens": (
-        "Turn",
         "render_chat",
         "render_prompt",
     ),
@@ -108,7 +107,7 @@ _HOMES = {
         "many_shot_contexts",
     ),
     "rollouts.generate": ("generate_rollouts",),
-    "types": ("Hookpoint",),
+    "types": ("Hookpoint", "Turn"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

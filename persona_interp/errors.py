@@ -54,3 +54,11 @@ class MissingPackageError(PersonaInterpError):
 
 class EndpointError(PersonaInterpError):
     """A server cannot be reached, or refuses every request: wrong key, unknown model, no credit left."""
+
+
+class DataError(PersonaInterpError):
+    """A data set holds no usable conversation, or a row of it cannot be one."""
+
+
+class TrainingError(PersonaInterpError):
+    """A training run cannot go on: its loss is not finite, or a checkpoint does not belong to it."""

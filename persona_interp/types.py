@@ -21,9 +21,21 @@ Pooling = Literal["prompt_last", "prompt_mean", "response_mean"]
 Span = Literal["all", "prompt", "response", "last"]
 """Positions that an edit touches. `last` is the last prompt token. Padding is never touched."""
 
+Role = Literal["system", "user", "assistant"]
+"""Who speaks in a conversation."""
+
 STREAMS: tuple[Stream, ...] = get_args(Stream)
 POOLINGS: tuple[Pooling, ...] = get_args(Pooling)
 SPANS: tuple[Span, ...] = get_args(Span)
+ROLES: tuple[Role, ...] = get_args(Role)
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What one side says in a conversation."""
+
+    role: Role
+    content: str
 
 
 @dataclass(frozen=True, order=True)

@@ -15,8 +15,9 @@ from persona_interp.io import read_bytes, read_json
 from persona_interp.measurements.monitor import Monitor
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.recorder import Segment
-from persona_interp.models.tokens import ROLES, Turn, encode, pad_id, render_chat, token_batch
+from persona_interp.models.tokens import encode, pad_id, render_chat, token_batch
 from persona_interp.progress import track
+from persona_interp.types import ROLES, Turn
 
 _EXPECTED = 'Expected {"messages": [{"role": "user", "content": "..."}, {"role": "assistant", "content": "..."}, ...]}.'
 

@@ -1,8 +1,6 @@
 """From text to left-padded token ids, and from a question to the prompt as the model sees it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, get_args
 
 import torch
 from jinja2.exceptions import TemplateError
@@ -10,18 +8,7 @@ from transformers import PreTrainedTokenizerBase
 
 from persona_interp.errors import AlignmentError, ConfigError, EmptySelectionError
 from persona_interp.io import sha256_bytes
-from persona_interp.types import TokenBatch
-
-Role = Literal["system", "user", "assistant"]
-ROLES: tuple[Role, ...] = get_args(Role)
-
-
-@dataclass(frozen=True)
-class Turn:
-    """What one side says in a conversation."""
-
-    role: Role
-    content: str
+from persona_interp.types import TokenBatch, Turn
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from persona_interp.data.traits import Trait
 from persona_interp.errors import ConfigError, EmptySelectionError
-from persona_interp.models.tokens import Turn
+from persona_interp.types import Turn
 
 ContextKind = Literal["system", "shots"]
 
