@@ -1,12 +1,19 @@
-"""Conversations of a data set: `messages` rows as finetuning files hold them, read row by row with what is unusable."""
+"""Conversations of a data set: rows as finetuning files hold them, read row by row with what is unusable.
+
+The forms of a row are described in `rows`.
+"""
 
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from persona_interp.io import atomic_write_bytes
+from persona_interp.data.rows import EXPECTED, parse_json, row_turns, up_to_last_answer
+from persona_interp.errors import DataError
+from persona_interp.io import atomic_write_bytes, read_bytes
 from persona_interp.types import Turn
+
+_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -53,6 +60,57 @@ def write_conversations(path: Path, conversations: Iterable[Conversation]) -> No
     """JSON lines of `messages`, as finetuning code everywhere reads them; atomic."""
     lines = [json.dumps({"messages": _messages(c.turns)}, ensure_ascii=False) for c in conversations]
     atomic_write_bytes(path, ("\n".join(lines) + "\n").encode())
+
+
+def read_conversations(path: Path) -> ConversationSet:
+    """Every conversation of a JSONL file; a bad line becomes unusable, and the rest goes on.
+
+    Names are `file.jsonl, line 7`, counted from 1. Blank lines are skipped and counted.
+
+    Raises:
+        DataError: no line is usable.
+        ArtefactError: the file is missing or cannot be read.
+    """
+    found = [
+        parse_line(line, f"{path.name}, line {k}")
+        for k, line in enumerate(read_bytes(path).split(b"\n"), start=1)
+        if line.strip()
+    ]
+    usable = tuple(row for row in found if isinstance(row, Conversation))
+    unusable = tuple(row for row in found if isinstance(row, Unusable))
+    if not usable:
+        first = (f"{row.name}: {row.reason}" for row in unusable[:_SHOWN])
+        raise DataError(f"{path} holds no usable conversation: {len(unusable)} lines were left out.", *first, EXPECTED)
+    return ConversationSet(usable, unusable)
+
+
+def parse_conversation(row: object, name: str) -> Conversation:
+    """The conversation of a row in any form of `rows`: perhaps a system turn, then user and assistant in turn.
+
+    Raises:
+        DataError: the row cannot be a conversation; its name and the reason are in the first line.
+    """
+    found = parse_row(row, name)
+    if isinstance(found, Unusable):
+        raise DataError(f"{name}: {found.reason}", EXPECTED)
+    return found
+
+
+def parse_row(row: object, name: str) -> Conversation | Unusable:
+    """The conversation of a row, or why it cannot be one."""
+    try:
+        return Conversation(name, up_to_last_answer(row_turns(row)))
+    except DataError as error:
+        return Unusable(name, str(error))
+
+
+def parse_line(line: bytes, name: str) -> Conversation | Unusable:
+    """The conversation of a line of JSON, or why it cannot be one."""
+    try:
+        row = parse_json(line)
+    except DataError as error:
+        return Unusable(name, str(error))
+    return parse_row(row, name)
 
 
 def _messages(turns: Sequence[Turn]) -> list[dict[str, str]]:

@@ -1,47 +1,38 @@
 """Transcripts: conversations read from files, and monitored in one pass each."""
 
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from persona_interp.errors import ArtefactError, ConfigError, ContextLengthError, EmptySelectionError
+from persona_interp.data.conversations import Conversation
+from persona_interp.data.rows import message_list, parse_json, parse_turns
+from persona_interp.errors import ArtefactError, ConfigError, ContextLengthError, DataError, EmptySelectionError
 from persona_interp.io import read_bytes, read_json
 from persona_interp.measurements.monitor import Monitor
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.recorder import Segment
 from persona_interp.models.tokens import encode, pad_id, render_chat, token_batch
 from persona_interp.progress import track
-from persona_interp.types import ROLES, Turn
 
 _EXPECTED = 'Expected {"messages": [{"role": "user", "content": "..."}, {"role": "assistant", "content": "..."}, ...]}.'
-
-
-@dataclass(frozen=True)
-class Conversation:
-    """Turns in order, and where they come from, for errors and tables."""
-
-    name: str
-    turns: tuple[Turn, ...]
 
 
 def read_transcript(path: Path) -> list[Conversation]:
     """Conversations of a file: JSON lines, or one JSON object, with `messages` (or `conversation`) in each.
 
-    The second is what transcripts of the Assistant Axis look like. Everything in the file is data.
+    The second is what transcripts of the Assistant Axis look like. Everything in the file is data. Turns after the last
+    of the assistant are cut off; other than in a data set, users may speak twice in a row and answers may be empty.
 
     Raises:
         ArtefactError: missing, not JSON, or a turn without role or content; the line and the turn are named.
         EmptySelectionError: no conversation, or one without an assistant turn.
     """
     if path.suffix == ".jsonl":
-        lines = read_bytes(path).decode("utf-8", errors="replace").splitlines()
-        rows = [(f"{path}, line {i}", line) for i, line in enumerate(lines, start=1) if line.strip()]
+        lines = enumerate(read_bytes(path).split(b"\n"), start=1)
+        rows = [(f"{path}, line {i}", line) for i, line in lines if line.strip()]
         found = [_conversation(_parsed(line, where), where) for where, line in rows]
     else:
         found = [_conversation(read_json(path), str(path))]
@@ -140,27 +131,24 @@ def _pieces(tokenizer: PreTrainedTokenizerBase, conversation: Conversation) -> l
     return pieces
 
 
-def _parsed(line: str, where: str) -> Any:
+def _parsed(line: bytes, where: str) -> object:
     try:
-        return json.loads(line)
-    except json.JSONDecodeError as error:
-        raise ArtefactError(f"{where}: not valid JSON ({error}).", "Each line must be one JSON object.") from error
+        return parse_json(line)
+    except DataError as error:
+        raise ArtefactError(f"{where}: {error}", "Each line must be one JSON object.") from error
 
 
-def _conversation(data: Any, where: str) -> Conversation:
-    turns = data.get("messages", data.get("conversation")) if isinstance(data, dict) else None
-    if not isinstance(turns, list):
-        raise ArtefactError(f"{where}: no list of messages.", _EXPECTED)
-    for k, turn in enumerate(turns):
-        role, content = (turn.get("role"), turn.get("content")) if isinstance(turn, dict) else (None, None)
-        if role not in ROLES or not isinstance(content, str):
-            raise ArtefactError(
-                f"{where}: turn {k} has the role {role!r} and a content of type {type(content).__name__}.",
-                f"Roles: {', '.join(ROLES)}; the content must be a text.",
-            )
-    found = tuple(Turn(turn["role"], turn["content"]) for turn in turns)
-    if not any(turn.role == "assistant" and turn.content.strip() for turn in found):
+def _conversation(data: object, where: str) -> Conversation:
+    try:
+        messages = message_list(data)
+        if messages is None:
+            raise DataError("no list of messages.")
+        turns = parse_turns(messages)
+    except DataError as error:
+        raise ArtefactError(f"{where}: {error}", _EXPECTED) from error
+    if not any(turn.role == "assistant" and turn.content.strip() for turn in turns):
         raise EmptySelectionError(f"{where}: no assistant turn to monitor.", "Give conversations with answers.")
-    if found[0].role == "assistant":
+    if turns[0].role == "assistant":
         raise ArtefactError(f"{where}: the conversation begins with the assistant.", "Begin with the user's words.")
-    return Conversation(where, found)
+    last = max(k for k, turn in enumerate(turns) if turn.role == "assistant")
+    return Conversation(where, turns[: last + 1])

@@ -54,6 +54,14 @@ def test_transcripts_of_both_layouts_are_read(tmp_path: Path) -> None:
         read_transcript(tmp_path / "none.jsonl")
 
 
+def test_turns_end_with_the_last_answer_and_lines_only_at_line_feeds(tmp_path: Path) -> None:
+    talk = [{"role": "user", "content": "Hi\u2028there"}, {"role": "user", "content": "?"}, GOOD["messages"][1]]
+    path = tmp_path / "talk.jsonl"
+    path.write_text(json.dumps({"messages": [*talk, talk[0]]}, ensure_ascii=False), encoding="utf-8")
+    (found,) = read_transcript(path)
+    assert [turn.content for turn in found.turns] == ["Hi\u2028there", "?", "Yes."]
+
+
 def test_a_turn_is_summed_up() -> None:
     shared = {"conversation": "c", "turn": 1, "trait": "loud", "layer": 0}
     rows = [
