@@ -1,0 +1,151 @@
+"""Finetuning: shift and expression of many runs, what foretells them, how specifically, and drift in training."""
+
+from collections.abc import Sequence
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
+from pandas import DataFrame
+
+from persona_interp.figures.forest import plot_forest
+from persona_interp.figures.frames import cells, distinct, keep, records
+from persona_interp.figures.geometry import COLORMAP
+from persona_interp.figures.style import GREY, LINE_STYLES, TEXT, category
+
+MARKERS = ("o", "^", "s", "D", "v", "P")
+NOTE_PAD = 13
+"""Points between a panel and its title that leave room for a line of numbers between them."""
+
+
+def plot_shift_and_expression(
+    frame: DataFrame,
+    ax: Axes,
+    *,
+    families: Sequence[str] | None = None,
+    levels: Sequence[str] | None = None,
+    correlation: tuple[float, float, float] | None = None,
+) -> Axes:
+    """Change of trait expression against finetuning shift, a point a run, for one measured trait, judge and layer.
+
+    The colour is the family of the data, the marker their level. The lines are the model before training.
+
+    Args:
+        frame: `trait_of_data, level, shift, expression` of every run, as `Grid.points` gives them.
+        families: every value of `trait_of_data` in the order of the colours; give all where panels differ.
+        levels: every value of `level` in the order of the markers.
+        correlation: r with its bounds, written above the panel with the number of runs; a title needs `pad=NOTE_PAD`.
+    """
+    families = distinct(frame, "trait_of_data") if families is None else families
+    levels = distinct(frame, "level") if levels is None else levels
+    for line in (ax.axhline, ax.axvline):
+        line(0, color=GREY, linewidth=0.7, zorder=1)
+    for i, family in enumerate(families):
+        for level, marker in zip(levels, _markers(levels), strict=True):
+            rows = keep(keep(frame, "trait_of_data", family), "level", level)
+            ax.plot(
+                rows["shift"], rows["expression"], marker, color=category(i)[0], markersize=4.5, alpha=0.8, mew=0.5,
+                mec="white", gid="run", zorder=2,
+            )  # fmt: skip
+        ax.plot([], [], "s", color=category(i)[0], markersize=5, mew=0, label=f"data: {family}")
+    for level, marker in zip(levels, _markers(levels), strict=True):
+        ax.plot([], [], marker, color="#555555", markersize=4.5, mfc="none", label=str(level).replace("_", " "))
+    if correlation is not None:
+        n = int(frame[["shift", "expression"]].notna().all(axis=1).sum())
+        text = "r = {:z.2f} [{:z.2f}, {:z.2f}], n = {}".format(*correlation, n).replace("-", "−")
+        ax.text(0, 1.02, text, fontsize=6.5, transform=ax.transAxes, va="bottom", gid="correlation")
+    ax.set_xlabel("finetuning shift (residual units)")
+    ax.set_ylabel("change of expression\n(points of 100)")
+    return ax
+
+
+def plot_correlation_matrix(
+    frame: DataFrame, ax: Axes, *, directions: Sequence[str] | None = None, outcomes: Sequence[str] | None = None
+) -> Axes:
+    """Pearson r of the shift along one trait's direction with the expression of another, as a heat map from -1 to 1.
+
+    A row a direction, a column an outcome, the interval under each number where the frame has one; a trait's own
+    direction is framed. Pairs without a correlation stay blank.
+
+    Args:
+        frame: `direction_trait, outcome_trait, estimate`, and `low, high` if wanted, of one judge and layer.
+    """
+    directions = distinct(frame, "direction_trait") if directions is None else directions
+    outcomes = distinct(frame, "outcome_trait") if outcomes is None else outcomes
+    values, size = np.full((len(directions), len(outcomes)), np.nan), 6 if len(outcomes) < 6 else 5
+    for row in records(frame):
+        a, b = directions.index(row["direction_trait"]), outcomes.index(row["outcome_trait"])
+        values[a, b] = row["estimate"]
+        if np.isnan(values[a, b]):
+            continue
+        text = f"{values[a, b]:+z.2f}" + ("\n[{low:z.2f}, {high:z.2f}]".format_map(row) if "low" in row else "")
+        color = "white" if abs(values[a, b]) > 0.6 else TEXT
+        ax.text(b, a, text.replace("-", "−"), ha="center", va="center", color=color, fontsize=size)
+    ax.imshow(np.ma.masked_invalid(values), cmap=mpl.colormaps[COLORMAP], vmin=-1, vmax=1)
+    for a, trait in enumerate(directions):
+        if trait in outcomes:
+            corner = (outcomes.index(trait) - 0.47, a - 0.47)
+            ax.add_patch(Rectangle(corner, 0.94, 0.94, fill=False, edgecolor="black", linewidth=1.4, gid="same-trait"))
+    ax.set_xticks(range(len(outcomes)), list(outcomes), rotation=30, ha="right", rotation_mode="anchor")
+    ax.set_yticks(range(len(directions)), list(directions))
+    ax.set_xlabel("expression of")
+    ax.set_ylabel("shift along")
+    ax.grid(False)
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    return ax
+
+
+def plot_predictors(
+    frame: DataFrame, ax: Axes, *, predictors: Sequence[str] | None = None, names: Sequence[str] | None = None
+) -> Axes:
+    """Pearson r over data sets of what is known before training (rows), a colour a thing foretold, for one trait.
+
+    Args:
+        frame: `predictor, against, estimate, low, high` of one trait, and of one judge where `against` is expression.
+        predictors: the rows, top to bottom.
+        names: the values of `against`, in the order of the colours.
+    """
+    plot_forest(
+        frame[["predictor", "against", "estimate", "low", "high"]]
+        .rename(columns={"predictor": "trait", "against": "series"})
+        .assign(null_low=np.nan, null_high=np.nan),
+        ax,
+        traits=distinct(frame, "predictor") if predictors is None else predictors,
+        names=distinct(frame, "against") if names is None else names,
+        chance=0.0,
+        label="Pearson r over data sets",
+    )
+    ax.set_xlim(-1.04, 1.04)
+    return ax
+
+
+def plot_drift(frame: DataFrame, ax: Axes, *, bound: float | None = None) -> Axes:
+    """Finetuning shift against training step with its interval as a band; a colour a trait, a line style a layer.
+
+    The line at zero is the model before training.
+
+    Args:
+        frame: `step, trait, layer, shift, low, high`, as `DriftCallback.frame` gives it.
+        bound: where the callback warns or stops, a dashed line.
+    """
+    ax.axhline(0, color=GREY, linewidth=0.7, zorder=1)
+    if bound is not None:
+        ax.axhline(bound, color=TEXT, linestyle=(0, (5, 2, 1, 2, 1, 2)), linewidth=0.9, label="bound", zorder=1.5)
+    channels = list(dict.fromkeys(zip(cells(frame, "trait"), cells(frame, "layer"), strict=True)))
+    traits, layers = distinct(frame, "trait"), sorted(distinct(frame, "layer"))
+    for trait, layer in channels:
+        color, style = category(traits.index(trait))[0], LINE_STYLES[layers.index(layer) % len(LINE_STYLES)]
+        rows = keep(keep(frame, "trait", trait), "layer", layer).sort_values("step")
+        steps, low, high = (rows[name].to_numpy(dtype=float) for name in ("step", "low", "high"))
+        label = f"{trait}, layer {layer}" if len(layers) > 1 else str(trait)
+        ax.plot(steps, rows["shift"], color=color, linestyle=style, marker="o", markersize=2.6, label=label, zorder=2.2)
+        ax.fill_between(steps, low, high, color=color, alpha=0.15, linewidth=0, zorder=2)
+    ax.set_xlabel("training step")
+    ax.set_ylabel("finetuning shift\n(residual units)")
+    ax.margins(x=0.02)
+    return ax
+
+
+def _markers(levels: Sequence[str]) -> list[str]:
+    return [MARKERS[i % len(MARKERS)] for i in range(len(levels))]

@@ -1,0 +1,54 @@
+"""What an intervention does, as plain data: for manifests, and to tell two runs apart."""
+
+from dataclasses import fields
+from typing import Any
+
+from torch import Tensor
+
+from persona_interp.directions.direction import Direction
+from persona_interp.errors import ConfigError
+from persona_interp.interventions.protocol import Intervention, Stack
+from persona_interp.io import sha256_bytes, sha256_json
+from persona_interp.types import Hookpoint
+
+
+def intervention_record(intervention: Intervention | None) -> Any:
+    """A JSON-ready account of an intervention, equal for equal ones; vectors enter by their hash.
+
+    Raises:
+        ConfigError: it is not made of dataclasses, so nothing says what it does.
+    """
+    if intervention is None:
+        return None
+    if isinstance(intervention, Stack):
+        return [intervention_record(part) for part in intervention.interventions]
+    return record(intervention)
+
+
+def record(thing: Any) -> Any:
+    """A dataclass with directions, hookpoints and plain values as JSON."""
+    if isinstance(thing, Direction):
+        norms = thing.residual_norms
+        return {
+            "trait": thing.trait,
+            "method": thing.method,
+            "hookpoints": sha256_json([str(hookpoint) for hookpoint in thing.hookpoints])[:16],
+            "vectors": _hash(thing.vectors),
+            "residual_norms": None if norms is None else _hash(norms),
+        }
+    if isinstance(thing, Hookpoint):
+        return str(thing)
+    if isinstance(thing, str | int | float | bool | None):
+        return thing
+    if isinstance(thing, list | tuple):
+        return [record(item) for item in thing]
+    if not hasattr(thing, "__dataclass_fields__"):
+        raise ConfigError(
+            f"nothing says what a {type(thing).__name__} does.",
+            "A run that can be resumed needs an intervention made of dataclasses, such as Add, Ablate and Cap.",
+        )
+    return {"kind": type(thing).__name__, **{f.name: record(getattr(thing, f.name)) for f in fields(thing)}}
+
+
+def _hash(tensor: Tensor) -> str:
+    return sha256_bytes(tensor.detach().cpu().contiguous().numpy().tobytes())[:16]

@@ -1,0 +1,139 @@
+"""The finetuning figures show the numbers of their frames."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+
+from persona_interp.figures.finetuning import (
+    plot_correlation_matrix,
+    plot_drift,
+    plot_predictors,
+    plot_shift_and_expression,
+)
+
+LEVELS = ("normal", "level_1")
+
+
+@pytest.fixture
+def ax() -> Axes:
+    return Figure().subplots()
+
+
+def labelled(ax: Axes, label: str) -> Any:
+    (line,) = [line for line in ax.lines if line.get_label() == label]
+    return line
+
+
+def runs() -> pd.DataFrame:
+    rows = [("loud", "normal", 0.0, 1.0), ("loud", "level_1", 2.0, 30.0), ("sums", "normal", -1.0, np.nan)]
+    return pd.DataFrame(rows, columns=["trait_of_data", "level", "shift", "expression"])
+
+
+def drawn(ax: Axes, gid: str) -> list[Any]:
+    return [line for line in ax.lines if line.get_gid() == gid]
+
+
+def test_runs_have_a_colour_a_family_and_a_marker_a_level(ax: Axes):
+    assert plot_shift_and_expression(runs(), ax) is ax
+    points = {tuple(line.get_xydata()[0]): line for line in drawn(ax, "run") if len(line.get_xydata())}
+    assert {(0.0, 1.0), (2.0, 30.0)} < set(points)
+    normal, level = points[0.0, 1.0], points[2.0, 30.0]
+    assert normal.get_color() == level.get_color() == labelled(ax, "data: loud").get_color()
+    assert normal.get_marker() == labelled(ax, "normal").get_marker()
+    assert level.get_marker() == labelled(ax, "level 1").get_marker() != normal.get_marker()
+    assert (ax.get_xlabel(), ax.get_ylabel()) == (
+        "finetuning shift (residual units)",
+        "change of expression\n(points of 100)",
+    )
+    assert not ax.texts
+
+
+def test_families_and_levels_look_alike_in_every_panel():
+    first, second = Figure().subplots(1, 2)
+    kinds = {"families": ["sums", "loud"], "levels": LEVELS}
+    plot_shift_and_expression(runs(), first, **kinds)
+    plot_shift_and_expression(runs().iloc[::-1], second, **kinds)
+    for label in ("data: sums", "data: loud", "normal", "level 1"):
+        assert labelled(first, label).get_color() == labelled(second, label).get_color()
+        assert labelled(first, label).get_marker() == labelled(second, label).get_marker()
+
+
+def test_the_correlation_stands_above_with_the_runs_that_have_both_numbers(ax: Axes):
+    plot_shift_and_expression(runs(), ax, correlation=(0.5, -0.25, 0.901))
+    assert [text.get_text() for text in ax.texts] == ["r = 0.50 [−0.25, 0.90], n = 2"]
+
+
+def matrix() -> pd.DataFrame:
+    pairs = [("a", "a", 0.9), ("a", "b", -0.001), ("b", "a", np.nan), ("b", "b", 0.8), ("c", "a", -0.7)]
+    return pd.DataFrame(pairs, columns=["direction_trait", "outcome_trait", "estimate"])
+
+
+def test_a_row_is_a_direction_a_column_an_outcome_and_the_own_direction_is_framed(ax: Axes):
+    assert plot_correlation_matrix(matrix(), ax) is ax
+    values = np.ma.filled(ax.images[0].get_array(), np.nan)
+    np.testing.assert_array_equal(values, [[0.9, -0.001], [np.nan, 0.8], [-0.7, np.nan]])
+    assert ax.images[0].get_clim() == (-1, 1)
+    assert {text.get_text(): text.get_position() for text in ax.texts} == {
+        "+0.90": (0, 0), "+0.00": (1, 0), "+0.80": (1, 1), "−0.70": (0, 2),
+    }  # fmt: skip
+    framed = [(p.get_x() + p.get_width() / 2, p.get_y() + p.get_height() / 2) for p in ax.patches]
+    np.testing.assert_allclose(sorted(framed), [(0, 0), (1, 1)], atol=1e-9)
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["a", "b", "c"]
+
+
+def test_the_order_of_traits_can_be_given_and_intervals_stand_under_the_numbers(ax: Axes):
+    frame = matrix().dropna().assign(low=-0.95, high=0.99)
+    plot_correlation_matrix(frame, ax, directions=["c", "b", "a"], outcomes=["b", "a"])
+    places = {text.get_text(): text.get_position() for text in ax.texts}
+    assert places["−0.70\n[−0.95, 0.99]"] == (1, 0)
+    assert places["+0.90\n[−0.95, 0.99]"] == (1, 2)
+
+
+def test_predictors_are_rows_and_what_they_foretell_colours(ax: Axes):
+    frame = pd.DataFrame(
+        [
+            {"predictor": name, "trait": "loud", "against": against, "judge": None, "estimate": r, "low": r - 0.1}
+            | {"high": r + 0.1, "q": 0.1}
+            for name, against, r in (("raw", "shift", 0.2), ("raw", "expression", 0.4), ("difference", "shift", 0.8))
+        ]
+    )
+    assert plot_predictors(frame, ax, predictors=["difference", "raw"]) is ax
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["difference", "raw"]
+    found = {(line.get_label(), round(float(line.get_xdata()[0]), 6)): float(line.get_ydata()[0])
+             for line in ax.lines if line.get_marker() == "o"}  # fmt: skip
+    assert set(found) == {("shift", 0.2), ("shift", 0.8), ("expression", 0.4)}
+    assert found["shift", 0.8] < 0.5 < found["shift", 0.2] < found["expression", 0.4]
+    assert ax.get_xlim() == (-1.04, 1.04)
+
+
+def drift() -> pd.DataFrame:
+    rows = [
+        {"step": step, "trait": trait, "layer": layer, "shift": step * size, "low": step * size - 1}
+        | {"high": step * size + 1}
+        for trait, size in (("loud", 0.1), ("sad", -0.2))
+        for layer in (7, 3)
+        for step in (20, 0, 10)
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_drift_has_a_colour_a_trait_and_a_style_a_layer_in_order_of_steps(ax: Axes):
+    assert plot_drift(drift(), ax, bound=1.5) is ax
+    np.testing.assert_array_equal(labelled(ax, "loud, layer 3").get_xydata(), [[0, 0], [10, 1], [20, 2]])
+    by_trait = [labelled(ax, f"{trait}, layer {layer}") for trait in ("loud", "sad") for layer in (3, 7)]
+    assert len({to_hex(line.get_color()) for line in by_trait}) == 2
+    assert by_trait[0].get_linestyle() == by_trait[2].get_linestyle() != by_trait[1].get_linestyle()
+    assert len(ax.collections) == 4
+    assert set(labelled(ax, "bound").get_ydata()) == {1.5}
+
+
+def test_one_layer_is_not_named_and_missing_bounds_draw_no_band(ax: Axes):
+    one = drift().query("layer == 3").assign(low=np.nan, high=np.nan)
+    plot_drift(one, ax)
+    assert {line.get_label() for line in ax.lines} >= {"loud", "sad"}
+    assert "bound" not in {line.get_label() for line in ax.lines}
