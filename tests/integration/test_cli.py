@@ -20,7 +20,7 @@ from persona_interp.directions.direction import Direction
 from persona_interp.models.packaged import PACKAGED_MODELS
 from tests.integration.conftest import HEARS_CTRL_C, Shell
 
-COMMANDS = ("run", "models", "traits", "extract", "steer", "project", "convert", "monitor", "serve")
+COMMANDS = ("run", "models", "traits", "extract", "steer", "project", "convert", "monitor", "screen", "serve")
 CALL = "from persona_interp.cli import main; main()"
 MAIN = (sys.executable, "-c", CALL)
 

@@ -1,0 +1,21 @@
+"""The engine of one process: batch after batch, each on disk before the next begins."""
+
+from pathlib import Path
+
+from persona_interp.data.streams import count_rows
+from persona_interp.progress import track
+from persona_interp.screening.batch import Screener, batches
+from persona_interp.screening.store import Shards
+
+
+def screen_here(screener: Screener, source: str, shards: Shards, *, progress: bool = True) -> None:
+    """Score every batch that has no shard yet."""
+    at_once = screener.config.batch_rows
+    first = shards.first_missing()
+    n = count_rows(source) if progress else None
+    total = 0 if n is None else -(-n // at_once) - first
+    for number, rows in track(
+        batches(source, at_once, start=first), f"screen {Path(source).name}", total=total, show=progress
+    ):
+        if not shards.has(number):
+            shards.write(number, screener.table(rows))

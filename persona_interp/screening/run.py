@@ -1,0 +1,128 @@
+"""`screen`: every sample of a data set on persona directions, with a summary, a ranking and what to look at."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from persona_interp.data.streams import source_hash
+from persona_interp.directions.direction import Direction, check_direction
+from persona_interp.errors import ConfigError
+from persona_interp.measurements.detection import percentile_threshold
+from persona_interp.models.hooked import HookedModelBase
+from persona_interp.screening.batch import Screener
+from persona_interp.screening.config import (
+    Delta,
+    Engine,
+    Score,
+    ScreenConfig,
+    TextJudge,
+    check_engine,
+    choose_score,
+    default_layer,
+)
+from persona_interp.screening.local_engine import screen_here
+from persona_interp.screening.result import Clean, ScreenResult, write_result
+from persona_interp.screening.store import Shards
+from persona_interp.screening.summary import score_values, unusable, usable
+
+
+def screen(
+    model: HookedModelBase,
+    source: str,
+    directions: Sequence[Direction],
+    *,
+    out: Path,
+    layers: Sequence[int] | None = None,
+    delta: Delta = "prompt",
+    clean: str | None = None,
+    percentile: float = 95.0,
+    rank_by: Score | None = None,
+    n_flagged: int = 50,
+    judge: TextJudge | None = None,
+    batch_rows: int = 64,
+    max_new_tokens: int = 64,
+    engine: Engine = "local",
+    ray_address: str | None = None,
+    n_workers: int | None = None,
+    progress: bool = True,
+) -> ScreenResult:
+    """Projection of every sample's answer and ΔP on every direction, kept in shards; then what they say together.
+
+    Larger means more of a direction's positive pole, in residual units. Nothing of a sample but its numbers is kept, so
+    memory does not grow with texts. An interrupted screening goes on behind its last whole shard, with either engine:
+    they give equal numbers where they run as many threads (a Ray worker runs one).
+
+    Args:
+        source: JSONL, Parquet or CSV, or a data set of the hub.
+        layers: 0-based blocks; default: the one at 0.6 of the depth.
+        delta: ΔP against the projection of the last prompt token (`prompt`, no extra cost), against the model's own
+            greedy answers (`generate`, which takes most of the time), or none.
+        clean: a data set of wanted behaviour, screened in the same way; a sample is flagged above this percentile of
+            its score. Without it there is no threshold, and samples are only ranked.
+        rank_by: default: the difference, or the projection where there is none.
+        n_flagged: samples a direction and layer that are shown with text and tokens, at most.
+        judge: a text judge's score of the answer beside the projections, where it knows the trait.
+        n_workers: of Ray; default: one a GPU of the cluster, or one a CPU where there is no GPU.
+
+    Raises:
+        ConfigError: an option cannot be used, or the folder holds another screening.
+        EmptySelectionError: no row can be scored.
+        HookpointError: the model, or a direction, has no such layer.
+        IncompatibleDirectionError: a direction belongs to another model.
+        MissingPackageError: the engine's package is not installed.
+
+    Source: Chen et al. 2025, Persona Vectors (arXiv 2507.21509), sections 5 and 6.
+    """
+    check_engine(engine)
+    _check_flagging(percentile, n_flagged)
+    layers = (default_layer(model.n_layers),) if layers is None else tuple(layers)
+    _check_directions(model, directions, layers)
+    screener = Screener.make(model, directions, ScreenConfig(layers, delta, batch_rows, max_new_tokens, judge))
+    score = choose_score(screener.config, rank_by, screener.channels)
+    shards = Shards.open(out, screener, source=source, source_hash=source_hash(source))
+    neutral = None
+    if clean is not None:
+        neutral = Shards.open(out / "clean", screener, source=clean, source_hash=source_hash(clean))
+    parts = [(source, shards)] if clean is None or neutral is None else [(source, shards), (clean, neutral)]
+    if engine == "ray":
+        from persona_interp.screening.ray_engine import screen_on_ray
+
+        screen_on_ray(screener, parts, address=ray_address, n_workers=n_workers, progress=progress)
+    for part in parts:  # behind Ray nothing is left to do
+        screen_here(screener, *part, progress=progress)
+    thresholds = None
+    if clean is not None and neutral is not None:
+        thresholds = _thresholds(screener, neutral, clean, score, percentile)
+    return write_result(screener, shards, source, score=score, clean=thresholds, n_flagged=n_flagged)
+
+
+def _thresholds(screener: Screener, shards: Shards, source: str, score: Score, percentile: float) -> Clean:
+    names = [channel.column(score) for channel in screener.channels]
+    everything = shards.read(["row", "name", "reason", *dict.fromkeys(names)])
+    table = usable(everything)
+    values = {channel: score_values(table, channel, score) for channel in screener.channels}
+    return Clean(
+        source=source,
+        percentile=percentile,
+        n=len(table),
+        n_unusable=len(unusable(everything)),
+        thresholds={
+            channel: percentile_threshold(found[np.isfinite(found)], percentile) for channel, found in values.items()
+        },
+    )
+
+
+def _check_flagging(percentile: float, n_flagged: int) -> None:
+    if not 0 < percentile < 100 or n_flagged < 1:
+        raise ConfigError(
+            f"cannot flag above percentile {percentile:g}, at most {n_flagged} samples.",
+            "Expected a percentile between 0 and 100, and at least 1 sample.",
+        )
+
+
+def _check_directions(model: HookedModelBase, directions: Sequence[Direction], layers: Sequence[int]) -> None:
+    for direction in directions:
+        check_direction(direction, model)
+        for layer in layers:
+            direction.at(layer)
