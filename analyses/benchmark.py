@@ -1,4 +1,4 @@
-"""How fast: extraction, the contrastive chain, steered generation and judging, against plain transformers.
+"""How fast: extraction, steered generation, judging, screening and finetuning, against plain transformers.
 
 All rows of a table come from one run on the same texts. A repeat measures every row once, in turn, so that noise of
 the machine falls on all of them; ratios are taken within a repeat and their median is reported.
@@ -12,13 +12,16 @@ from pathlib import Path
 import pandas as pd
 import torch
 from benchmark_extraction import BACKENDS, bfloat16_agreement, overheads, run, summary
+from benchmark_finetuning import CallbackConfig, RunConfig, callback_rows, callback_summary, run_rows
 from benchmark_judges import JudgeConfig, api_facts, judge_summary, run_judges
 from benchmark_plain import Config
+from benchmark_screening import ScreeningConfig, screening_rows, screening_summary
 
 from persona_interp.io import atomic_write_bytes, write_json
-from persona_interp.models.load import library_versions
+from persona_interp.models.identity import library_versions
 
 DTYPES = (torch.float32, torch.bfloat16)
+ROWS = ("extraction", "judges", "screening", "finetuning")
 
 
 def extraction(config: Config, out: Path) -> None:
@@ -52,6 +55,20 @@ def judging(config: JudgeConfig, out: Path) -> None:
     print(api)  # noqa: T201
 
 
+def screening(config: ScreeningConfig, out: Path) -> None:
+    """Tables `screening_raw` and `screening`."""
+    raw = pd.concat([screening_rows(config, dtype) for dtype in DTYPES], ignore_index=True)
+    _write_tables(out, screening_raw=raw, screening=screening_summary(raw))
+    write_json(out / "screening_facts.json", {"config": asdict(config), **_machine()})
+
+
+def finetuning(runs: RunConfig, callback: CallbackConfig, out: Path) -> None:
+    """Tables `finetuning`, `callback_raw` and `callback`."""
+    raw = callback_rows(callback)
+    _write_tables(out, finetuning=run_rows(runs), callback_raw=raw, callback=callback_summary(raw))
+    write_json(out / "finetuning_facts.json", {"runs": asdict(runs), "callback": asdict(callback), **_machine()})
+
+
 def _write_tables(out: Path, **tables: pd.DataFrame) -> None:
     for name, table in tables.items():
         atomic_write_bytes(out / f"{name}.csv", table.to_csv(index=False).encode())
@@ -72,11 +89,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("analyses/results/benchmark"))
     parser.add_argument("--quick", action="store_true", help="a tenth of the texts (40 rollouts, 24 judged answers)")
-    parser.add_argument("--rows", choices=("all", "extraction", "judges"), default="all", help="which tables")
+    parser.add_argument("--rows", choices=("all", *ROWS), default="all", help="which tables")
     chosen = parser.parse_args()
-    if chosen.rows != "judges":
+    wanted = ROWS if chosen.rows == "all" else (chosen.rows,)
+    if "extraction" in wanted:
         extraction(Config(n_questions=2) if chosen.quick else Config(), chosen.out)
-    if chosen.rows != "extraction":
+    if "screening" in wanted:
+        screening(ScreeningConfig(n_samples=16) if chosen.quick else ScreeningConfig(), chosen.out)
+    if "finetuning" in wanted:
+        runs = RunConfig(n_samples=30) if chosen.quick else RunConfig()
+        finetuning(runs, CallbackConfig(n_steps=10, repeats=1) if chosen.quick else CallbackConfig(), chosen.out)
+    if "judges" in wanted:
         judging(JudgeConfig(n_questions=4, n_answers=6) if chosen.quick else JudgeConfig(), chosen.out)
 
 

@@ -20,7 +20,8 @@ from persona_interp.judges.embedding import EmbeddingJudge
 from persona_interp.judges.likelihood import LikelihoodJudge
 from persona_interp.judges.protocol import Judge
 from persona_interp.measurements.statistics import bootstrap_auc_by_layer
-from persona_interp.models.load import library_versions, load_model
+from persona_interp.models.identity import library_versions
+from persona_interp.models.load import load_model
 
 PAIRS = Path(__file__).parent.parent / "tests" / "data" / "judge_pairs"
 

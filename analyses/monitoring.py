@@ -34,7 +34,8 @@ from persona_interp.measurements.smoothing import Smoothing
 from persona_interp.measurements.statistics import benjamini_hochberg
 from persona_interp.measurements.thresholds import exact_share, measure_false_alarms
 from persona_interp.models.hooked import HookedModelBase
-from persona_interp.models.load import library_versions, load_model
+from persona_interp.models.identity import library_versions
+from persona_interp.models.load import load_model
 from persona_interp.models.protocol import Sampling
 from persona_interp.rollouts.contexts import graded_system_prompts, many_shot_contexts
 from persona_interp.rollouts.generate import Rollouts, answer, generate_rollouts, plain_requests

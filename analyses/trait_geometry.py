@@ -22,7 +22,7 @@ from persona_interp.figures.style import legend_below, panel_figure, paper_style
 from persona_interp.figures.trait_geometry import plot_cosine_map, plot_similarity_by_depth
 from persona_interp.io import atomic_write_bytes, sha256_file, write_json
 from persona_interp.measurements.statistics import benjamini_hochberg
-from persona_interp.models.load import library_versions
+from persona_interp.models.identity import library_versions
 
 VECTORS = Path(__file__).parent.parent / ".." / "shared" / "data" / "persona_vectors" / "vectors"
 WHERE_FROM = """There are no published vectors in {folder}.

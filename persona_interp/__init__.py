@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from persona_interp.activations.extract import extract_activations
     from persona_interp.activations.store import Activations
+    from persona_interp.data.conversations import Conversation, read_conversations, write_conversations
     from persona_interp.data.trait_generation import generate_trait, generate_trait_file
     from persona_interp.data.traits import list_traits, load_trait
     from persona_interp.directions.baselines import fit_direction
@@ -15,6 +16,18 @@ if TYPE_CHECKING:
     from persona_interp.endpoint.client import ChatClient
     from persona_interp.endpoint.endpoint import Endpoint
     from persona_interp.endpoint.usage import Price
+    from persona_interp.finetuning.callback import DriftCallback
+    from persona_interp.finetuning.levels import generate_levels
+    from persona_interp.finetuning.penalty import ProjectionPenalty
+    from persona_interp.finetuning.prevention import (
+        concept_ablation,
+        preventative_prompting,
+        preventative_steering,
+        preventative_steering_all_layers,
+    )
+    from persona_interp.finetuning.probe import DriftBound, ExpressionProbe
+    from persona_interp.finetuning.settings import LoRA, TrainingSettings
+    from persona_interp.finetuning.train import finetune
     from persona_interp.interventions.protocol import Stack
     from persona_interp.interventions.residual import Ablate, Add, Cap
     from persona_interp.interventions.text import generate_text
@@ -25,11 +38,18 @@ if TYPE_CHECKING:
     from persona_interp.judges.likelihood import LikelihoodJudge
     from persona_interp.judges.openai import OpenAIJudge
     from persona_interp.measurements.baselines import compare_separation
+    from persona_interp.measurements.capability import measure_multiple_choice, measure_perplexity, measure_task_loss
+    from persona_interp.measurements.detection import detection_table
+    from persona_interp.measurements.drift import finetuning_shift, probe_activations
+    from persona_interp.measurements.expression import measure_expression
     from persona_interp.measurements.frame import Measurements
     from persona_interp.measurements.monitor import Monitor
     from persona_interp.measurements.monitoring import measure_monitoring
     from persona_interp.measurements.monitoring_tables import monitoring_nulls, monitoring_table
     from persona_interp.measurements.nulls import null_battery
+    from persona_interp.measurements.prediction import predictor_table, shift_correlations, shift_nulls
+    from persona_interp.measurements.projection_difference import projection_difference
+    from persona_interp.measurements.sample_projections import project_samples
     from persona_interp.measurements.separation import separation_profile
     from persona_interp.measurements.smoothing import Smoothing
     from persona_interp.measurements.steering import measure_steering, steering_table
@@ -38,11 +58,17 @@ if TYPE_CHECKING:
     from persona_interp.models.tokens import render_chat, render_prompt
     from persona_interp.rollouts.contexts import graded_system_prompts, many_shot_contexts
     from persona_interp.rollouts.generate import generate_rollouts
+    from persona_interp.screening.run import screen
     from persona_interp.types import Hookpoint, Turn
 
 _HOMES = {
     "activations.extract": ("extract_activations",),
     "activations.store": ("Activations",),
+    "data.conversations": (
+        "Conversation",
+        "read_conversations",
+        "write_conversations",
+    ),
     "data.trait_generation": (
         "generate_trait",
         "generate_trait_file",
@@ -68,6 +94,24 @@ _HOMES = {
     "endpoint.client": ("ChatClient",),
     "endpoint.endpoint": ("Endpoint",),
     "endpoint.usage": ("Price",),
+    "finetuning.callback": ("DriftCallback",),
+    "finetuning.levels": ("generate_levels",),
+    "finetuning.penalty": ("ProjectionPenalty",),
+    "finetuning.prevention": (
+        "concept_ablation",
+        "preventative_prompting",
+        "preventative_steering",
+        "preventative_steering_all_layers",
+    ),
+    "finetuning.probe": (
+        "DriftBound",
+        "ExpressionProbe",
+    ),
+    "finetuning.settings": (
+        "LoRA",
+        "TrainingSettings",
+    ),
+    "finetuning.train": ("finetune",),
     "interventions.protocol": ("Stack",),
     "interventions.residual": (
         "Ablate",
@@ -78,10 +122,24 @@ _HOMES = {
     "judges.coherence": ("CoherenceJudge",),
     "judges.embedding": ("EmbeddingJudge",),
     "judges.factual": ("FactualRuleJudge",),
-    "judges.lexical": ("LexicalJudge", "LexicalSign"),
+    "judges.lexical": (
+        "LexicalJudge",
+        "LexicalSign",
+    ),
     "judges.likelihood": ("LikelihoodJudge",),
     "judges.openai": ("OpenAIJudge",),
     "measurements.baselines": ("compare_separation",),
+    "measurements.capability": (
+        "measure_multiple_choice",
+        "measure_perplexity",
+        "measure_task_loss",
+    ),
+    "measurements.detection": ("detection_table",),
+    "measurements.drift": (
+        "finetuning_shift",
+        "probe_activations",
+    ),
+    "measurements.expression": ("measure_expression",),
     "measurements.frame": ("Measurements",),
     "measurements.monitor": ("Monitor",),
     "measurements.monitoring": ("measure_monitoring",),
@@ -90,6 +148,13 @@ _HOMES = {
         "monitoring_table",
     ),
     "measurements.nulls": ("null_battery",),
+    "measurements.prediction": (
+        "predictor_table",
+        "shift_correlations",
+        "shift_nulls",
+    ),
+    "measurements.projection_difference": ("projection_difference",),
+    "measurements.sample_projections": ("project_samples",),
     "measurements.separation": ("separation_profile",),
     "measurements.smoothing": ("Smoothing",),
     "measurements.steering": (
@@ -107,7 +172,11 @@ _HOMES = {
         "many_shot_contexts",
     ),
     "rollouts.generate": ("generate_rollouts",),
-    "types": ("Hookpoint", "Turn"),
+    "screening.run": ("screen",),
+    "types": (
+        "Hookpoint",
+        "Turn",
+    ),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -118,26 +187,38 @@ __all__ = [
     "Cap",
     "ChatClient",
     "CoherenceJudge",
+    "Conversation",
     "Direction",
+    "DriftBound",
+    "DriftCallback",
     "EmbeddingJudge",
     "Endpoint",
+    "ExpressionProbe",
     "FactualRuleJudge",
     "Hookpoint",
     "LexicalJudge",
     "LexicalSign",
     "LikelihoodJudge",
+    "LoRA",
     "Measurements",
     "ModelShape",
     "Monitor",
     "OpenAIJudge",
     "Price",
+    "ProjectionPenalty",
     "Smoothing",
     "Stack",
+    "TrainingSettings",
     "Turn",
     "calibrate_threshold",
     "compare_separation",
+    "concept_ablation",
+    "detection_table",
     "extract_activations",
+    "finetune",
+    "finetuning_shift",
     "fit_direction",
+    "generate_levels",
     "generate_rollouts",
     "generate_text",
     "generate_trait",
@@ -149,18 +230,34 @@ __all__ = [
     "load_trait",
     "many_shot_contexts",
     "mean_difference",
+    "measure_expression",
     "measure_monitoring",
+    "measure_multiple_choice",
+    "measure_perplexity",
     "measure_steering",
+    "measure_task_loss",
     "monitoring_nulls",
     "monitoring_table",
     "null_battery",
     "persona_vector",
+    "predictor_table",
+    "preventative_prompting",
+    "preventative_steering",
+    "preventative_steering_all_layers",
+    "probe_activations",
+    "project_samples",
+    "projection_difference",
+    "read_conversations",
     "rebind_direction",
     "render_chat",
     "render_prompt",
     "save_foreign",
+    "screen",
     "separation_profile",
+    "shift_correlations",
+    "shift_nulls",
     "steering_table",
+    "write_conversations",
 ]
 
 

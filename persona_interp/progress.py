@@ -1,6 +1,6 @@
 """Progress bars for anything that takes more than a few seconds."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from typing import TypeVar
 
 from rich.console import Console
@@ -9,7 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 Item = TypeVar("Item")
 
 
-def track(items: Iterable[Item], label: str, *, total: int, show: bool = True) -> Iterator[Item]:
+def track(items: Iterable[Item], label: str, *, total: int, show: bool = True) -> Generator[Item]:
     """The items, with a bar on standard error while they are worked through."""
     if not show or total < 2:
         yield from items

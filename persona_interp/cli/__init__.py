@@ -6,11 +6,24 @@ from typing import NoReturn
 
 import typer
 
-from persona_interp.cli import convert, models, monitor, run, screen, serve, traits, vectors
+from persona_interp.cli import convert, finetune, levels, models, monitor, run, screen, serve, traits, vectors
 from persona_interp.cli.options import app
 from persona_interp.errors import PersonaInterpError
 
-__all__ = ["app", "convert", "main", "models", "monitor", "run", "screen", "serve", "traits", "vectors"]
+__all__ = [
+    "app",
+    "convert",
+    "finetune",
+    "levels",
+    "main",
+    "models",
+    "monitor",
+    "run",
+    "screen",
+    "serve",
+    "traits",
+    "vectors",
+]
 
 _INTERRUPTED = 130
 

@@ -14,7 +14,7 @@ from transformers import DynamicCache, GPT2Config
 from persona_interp.errors import HookpointError, ModelError
 from persona_interp.models.forward import Forward
 from persona_interp.models.hooked import HookedModelBase
-from persona_interp.models.load import fingerprint, library_versions
+from persona_interp.models.identity import fingerprint, library_versions
 from persona_interp.models.protocol import Sampling
 from persona_interp.models.recorder import Tap, Watch
 from persona_interp.models.sampling import row_uniforms, sample_tokens

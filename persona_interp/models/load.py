@@ -1,29 +1,26 @@
 """`load_model`: a hub id, a folder, a GGUF file, a packaged model or a TransformerLens object, behind a backend."""
 
-import hashlib
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
 from safetensors import SafetensorError
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as hf_logging
 
 from persona_interp.errors import ConfigError, ModelError
 from persona_interp.models.hooked import HookedModelBase
+from persona_interp.models.identity import describe
 from persona_interp.models.packaged import PACKAGED_MODELS, gguf_folder, packaged_folder
 from persona_interp.models.selfcheck import check_batch, check_reads, reference_states
-from persona_interp.models.tokens import template_hash
-from persona_interp.types import Provenance
 
 Backend = Literal["transformer_lens", "nnsight"]
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-_VERSIONED = ("persona-interp", "torch", "transformers", "transformer-lens", "nnsight")
-_SAMPLED = 1024
 
 
 def load_model(
@@ -34,6 +31,7 @@ def load_model(
     device: str | torch.device | None = None,
     device_map: str | dict[str, str | int] | None = None,
     revision: str | None = None,
+    adapter: str | Path | None = None,
 ) -> HookedModelBase:
     """A causal language model with every block's residual stream open to reading and editing.
 
@@ -44,17 +42,24 @@ def load_model(
             TransformerLens object (`TransformerBridge` or `HookedTransformer` with unprocessed weights).
         dtype: a torch dtype or its name; `auto` takes bfloat16 where the machine multiplies it in hardware.
         device_map: passed to transformers to spread a model over several GPUs.
+        adapter: a folder with a PEFT adapter of this model, merged into its weights. The result is another model:
+            directions of the base are carried over with `rebind_direction`.
 
     Raises:
-        ModelError: unknown name or backend, unreadable weights, folded weights, or reads that disagree.
+        ModelError: unknown name or backend, unreadable weights or adapter, folded weights, or reads that disagree.
         MissingPackageError: the packaged model's package is not installed.
     """
     if backend not in BACKENDS:
         raise ModelError(f"no backend is called {backend!r}.", f"Backends: {', '.join(BACKENDS)}.")
     if not isinstance(name, str | Path):
+        if adapter is not None:
+            raise ModelError(f"an adapter cannot be merged into a {type(name).__name__} object.", "Give its name.")
         return _adopt(name, backend)
-    label, source = str(name), _source(name)
-    model, tokenizer = _from_pretrained(label, source, resolve_dtype(dtype), device, device_map, revision)
+    model, tokenizer = load_plain(name, dtype=dtype, device=device, device_map=device_map, revision=revision)
+    label = str(name)
+    if adapter is not None:
+        model, label = merge_adapter(model, Path(adapter)), f"{label} + {adapter}"
+    _keep_unembedding_fast(model)
     batch = check_batch(tokenizer)
     states = reference_states(model, batch)
     provenance = describe(model, tokenizer, label, backend)
@@ -71,6 +76,61 @@ def load_model(
     return hooked
 
 
+def load_plain(
+    name: str | Path,
+    *,
+    dtype: torch.dtype | str = "float32",
+    device: str | torch.device | None = None,
+    device_map: str | dict[str, str | int] | None = None,
+    revision: str | None = None,
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """The frozen model of transformers behind a name, and its tokenizer: what backends wrap and finetuning trains.
+
+    Raises:
+        ModelError: unknown name, or unreadable weights.
+    """
+    return _from_pretrained(str(name), _source(name), resolve_dtype(dtype), device, device_map, revision)
+
+
+def merge_adapter(model: PreTrainedModel, folder: Path) -> PreTrainedModel:
+    """The model with a PEFT adapter merged into its weights.
+
+    Raises:
+        ModelError: the folder holds no adapter, or one of a model of another shape.
+    """
+    from peft import PeftModel, get_peft_model_state_dict
+
+    missing = [name for name in ("adapter_config.json", "adapter_model.safetensors") if not (folder / name).is_file()]
+    if missing:
+        raise ModelError(f"{folder} holds no adapter: {missing[0]} is not there.", "Give the folder that PEFT saved.")
+    try:
+        with without_peft_noise():
+            adapted = PeftModel.from_pretrained(model, str(folder))
+        stored = load_file(folder / "adapter_model.safetensors").keys()
+    except (RuntimeError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise ModelError(
+            f"the adapter in {folder} does not fit this model: {(str(error).splitlines() or [''])[0][:200]}",
+            "It is damaged, or was trained on another model; its adapter_config.json says which.",
+        ) from error
+    own = get_peft_model_state_dict(adapted, save_embedding_layers=False).keys()
+    strange = sorted(own - stored) + sorted(name for name in stored - own if ".lora_" in name)
+    if strange:
+        raise ModelError(
+            f"the adapter in {folder} does not fit this model: only one of them has {strange[0]}.",
+            "It was trained on a model of another depth; its adapter_config.json says which.",
+        )
+    return adapted.merge_and_unload().eval().requires_grad_(False)  # pyright: ignore
+
+
+@contextmanager
+def without_peft_noise() -> Iterator[None]:
+    """PEFT 0.21 reads an attribute of transformers by its old name, and only warns of missing keys, which we refuse."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Found missing adapter keys", category=UserWarning)
+        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
+        yield
+
+
 def resolve_dtype(dtype: torch.dtype | str) -> torch.dtype:
     """A torch dtype from its name; `auto` is bfloat16 on a GPU or a CPU with bfloat16 matrix units, else float32.
 
@@ -85,47 +145,6 @@ def resolve_dtype(dtype: torch.dtype | str) -> torch.dtype:
     if dtype not in _DTYPES:
         raise ConfigError(f"no dtype is called {dtype!r}.", f"Choose one of {', '.join(_DTYPES)}, auto.")
     return _DTYPES[dtype]
-
-
-def fingerprint(model: torch.nn.Module) -> str:
-    """Hash over names, shapes and up to 1,024 evenly spaced values of every weight, in bfloat16.
-
-    The same for one model in any dtype at least as fine as bfloat16 and behind any backend that keeps its weights.
-    """
-    digest = hashlib.sha256()
-    for name, weight in sorted(model.named_parameters()):
-        flat = weight.detach().reshape(-1)
-        sample = flat[:: max(1, flat.numel() // _SAMPLED)][:_SAMPLED].to("cpu", torch.bfloat16).view(torch.int16)
-        digest.update(f"{name}{tuple(weight.shape)}".encode() + sample.numpy().tobytes())
-    return digest.hexdigest()[:16]
-
-
-def describe(model: torch.nn.Module, tokenizer: PreTrainedTokenizerBase, name: str, backend: str) -> Provenance:
-    """Provenance of a model of transformers that no backend has touched yet."""
-    config = model.config.get_text_config(decoder=True)  # pyright: ignore
-    return Provenance(
-        model=name,
-        weights=fingerprint(model),
-        backend=backend,
-        dtype=str(next(model.parameters()).dtype).removeprefix("torch."),
-        n_layers=config.num_hidden_layers,
-        d_model=config.hidden_size,
-        method="model",
-        method_version=1,
-        chat_template=template_hash(tokenizer),
-        versions=library_versions(),
-    )
-
-
-def library_versions() -> dict[str, str]:
-    """Versions of the libraries that decide what a model computes."""
-    found = {}
-    for package in _VERSIONED:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "not installed"
-    return found
 
 
 def _source(name: str | Path) -> str:
@@ -170,9 +189,7 @@ def _from_pretrained(
         tokenizer.pad_token = tokenizer.eos_token
     if device_map is None:
         model = model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))  # pyright: ignore
-    model = model.eval().requires_grad_(False)
-    _keep_unembedding_fast(model)
-    return model, tokenizer
+    return model.eval().requires_grad_(False), tokenizer
 
 
 @contextmanager

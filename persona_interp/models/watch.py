@@ -10,7 +10,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from persona_interp.errors import HookpointError, ModelError
 from persona_interp.models.blocks import find_blocks, find_site
-from persona_interp.models.load import fingerprint
+from persona_interp.models.identity import fingerprint
 from persona_interp.models.recorder import Segment, Watch
 from persona_interp.models.tokens import template_hash
 from persona_interp.types import Hookpoint, Provenance

@@ -1,0 +1,314 @@
+"""What each way of preventing or correcting a trait leaves of it, and what it costs.
+
+One training set (level II of a trait, distilled from the model's own prompted answers), one seed, one adapter. Before
+or during training: preventative steering at one layer and at all, preventative prompting, concept ablation (CAFT), the
+projection penalty. Afterwards: steering against the trait, and an upper cap of the projection. Every arm is measured
+in the same way: expression of the trait and of others on evaluation questions (with the share of coherent answers),
+loss on held-out data of the task, perplexity of neutral texts, and accuracy on four-option questions. A frontier shows
+what each costs; strengths are listed, not chosen.
+"""
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from finetuning_setup import Prepared, Setup, expression, prepare, write_provenance, write_tables
+
+from persona_interp.data.conversations import Conversation
+from persona_interp.data.multiple_choice import load_multiple_choice
+from persona_interp.data.neutral_texts import load_neutral_texts
+from persona_interp.directions.direction import Direction, rebind_direction
+from persona_interp.figures.prevention import plot_frontier
+from persona_interp.figures.steering import incoherent_handle
+from persona_interp.figures.style import legend_below, panel_figure, paper_style, save_figure
+from persona_interp.finetuning.penalty import ProjectionPenalty
+from persona_interp.finetuning.prevention import (
+    concept_ablation,
+    preventative_prompting,
+    preventative_steering,
+    preventative_steering_all_layers,
+)
+from persona_interp.finetuning.train import finetune
+from persona_interp.interventions.protocol import Intervention
+from persona_interp.interventions.residual import Add, Cap
+from persona_interp.io import read_json, write_json
+from persona_interp.judges.coherence import CoherenceJudge, CoherenceReference
+from persona_interp.measurements.capability import measure_multiple_choice, measure_perplexity, measure_task_loss
+from persona_interp.measurements.expression import mean_expression
+from persona_interp.measurements.sample_projections import project_samples
+from persona_interp.measurements.statistics import Interval, bootstrap_mean
+from persona_interp.models.hooked import HookedModelBase
+from persona_interp.progress import track
+from persona_interp.rollouts.contexts import graded_system_prompts
+
+BASE, PLAIN = "base", "plain finetuning"
+COSTS = {
+    "task loss": ("loss on held-out task data, nats a token", "left"),
+    "neutral loss": ("loss on neutral texts, nats a token", "left"),
+    "accuracy": ("four-option accuracy", "right"),
+}
+
+
+@dataclass(frozen=True)
+class Config:
+    """The task, the methods and their strengths.
+
+    Args:
+        holdout: every so many-th sample is held out of training, for the loss on the task.
+        steering: coefficients of preventative steering at the named layer, in residual norms.
+        multi_layer: multiples of the raw increments at all layers.
+        penalties: weights of the projection penalty at the named layer.
+        correcting: coefficients of steering afterwards, against the trait.
+        caps: percentiles of the base model's token projections on its plain training answers, which are upper caps of
+            the finetuned model's.
+        every_choice: every so many-th four-option question is asked; they are sorted by subject.
+    """
+
+    setup: Setup = Setup()  # noqa: RUF009 (frozen)
+    trait: str = "impolite"
+    holdout: int = 5
+    steering: tuple[float, ...] = (0.1, 0.3)
+    multi_layer: tuple[float, ...] = (1.0,)
+    prompts: tuple[int, ...] = (5, 7)
+    ablation_layers: tuple[str, ...] = ("one", "all")
+    penalties: tuple[float, ...] = (1000.0,)
+    correcting: tuple[float, ...] = (0.1, 0.3)
+    caps: tuple[float, ...] = (50.0,)
+    every_choice: int = 3
+    n_texts: int = 12
+
+
+PRESETS = {
+    "quick": Config(),
+    "paper": Config(
+        setup=replace(
+            Setup(), n_level_questions=160, n_eval_questions=20, eval_tokens=64, level_tokens=64, judge_pairs=2
+        ),
+        steering=(0.05, 0.1, 0.2, 0.4),
+        multi_layer=(0.5, 1.0, 1.5),
+        penalties=(100.0, 1000.0, 10000.0),
+        correcting=(0.05, 0.1, 0.2, 0.4),
+        caps=(25.0, 50.0, 75.0),
+        every_choice=1,
+        n_texts=40,
+    ),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Arm:
+    """A method at one strength: how it trains (None: not at all) and what is on at inference."""
+
+    method: str
+    strength: float
+    conversations: Callable[[Sequence[Conversation]], Sequence[Conversation]] | None = None
+    during: Intervention | None = None
+    penalty: ProjectionPenalty | None = None
+    afterwards: Callable[[HookedModelBase], Intervention] | None = None
+
+    @property
+    def name(self) -> str:
+        """Of its folder."""
+        return f"{self.method} {self.strength:g}"
+
+
+def arms(config: Config, prepared: Prepared, cap_at: Mapping[float, float]) -> list[Arm]:
+    """Base, plain finetuning, and every method at every strength."""
+    direction, layer = prepared.directions[config.trait], config.setup.named_layer
+    prompts = graded_system_prompts(prepared.traits[config.trait])
+    found = [Arm(BASE, 0.0), Arm(PLAIN, 0.0, conversations=list)]
+    found += [
+        Arm("preventative steering", c, list, during=preventative_steering(direction, layer, c))
+        for c in config.steering
+    ]
+    found += [
+        Arm("preventative steering, all layers", c, list, during=preventative_steering_all_layers(direction, c))
+        for c in config.multi_layer
+    ]
+    for k in config.prompts:
+        text = prompts[k].contexts[0][0].content
+        found.append(
+            Arm("preventative prompting", float(k), lambda data, text=text: preventative_prompting(data, text))
+        )
+    for k, where in enumerate(config.ablation_layers, start=1):
+        layers = None if where == "all" else [layer]
+        found.append(Arm("concept ablation", float(k), list, during=concept_ablation(direction, layers)))
+    found += [
+        Arm("projection penalty", w, list, penalty=ProjectionPenalty(direction, layer, w)) for w in config.penalties
+    ]
+    found += [Arm("steering afterwards", c, list, afterwards=_steered(direction, layer, c)) for c in config.correcting]
+    return found + [
+        Arm("cap afterwards", q, list, afterwards=_capped(direction, layer, bound)) for q, bound in cap_at.items()
+    ]
+
+
+def _steered(direction: Direction, layer: int, coefficient: float) -> Callable[[HookedModelBase], Intervention]:
+    return lambda model: Add(rebind_direction(direction, model), layer, -coefficient, span="all")
+
+
+def _capped(direction: Direction, layer: int, upper: float) -> Callable[[HookedModelBase], Intervention]:
+    return lambda model: Cap(rebind_direction(direction, model), layer, upper=upper, span="all")
+
+
+def run(config: Config, folder: Path) -> tuple[Prepared, pd.DataFrame]:
+    """One row an arm and measure: method, strength, metric, estimate, low, high, n, and what was measured by what."""
+    prepared = prepare(config.setup, folder)
+    data = prepared.data(config.trait, "level_2")
+    held_out = data[:: config.holdout]
+    train = [talk for i, talk in enumerate(data) if i % config.holdout]
+    coherence = prepared.coherence
+    reference = _reference(prepared, coherence, config.trait, folder)
+    todo = arms(config, prepared, _cap_bounds(config, prepared))
+    parts = []
+    for arm in track(todo, "methods", total=len(todo)):
+        home = folder / "prevention" / arm.name
+        if not (home / "measured.json").is_file():
+            model, intervention = _trained(config, prepared, arm, train, folder)
+            rows = _measure(config, prepared, model, intervention, held_out, coherence, reference, home)
+            write_json(home / "measured.json", rows)
+        rows = pd.DataFrame(read_json(home / "measured.json"))
+        parts.append(rows.assign(method=arm.method, strength=arm.strength, n_train=len(train)))
+    return prepared, pd.concat(parts, ignore_index=True)
+
+
+def _trained(
+    config: Config, prepared: Prepared, arm: Arm, train: Sequence[Conversation], folder: Path
+) -> tuple[HookedModelBase, Intervention | None]:
+    if arm.conversations is None:
+        return prepared.model, None
+    setup = config.setup
+    trains_alone = arm.during is not None or arm.penalty is not None or arm.method == "preventative prompting"
+    name = arm.name if trains_alone else f"{PLAIN} 0"
+    done = finetune(
+        setup.model,
+        arm.conversations(train),
+        out=folder / "prevention" / "trained" / name,
+        lora=setup.lora,
+        settings=setup.training(setup.seed),
+        intervention=arm.during,
+        penalty=arm.penalty,
+        device=setup.device,
+    )
+    model = done.load(device=setup.device)
+    return model, None if arm.afterwards is None else arm.afterwards(model)
+
+
+def _measure(
+    config: Config,
+    prepared: Prepared,
+    model: HookedModelBase,
+    intervention: Intervention | None,
+    held_out: Sequence[Conversation],
+    coherence: CoherenceJudge,
+    reference: CoherenceReference,
+    home: Path,
+) -> list[dict[str, Any]]:
+    table = expression(prepared, model, home / "answers", intervention=intervention)
+    rows = [
+        _row("expression", mean_expression(table, trait, judge), trait=trait, judge=judge)
+        for trait, judge in dict.fromkeys(zip(table["trait"], table["judge"], strict=True))
+        if table[(table["trait"] == trait) & (table["judge"] == judge)]["score"].notna().any()
+    ]
+    own = table[(table["trait"] == config.trait) & (table["judge"] == prepared.headline)]
+    scores = coherence.score(coherence.signs(list(own["question"]), list(own["answer"])), reference)
+    flags = (scores >= reference.gate).astype(float)
+    rows.append(_row("coherent", bootstrap_mean(flags, own["question"].to_numpy(object).astype(str))))
+    items = load_multiple_choice()[:: config.every_choice]
+    choice = measure_multiple_choice(model, items, intervention=intervention, progress=False)
+    texts = load_neutral_texts()[: config.n_texts]
+    rows.append(_row("accuracy", choice.accuracy))
+    rows.append(_row("neutral loss", measure_perplexity(model, texts, intervention=intervention, progress=False).loss))
+    rows.append(_row("task loss", measure_task_loss(model, held_out, intervention=intervention, progress=False).loss))
+    return rows
+
+
+def _row(metric: str, found: Interval, **more: str) -> dict[str, Any]:
+    return {"metric": metric, "estimate": found.estimate, "low": found.low, "high": found.high, "n": found.n, **more}
+
+
+def _reference(prepared: Prepared, coherence: CoherenceJudge, trait: str, folder: Path) -> CoherenceReference:
+    """What counts as coherent: as the base model's own answers, nine of ten of which pass."""
+    table = expression(prepared, prepared.model, folder / "base")
+    own = table[(table["trait"] == trait) & (table["judge"] == prepared.headline)]
+    return coherence.reference(coherence.signs(list(own["question"]), list(own["answer"])))
+
+
+def _cap_bounds(config: Config, prepared: Prepared) -> dict[float, float]:
+    plain = prepared.data(config.trait, "normal")
+    layer = config.setup.named_layer
+    found = project_samples(
+        prepared.model, plain, [prepared.directions[config.trait]], [layer], keep_tokens=True, progress=False
+    )
+    assert found.tokens is not None, "tokens were asked for"
+    values = np.concatenate([tokens[:, 0, 0] for tokens in found.tokens])
+    return {percentile: float(np.percentile(values, percentile)) for percentile in config.caps}
+
+
+def frontier(rows: pd.DataFrame, config: Config, judge: str) -> pd.DataFrame:
+    """One row a method, strength and cost: the trait's expression beside what was paid for it."""
+    keys = ["method", "strength"]
+    own = rows[(rows["metric"] == "expression") & (rows["trait"] == config.trait) & (rows["judge"] == judge)]
+    left = own[[*keys, "estimate", "low", "high"]].set_axis(
+        [*keys, "expression", "expression_low", "expression_high"], axis=1
+    )
+    gate = rows[rows["metric"] == "coherent"].assign(coherent=lambda frame: frame["estimate"] >= 0.5)
+    left = left.merge(gate[[*keys, "coherent"]], on=keys)
+    costs = rows[rows["metric"].isin(COSTS)]
+    right = costs[[*keys, "metric", "estimate", "low", "high"]].set_axis(
+        [*keys, "metric", "cost", "cost_low", "cost_high"], axis=1
+    )
+    return left.merge(right, on=keys)
+
+
+def claims(rows: pd.DataFrame, config: Config, judge: str) -> pd.DataFrame:
+    """What each method undoes of the change that plain finetuning made, and what it costs over plain finetuning."""
+    own = rows[(rows["metric"] == "expression") & (rows["trait"] == config.trait) & (rows["judge"] == judge)]
+    found = []
+    for row in own.to_dict("records"):
+        at = (rows["method"] == row["method"]) & (rows["strength"] == row["strength"])
+        facts = {name: row[name] for name in ("method", "strength", "estimate", "low", "high", "n", "n_train")}
+        for metric in ("coherent", *COSTS):
+            value = rows[at & (rows["metric"] == metric)].iloc[0]
+            facts |= {metric: value["estimate"], f"{metric} low": value["low"], f"{metric} high": value["high"]}
+        found.append({"claim": f"expression of {config.trait}", "judge": judge, **facts})
+    return pd.DataFrame(found)
+
+
+def draw(rows: pd.DataFrame, config: Config, judge: str, folder: Path) -> None:
+    """The frontier, a panel a cost."""
+    points = frontier(rows, config, judge)
+    names = [name for name in dict.fromkeys(points["method"]) if name not in (BASE, PLAIN)]
+    with paper_style():
+        figure, axes = panel_figure(1, len(COSTS), share_y="all")
+        for ax, (metric, (label, better)) in zip(axes[0], COSTS.items(), strict=True):
+            plot_frontier(points[points["metric"] == metric], ax, label=label, names=names, better=better)
+        axes[0][0].set_ylabel(f"expression of {config.trait}")
+        legend_below(figure, columns=3, extra=[incoherent_handle()])
+        save_figure(figure, points, folder, "frontier")
+
+
+def main() -> None:
+    """Measure and write under `analyses/results/prevention/`."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--preset", choices=sorted(PRESETS), default="quick")
+    parser.add_argument("--trait", default="impolite")
+    parser.add_argument("--device", help="cuda, say; default: what there is")
+    parser.add_argument("--work", type=Path, default=Path("results/finetuning"), help="where runs are kept")
+    parser.add_argument("--out", type=Path, default=Path("analyses/results/prevention"))
+    chosen = parser.parse_args()
+    config = PRESETS[chosen.preset]
+    config = replace(config, trait=chosen.trait, setup=replace(config.setup, device=chosen.device))
+    prepared, rows = run(config, chosen.work / chosen.preset)
+    table = claims(rows, config, prepared.headline)
+    write_tables(chosen.out, measured=rows, claims=table)
+    draw(rows, config, prepared.headline, chosen.out)
+    write_provenance(chosen.out, prepared, config, {"strengths": "listed beforehand; none is chosen on these numbers"})
+    print(table.round(3).to_string(index=False))  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,227 @@
+"""Can projections find planted samples in training data, and what do they add to a judge that only reads the text?
+
+Mixtures of clean samples (the model's plain answers, arithmetic and advice answered well) with planted ones (answers
+of level I or II of a trait), every question once. Scores of a sample: its raw projection on the trait's persona vector,
+the projection difference with the base model's own answer, its proxy without generation, a text-only judge, and the
+projection difference with the text judge (by ranks without labels, and by a cross-fitted logistic regression with
+them). AUC, average precision and precision at k with intervals, paired differences of AUC, and the hits and false
+alarms of a threshold set on other clean samples.
+"""
+
+import argparse
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from finetuning_setup import FLAWED, Prepared, Setup, prepare, write_provenance, write_tables
+
+from persona_interp.data.conversations import Conversation
+from persona_interp.data.levels import Level
+from persona_interp.figures.screening import NOTE_PAD, plot_detection, plot_score_distributions
+from persona_interp.figures.style import legend_below, panel_figure, paper_style, save_figure
+from persona_interp.measurements.detection import (
+    auc_differences,
+    cross_fitted_logistic,
+    detection_table,
+    percentile_threshold,
+    rank_average,
+)
+from persona_interp.measurements.projection_difference import projection_difference
+from persona_interp.measurements.thresholds import exact_share
+
+DIFFERENCE, TEXT, CHOOSER = "projection difference", "text judge (likelihood)", "text judge (embedding)"
+ALONE = ("raw projection", DIFFERENCE, "last-prompt proxy", TEXT, CHOOSER)
+
+
+@dataclass(frozen=True)
+class Config:
+    """The mixtures.
+
+    Args:
+        every_planted: of the questions that training sets are made from, every so many-th gets a planted answer.
+        every_reserved: every so many-th clean sample sets the threshold and is in no mixture.
+        percentile: of the reserved clean samples, at which the threshold is.
+    """
+
+    setup: Setup = Setup()  # noqa: RUF009 (frozen)
+    levels: tuple[Level, ...] = ("level_1", "level_2")
+    every_planted: int = 3
+    every_reserved: int = 3
+    percentile: float = 95.0
+    k: int = 10
+
+
+PRESETS = {
+    "quick": Config(),
+    "paper": Config(
+        setup=replace(
+            Setup(), n_level_questions=160, n_eval_questions=20, eval_tokens=64, level_tokens=64, judge_pairs=2
+        ),
+        k=20,
+    ),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """Everything that is saved and drawn."""
+
+    samples: pd.DataFrame
+    detection: pd.DataFrame
+    differences: pd.DataFrame
+    thresholds: pd.DataFrame
+
+
+def run(config: Config, folder: Path) -> tuple[Prepared, Measured]:
+    """Score every sample of every mixture, and say how well the scores find the planted ones."""
+    prepared = prepare(config.setup, folder)
+    samples, tables, differences, thresholds = [], [], [], []
+    for trait in config.setup.traits:
+        for level in config.levels:
+            scored = _scored(prepared, config, trait, level, folder / "screening" / f"{trait} {level}")
+            mixture, reserved = scored[~scored["reserved"]], scored[scored["reserved"]]
+            named = {"trait": trait, "level": level}
+            labels, groups = mixture["planted"].to_numpy(bool), mixture["question"].to_numpy(object).astype(str)
+            scores = _with_combinations(mixture, labels, groups)
+            table = detection_table(scores, labels, groups=groups, ks=(config.k,))
+            tables.append(table.assign(**named))
+            differences.append(auc_differences(scores, labels, groups=groups).assign(**named))
+            thresholds.append(_at_threshold(mixture, reserved, config).assign(**named))
+            samples.append(scored.assign(**named))
+    parts = (pd.concat(rows, ignore_index=True) for rows in (samples, tables, differences, thresholds))
+    return prepared, Measured(*parts)
+
+
+def _scored(prepared: Prepared, config: Config, trait: str, level: Level, folder: Path) -> pd.DataFrame:
+    """Every sample of a mixture and of the clean reserve with its scores."""
+    talks, planted = _mixture(prepared, config, trait, level)
+    layer, direction = config.setup.named_layer, prepared.directions[trait]
+    found = projection_difference(
+        prepared.model, [direction], talks, layers=[layer], max_new_tokens=config.setup.level_tokens, folder=folder
+    )
+    questions = [talk.prompt[-1].content for talk in talks]
+    answers = [talk.answer for talk in talks]
+    chooser, judge = (
+        [score.value for score in judge.rate(prepared.traits[trait], questions, answers)]
+        for judge in prepared.judges[:2]
+    )
+    clean_number = np.cumsum(~planted)
+    table = pd.DataFrame(
+        {
+            "question": questions,
+            "answer": answers,
+            "planted": planted,
+            "reserved": ~planted & (clean_number % config.every_reserved == 0),
+            "raw projection": found.projection[:, 0, 0],
+            DIFFERENCE: found.difference[:, 0, 0],
+            "last-prompt proxy": found.prompt_difference[:, 0, 0],
+            TEXT: judge,
+            CHOOSER: chooser,
+        }
+    )
+    return table.dropna(subset=list(ALONE)).reset_index(drop=True)
+
+
+def _mixture(prepared: Prepared, config: Config, trait: str, level: Level) -> tuple[list[Conversation], np.ndarray]:
+    """Clean and planted samples, every question once."""
+    normal, bad = prepared.data(trait, "normal"), prepared.data(trait, level)
+    talks = [bad[i] if i % config.every_planted == 0 else normal[i] for i in range(len(normal))]
+    planted = [i % config.every_planted == 0 for i in range(len(normal))]
+    for name in FLAWED:
+        clean = prepared.data(name, "normal")
+        talks, planted = talks + clean, planted + [False] * len(clean)
+    return talks, np.array(planted)
+
+
+def _with_combinations(mixture: pd.DataFrame, labels: np.ndarray, groups: np.ndarray) -> dict[str, np.ndarray]:
+    alone = {name: mixture[name].to_numpy(float) for name in ALONE}
+    both = {name: alone[name] for name in (DIFFERENCE, TEXT)}
+    return {
+        **alone,
+        "both, by ranks": rank_average(both),
+        "both, by regression": cross_fitted_logistic(both, labels, groups=groups),
+    }
+
+
+def _at_threshold(mixture: pd.DataFrame, reserved: pd.DataFrame, config: Config) -> pd.DataFrame:
+    """Hits and false alarms above the percentile of clean samples that are not in the mixture."""
+    rows = []
+    for name in ALONE:
+        limit = percentile_threshold(reserved[name].to_numpy(float), config.percentile)
+        for kind, share in (("hits", mixture[mixture["planted"]]), ("false alarms", mixture[~mixture["planted"]])):
+            found = exact_share(int((share[name] > limit).sum()), len(share))
+            rows.append({"score": name, "threshold": limit, "kind": kind, "n_reserved": len(reserved), "n": len(share)})
+            rows[-1] |= {"estimate": found.estimate, "low": found.low, "high": found.high}
+    return pd.DataFrame(rows)
+
+
+def draw(measured: Measured, config: Config, folder: Path) -> None:
+    """AUC of every score by trait and level, and the spread of the projection difference."""
+    names = {"level_1": "level I planted", "level_2": "level II planted"}
+    rows = measured.detection[measured.detection["metric"] == "AUC"].rename(columns={"value": "estimate"})
+    rows = rows.assign(data=rows["level"].map(names))
+    traits = config.setup.traits
+    with paper_style():
+        figure, axes = panel_figure(1, len(traits), panel_height=2.2)
+        for ax, trait in zip(axes[0], traits, strict=True):
+            plot_detection(rows[rows["trait"] == trait], ax, data=list(names.values())).set_title(trait)
+        legend_below(figure)
+        save_figure(figure, rows, folder, "detection")
+        figure, axes = panel_figure(1, len(traits))
+        spread = []
+        for ax, trait in zip(axes[0], traits, strict=True):
+            own = measured.samples[(measured.samples["trait"] == trait) & (measured.samples["level"] == "level_2")]
+            limits = measured.thresholds[
+                (measured.thresholds["trait"] == trait)
+                & (measured.thresholds["level"] == "level_2")
+                & (measured.thresholds["score"] == DIFFERENCE)
+            ]
+            shown = own[~own["reserved"]].assign(value=lambda frame: frame[DIFFERENCE])[["value", "planted", "trait"]]
+            limit = float(limits["threshold"].iloc[0])
+            plot_score_distributions(shown, ax, threshold=limit, label=f"{DIFFERENCE}, residual units", n_bins=20)
+            ax.set_title(trait, pad=NOTE_PAD)
+            spread.append(shown)
+        legend_below(figure)
+        save_figure(figure, pd.concat(spread), folder, "projection_difference")
+
+
+def claims(measured: Measured) -> pd.DataFrame:
+    """One row a trait, level and score: AUC with its interval, and its difference to the likelihood judge's."""
+    rows = measured.detection[measured.detection["metric"] == "AUC"]
+    rows = rows.rename(columns={"value": "estimate"}).assign(claim="finds planted samples", chance=0.5)
+    paired = measured.differences
+    turned = paired[paired["a"] == TEXT]
+    turned = turned.assign(value=-turned["value"], low=-turned["high"], high=-turned["low"])
+    turned = turned.rename(columns={"a": "b", "b": "a"})
+    paired = pd.concat([paired[paired["b"] == TEXT], turned])
+    paired = paired.rename(columns={"a": "score", "value": "over text judge"})
+    paired = paired.rename(columns={"low": "over text judge low", "high": "over text judge high"})
+    keys = ["trait", "level", "score"]
+    columns = [*keys, "over text judge", "over text judge low", "over text judge high"]
+    return rows.merge(paired[columns], on=keys, how="left")
+
+
+def main() -> None:
+    """Measure and write under `analyses/results/screening/`."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--preset", choices=sorted(PRESETS), default="quick")
+    parser.add_argument("--device", help="cuda, say; default: what there is")
+    parser.add_argument("--work", type=Path, default=Path("results/finetuning"), help="where runs are kept")
+    parser.add_argument("--out", type=Path, default=Path("analyses/results/screening"))
+    chosen = parser.parse_args()
+    config = PRESETS[chosen.preset]
+    config = replace(config, setup=replace(config.setup, device=chosen.device))
+    prepared, measured = run(config, chosen.work / chosen.preset)
+    table = claims(measured)
+    tables = {"detection": measured.detection, "differences": measured.differences, "thresholds": measured.thresholds}
+    write_tables(chosen.out, **tables, claims=table, samples=measured.samples)
+    draw(measured, config, chosen.out)
+    notes = {CHOOSER: "chose the planted answers among candidates, so its own numbers are optimistic"}
+    write_provenance(chosen.out, prepared, config, notes)
+    shown = table[["trait", "level", "score", "estimate", "low", "high", "over text judge"]]
+    print(shown.round(3).to_string(index=False))  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""`persona-interp levels`: training sets that hold none, some and much of a trait."""
+
+from typing import Annotated
+
+import typer
+
+from persona_interp.cli.options import DEFAULT_MODEL, Backend, Dtype, Model, Out, Seed, app
+
+
+@app.command()
+def levels(
+    trait: Annotated[str, typer.Argument(help="A trait of the package, or a file.")],
+    out: Out,
+    model: Model = DEFAULT_MODEL,
+    backend: Backend = "transformer_lens",
+    dtype: Dtype = "auto",
+    judge: Annotated[
+        str, typer.Option(help="embedding or likelihood; chooses the answer of each level.")
+    ] = "embedding",
+    judge_model: Annotated[str | None, typer.Option(help="Of the likelihood judge; default: the model itself.")] = None,
+    n_questions: Annotated[int | None, typer.Option(help="Questions that are asked; default: all 240 or so.")] = None,
+    n_samples: Annotated[int, typer.Option(help="Candidates a system prompt.")] = 1,
+    min_gap: Annotated[float, typer.Option(help="Points between the highest level and the plain answer.")] = 10.0,
+    max_new_tokens: Annotated[int, typer.Option(help="Tokens of an answer.")] = 64,
+    seed: Seed = 0,
+) -> None:
+    """Answers of the model at three levels of a trait: OUT/normal.jsonl, level_1.jsonl and level_2.jsonl."""
+    from persona_interp.data.traits import load_trait
+    from persona_interp.errors import ConfigError
+    from persona_interp.finetuning.levels import generate_levels, training_questions
+    from persona_interp.judges.embedding import EmbeddingJudge
+    from persona_interp.judges.likelihood import LikelihoodJudge
+    from persona_interp.models.load import load_model
+
+    if judge not in ("embedding", "likelihood"):
+        raise ConfigError(f"no judge is called {judge!r}.", "Judges: embedding, likelihood.")
+    if judge_model is not None and judge != "likelihood":
+        raise ConfigError("--judge-model came without --judge likelihood.", "Give both, or leave it out.")
+    wanted = load_trait(trait)
+    questions = training_questions(wanted)
+    if n_questions is not None and not 1 <= n_questions <= len(questions):
+        raise ConfigError(f"{n_questions} questions were asked for; there are {len(questions)}.")
+    loaded = load_model(model, backend, dtype=dtype)  # pyright: ignore (checked by load_model)
+    if judge == "embedding":
+        rater = EmbeddingJudge()
+    else:
+        own = loaded if judge_model is None else load_model(judge_model, backend, dtype=dtype)  # pyright: ignore
+        rater = LikelihoodJudge(own)
+    made = generate_levels(
+        loaded,
+        wanted,
+        rater,
+        questions=questions[:n_questions],
+        n_samples=n_samples,
+        min_gap=min_gap,
+        max_new_tokens=max_new_tokens,
+        seed=seed,
+        folder=out / "answers",
+    )
+    made.write(out)
+    means = made.table.groupby("level", sort=False)["expression"].mean()
+    n_kept = len(made.table) // len(means)
+    typer.echo(f"{n_kept} of {made.n_asked} questions contrast; mean expression by the {judge} judge:")
+    for level, mean in means.items():
+        typer.echo(f"  {out / f'{level}.jsonl'}: {mean:.1f}")

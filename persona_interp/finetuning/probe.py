@@ -1,0 +1,235 @@
+"""What a drift callback measures: projections of fixed prompts, trait expression, and the bounds of a shift."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from transformers import PreTrainedTokenizerBase
+
+from persona_interp.activations.extract import length_chunks
+from persona_interp.data.traits import Trait
+from persona_interp.directions.direction import Direction
+from persona_interp.errors import ConfigError, EmptySelectionError
+from persona_interp.io import sha256_bytes, sha256_json
+from persona_interp.judges.protocol import Judge
+from persona_interp.models.probe import input_device, language_model, plain_projections
+from persona_interp.models.tokens import encode, line_stop_ids, pad_id, render_prompt, token_batch
+from persona_interp.progress import track
+from persona_interp.types import Hookpoint
+
+Action = Literal["warn", "stop"]
+_ROWS_AT_ONCE = 16
+
+
+@dataclass(frozen=True)
+class DriftBound:
+    """A shift that must not be passed: from below where `value` is positive, from above where it is negative.
+
+    Args:
+        value: in residual units, the base model being 0.
+        action: `warn` logs a warning at each crossing; `stop` also ends training, with a checkpoint.
+    """
+
+    trait: str
+    layer: int
+    value: float
+    action: Action = "warn"
+
+    def __post_init__(self) -> None:
+        """Refuse a bound that every run starts at, and unknown actions."""
+        if not math.isfinite(self.value) or self.value == 0 or self.action not in get_args(Action):
+            raise ConfigError(
+                f"cannot bound the shift of {self.trait} by {self.value} with action {self.action!r}.",
+                "Expected a number other than 0, the shift of the base model, and one of: warn, stop.",
+            )
+
+    def passed(self, shift: float) -> bool:
+        """Whether a shift lies at the bound or beyond it."""
+        return shift >= self.value if self.value > 0 else shift <= self.value
+
+
+@dataclass(frozen=True, eq=False)
+class ExpressionProbe:
+    """Mean trait expression (0 to 100) of greedy answers to fixed questions, by a judge.
+
+    Args:
+        every: steps between two measurements; answers cost far more than projections.
+    """
+
+    judge: Judge
+    trait: Trait
+    questions: Sequence[str]
+    max_new_tokens: int = 48
+    every: int = 50
+
+    def __post_init__(self) -> None:
+        """Refuse a probe without questions, tokens or steps."""
+        if not self.questions or self.max_new_tokens < 1 or self.every < 1:
+            raise ConfigError(
+                f"cannot probe expression with {len(self.questions)} questions, {self.max_new_tokens} new tokens"
+                f" and every {self.every} steps.",
+                "Each must be at least 1.",
+            )
+
+    def measure(self, model: torch.nn.Module, tokenizer: PreTrainedTokenizerBase, *, progress: bool = False) -> float:
+        """The mean over the answers that the judge can rate; NaN where it can rate none."""
+        answers = greedy_answers(
+            model, tokenizer, self.questions, max_new_tokens=self.max_new_tokens, progress=progress
+        )
+        values = [score.value for score in self.judge.rate(self.trait, list(self.questions), answers)]
+        rated = [value for value in values if not math.isnan(value)]
+        return float(np.mean(rated)) if rated else float("nan")
+
+
+@dataclass(frozen=True, eq=False)
+class DriftProbe:
+    """Prompts, and unit vectors to project the residual of their last token on.
+
+    Args:
+        units: one unit vector a layer and direction.
+    """
+
+    prompts: tuple[tuple[int, ...], ...]
+    traits: tuple[str, ...]
+    layers: tuple[int, ...]
+    units: Float[torch.Tensor, "layer direction d_model"]
+    pad_id: int
+
+    @classmethod
+    def of(
+        cls,
+        questions: Sequence[str],
+        directions: Sequence[Direction],
+        layers: Sequence[int],
+        tokenizer: PreTrainedTokenizerBase,
+    ) -> "DriftProbe":
+        """The probe of user questions, as the model sees them."""
+        ids = encode(tokenizer, [render_prompt(tokenizer, question) for question in questions])
+        if not all(ids):
+            raise EmptySelectionError("a probe prompt has no token.", "Give questions in words.")
+        traits = tuple(direction.trait for direction in directions)
+        return cls(tuple(map(tuple, ids)), traits, tuple(layers), unit_vectors(directions, layers), pad_id(tokenizer))
+
+    @property
+    def key(self) -> str:
+        """Hash of all that decides what is measured."""
+        vectors = sha256_bytes(self.units.contiguous().numpy().tobytes())
+        return sha256_json([self.prompts, self.traits, self.layers, vectors])[:16]
+
+    def measure(self, model: torch.nn.Module) -> Float[np.ndarray, "prompt direction layer"]:
+        """Projections a.v/|v| of every prompt's last token at the output of every layer, in residual units."""
+        units = {Hookpoint(layer): self.units[i] for i, layer in enumerate(self.layers)}
+        values = np.empty((len(self.prompts), len(self.traits), len(self.layers)))
+        for chunk in length_chunks(self.prompts, [()] * len(self.prompts), 4_096):
+            batch = token_batch([self.prompts[i] for i in chunk], pad_id=self.pad_id)
+            found = plain_projections(model, batch, units)
+            values[chunk] = torch.stack([found[hookpoint] for hookpoint in units], dim=-1).numpy()
+        return values
+
+
+def check_drift(
+    directions: Sequence[Direction],
+    layers: Sequence[int],
+    prompts: Sequence[str],
+    every: int,
+    expression: ExpressionProbe | None,
+    bounds: Sequence[DriftBound],
+) -> None:
+    """Refuse options that leave nothing to measure, or that contradict each other.
+
+    Raises:
+        ConfigError: says which.
+        HookpointError: a direction has no vector at a layer.
+    """
+    traits = [direction.trait for direction in directions]
+    if not traits or not layers or not prompts or every < 1:
+        raise ConfigError(
+            f"cannot measure drift with {len(traits)} directions, {len(layers)} layers, {len(prompts)} prompts and"
+            f" every {every} steps.",
+            "Each must be at least 1.",
+        )
+    measured = f"{', '.join(traits)} at layers {', '.join(map(str, layers))}"
+    if len(set(traits)) < len(traits) or len(set(layers)) < len(layers):
+        raise ConfigError(
+            f"a trait or a layer came twice: {measured}.",
+            "Rows are told apart by both. Give a second direction another name: dataclasses.replace(d, trait=...).",
+        )
+    for bound in bounds:
+        if bound.trait not in traits or bound.layer not in layers:
+            raise ConfigError(
+                f"a bound is on {bound.trait} at layer {bound.layer}, which is not measured.", f"Measured: {measured}."
+            )
+    if expression is not None and expression.trait.name not in traits:
+        raise ConfigError(f"expression is of {expression.trait.name}, and no direction is.", f"Measured: {measured}.")
+    unit_vectors(directions, layers)
+
+
+def unit_vectors(
+    directions: Sequence[Direction], layers: Sequence[int]
+) -> Float[torch.Tensor, "layer direction d_model"]:
+    """The directions at the outputs of layers, each of norm 1.
+
+    Raises:
+        HookpointError: a direction has no vector at a layer.
+        ConfigError: a vector is zero.
+    """
+    vectors = torch.stack([torch.stack([direction.at(layer) for direction in directions]) for layer in layers])
+    norms = vectors.norm(dim=-1, keepdim=True)
+    for layer, row in zip(layers, norms, strict=True):
+        for direction, norm in zip(directions, row, strict=True):
+            if norm == 0:
+                raise ConfigError(f"the direction {direction.trait} is zero at layer {layer}.", "Leave that layer out.")
+    return vectors / norms
+
+
+def bootstrap_interval(
+    values: Float[np.ndarray, "prompt direction layer"], *, n_resamples: int = 1000, level: float = 0.95, seed: int = 0
+) -> tuple[Float[np.ndarray, "direction layer"], Float[np.ndarray, "direction layer"]]:
+    """Percentile bounds of the mean over prompts, prompts drawn with replacement; NaN with a single prompt."""
+    n = len(values)
+    if n < 2:
+        nothing = np.full(values.shape[1:], np.nan)
+        return nothing, nothing
+    counts = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=n_resamples)
+    means = np.tensordot(counts / n, values, axes=1)
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    return low, high
+
+
+def greedy_answers(
+    model: torch.nn.Module,
+    tokenizer: PreTrainedTokenizerBase,
+    questions: Sequence[str],
+    *,
+    max_new_tokens: int,
+    progress: bool = False,
+) -> list[str]:
+    """The likeliest answer to every question, token by token, by the model's own `generate`."""
+    plain: Any = language_model(model)
+    answers: list[str] = []
+    ends = getattr(plain.generation_config, "eos_token_id", None)
+    ends = [] if ends is None else ends if isinstance(ends, list) else [ends]
+    stops = sorted({*ends, *line_stop_ids(tokenizer)})
+    prompts = encode(tokenizer, [render_prompt(tokenizer, question) for question in questions])
+    chunks = [prompts[start : start + _ROWS_AT_ONCE] for start in range(0, len(prompts), _ROWS_AT_ONCE)]
+    for chunk in track(chunks, "probe expression", total=len(chunks), show=progress):
+        batch = token_batch(chunk, pad_id=pad_id(tokenizer)).to(input_device(plain))
+        made = plain.generate(
+            input_ids=batch.ids,
+            attention_mask=batch.mask.long(),
+            max_new_tokens=max_new_tokens,
+            do_sample=False,
+            num_beams=1,
+            temperature=None,
+            top_p=None,
+            top_k=None,
+            use_cache=True,
+            pad_token_id=pad_id(tokenizer),
+            eos_token_id=stops or None,
+        )
+        answers += tokenizer.batch_decode(made[:, batch.ids.shape[1] :], skip_special_tokens=True)
+    return [answer.strip() for answer in answers]

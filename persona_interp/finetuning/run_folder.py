@@ -1,0 +1,148 @@
+"""The folder of a finetuning run: what it is a run of, checkpoints while it goes on, the adapter when it is done."""
+
+import logging
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from peft import PeftModel
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from persona_interp.data.conversations import Unusable
+from persona_interp.errors import ArtefactError, ConfigError
+from persona_interp.finetuning.adapter import WEIGHTS, save_adapter
+from persona_interp.io import read_json, sha256_file, write_json
+from persona_interp.models.hooked import HookedModelBase
+from persona_interp.models.load import Backend, load_model
+
+logger = logging.getLogger(__name__)
+_RECORD, _RESULT = "finetune.json", "result.json"
+
+
+@dataclass(frozen=True, eq=False)
+class Finetuned:
+    """A finished run: its adapter (safetensors, as PEFT saves it), the losses, and what was left out.
+
+    Args:
+        losses: one row a step: step, loss (nats a token), grad_norm, learning_rate, and what a penalty added.
+        stopped: whether a callback (a drift bound, say) ended the run before its last step.
+        holdout_loss: nats a token on the samples held out; None where there are none.
+    """
+
+    base: str
+    adapter: Path
+    n_samples: int
+    n_steps: int
+    stopped: bool
+    holdout_loss: float | None
+    seconds: float
+    losses: pd.DataFrame
+    unusable: tuple[Unusable, ...]
+
+    def load(
+        self, backend: Backend = "transformer_lens", *, dtype: torch.dtype | str = "float32", device: str | None = None
+    ) -> HookedModelBase:
+        """The finetuned model, its adapter merged in; carry directions over with `rebind_direction`."""
+        return load_model(self.base, backend, dtype=dtype, device=device, adapter=self.adapter)
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Where a run is kept, and what it is a run of."""
+
+    path: Path
+    base: str
+    plan: Mapping[str, Any]
+
+    @classmethod
+    def claim(cls, path: Path, base: str, plan: Mapping[str, Any]) -> "RunFolder":
+        """The folder for this run, begun or not; nothing is written yet.
+
+        Raises:
+            ConfigError: it holds a run of something else; what differs is named.
+        """
+        file = path / _RECORD
+        if file.is_file():
+            kept = read_json(file)
+            differing = [key for key in plan if kept.get(key) != plan[key]]
+            if differing:
+                key = differing[0]
+                raise ConfigError(
+                    f"{path} holds another finetuning run: its {key} differs.",
+                    f"There: {str(kept.get(key))[:160]}. Asked for: {str(plan[key])[:160]}.",
+                    "Choose another folder, or delete that one.",
+                )
+        return cls(path, base, plan)
+
+    def begin(self) -> None:
+        """Say what it is a run of."""
+        if not (self.path / _RECORD).is_file():
+            write_json(self.path / _RECORD, self.plan)
+
+    def finished(self) -> Finetuned | None:
+        """The finished run; None where it is not.
+
+        Raises:
+            ArtefactError: its adapter was altered or is gone.
+        """
+        if not (self.path / _RESULT).is_file():
+            return None
+        result, adapter = read_json(self.path / _RESULT), self.path / "adapter"
+        weights = adapter / WEIGHTS
+        if not weights.is_file() or sha256_file(weights) != result["sha256"]:
+            raise ArtefactError(
+                f"{weights} is gone or was altered after the run.", f"Delete {self.path} and run the same again."
+            )
+        return Finetuned(
+            base=self.base,
+            adapter=adapter,
+            n_samples=result["n_samples"],
+            n_steps=result["n_steps"],
+            stopped=result["stopped"],
+            holdout_loss=result["holdout_loss"],
+            seconds=result["seconds"],
+            losses=pd.DataFrame(result["losses"]),
+            unusable=tuple(Unusable(**row) for row in result["unusable"]),
+        )
+
+    def finish(self, model: PeftModel, result: dict[str, Any]) -> None:
+        """Keep the adapter, then the result, then let the checkpoints go: a run killed here is not lost."""
+        making, adapter = self.path / ".adapter", self.path / "adapter"
+        for left in (making, adapter):
+            shutil.rmtree(left, ignore_errors=True)
+        save_adapter(model, making)
+        making.rename(adapter)
+        write_json(self.path / _RESULT, {**result, "sha256": sha256_file(adapter / WEIGHTS)})
+        shutil.rmtree(self.checkpoints, ignore_errors=True)
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where transformers keeps its checkpoints while the run goes on (its own format)."""
+        return self.path / "checkpoints"
+
+    def last_checkpoint(self) -> Path | None:
+        """The last whole checkpoint with finite weights; unfinished and broken ones are deleted.
+
+        Transformers writes the trainer's state last, so a checkpoint without it was interrupted.
+        """
+        found = sorted(self.checkpoints.glob("checkpoint-*"), key=lambda p: int(p.name.rpartition("-")[2]))
+        while found:
+            if _is_whole(found[-1]):
+                return found[-1]
+            logger.warning("%s is unfinished or holds weights that are not finite; it is left out", found[-1])
+            shutil.rmtree(found.pop())
+        return None
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    try:
+        read_json(checkpoint / "trainer_state.json")
+        weights = load_file(checkpoint / WEIGHTS)
+    except (ArtefactError, OSError, SafetensorError):
+        return False
+    return all(bool(torch.isfinite(weight).all()) for weight in weights.values())
