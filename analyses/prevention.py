@@ -38,12 +38,14 @@ from persona_interp.interventions.residual import Add, Cap
 from persona_interp.io import read_json, write_json
 from persona_interp.judges.coherence import CoherenceJudge, CoherenceReference
 from persona_interp.measurements.capability import measure_multiple_choice, measure_perplexity, measure_task_loss
-from persona_interp.measurements.expression import mean_expression
+from persona_interp.measurements.expression import expression_change, mean_expression
 from persona_interp.measurements.sample_projections import project_samples
 from persona_interp.measurements.statistics import Interval, bootstrap_mean
+from persona_interp.measurements.steering import COHERENT_SHARE
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.progress import track
 from persona_interp.rollouts.contexts import graded_system_prompts
+from persona_interp.rollouts.parts import read_table
 
 BASE, PLAIN = "base", "plain finetuning"
 COSTS = {
@@ -163,14 +165,18 @@ def run(config: Config, folder: Path) -> tuple[Prepared, pd.DataFrame]:
     coherence = prepared.coherence
     reference = _reference(prepared, coherence, config.trait, folder)
     todo = arms(config, prepared, _cap_bounds(config, prepared))
-    parts = []
     for arm in track(todo, "methods", total=len(todo)):
         home = folder / "prevention" / arm.name
         if not (home / "measured.json").is_file():
             model, intervention = _trained(config, prepared, arm, train, folder)
-            rows = _measure(config, prepared, model, intervention, held_out, coherence, reference, home)
-            write_json(home / "measured.json", rows)
-        rows = pd.DataFrame(read_json(home / "measured.json"))
+            write_json(
+                home / "measured.json",
+                _measure(config, prepared, model, intervention, held_out, coherence, reference, home),
+            )
+    parts = []
+    for arm in todo:
+        home = folder / "prevention" / arm.name
+        rows = pd.DataFrame([*read_json(home / "measured.json"), _against_plain(config, prepared, home)])
         parts.append(rows.assign(method=arm.method, strength=arm.strength, n_train=len(train)))
     return prepared, pd.concat(parts, ignore_index=True)
 
@@ -226,6 +232,20 @@ def _measure(
     return rows
 
 
+def _against_plain(config: Config, prepared: Prepared, home: Path) -> dict[str, Any]:
+    """The change of expression from plain finetuning, over the same questions, by the headline judge."""
+    trait, plain = prepared.traits[config.trait], home.parent / f"{PLAIN} 0"
+    sides = []
+    for folder in (plain, home):
+        parts = sorted((folder / "answers" / trait.name).glob("part-*.parquet"))
+        made = pd.concat([read_table(part) for part in parts], ignore_index=True)
+        scores = prepared.judges[0].rate(trait, list(made["question"]), list(made["answer"]))
+        made = made[["question", "sample"]].assign(trait=trait.name, judge=prepared.headline)
+        sides.append(made.assign(score=[score.value for score in scores]))
+    change = expression_change(sides[0], sides[1], trait.name, prepared.headline)
+    return _row("change from plain finetuning", change, trait=trait.name, judge=prepared.headline)
+
+
 def _row(metric: str, found: Interval, **more: str) -> dict[str, Any]:
     return {"metric": metric, "estimate": found.estimate, "low": found.low, "high": found.high, "n": found.n, **more}
 
@@ -255,7 +275,7 @@ def frontier(rows: pd.DataFrame, config: Config, judge: str) -> pd.DataFrame:
     left = own[[*keys, "estimate", "low", "high"]].set_axis(
         [*keys, "expression", "expression_low", "expression_high"], axis=1
     )
-    gate = rows[rows["metric"] == "coherent"].assign(coherent=lambda frame: frame["estimate"] >= 0.5)
+    gate = rows[rows["metric"] == "coherent"].assign(coherent=lambda frame: frame["estimate"] >= COHERENT_SHARE)
     left = left.merge(gate[[*keys, "coherent"]], on=keys)
     costs = rows[rows["metric"].isin(COSTS)]
     right = costs[[*keys, "metric", "estimate", "low", "high"]].set_axis(
@@ -271,7 +291,7 @@ def claims(rows: pd.DataFrame, config: Config, judge: str) -> pd.DataFrame:
     for row in own.to_dict("records"):
         at = (rows["method"] == row["method"]) & (rows["strength"] == row["strength"])
         facts = {name: row[name] for name in ("method", "strength", "estimate", "low", "high", "n", "n_train")}
-        for metric in ("coherent", *COSTS):
+        for metric in ("change from plain finetuning", "coherent", *COSTS):
             value = rows[at & (rows["metric"] == metric)].iloc[0]
             facts |= {metric: value["estimate"], f"{metric} low": value["low"], f"{metric} high": value["high"]}
         found.append({"claim": f"expression of {config.trait}", "judge": judge, **facts})
@@ -286,7 +306,8 @@ def draw(rows: pd.DataFrame, config: Config, judge: str, folder: Path) -> None:
         figure, axes = panel_figure(1, len(COSTS), share_y="all")
         for ax, (metric, (label, better)) in zip(axes[0], COSTS.items(), strict=True):
             plot_frontier(points[points["metric"] == metric], ax, label=label, names=names, better=better)
-        axes[0][0].set_ylabel(f"expression of {config.trait}")
+        for k, ax in enumerate(axes[0]):
+            ax.set_ylabel("" if k else f"expression of {config.trait} (0–100)")
         legend_below(figure, columns=3, extra=[incoherent_handle()])
         save_figure(figure, points, folder, "frontier")
 

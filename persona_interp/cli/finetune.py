@@ -51,6 +51,8 @@ def finetune(
     ] = None,
 ) -> None:
     """An adapter trained on the answers of conversations, in OUT/adapter; the same command goes on after a stop."""
+    from dataclasses import replace
+
     from persona_interp.data.conversations import read_conversations
     from persona_interp.errors import ConfigError
     from persona_interp.finetuning.prevention import preventative_prompting
@@ -69,19 +71,20 @@ def finetune(
             )
     lora, settings = _settings(preset, learning_rate, epochs, batch_size, rank, holdout, dtype, seed)
     given = read_conversations(data)
-    rows = given.conversations
+    if prevent_prompt is not None:
+        prompted = preventative_prompting(given.conversations, prevent_prompt)
+        given = replace(given, conversations=tuple(prompted))
     made = train(
         model,
-        rows if prevent_prompt is None else preventative_prompting(rows, prevent_prompt),
+        given,
         out=out,
         lora=lora,
         settings=settings,
         intervention=_intervention(prevent, layer, coefficient, ablate),
         penalty=_penalty(penalise, layer, weight),
         callbacks=_callbacks(watch, watch_layer, out),
-        unusable=given.unusable,
     )
-    typer.echo(summary(made, len(rows) + len(given.unusable)))
+    typer.echo(summary(made, len(given.conversations) + len(given.unusable)))
     if watch:
         typer.echo(f"drift: {out / 'drift.jsonl'}")
 
@@ -168,7 +171,8 @@ def _penalty(path: Path | None, layer: int | None, weight: float | None) -> "Pro
         return None
     if layer is None:
         raise ConfigError("--penalise came without --layer.", "Say at which block the projection must not move.")
-    return ProjectionPenalty(Direction.load(path), layer, **({} if weight is None else {"weight": weight}))
+    direction = Direction.load(path)
+    return ProjectionPenalty(direction, layer) if weight is None else ProjectionPenalty(direction, layer, weight)
 
 
 def _callbacks(watch: str, layer: int | None, out: Path) -> "list[DriftCallback]":

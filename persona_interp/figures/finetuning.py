@@ -72,7 +72,7 @@ def plot_correlation_matrix(
     """
     directions = distinct(frame, "direction_trait") if directions is None else directions
     outcomes = distinct(frame, "outcome_trait") if outcomes is None else outcomes
-    values, size = np.full((len(directions), len(outcomes)), np.nan), 6 if len(outcomes) < 6 else 5
+    values, size = np.full((len(directions), len(outcomes)), np.nan), 5.2
     for row in records(frame):
         a, b = directions.index(row["direction_trait"]), outcomes.index(row["outcome_trait"])
         values[a, b] = row["estimate"]
@@ -114,7 +114,7 @@ def plot_predictors(
         traits=distinct(frame, "predictor") if predictors is None else predictors,
         names=distinct(frame, "against") if names is None else names,
         chance=0.0,
-        label="Pearson r over data sets",
+        label="Pearson r",
     )
     ax.set_xlim(-1.04, 1.04)
     return ax

@@ -47,7 +47,7 @@ class _Job:
 
 def finetune(
     model: str | Path | HookedModelBase,
-    dataset: str | Path | Sequence[Conversation],
+    dataset: str | Path | ConversationSet | Sequence[Conversation],
     *,
     out: Path,
     lora: LoRA = LoRA(),  # noqa: B008 (frozen)
@@ -66,7 +66,7 @@ def finetune(
 
     Args:
         model: a name or folder; of a hooked model its name, of which a fresh copy is trained.
-        dataset: a JSONL file of `messages`, or conversations. Unusable rows are left out and counted.
+        dataset: a JSONL file of conversations, or what was read from one. Unusable rows are left out and counted.
 
     Raises:
         DataError: no sample is left to train on.
@@ -83,7 +83,7 @@ def finetune(
     if penalty is not None and settings.gradient_checkpointing:
         raise ConfigError("a projection penalty cannot be computed under gradient checkpointing.", "Turn one off.")
     name = str(model.name if isinstance(model, HookedModelBase) else model)
-    given = read_conversations(Path(dataset)) if isinstance(dataset, str | Path) else ConversationSet(tuple(dataset))
+    given = _given(dataset)
     plan = _plan(name, given.conversations, lora, settings, intervention, penalty)
     job = _Job(RunFolder.claim(Path(out), name, plan), lora, settings, intervention, penalty, callbacks, progress)
     finished = job.folder.finished()
@@ -95,6 +95,12 @@ def finetune(
     finished = job.folder.finished()
     assert finished is not None, "a run that ends is finished"
     return finished
+
+
+def _given(dataset: str | Path | ConversationSet | Sequence[Conversation]) -> ConversationSet:
+    if isinstance(dataset, ConversationSet):
+        return dataset
+    return read_conversations(Path(dataset)) if isinstance(dataset, str | Path) else ConversationSet(tuple(dataset))
 
 
 def _run(job: _Job, plain: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, given: ConversationSet) -> None:

@@ -148,7 +148,7 @@ class _AfterStep(TrainerCallback):
 
 def mixed_precision(model: PeftModel) -> AbstractContextManager[Any]:
     """Adapters keep float32 weights; beside a bfloat16 model they are multiplied in bfloat16."""
-    weights = next(model.base_model.model.parameters())
+    weights = next(model.get_base_model().parameters())
     if weights.dtype != torch.bfloat16:
         return nullcontext()
     return torch.autocast(weights.device.type, dtype=torch.bfloat16)

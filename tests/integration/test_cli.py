@@ -21,8 +21,9 @@ from persona_interp.models.packaged import PACKAGED_MODELS
 from tests.integration.conftest import HEARS_CTRL_C, Shell
 
 COMMANDS = (
-    "run", "models", "traits", "extract", "steer", "project", "convert", "monitor", "levels", "finetune", "screen", "serve",
-)  # fmt: skip
+    *("run", "models", "traits", "extract", "steer", "project", "convert", "monitor"),
+    *("levels", "finetune", "screen", "serve"),
+)
 CALL = "from persona_interp.cli import main; main()"
 MAIN = (sys.executable, "-c", CALL)
 
