@@ -34,9 +34,11 @@ from persona_interp.measurements.expression import measure_expression
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.identity import library_versions
 from persona_interp.models.load import load_model
-from persona_interp.rollouts.generate import Rollouts, generate_rollouts
+from persona_interp.models.protocol import Sampling
+from persona_interp.models.tokens import render_chat
+from persona_interp.rollouts.generate import Rollouts, answer, generate_rollouts, plain_requests
 
-FLAWED = {"arithmetic": arithmetic_conversations, "advice": advice_conversations}
+FLAWED = ("arithmetic", "advice")
 
 
 @dataclass(frozen=True)
@@ -210,6 +212,22 @@ def expression(
         for name, trait in prepared.traits.items()
     ]
     return pd.concat(parts, ignore_index=True)
+
+
+def own_answers(prepared: Prepared) -> dict[str, str]:
+    """The base model's greedy answer to every prompt of every data set, by prompt as the model sees it."""
+    tokenizer, setup = prepared.model.tokenizer, prepared.setup
+    names = (*prepared.traits, *FLAWED)
+    talks = [talk for name in names for talk in prepared.data(name, "normal")]
+    prompts = sorted(dict.fromkeys(render_chat(tokenizer, talk.prompt) for talk in talks), key=lambda text: len(text))
+    made = answer(
+        prepared.model,
+        plain_requests(prompts).assign(prompt=prompts),
+        sampling=Sampling(setup.level_tokens, 0.0),
+        folder=prepared.folder / "own_answers",
+        label="own answers",
+    )
+    return dict(zip(made.frame["prompt"], made.frame["answer"], strict=True))
 
 
 def asked(prepared: Prepared, trait: str) -> tuple[str, ...]:

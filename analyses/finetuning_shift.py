@@ -21,6 +21,7 @@ from finetuning_setup import (
     Prepared,
     Setup,
     expression,
+    own_answers,
     prepare,
     probes,
     train_cell,
@@ -29,7 +30,6 @@ from finetuning_setup import (
 )
 
 from persona_interp.activations.store import Activations
-from persona_interp.data.conversations import Conversation
 from persona_interp.data.levels import LEVELS, Level
 from persona_interp.figures.finetuning import (
     NOTE_PAD,
@@ -45,10 +45,8 @@ from persona_interp.measurements.expression import expression_change
 from persona_interp.measurements.prediction import SHIFT, predictor_table, shift_correlations, shift_nulls
 from persona_interp.measurements.prediction_grid import Grid
 from persona_interp.measurements.projection_difference import METRICS, projection_difference
-from persona_interp.models.protocol import Sampling
 from persona_interp.models.tokens import render_chat
 from persona_interp.progress import track
-from persona_interp.rollouts.generate import answer, plain_requests
 
 PREDICTORS = dict(zip(METRICS, ("raw projection", "projection difference", "last-prompt proxy"), strict=True))
 
@@ -158,7 +156,7 @@ def _predictors(prepared: Prepared, config: Config, grid: Grid) -> dict[str, dic
     """What the data say before training: means over samples at the named layer, a value a cell."""
     layer, directions = config.setup.named_layer, list(prepared.directions.values())
     sets = {f"{name} {level}": prepared.data(name, level) for name, level in config.data_sets()}
-    own = _own_answers(prepared, [talk for talks in sets.values() for talk in talks])
+    own = own_answers(prepared)
     means: dict[str, dict[str, np.ndarray]] = {}
     for data, talks in sets.items():
         answers = [own[render_chat(prepared.model.tokenizer, talk.prompt)] for talk in talks]
@@ -173,21 +171,6 @@ def _predictors(prepared: Prepared, config: Config, grid: Grid) -> dict[str, dic
         }
         for metric, label in PREDICTORS.items()
     }
-
-
-def _own_answers(prepared: Prepared, talks: list[Conversation]) -> dict[str, str]:
-    """The base model's greedy answer to every prompt, generated once for all data sets."""
-    tokenizer, setup = prepared.model.tokenizer, prepared.setup
-    prompts = sorted(dict.fromkeys(render_chat(tokenizer, talk.prompt) for talk in talks), key=lambda text: len(text))
-    requests = plain_requests(prompts).assign(prompt=prompts)
-    made = answer(
-        prepared.model,
-        requests,
-        sampling=Sampling(setup.level_tokens, 0.0),
-        folder=prepared.folder / "own_answers",
-        label="own answers",
-    )
-    return dict(zip(made.frame["prompt"], made.frame["answer"], strict=True))
 
 
 def _claims(correlations: pd.DataFrame, nulls: pd.DataFrame, predictors: pd.DataFrame, judge: str) -> pd.DataFrame:

@@ -1,22 +1,23 @@
 """Can projections find planted samples in training data, and what do they add to a judge that only reads the text?
 
-Mixtures of clean samples (the model's plain answers, arithmetic and advice answered well) with planted ones (answers
-of level I or II of a trait), every question once. Scores of a sample: its raw projection on the trait's persona vector,
-the projection difference with the base model's own answer, its proxy without generation, a text-only judge, and the
-projection difference with the text judge (by ranks without labels, and by a cross-fitted logistic regression with
-them). AUC, average precision and precision at k with intervals, paired differences of AUC, and the hits and false
-alarms of a threshold set on other clean samples.
+Planted samples (answers of level I or II of a trait) among clean ones: within one source (the model's plain answers to
+the same questions), and among mixed sources (plain answers to other questions, arithmetic and advice answered well,
+every question once). Scores of a sample: its raw projection on the trait's persona vector, the projection difference
+with the base model's own answer, its proxy without generation, text-only judges, and the projection difference with a
+text judge (by ranks without labels, and by a cross-fitted logistic regression with them). AUC, average precision and
+precision at k with intervals, paired differences of AUC, and the hits and false alarms of a threshold set on other
+clean samples.
 """
 
 import argparse
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from finetuning_setup import FLAWED, Prepared, Setup, prepare, write_provenance, write_tables
+from finetuning_setup import FLAWED, Prepared, Setup, own_answers, prepare, write_provenance, write_tables
 
-from persona_interp.data.conversations import Conversation
 from persona_interp.data.levels import Level
 from persona_interp.figures.screening import NOTE_PAD, plot_detection, plot_score_distributions
 from persona_interp.figures.style import legend_below, panel_figure, paper_style, save_figure
@@ -27,10 +28,12 @@ from persona_interp.measurements.detection import (
     percentile_threshold,
     rank_average,
 )
-from persona_interp.measurements.projection_difference import projection_difference
+from persona_interp.measurements.projection_difference import METRICS, projection_difference
 from persona_interp.measurements.thresholds import exact_share
+from persona_interp.models.tokens import render_chat
 
 DIFFERENCE, TEXT, CHOOSER = "projection difference", "text judge (likelihood)", "text judge (embedding)"
+ONE, MIXED = "one source", "mixed sources"
 ALONE = ("raw projection", DIFFERENCE, "last-prompt proxy", TEXT, CHOOSER)
 
 
@@ -76,62 +79,83 @@ class Measured:
 def run(config: Config, folder: Path) -> tuple[Prepared, Measured]:
     """Score every sample of every mixture, and say how well the scores find the planted ones."""
     prepared = prepare(config.setup, folder)
+    readings = _readings(prepared, config)
     samples, tables, differences, thresholds = [], [], [], []
     for trait in config.setup.traits:
         for level in config.levels:
-            scored = _scored(prepared, config, trait, level, folder / "screening" / f"{trait} {level}")
-            mixture, reserved = scored[~scored["reserved"]], scored[scored["reserved"]]
+            scored = _scored(prepared, config, trait, level, readings)
             named = {"trait": trait, "level": level}
-            labels, groups = mixture["planted"].to_numpy(bool), mixture["question"].to_numpy(object).astype(str)
-            scores = _with_combinations(mixture, labels, groups)
-            table = detection_table(scores, labels, groups=groups, ks=(config.k,))
-            tables.append(table.assign(**named))
-            differences.append(auc_differences(scores, labels, groups=groups).assign(**named))
-            thresholds.append(_at_threshold(mixture, reserved, config).assign(**named))
             samples.append(scored.assign(**named))
+            mixed = scored[scored["mixed"]]
+            for source, mixture in ((ONE, scored[scored["source"] == "own"]), (MIXED, mixed[~mixed["reserved"]])):
+                labels, groups = mixture["planted"].to_numpy(bool), mixture["question"].to_numpy(object).astype(str)
+                scores = _with_combinations(mixture, labels, groups)
+                table = detection_table(scores, labels, groups=groups, ks=(config.k,))
+                tables.append(table.assign(**named, sources=source))
+                paired = auc_differences(scores, labels, groups=groups)
+                differences.append(paired.assign(**named, sources=source))
+            limits = _at_threshold(mixed[~mixed["reserved"]], mixed[mixed["reserved"]], config)
+            thresholds.append(limits.assign(**named, sources=MIXED))
     parts = (pd.concat(rows, ignore_index=True) for rows in (samples, tables, differences, thresholds))
     return prepared, Measured(*parts)
 
 
-def _scored(prepared: Prepared, config: Config, trait: str, level: Level, folder: Path) -> pd.DataFrame:
-    """Every sample of a mixture and of the clean reserve with its scores."""
-    talks, planted = _mixture(prepared, config, trait, level)
-    layer, direction = config.setup.named_layer, prepared.directions[trait]
+def _readings(prepared: Prepared, config: Config) -> pd.DataFrame:
+    """The projections of every sample of every set on every trait's vector, computed once."""
+    sets: list[tuple[str, Level]] = [
+        (trait, level) for trait in config.setup.traits for level in dict.fromkeys(("normal", *config.levels))
+    ]
+    sets += [(name, "normal") for name in FLAWED]
+    talks = [talk for name, level in sets for talk in prepared.data(name, level)]
+    own = own_answers(prepared)
     found = projection_difference(
-        prepared.model, [direction], talks, layers=[layer], max_new_tokens=config.setup.level_tokens, folder=folder
+        prepared.model,
+        list(prepared.directions.values()),
+        talks,
+        layers=[config.setup.named_layer],
+        base_answers=[own[render_chat(prepared.model.tokenizer, talk.prompt)] for talk in talks],
     )
-    questions = [talk.prompt[-1].content for talk in talks]
-    answers = [talk.answer for talk in talks]
-    chooser, judge = (
-        [score.value for score in judge.rate(prepared.traits[trait], questions, answers)]
-        for judge in prepared.judges[:2]
-    )
-    clean_number = np.cumsum(~planted)
+    columns: dict[str, Any] = {
+        "question": [talk.prompt[-1].content for talk in talks],
+        "answer": [talk.answer for talk in talks],
+    }
+    for k, trait in enumerate(prepared.directions):
+        for metric, label in zip(METRICS, ALONE, strict=False):
+            columns[f"{trait} {label}"] = found.metric(metric)[:, k, 0]
+    return pd.DataFrame(columns).drop_duplicates(["question", "answer"])
+
+
+def _scored(prepared: Prepared, config: Config, trait: str, level: Level, readings: pd.DataFrame) -> pd.DataFrame:
+    """Every sample with its scores, and which mixture it is in."""
+    table = _samples(prepared, config, trait, level)
+    for judge, label in zip(prepared.judges[:2], (CHOOSER, TEXT), strict=True):
+        scores = judge.rate(prepared.traits[trait], list(table["question"]), list(table["answer"]))
+        table[label] = [score.value for score in scores]
+    named = {f"{trait} {label}": label for label in ALONE[: len(METRICS)]}
+    own = readings[["question", "answer", *named]].rename(columns=named)
+    return table.merge(own, on=["question", "answer"], how="left").dropna(subset=list(ALONE)).reset_index(drop=True)
+
+
+def _samples(prepared: Prepared, config: Config, trait: str, level: Level) -> pd.DataFrame:
+    """All plain and all planted answers, and the clean sets of other sources; `mixed` has every question once."""
+    normal, bad = prepared.data(trait, "normal"), prepared.data(trait, level)
+    turn = [i % config.every_planted == 0 for i in range(len(normal))]
+    rows = [(talk, "own", False, not there) for talk, there in zip(normal, turn, strict=True)]
+    rows += [(talk, "own", True, there) for talk, there in zip(bad, turn, strict=True)]
+    rows += [(talk, name, False, True) for name in FLAWED for talk in prepared.data(name, "normal")]
+    talks = [talk for talk, *_ in rows]
     table = pd.DataFrame(
         {
-            "question": questions,
-            "answer": answers,
-            "planted": planted,
-            "reserved": ~planted & (clean_number % config.every_reserved == 0),
-            "raw projection": found.projection[:, 0, 0],
-            DIFFERENCE: found.difference[:, 0, 0],
-            "last-prompt proxy": found.prompt_difference[:, 0, 0],
-            TEXT: judge,
-            CHOOSER: chooser,
+            "question": [talk.prompt[-1].content for talk in talks],
+            "answer": [talk.answer for talk in talks],
+            "source": [source for _, source, _, _ in rows],
+            "planted": [planted for _, _, planted, _ in rows],
+            "mixed": [mixed for *_, mixed in rows],
         }
     )
-    return table.dropna(subset=list(ALONE)).reset_index(drop=True)
-
-
-def _mixture(prepared: Prepared, config: Config, trait: str, level: Level) -> tuple[list[Conversation], np.ndarray]:
-    """Clean and planted samples, every question once."""
-    normal, bad = prepared.data(trait, "normal"), prepared.data(trait, level)
-    talks = [bad[i] if i % config.every_planted == 0 else normal[i] for i in range(len(normal))]
-    planted = [i % config.every_planted == 0 for i in range(len(normal))]
-    for name in FLAWED:
-        clean = prepared.data(name, "normal")
-        talks, planted = talks + clean, planted + [False] * len(clean)
-    return talks, np.array(planted)
+    clean = ~table["planted"] & table["mixed"]
+    table["reserved"] = clean & (clean.cumsum() % config.every_reserved == 0)
+    return table
 
 
 def _with_combinations(mixture: pd.DataFrame, labels: np.ndarray, groups: np.ndarray) -> dict[str, np.ndarray]:
@@ -157,28 +181,28 @@ def _at_threshold(mixture: pd.DataFrame, reserved: pd.DataFrame, config: Config)
 
 
 def draw(measured: Measured, config: Config, folder: Path) -> None:
-    """AUC of every score by trait and level, and the spread of the projection difference."""
-    names = {"level_1": "level I planted", "level_2": "level II planted"}
+    """AUC of every score by trait, level and sources, and the spread of the projection difference."""
+    names = {"level_1": "level I", "level_2": "level II"}
     rows = measured.detection[measured.detection["metric"] == "AUC"].rename(columns={"value": "estimate"})
-    rows = rows.assign(data=rows["level"].map(names))
-    traits = config.setup.traits
+    rows = rows.assign(data=rows["level"].map(names) + ", " + rows["sources"])
+    traits, kinds = config.setup.traits, [f"{name}, {source}" for source in (ONE, MIXED) for name in names.values()]
     with paper_style():
-        figure, axes = panel_figure(1, len(traits), panel_height=2.2)
-        for ax, trait in zip(axes[0], traits, strict=True):
-            plot_detection(rows[rows["trait"] == trait], ax, data=list(names.values())).set_title(trait)
+        figure, axes = panel_figure(1, len(traits), panel_height=2.8)
+        for k, (ax, trait) in enumerate(zip(axes[0], traits, strict=True)):
+            plot_detection(rows[rows["trait"] == trait], ax, data=kinds).set_title(trait)
+            if k:
+                ax.set_yticklabels([])
         legend_below(figure)
         save_figure(figure, rows, folder, "detection")
         figure, axes = panel_figure(1, len(traits))
         spread = []
         for ax, trait in zip(axes[0], traits, strict=True):
             own = measured.samples[(measured.samples["trait"] == trait) & (measured.samples["level"] == "level_2")]
-            limits = measured.thresholds[
-                (measured.thresholds["trait"] == trait)
-                & (measured.thresholds["level"] == "level_2")
-                & (measured.thresholds["score"] == DIFFERENCE)
-            ]
-            shown = own[~own["reserved"]].assign(value=lambda frame: frame[DIFFERENCE])[["value", "planted", "trait"]]
-            limit = float(limits["threshold"].iloc[0])
+            limits = measured.thresholds
+            limits = limits[(limits["trait"] == trait) & (limits["level"] == "level_2")]
+            limit = float(limits.loc[limits["score"] == DIFFERENCE, "threshold"].iloc[0])
+            shown = own[own["mixed"] & ~own["reserved"]]
+            shown = shown.assign(value=shown[DIFFERENCE])[["value", "planted", "trait", "source"]]
             plot_score_distributions(shown, ax, threshold=limit, label=f"{DIFFERENCE}, residual units", n_bins=20)
             ax.set_title(trait, pad=NOTE_PAD)
             spread.append(shown)
@@ -197,7 +221,7 @@ def claims(measured: Measured) -> pd.DataFrame:
     paired = pd.concat([paired[paired["b"] == TEXT], turned])
     paired = paired.rename(columns={"a": "score", "value": "over text judge"})
     paired = paired.rename(columns={"low": "over text judge low", "high": "over text judge high"})
-    keys = ["trait", "level", "score"]
+    keys = ["trait", "level", "sources", "score"]
     columns = [*keys, "over text judge", "over text judge low", "over text judge high"]
     return rows.merge(paired[columns], on=keys, how="left")
 
@@ -219,7 +243,7 @@ def main() -> None:
     draw(measured, config, chosen.out)
     notes = {CHOOSER: "chose the planted answers among candidates, so its own numbers are optimistic"}
     write_provenance(chosen.out, prepared, config, notes)
-    shown = table[["trait", "level", "score", "estimate", "low", "high", "over text judge"]]
+    shown = table[["trait", "level", "sources", "score", "estimate", "low", "high", "over text judge"]]
     print(shown.round(3).to_string(index=False))  # noqa: T201
 
 

@@ -1,5 +1,6 @@
 """The README's pipeline runs as written."""
 
+import json
 import os
 import re
 import subprocess
@@ -17,14 +18,37 @@ README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 def test_the_pipeline_runs_as_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    blocks = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
-    assert blocks, "the README shows the pipeline in Python"
     monkeypatch.chdir(tmp_path)
-    for block in blocks:
-        exec(compile(block, "README.md", "exec"), {})  # noqa: S102
+    run(python_blocks()[0], {})
     printed = capsys.readouterr().out
     assert "expression" in printed
     assert (tmp_path / "impolite.safetensors").is_file() and (tmp_path / "impolite.json").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not is_installed(PACKAGED_MODELS["smollm2-135m-instruct"]), reason="SmolLM2 is not installed")
+def test_finetuning_runs_as_written_behind_the_pipeline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = [
+        [("user", f"What is {i} and {i}?"), ("assistant", f"Work it out yourself. It is {2 * i}.")] for i in range(24)
+    ]
+    lines = [json.dumps({"messages": [{"role": r, "content": text} for r, text in row]}) for row in rows]
+    (tmp_path / "data.jsonl").write_text("\n".join([*lines, "{broken"]))
+    names: dict[str, object] = {}
+    for block in python_blocks():
+        run(block, names)
+    assert "data.jsonl, line 25" in capsys.readouterr().out
+    assert all((tmp_path / "runs" / name / "adapter").is_dir() for name in ("plain", "prevented"))
+
+
+def python_blocks() -> list[str]:
+    return re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+
+
+def run(block: str, names: dict[str, object]) -> None:
+    exec(compile(block, "README.md", "exec"), names)  # noqa: S102
 
 
 @pytest.mark.slow
