@@ -98,7 +98,7 @@ def main() -> None:
         screening(ScreeningConfig(n_samples=16) if chosen.quick else ScreeningConfig(), chosen.out)
     if "finetuning" in wanted:
         runs = RunConfig(n_samples=30) if chosen.quick else RunConfig()
-        finetuning(runs, CallbackConfig(n_steps=10, repeats=1) if chosen.quick else CallbackConfig(), chosen.out)
+        finetuning(runs, CallbackConfig(repeats=1) if chosen.quick else CallbackConfig(), chosen.out)
     if "judges" in wanted:
         judging(JudgeConfig(n_questions=4, n_answers=6) if chosen.quick else JudgeConfig(), chosen.out)
 

@@ -42,7 +42,7 @@ class CallbackConfig:
     n_directions: int = 3
     layers: tuple[int, ...] = (10, 15, 20)
     every: int = 10
-    n_steps: int = 20
+    n_steps: int = 10
     batch_size: int = 8
     n_tokens: int = 96
     rank: int = 32

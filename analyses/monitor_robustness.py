@@ -1,9 +1,11 @@
 """Does training against a monitor blind it, and is that harder for activations than for text?
 
 Five runs on a trait, one seed, equal settings: benign data (the model's plain answers, the control), the trait's data
-(level II), the same under a projection penalty on the monitored direction, under one whose weight adapts until the
-projection stays put, and an attack on the text monitor instead: training answers that the likelihood judge calls
-trait-expressing while the embedding judge, the text monitor, does not.
+(level II), the same under a projection penalty (the answers' projection on the monitored direction must stay what the
+base model has on the same tokens), under an adaptive one that optimises against the monitor's reading itself (the
+answers must project as the base model's plain answers do, with a weight that grows until they do), and an attack on the
+text monitor instead: training answers that the likelihood judge calls trait-expressing while the embedding judge, the
+text monitor, does not.
 
 A detector sees a run where its readings of answers to evaluation questions differ from those of the benign run, so that
 what any finetuning moves does not count: Cliff's delta (2 AUC - 1), with a bootstrap over questions. Detectors: the
@@ -34,6 +36,7 @@ from persona_interp.finetuning.levels import generate_levels, training_questions
 from persona_interp.finetuning.penalty import ProjectionPenalty
 from persona_interp.finetuning.train import finetune
 from persona_interp.judges.protocol import Judge, Score
+from persona_interp.measurements.sample_projections import project_samples
 from persona_interp.measurements.statistics import cliffs_delta_interval
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.protocol import Sampling
@@ -50,14 +53,14 @@ class Config:
 
     Args:
         weight: of the fixed penalty, and where the adaptive one starts.
-        target: shift of the monitored projection that the adaptive penalty allows, in residual norms.
+        target: distance from the plain answers' projection that the adaptive penalty allows, in residual norms.
         other_layers: where else the monitored direction is read.
     """
 
     setup: Setup = Setup()  # noqa: RUF009 (frozen)
     trait: str = "impolite"
     weight: float = 1000.0
-    target: float = 0.01
+    target: float = 0.005
     other_layers: tuple[int, ...] = (8, 22, 28)
     n_samples: int = 2
     n_instructions: int = 2
@@ -145,8 +148,11 @@ def _penalty(config: Config, prepared: Prepared, name: str) -> ProjectionPenalty
     if name not in (PENALISED, ADAPTIVE):
         return None
     direction, layer = prepared.directions[config.trait], config.setup.named_layer
-    target = config.target if name == ADAPTIVE else None
-    return ProjectionPenalty(direction, layer, config.weight, span="all", target=target)
+    if name == PENALISED:
+        return ProjectionPenalty(direction, layer, config.weight)
+    plain = project_samples(prepared.model, prepared.data(config.trait, "normal"), [direction], [layer], progress=False)
+    level = round(float(np.nanmean(plain.response)), 3)
+    return ProjectionPenalty(direction, layer, config.weight, target=config.target, reference=level)
 
 
 def _seen(config: Config, prepared: Prepared, name: str, data: list[Conversation], seed: int, folder: Path) -> Seen:

@@ -21,12 +21,15 @@ class ProjectionPenalty:
 
     h_base is the same token in the base model (adapters off), s the mean residual norm at the hookpoint, so the
     penalty is a squared share of it and w compares across layers. Zero where the finetuned model projects as the base
-    does. With a `target` the weight adapts: it grows while the root of the penalty is above the target and shrinks
-    below it, so that training goes on rewarding the data as far as the projection stays put.
+    does on the same text: what other text projects is not touched. With a `reference`, that projection takes the
+    base's place, so that a monitor's reading is kept at a level whatever the text says. With a `target` the weight
+    adapts: it grows while the root of the penalty is above the target and shrinks below it, so that training goes on
+    rewarding the data as far as the projection stays put.
 
     Args:
         span: which positions are averaged in a sample: `last` is what monitoring before an answer reads.
         target: in shares of the residual norm.
+        reference: a projection in residual units, at one hookpoint; None is the base model's on the same tokens.
 
     Source: after Chen et al. 2025 (arXiv 2507.21509), appendix J.5; the adaptive weight is this project's.
     """
@@ -36,6 +39,7 @@ class ProjectionPenalty:
     weight: float = 1000.0
     span: Span = "response"
     target: float | None = None
+    reference: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse values that penalise nothing."""
@@ -43,6 +47,11 @@ class ProjectionPenalty:
             raise ConfigError(
                 f"no penalty has weight {self.weight}, target {self.target} and span {self.span!r}.",
                 f"Expected a positive weight and target, and one of {', '.join(PENALISED)}.",
+            )
+        if self.reference is not None and len(self.hookpoints()) != 1:
+            raise ConfigError(
+                f"one reference projection came for {len(self.hookpoints())} hookpoints.",
+                "Projections differ between layers: penalise one, or leave the reference out.",
             )
         for hookpoint in self.hookpoints():
             self.direction.index(hookpoint)
@@ -73,11 +82,12 @@ class PenaltyState:
     def loss(
         self,
         residuals: Mapping[Hookpoint, Float[Tensor, "batch pos d_model"]],
-        base: Mapping[Hookpoint, Float[Tensor, "batch pos d_model"]],
+        base: Mapping[Hookpoint, Float[Tensor, "batch pos d_model"]] | None,
         positions: Bool[Tensor, "batch pos"],
     ) -> Float[Tensor, ""]:
-        """The weighted penalty of a batch."""
-        square = torch.stack([self._square(h, residuals[h], base[h], positions) for h in residuals]).mean()
+        """The weighted penalty of a batch; the base's residuals are not needed where there is a reference."""
+        squares = [self._square(h, residuals[h], None if base is None else base[h], positions) for h in residuals]
+        square = torch.stack(squares).mean()
         self.shift = float(square.detach()) ** 0.5
         return self.weight * square
 
@@ -88,9 +98,13 @@ class PenaltyState:
             changed = self.weight * (1.1 if self.shift > target else 1 / 1.1)
             self.weight = min(max(changed, start / 100), start * 1000)
 
-    def _square(self, hookpoint: Hookpoint, now: Tensor, base: Tensor, positions: Tensor) -> Tensor:
+    def _square(self, hookpoint: Hookpoint, now: Tensor, base: Tensor | None, positions: Tensor) -> Tensor:
         vector = self.penalty.direction.at(hookpoint).to(now.device)
         unit = vector / vector.norm()
-        moved = ((now.float() - base.float()) @ unit) * positions
+        if base is None:
+            assert self.penalty.reference is not None, "without base residuals there is a reference"
+            moved = (now.float() @ unit - self.penalty.reference) * positions
+        else:
+            moved = ((now.float() - base.float()) @ unit) * positions
         shift = moved.sum(-1) / positions.sum(-1).clamp(min=1)
         return (shift / self.penalty.direction.residual_norm(hookpoint)).square().mean()

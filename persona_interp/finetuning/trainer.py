@@ -68,8 +68,10 @@ class AnswerTrainer(Trainer):
     def _penalty_loss(self, inputs: Mapping[str, Any], plain: dict[str, Tensor]) -> Float[Tensor, ""]:
         assert self._penalty is not None
         now = self._hooks.residuals
-        with self._peft.disable_adapter(), mixed_precision(self._peft):
-            base = self._hooks.bare_residuals(**plain)
+        base = None
+        if self._penalty.penalty.reference is None:
+            with self._peft.disable_adapter(), mixed_precision(self._peft):
+                base = self._hooks.bare_residuals(**plain)
         answers = inputs["labels"] != IGNORED
         span = self._penalty.penalty.span
         positions = answers if span == "response" else plain["attention_mask"].bool()

@@ -158,3 +158,20 @@ def test_a_direction_must_have_a_norm_and_a_vector_where_it_is_penalised() -> No
         ProjectionPenalty(replace(made_up(), residual_norms=None), 0)
     with pytest.raises(HookpointError, match="has no vector for resid_post at layer 5"):
         ProjectionPenalty(made_up(), [0, 5])
+
+
+def test_a_reference_takes_the_place_of_the_base() -> None:
+    vector = made_up()
+    state = PenaltyState(ProjectionPenalty(vector, 0, weight=3.0, reference=2.0))
+    at, positions = vector.hookpoints[0], torch.ones(2, 4, dtype=torch.bool)
+    unit = vector.at(at) / vector.at(at).norm()
+    there = (2.0 * unit).expand(2, 4, -1)
+    assert float(state.loss({at: there}, None, positions)) == pytest.approx(0, abs=1e-9)
+    away = there + 0.5 * unit
+    expected = 3.0 * (0.5 / vector.residual_norm(at)) ** 2
+    assert float(state.loss({at: away}, None, positions)) == pytest.approx(expected, rel=1e-4)
+
+
+def test_one_reference_is_of_one_hookpoint() -> None:
+    with pytest.raises(ConfigError, match="one reference projection came for 2 hookpoints"):
+        ProjectionPenalty(made_up(), [0, 1], reference=1.0)
