@@ -49,8 +49,8 @@ from persona_interp.rollouts.parts import read_table
 
 BASE, PLAIN = "base", "plain finetuning"
 COSTS = {
-    "task loss": ("loss on held-out task data, nats a token", "left"),
-    "neutral loss": ("loss on neutral texts, nats a token", "left"),
+    "task loss": ("task loss, nats a token", "left"),
+    "neutral loss": ("neutral-text loss, nats", "left"),
     "accuracy": ("four-option accuracy", "right"),
 }
 
@@ -307,7 +307,7 @@ def draw(rows: pd.DataFrame, config: Config, judge: str, folder: Path) -> None:
         for ax, (metric, (label, better)) in zip(axes[0], COSTS.items(), strict=True):
             plot_frontier(points[points["metric"] == metric], ax, label=label, names=names, better=better)
         for k, ax in enumerate(axes[0]):
-            ax.set_ylabel("" if k else f"expression of {config.trait} (0–100)")
+            ax.set_ylabel("" if k else f"expression of {config.trait}")
         legend_below(figure, columns=3, extra=[incoherent_handle()])
         save_figure(figure, points, folder, "frontier")
 

@@ -203,7 +203,7 @@ def draw(measured: Measured, config: Config, folder: Path) -> None:
             limit = float(limits.loc[limits["score"] == DIFFERENCE, "threshold"].iloc[0])
             shown = own[own["mixed"] & ~own["reserved"]]
             shown = shown.assign(value=shown[DIFFERENCE])[["value", "planted", "trait", "source"]]
-            plot_score_distributions(shown, ax, threshold=limit, label=f"{DIFFERENCE}, residual units", n_bins=20)
+            plot_score_distributions(shown, ax, threshold=limit, label="ΔP, residual units", n_bins=20)
             ax.set_title(trait, pad=NOTE_PAD)
             spread.append(shown)
         legend_below(figure)
