@@ -68,7 +68,8 @@ class Config:
     def data_sets(self) -> list[tuple[str, Level]]:
         """Every training set: what it is about, and its level."""
         own: list[tuple[str, Level]] = [(trait, level) for trait in self.setup.traits for level in self.levels]
-        return own + [(name, level) for name in FLAWED for level in self.flawed_levels]
+        flawed: list[tuple[str, Level]] = [(name, level) for name in FLAWED for level in self.flawed_levels]
+        return own + flawed
 
 
 PRESETS = {
@@ -98,7 +99,9 @@ def run(config: Config, folder: Path) -> tuple[Prepared, Measured]:
     """Train and measure the grid, or go on where it stopped."""
     prepared = prepare(config.setup, folder)
     base, before = expression(prepared, prepared.model, folder / "base"), probes(prepared, prepared.model)
-    jobs = [(name, level, seed) for seed in config.seeds for name, level in config.data_sets()]
+    jobs: list[tuple[str, Level, int]] = [
+        (name, level, seed) for seed in config.seeds for name, level in config.data_sets()
+    ]
     measured = [_cell(prepared, base, before, *job) for job in track(jobs, "grid of LoRA runs", total=len(jobs))]
     grid = _grid(prepared, jobs, measured)
     layers = dict.fromkeys(config.setup.traits, config.setup.named_layer)

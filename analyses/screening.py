@@ -102,11 +102,9 @@ def run(config: Config, folder: Path) -> tuple[Prepared, Measured]:
 
 def _readings(prepared: Prepared, config: Config) -> pd.DataFrame:
     """The projections of every sample of every set on every trait's vector, computed once."""
-    sets: list[tuple[str, Level]] = [
-        (trait, level) for trait in config.setup.traits for level in dict.fromkeys(("normal", *config.levels))
-    ]
-    sets += [(name, "normal") for name in FLAWED]
-    talks = [talk for name, level in sets for talk in prepared.data(name, level)]
+    levels: tuple[Level, ...] = ("normal", *config.levels)
+    talks = [talk for trait in config.setup.traits for level in levels for talk in prepared.data(trait, level)]
+    talks += [talk for name in FLAWED for talk in prepared.data(name, "normal")]
     own = own_answers(prepared)
     found = projection_difference(
         prepared.model,
