@@ -231,7 +231,8 @@ def draw(prepared: Prepared, measured: Measured, config: Config, folder: Path) -
 def main() -> None:
     """Measure and write under `analyses/results/finetuning_shift/`."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--preset", choices=sorted(PRESETS), default="quick")
+    times = "on 2 cores quick takes about 15 minutes, paper about 2.5 hours (estimated)"
+    parser.add_argument("--preset", choices=sorted(PRESETS), default="quick", help=times)
     parser.add_argument("--device", help="cuda, say; default: what there is")
     parser.add_argument("--work", type=Path, default=Path("results/finetuning"), help="where runs are kept")
     parser.add_argument("--out", type=Path, default=Path("analyses/results/finetuning_shift"))

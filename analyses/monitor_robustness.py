@@ -268,7 +268,8 @@ def claims(rows: pd.DataFrame, prepared: Prepared) -> pd.DataFrame:
 def main() -> None:
     """Measure and write under `analyses/results/monitor_robustness/`."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--preset", choices=sorted(PRESETS), default="quick")
+    times = "on 2 cores quick takes about 15 minutes, paper about 1.5 hours (estimated)"
+    parser.add_argument("--preset", choices=sorted(PRESETS), default="quick", help=times)
     parser.add_argument("--trait", default="impolite")
     parser.add_argument("--device", help="cuda, say; default: what there is")
     parser.add_argument("--work", type=Path, default=Path("results/finetuning"), help="where runs are kept")

@@ -315,7 +315,8 @@ def draw(rows: pd.DataFrame, config: Config, judge: str, folder: Path) -> None:
 def main() -> None:
     """Measure and write under `analyses/results/prevention/`."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--preset", choices=sorted(PRESETS), default="quick")
+    times = "on 2 cores quick takes about 20 minutes, paper about 2 hours (estimated)"
+    parser.add_argument("--preset", choices=sorted(PRESETS), default="quick", help=times)
     parser.add_argument("--trait", default="impolite")
     parser.add_argument("--device", help="cuda, say; default: what there is")
     parser.add_argument("--work", type=Path, default=Path("results/finetuning"), help="where runs are kept")
