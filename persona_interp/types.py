@@ -56,6 +56,11 @@ class Hookpoint:
                 f"Streams: {', '.join(STREAMS)}.",
             )
 
+    @property
+    def depth(self) -> tuple[int, int]:
+        """Where it comes in a forward pass: a later hookpoint has a larger depth."""
+        return self.layer, STREAMS.index(self.stream)
+
     def __str__(self) -> str:
         """`resid_post at layer 3`."""
         return f"{self.stream} at layer {self.layer}"

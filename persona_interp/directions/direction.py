@@ -1,5 +1,6 @@
 """`Direction`: one vector a hookpoint, with where it comes from and which way it points."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from persona_interp.activations.store import Activations, hookpoints_from_list, hookpoints_to_list
-from persona_interp.errors import AlignmentError, ArtefactError, HookpointError, IncompatibleDirectionError
+from persona_interp.errors import AlignmentError, ArtefactError, ConfigError, HookpointError, IncompatibleDirectionError
 from persona_interp.io import load_tensors, manifest_path, save_tensors
 from persona_interp.models.protocol import HookedModel
 from persona_interp.types import Hookpoint, Provenance
@@ -135,6 +136,20 @@ class Direction:
         if model is not None:
             check_direction(direction, model)
         return direction
+
+
+def unit_vectors(directions: Sequence[Direction], hookpoint: Hookpoint) -> Float[Tensor, "direction d_model"]:
+    """v/|v| of several directions at one hookpoint, for one product with a residual.
+
+    Raises:
+        ConfigError: a direction is zero there.
+    """
+    vectors = torch.stack([direction.at(hookpoint) for direction in directions])
+    lengths = vectors.norm(dim=-1, keepdim=True)
+    if bool((lengths == 0).any()):
+        zero = directions[int((lengths[:, 0] == 0).nonzero()[0])].trait
+        raise ConfigError(f"the direction {zero} is zero at {hookpoint}.", "Choose another layer.")
+    return vectors / lengths
 
 
 def check_direction(direction: Direction, model: HookedModel) -> None:

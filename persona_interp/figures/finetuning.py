@@ -107,9 +107,9 @@ def plot_predictors(
         names: the values of `against`, in the order of the colours.
     """
     plot_forest(
-        frame[["predictor", "against", "estimate", "low", "high"]]
-        .rename(columns={"predictor": "trait", "against": "series"})
-        .assign(null_low=np.nan, null_high=np.nan),
+        frame[["predictor", "against", "estimate", "low", "high"]].rename(
+            columns={"predictor": "trait", "against": "series"}
+        ),
         ax,
         traits=distinct(frame, "predictor") if predictors is None else predictors,
         names=distinct(frame, "against") if names is None else names,

@@ -18,7 +18,7 @@ def plot_forest(
     are missing is drawn without a bar.
 
     Args:
-        frame: `trait, series, estimate, low, high, null_low, null_high`; the null may be missing.
+        frame: `trait, series, estimate, low, high`, and `null_low, null_high` where there is a null.
         chance: value of no effect, on the horizontal axis.
         label: of the horizontal axis.
     """
@@ -28,7 +28,7 @@ def plot_forest(
         color, _ = category(index)
         for row in records(keep(frame, "series", name)):
             height = traits.index(row["trait"]) + (index - (len(names) - 1) / 2) * step
-            if row["null_low"] == row["null_low"]:
+            if "null_low" in row and row["null_low"] == row["null_low"]:
                 bar = (row["null_low"], row["null_high"])
                 ax.plot(bar, (height, height), color=LIGHT_GREY, linewidth=5, solid_capstyle="butt", zorder=1.5)
             ax.plot((row["low"], row["high"]), (height, height), color=color, linewidth=1.1, zorder=2)

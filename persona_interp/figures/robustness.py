@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 from matplotlib.axes import Axes
 from pandas import DataFrame
 
@@ -43,9 +42,7 @@ def plot_detectors(
     if whole is not None:
         ax.axvline(whole, color=GREY, linewidth=0.9, zorder=1)
     plot_forest(
-        frame[["detector", "run", "estimate", "low", "high"]]
-        .rename(columns={"detector": "trait", "run": "series"})
-        .assign(null_low=np.nan, null_high=np.nan),
+        frame[["detector", "run", "estimate", "low", "high"]].rename(columns={"detector": "trait", "run": "series"}),
         ax,
         traits=rows,
         names=distinct(frame, "run") if runs is None else runs,

@@ -37,9 +37,7 @@ def plot_detection(
         label: of the horizontal axis: the measure.
     """
     plot_forest(
-        frame[["score", "data", "estimate", "low", "high"]]
-        .rename(columns={"score": "trait", "data": "series"})
-        .assign(null_low=np.nan, null_high=np.nan),
+        frame[["score", "data", "estimate", "low", "high"]].rename(columns={"score": "trait", "data": "series"}),
         ax,
         traits=distinct(frame, "score") if scores is None else scores,
         names=distinct(frame, "data") if data is None else data,

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from persona_interp.directions.direction import Direction
 from persona_interp.errors import ConfigError
-from persona_interp.interventions.residual import Where
+from persona_interp.interventions.residual import Where, hookpoints_at
 from persona_interp.types import Hookpoint, Span
 
 PENALISED: tuple[Span, ...] = ("response", "last", "all")
@@ -63,8 +63,7 @@ class ProjectionPenalty:
 
     def hookpoints(self) -> tuple[Hookpoint, ...]:
         """Where it reads; a number means the output of that block."""
-        wanted = [self.layer] if isinstance(self.layer, int | Hookpoint) else list(self.layer)
-        return tuple(Hookpoint(place) if isinstance(place, int) else place for place in wanted)
+        return hookpoints_at(self.layer)
 
 
 @dataclass(eq=False)

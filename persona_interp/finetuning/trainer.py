@@ -60,25 +60,19 @@ class AnswerTrainer(Trainer):
         loss = total / (n_tokens if num_items_in_batch is None else num_items_in_batch)
         if self._penalty is not None and model.training:
             share = 1.0 if num_items_in_batch is None else 1.0 / self.current_gradient_accumulation_steps
-            loss = loss + share * self._penalty_loss(inputs, plain)
+            loss = loss + share * self._penalty_loss(plain)
         if not torch.isfinite(loss):
             raise NotFiniteError(f"the loss is {loss.item()} at step {self.state.global_step + 1}.")
         return (loss, None) if return_outputs else loss
 
-    def _penalty_loss(self, inputs: Mapping[str, Any], plain: dict[str, Tensor]) -> Float[Tensor, ""]:
+    def _penalty_loss(self, plain: dict[str, Tensor]) -> Float[Tensor, ""]:
         assert self._penalty is not None
         now = self._hooks.residuals
         base = None
         if self._penalty.penalty.reference is None:
             with self._peft.disable_adapter(), mixed_precision(self._peft):
                 base = self._hooks.bare_residuals(**plain)
-        answers = inputs["labels"] != IGNORED
-        span = self._penalty.penalty.span
-        positions = answers if span == "response" else plain["attention_mask"].bool()
-        if span == "last":
-            positions = torch.zeros_like(answers)
-            positions[:, :-1] = answers[:, 1:] & ~answers[:, :-1]
-        return self._penalty.loss(now, base, positions)
+        return self._penalty.loss(now, base, self._hooks.positions(self._penalty.penalty.span))
 
     @property
     def _peft(self) -> PeftModel:

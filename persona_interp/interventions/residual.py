@@ -22,6 +22,12 @@ Where = int | Hookpoint | Sequence[int | Hookpoint]
 Units = Literal["residual_norm", "direction"]
 
 
+def hookpoints_at(where: Where) -> tuple[Hookpoint, ...]:
+    """One place or several as hookpoints; a number means the output of that block."""
+    wanted = [where] if isinstance(where, int | Hookpoint) else list(where)
+    return tuple(Hookpoint(place) if isinstance(place, int) else place for place in wanted)
+
+
 @dataclass(frozen=True, eq=False)
 class _AlongDirection:
     """The parts that all three share: a direction, where it acts, and on which positions."""
@@ -44,8 +50,7 @@ class _AlongDirection:
 
     def hookpoints(self) -> tuple[Hookpoint, ...]:
         """Where it acts; a number means the output of that block."""
-        wanted = [self.layer] if isinstance(self.layer, int | Hookpoint) else list(self.layer)
-        return tuple(Hookpoint(place) if isinstance(place, int) else place for place in wanted)
+        return hookpoints_at(self.layer)
 
 
 @dataclass(frozen=True, eq=False)

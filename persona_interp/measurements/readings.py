@@ -10,8 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from persona_interp.directions.direction import Direction
-from persona_interp.errors import ConfigError
+from persona_interp.directions.direction import Direction, unit_vectors
 from persona_interp.measurements.smoothing import Smoother, Smoothing
 from persona_interp.models.recorder import Segment
 from persona_interp.types import Hookpoint
@@ -53,7 +52,7 @@ class Readings:
         self.steps: list[Step] = []
         self._layers, self._smoothing, self._limits = tuple(layers), smoothing, limits
         self._listeners = [on_step]
-        self._units = {hookpoint: _unit_vectors(directions, hookpoint) for hookpoint in self.hookpoints}
+        self._units = {hookpoint: unit_vectors(directions, hookpoint) for hookpoint in self.hookpoints}
         self._call = -1
 
     def clear(self) -> None:
@@ -146,11 +145,3 @@ class Readings:
 
 def _joined(parts: list[np.ndarray], kind: type = int) -> np.ndarray:
     return np.concatenate(parts) if parts else np.zeros(0, dtype=kind)
-
-
-def _unit_vectors(directions: Sequence[Direction], hookpoint: Hookpoint) -> Float[Tensor, "direction d_model"]:
-    vectors = torch.stack([direction.at(hookpoint) for direction in directions])
-    lengths = vectors.norm(dim=-1, keepdim=True)
-    if bool((lengths == 0).any()):
-        raise ConfigError(f"a direction to monitor is zero at {hookpoint}.", "Choose another layer.")
-    return vectors / lengths

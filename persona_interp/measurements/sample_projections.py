@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from persona_interp.activations.extract import length_chunks
 from persona_interp.data.conversations import Conversation
-from persona_interp.directions.direction import Direction, check_direction
+from persona_interp.directions.direction import Direction, check_direction, unit_vectors
 from persona_interp.errors import ConfigError, ContextLengthError, DataError, EmptySelectionError
 from persona_interp.models.protocol import HookedModel
 from persona_interp.models.recorder import Segment
@@ -158,9 +158,7 @@ class _Reading:
             check_direction(direction, model)
         self._layers = tuple(Hookpoint(layer) for layer in layers)
         self.hookpoints = tuple(dict.fromkeys(self._layers))
-        self._units = {
-            hookpoint: _unit_vectors(directions, hookpoint).to(model.device) for hookpoint in self.hookpoints
-        }
+        self._units = {hookpoint: unit_vectors(directions, hookpoint).to(model.device) for hookpoint in self.hookpoints}
         self._shape = (len(directions), len(layers))
         self.start()
 
@@ -207,12 +205,3 @@ class _Reading:
         np.add.at(sums, np.repeat(np.arange(len(lengths)), lengths), self.answers)
         counts = np.array(lengths, dtype=float)[:, None, None]
         return np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0).astype(np.float32)
-
-
-def _unit_vectors(directions: Sequence[Direction], hookpoint: Hookpoint) -> Float[Tensor, "direction d_model"]:
-    vectors = torch.stack([direction.at(hookpoint) for direction in directions])
-    lengths = vectors.norm(dim=-1, keepdim=True)
-    if bool((lengths == 0).any()):
-        zero = directions[int((lengths[:, 0] == 0).nonzero()[0])].trait
-        raise ConfigError(f"the direction {zero} is zero at {hookpoint}.", "Choose another layer.")
-    return vectors / lengths

@@ -13,6 +13,10 @@ from persona_interp.models.recorder import Recorder, Segment
 from persona_interp.types import KVPrefix, TokenBatch
 
 
+class StopForward(Exception):
+    """Ends a pass behind the deepest hookpoint that is needed."""
+
+
 @runtime_checkable
 class Forward(Protocol):
     """One forward pass of the backend's model, taps firing; None where it stopped early."""

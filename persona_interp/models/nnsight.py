@@ -12,7 +12,7 @@ from persona_interp.models.blocks import Site, find_site
 from persona_interp.models.forward import Forward
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.recorder import Tap
-from persona_interp.types import STREAMS, Hookpoint, Provenance
+from persona_interp.types import Hookpoint, Provenance
 
 
 class NNsightModel(HookedModelBase):
@@ -38,7 +38,7 @@ class NNsightModel(HookedModelBase):
     @contextmanager
     def tapped(self, taps: Mapping[Hookpoint, Tap], *, stop_after: Hookpoint | None = None) -> Iterator[Forward]:
         """Forward passes of the model, each a trace that calls the taps."""
-        ordered = sorted(taps, key=lambda h: (h.layer, STREAMS.index(h.stream)))
+        ordered = sorted(taps, key=lambda h: h.depth)
         sites = [(find_site(self._module, hookpoint, self.name), taps[hookpoint]) for hookpoint in ordered]
         stops = stop_after is not None
 

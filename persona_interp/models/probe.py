@@ -11,15 +11,12 @@ from transformers import PreTrainedModel
 
 from persona_interp.errors import EmptySelectionError, HookpointError, TrainingError
 from persona_interp.models.blocks import find_blocks, find_site
+from persona_interp.models.forward import StopForward
 from persona_interp.models.identity import fingerprint
-from persona_interp.types import STREAMS, Hookpoint, TokenBatch
+from persona_interp.types import Hookpoint, TokenBatch
 
 _WRAPPED = ("base_layer", "original_module")
 """Where the modules that PEFT puts into a model keep the one they stand for."""
-
-
-class _StopForward(Exception):
-    """Ends a pass behind the deepest hookpoint that is needed."""
 
 
 def plain_projections(
@@ -40,7 +37,7 @@ def plain_projections(
     if not units:
         raise EmptySelectionError("no hookpoint was given to project at.", "Give one layer at least.")
     plain, found = language_model(model), {}
-    deepest = max(units, key=lambda h: (h.layer, STREAMS.index(h.stream)))
+    deepest = max(units, key=lambda h: h.depth)
     batch = batch.to(input_device(plain))
 
     def observe(hookpoint: Hookpoint, residual: Tensor) -> None:
@@ -48,13 +45,13 @@ def plain_projections(
         # a product and a sum, because autocast would round a matrix product
         found[hookpoint] = (last[:, None] * units[hookpoint].to(last)).sum(-1).cpu()
         if hookpoint == deepest:
-            raise _StopForward
+            raise StopForward
 
     sites = _sites(plain, list(units))
     with ExitStack() as stack, torch.no_grad():
         for hookpoint, (module, is_input) in sites.items():
             stack.callback(_hooked(module, hookpoint, is_input, observe).remove)
-        with suppress(_StopForward):
+        with suppress(StopForward):
             plain.base_model(
                 input_ids=batch.ids,
                 attention_mask=batch.mask.long(),

@@ -9,7 +9,7 @@ from einops import einsum
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from persona_interp.types import STREAMS, Edits, Hookpoint, Pooling, Span, TokenBatch
+from persona_interp.types import Edits, Hookpoint, Pooling, Span, TokenBatch
 
 Tap = Callable[[Float[Tensor, "batch pos d_model"]], Float[Tensor, "batch pos d_model"] | None]
 """Called with the residual at a hookpoint; returns a replacement, or None to leave it."""
@@ -117,7 +117,7 @@ class Recorder:
     @property
     def deepest(self) -> Hookpoint | None:
         """The hookpoint behind which a pass that gives no logits may end; None where nothing is tapped."""
-        return max(self.hookpoints, key=lambda h: (h.layer, STREAMS.index(h.stream)), default=None)
+        return max(self.hookpoints, key=lambda h: h.depth, default=None)
 
     @property
     def wants_last_token(self) -> bool:

@@ -10,12 +10,9 @@ from torch import Tensor, nn
 
 from persona_interp.errors import HookpointError
 from persona_interp.models.blocks import find_blocks, find_site
+from persona_interp.models.forward import StopForward
 from persona_interp.models.recorder import Recorder, Segment, Tap
-from persona_interp.types import STREAMS, Edits, Hookpoint
-
-
-class _StopForward(Exception):
-    """Ends a pass behind the deepest hookpoint that is needed."""
+from persona_interp.types import Edits, Hookpoint, Span
 
 
 class TrainingHooks:
@@ -27,6 +24,7 @@ class TrainingHooks:
 
     def __init__(self, model: nn.Module, edits: Edits, read: Sequence[Hookpoint] = ()) -> None:
         self._model, self._recorder = model, Recorder(read, (), edits)
+        self._deepest_read = max(read, key=lambda h: h.depth, default=None)
         self._active = self._bare = False
 
     @contextmanager
@@ -48,13 +46,18 @@ class TrainingHooks:
         real = mask.bool()
         before_answer = torch.zeros_like(response)
         before_answer[:, :-1] = response[:, 1:] & ~response[:, :-1] & real[:, :-1]
-        self._recorder.begin(Segment(ids, real, response, before_answer))
+        self._segment = Segment(ids, real, response, before_answer)
+        self._recorder.begin(self._segment)
         self._active = True
         try:
             yield
         finally:
             self._active = False
             self._recorder.residuals.clear()
+
+    def positions(self, span: Span) -> Bool[Tensor, "batch pos"]:
+        """The positions of a span in this batch; `last` are those before each answer, and no answer's own."""
+        return self._segment.span(span, last_prompt_token=False)
 
     @property
     def residuals(self) -> Mapping[Hookpoint, Float[Tensor, "batch pos d_model"]]:
@@ -68,7 +71,7 @@ class TrainingHooks:
         try:
             with torch.no_grad():
                 self._model(**inputs, use_cache=False)
-        except _StopForward:
+        except StopForward:
             pass
         finally:
             self._bare = False
@@ -83,8 +86,8 @@ class TrainingHooks:
             return tap(residual)
         if hookpoint in self._recorder.read:
             self._recorder.residuals[hookpoint] = residual
-        if hookpoint == max(self._recorder.read, key=lambda h: (h.layer, STREAMS.index(h.stream))):
-            raise _StopForward
+        if hookpoint == self._deepest_read:
+            raise StopForward
         return None
 
     def _before(self, module: nn.Module, hookpoint: Hookpoint, tap: Tap) -> Any:

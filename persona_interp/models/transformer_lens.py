@@ -12,7 +12,7 @@ from transformer_lens.model_bridge.generalized_components.base import Generalize
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
 from persona_interp.errors import HookpointError, ModelError
-from persona_interp.models.forward import Forward
+from persona_interp.models.forward import Forward, StopForward
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.recorder import Tap
 from persona_interp.types import Hookpoint, Provenance
@@ -23,10 +23,6 @@ _STREAM_HOOKS = {
     "mlp_out": "hook_mlp_out",
     "resid_post": "hook_resid_post",
 }
-
-
-class _StopForward(Exception):
-    """Ends a pass behind the deepest hookpoint that is needed."""
 
 
 class TransformerLensModel(HookedModelBase):
@@ -86,7 +82,7 @@ class TransformerLensModel(HookedModelBase):
                 use_cache=cache is not None,
                 logits_to_keep=last_logits,
             ).logits
-        except _StopForward:
+        except StopForward:
             return None
 
     def _hook_point(self, hookpoint: Hookpoint) -> HookPoint:
@@ -121,7 +117,7 @@ def _as_hook(tap: Tap, *, stop: bool):  # noqa: ANN202
     def hook(residual: Tensor, hook: HookPoint) -> Tensor | None:  # noqa: ARG001 (the library's signature)
         changed = tap(residual)
         if stop:
-            raise _StopForward
+            raise StopForward
         return changed
 
     return hook

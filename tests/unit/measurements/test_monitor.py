@@ -84,7 +84,7 @@ def test_monitors_that_cannot_be_are_refused() -> None:
         monitor(thresholds=[Threshold(1.0)])
     with pytest.raises(ConfigError, match="at least one direction and one layer"):
         Monitor([], 0)
-    with pytest.raises(ConfigError, match="a direction to monitor is zero at resid_post at layer 1"):
+    with pytest.raises(ConfigError, match="the direction loud is zero at resid_post at layer 1"):
         Monitor(direction(torch.tensor([[1.0, 0], [0, 0]])), 1)
     with pytest.raises(EmptySelectionError, match="has seen no answer token"):
         monitor().calibrate()
