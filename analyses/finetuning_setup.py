@@ -4,9 +4,11 @@ Everything is kept in a folder and taken from there: a cell (one data set traine
 interrupted analysis goes on from.
 """
 
+import argparse
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pandas as pd
 import torch
@@ -71,6 +73,31 @@ class Setup:
     def training(self, seed: int) -> TrainingSettings:
         """Settings of one run."""
         return TrainingSettings(n_epochs=self.n_epochs, dtype=self.train_dtype, seed=seed)
+
+
+PAPER = Setup(n_level_questions=160, n_eval_questions=20, eval_tokens=64, level_tokens=64, judge_pairs=2)
+"""The sizes of every preset `paper`."""
+
+Config = TypeVar("Config")
+
+
+def chosen_config(
+    doc: str | None, presets: Mapping[str, Config], name: str, *, quick: str, paper: str
+) -> tuple[Config, argparse.Namespace]:
+    """The preset that the command line asks for, on its device and trait, and the folders `work` and `out`."""
+    parser = argparse.ArgumentParser(description=doc)
+    times = f"on 2 cores quick takes about {quick}, paper about {paper} (estimated)"
+    parser.add_argument("--preset", choices=sorted(presets), default="quick", help=times)
+    parser.add_argument("--device", help="cuda, say; default: what there is")
+    parser.add_argument("--work", type=Path, default=Path("results/finetuning"), help="where runs are kept")
+    parser.add_argument("--out", type=Path, default=Path("analyses/results") / name)
+    one_trait = hasattr(presets["quick"], "trait")
+    if one_trait:
+        parser.add_argument("--trait", default="impolite")
+    chosen = parser.parse_args()
+    config: Any = presets[chosen.preset]
+    changed = {"trait": chosen.trait} if one_trait else {}
+    return replace(config, setup=replace(config.setup, device=chosen.device), **changed), chosen
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,9 +8,8 @@ training, the projection difference of the data, their raw projection, and the p
 against the shift and the expression that follow.
 """
 
-import argparse
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,10 @@ import numpy as np
 import pandas as pd
 from finetuning_setup import (
     FLAWED,
+    PAPER,
     Prepared,
     Setup,
+    chosen_config,
     expression,
     own_answers,
     prepare,
@@ -75,9 +76,7 @@ class Config:
 PRESETS = {
     "quick": Config(),
     "paper": Config(
-        setup=replace(
-            Setup(), n_level_questions=160, n_eval_questions=20, eval_tokens=64, level_tokens=64, judge_pairs=2
-        ),
+        setup=PAPER,
         flawed_levels=LEVELS,
         seeds=(0, 1, 2),
     ),
@@ -230,15 +229,7 @@ def draw(prepared: Prepared, measured: Measured, config: Config, folder: Path) -
 
 def main() -> None:
     """Measure and write under `analyses/results/finetuning_shift/`."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    times = "on 2 cores quick takes about 15 minutes, paper about 2.5 hours (estimated)"
-    parser.add_argument("--preset", choices=sorted(PRESETS), default="quick", help=times)
-    parser.add_argument("--device", help="cuda, say; default: what there is")
-    parser.add_argument("--work", type=Path, default=Path("results/finetuning"), help="where runs are kept")
-    parser.add_argument("--out", type=Path, default=Path("analyses/results/finetuning_shift"))
-    chosen = parser.parse_args()
-    config = PRESETS[chosen.preset]
-    config = replace(config, setup=replace(config.setup, device=chosen.device))
+    config, chosen = chosen_config(__doc__, PRESETS, "finetuning_shift", quick="15 minutes", paper="2.5 hours")
     prepared, measured = run(config, chosen.work / chosen.preset)
     tables = {"correlations": measured.correlations, "nulls": measured.nulls, "predictors": measured.predictors}
     cells = pd.concat(

@@ -14,16 +14,15 @@ the finetuned model; a logistic probe trained afresh on it; and the text monitor
 say whether the trait is still there.
 """
 
-import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from finetuning_setup import Prepared, Setup, prepare, write_provenance, write_tables
+from finetuning_setup import PAPER, Prepared, Setup, chosen_config, prepare, write_provenance, write_tables
 
 from persona_interp.activations.store import Activations
 from persona_interp.data.conversations import Conversation
@@ -70,9 +69,7 @@ class Config:
 PRESETS = {
     "quick": Config(),
     "paper": Config(
-        setup=replace(
-            Setup(), n_level_questions=160, n_eval_questions=20, eval_tokens=64, level_tokens=64, judge_pairs=2
-        ),
+        setup=PAPER,
         n_samples=5,
         n_instructions=5,
         seeds=(0, 1, 2),
@@ -267,16 +264,7 @@ def claims(rows: pd.DataFrame, prepared: Prepared) -> pd.DataFrame:
 
 def main() -> None:
     """Measure and write under `analyses/results/monitor_robustness/`."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    times = "on 2 cores quick takes about 15 minutes, paper about 1.5 hours (estimated)"
-    parser.add_argument("--preset", choices=sorted(PRESETS), default="quick", help=times)
-    parser.add_argument("--trait", default="impolite")
-    parser.add_argument("--device", help="cuda, say; default: what there is")
-    parser.add_argument("--work", type=Path, default=Path("results/finetuning"), help="where runs are kept")
-    parser.add_argument("--out", type=Path, default=Path("analyses/results/monitor_robustness"))
-    chosen = parser.parse_args()
-    config = PRESETS[chosen.preset]
-    config = replace(config, trait=chosen.trait, setup=replace(config.setup, device=chosen.device))
+    config, chosen = chosen_config(__doc__, PRESETS, "monitor_robustness", quick="15 minutes", paper="1.5 hours")
     prepared, rows = run(config, chosen.work / chosen.preset)
     table = claims(rows, prepared)
     write_tables(chosen.out, claims=table)

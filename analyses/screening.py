@@ -9,14 +9,23 @@ precision at k with intervals, paired differences of AUC, and the hits and false
 clean samples.
 """
 
-import argparse
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from finetuning_setup import FLAWED, Prepared, Setup, own_answers, prepare, write_provenance, write_tables
+from finetuning_setup import (
+    FLAWED,
+    PAPER,
+    Prepared,
+    Setup,
+    chosen_config,
+    own_answers,
+    prepare,
+    write_provenance,
+    write_tables,
+)
 
 from persona_interp.data.levels import Level
 from persona_interp.figures.screening import NOTE_PAD, plot_detection, plot_score_distributions
@@ -58,9 +67,7 @@ class Config:
 PRESETS = {
     "quick": Config(),
     "paper": Config(
-        setup=replace(
-            Setup(), n_level_questions=160, n_eval_questions=20, eval_tokens=64, level_tokens=64, judge_pairs=2
-        ),
+        setup=PAPER,
         k=20,
     ),
 }
@@ -226,15 +233,7 @@ def claims(measured: Measured) -> pd.DataFrame:
 
 def main() -> None:
     """Measure and write under `analyses/results/screening/`."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    times = "on 2 cores quick takes about 12 minutes, paper about 40 minutes (estimated)"
-    parser.add_argument("--preset", choices=sorted(PRESETS), default="quick", help=times)
-    parser.add_argument("--device", help="cuda, say; default: what there is")
-    parser.add_argument("--work", type=Path, default=Path("results/finetuning"), help="where runs are kept")
-    parser.add_argument("--out", type=Path, default=Path("analyses/results/screening"))
-    chosen = parser.parse_args()
-    config = PRESETS[chosen.preset]
-    config = replace(config, setup=replace(config.setup, device=chosen.device))
+    config, chosen = chosen_config(__doc__, PRESETS, "screening", quick="12 minutes", paper="40 minutes")
     prepared, measured = run(config, chosen.work / chosen.preset)
     table = claims(measured)
     tables = {"detection": measured.detection, "differences": measured.differences, "thresholds": measured.thresholds}
