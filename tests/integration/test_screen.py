@@ -2,7 +2,6 @@
 
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -18,25 +17,9 @@ import pytest
 from persona_interp.directions.direction import Direction
 from persona_interp.io import read_json
 from tests.integration.conftest import Shell
+from tests.integration.screen_data import FIRST, write_data
 
-CALL = "import persona_interp.cli.screen; from persona_interp.cli import main; main()"
-WORDS = ("tea", "rain", "is", "so", "good", "bad", "why", "not")
-FIRST = 3
-"""Shards that are there before something is killed."""
-
-
-def write_data(path: Path, n: int, *, answer: int = 12) -> Path:
-    """Rows of a few words; every hundredth line is broken."""
-    draw = random.Random(n)
-
-    def text(longest: int) -> str:
-        return " ".join(draw.choice(WORDS) for _ in range(draw.randint(1, longest)))
-
-    with path.open("w") as lines:
-        for k in range(n):
-            turns = [{"role": "user", "content": text(4)}, {"role": "assistant", "content": text(answer)}]
-            lines.write("{broken\n" if k % 100 == 99 else json.dumps({"messages": turns}) + "\n")
-    return path
+CALL = "from persona_interp.cli import main; main()"
 
 
 @pytest.fixture(scope="module")
@@ -276,36 +259,3 @@ def test_ray_loses_a_worker_and_gives_what_one_process_gives(
     assert n_then < len(list(whole.rglob("part-*.parquet")))
     assert "rows screened" in log.read_text()
     assert_same(out, whole)
-
-
-PEAK = """
-import resource, sys
-from pathlib import Path
-from persona_interp.directions.direction import Direction
-from persona_interp.models.load import load_model
-from persona_interp.screening.run import screen
-
-model, vector, data, out = sys.argv[1:]
-loaded = load_model(model)
-screen(loaded, data, [Direction.load(vector)], out=Path(out), batch_rows=256, progress=False)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
-"""
-
-
-def peak(n: int, vector: Path, model_folder: Path, environment: dict[str, str], folder: Path) -> int:
-    """Peak resident memory in MiB of a process that screens n samples."""
-    data = write_data(folder / f"{n}.jsonl", n, answer=2)
-    arguments = [str(part) for part in (model_folder, vector, data, folder / f"out_{n}")]
-    done = subprocess.run(
-        [sys.executable, "-c", PEAK, *arguments], env=environment, capture_output=True, text=True, check=True
-    )
-    assert len(list((folder / f"out_{n}").glob("samples/*.parquet"))) == -(-n // 256)
-    return int(done.stdout)
-
-
-@pytest.mark.parametrize("n", [10_000, pytest.param(100_000, marks=pytest.mark.slow)])
-def test_memory_does_not_grow_with_the_samples(
-    n: int, vector: Path, model_folder: Path, environment: dict[str, str], tmp_path: Path
-) -> None:
-    few, many = (peak(size, vector, model_folder, environment, tmp_path) for size in (1_000, n))
-    assert many - few < 40  # of about 580 MiB; the numbers of a sample take some 50 bytes a direction
