@@ -1,177 +1,157 @@
-"""The report of the main job: one self-contained HTML page made from a results folder."""
+"""The report: one self-contained HTML page made from a results folder."""
 
 import base64
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
-from pandas import DataFrame
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from persona_interp.figures.baselines import LABELS
-from persona_interp.figures.frames import distinct, keep, records
+from persona_interp.errors import ArtefactError
 from persona_interp.figures.main_job import SavedFigure, plot_main_job
-from persona_interp.figures.results import MainJobResults, TraitSummary, load_results
+from persona_interp.figures.results import MainJobResults, load_results
 from persona_interp.figures.style import PNG_DPI
 from persona_interp.findings import (
-    GRADES,
-    Q_LEVEL,
-    confirmation,
-    extent,
-    finding,
-    grade,
-    interval,
-    is_specific,
     number,
     plain,
     signed,
-    specificity,
-    verdict,
     whole,
 )
 from persona_interp.io import atomic_write_bytes
+from persona_interp.sections import sections_of
+from persona_interp.sections.main_job import main_job_parts
+from persona_interp.sections.section import Section, SectionTable, flat
 
-TEMPLATE = Path(__file__).with_name("report_template.html.j2")
+TEMPLATES = Path(__file__).with_name("templates")
 REM_PER_INCH = 8.7
 """A figure a page wide (6.9 inches in print) fills the text column of the report."""
-
-EXAMPLE_QUESTIONS = 3
-"""Questions shown a trait; the table has the rest."""
 
 
 @dataclass(frozen=True)
 class ReportFigure:
-    """A picture as base64 PNG, its width on the page in rem, its caption and the names of its files."""
+    """A picture as base64 PNG, its width on the page in rem, its caption, the names of its files, and its number."""
 
     png: str
     width: int
     caption: str
     files: str
+    number: int
 
 
 @dataclass(frozen=True)
-class Answer:
-    """One answer at one steering strength, its numbers as text."""
+class ShownSection:
+    """A section with its figures as they are embedded."""
 
-    heading: str
-    scores: str
-    text: str
-
-
-@dataclass(frozen=True)
-class ExampleRow:
-    """The answers to one question side by side, from the lowest coefficient to the highest."""
-
-    question: str
-    answers: tuple[Answer, ...]
-
-
-@dataclass(frozen=True)
-class Found:
-    """What was found for one trait, in words."""
-
-    row: TraitSummary
-    outcome: str
-    grade: str
+    key: str
+    title: str
     sentences: tuple[str, ...]
-    specific: str
+    notes: tuple[str, ...]
+    figures: tuple[ReportFigure, ...]
+    tables: tuple[SectionTable, ...]
+    provenance: Mapping[str, Any]
 
 
 def write_report(folder: Path) -> Path:
     """The path of `folder/report.html`, written whole or not at all, after drawing the figures again.
 
-    Everything it shows is read from the folder and escaped; it has no scripts and loads nothing.
+    The page has the main job's results where the folder holds them, and a section for each of style vectors,
+    PsychAdapters and inventories whose tables are there. Everything it shows is read from the folder and escaped; it
+    has no scripts and loads nothing.
 
     Raises:
-        ArtefactError: a required file is missing or not in the expected form, or the page cannot be written.
+        ArtefactError: there is nothing to report, a required file is missing or not in the expected form, or the page
+            cannot be written.
     """
-    results, figures = load_results(folder), plot_main_job(folder)
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    results = load_results(folder) if (folder / "config.json").is_file() else None
+    numbered = _Numbered(folder)
+    shown = {}
+    if results is not None:
+        shown = main_job_parts(results) | {"figures": [numbered(figure) for figure in plot_main_job(folder)]}
+    sections = [_shown(section, numbered) for section in sections_of(folder)]
+    if results is None and not sections:
+        raise ArtefactError(
+            f"{folder} holds nothing to report.",
+            "Expected a run's config.json, or the tables of styles, psychadapter or inventory.",
+        )
+    title = _title(results, sections)
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     environment.filters |= {"number": number, "signed": signed, "whole": whole, "plain": plain}
-    page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+    page = environment.get_template("page.html.j2").render(
+        title=plain(title),
+        subtitle=plain(_subtitle(results)),
+        contents=_contents(results, shown, sections),
         results=results,
-        findings=[_found(row) for row in results.summary],
-        grades=GRADES,
-        judges=_mapping(results.provenance.get("judges")),
-        figures=[_embedded(figure, folder) for figure in figures],
-        examples=[(trait, rows) for trait in results.traits if (rows := _examples(results.examples, trait))],
-        provenance=list(_flat({k: v for k, v in results.provenance.items() if k != "judges"})),
-        config=list(_flat(results.config)),
+        sections=sections,
         files=_files(folder),
-        q_level=Q_LEVEL,
-        alphas=_rows(results.alpha),
-        agreement=_rows(results.agreement),
-        effects=_rows(results.effects),
-        baselines=_chosen(results),
-        extent=extent,
-        interval=interval,
+        flat=lambda data: list(flat(data)),
+        **shown,
     )
     path = folder / "report.html"
     atomic_write_bytes(path, page.encode("utf-8", "replace"))
     return path
 
 
-def _found(row: TraitSummary) -> Found:
-    sentences = tuple(text for text in (finding(row), specificity(row), confirmation(row)) if text)
-    unknown = "not tested" if row.best_auc_other_traits is None else "nothing separates"
-    specific = {True: "yes", False: "no", None: unknown}[is_specific(row)]
-    return Found(row, verdict(row), grade(row), sentences, specific)
+def _title(results: MainJobResults | None, sections: list["ShownSection"]) -> str:
+    if results is not None:
+        return f"Persona vectors of {results.config.get('model', 'a model')}"
+    models = {str(section.provenance["model"]) for section in sections if "model" in section.provenance}
+    names = " and ".join(section.title for section in sections)
+    return f"{names} of {', '.join(sorted(models)) or 'a model'}"
 
 
-def _rows(table: DataFrame | None) -> list[dict[str, Any]]:
-    return [] if table is None else records(table)
-
-
-def _chosen(results: MainJobResults) -> list[dict[str, Any]]:
-    """The comparison of methods at the layer chosen for steering, the label of each method in place of its name."""
-    if results.baselines is None:
-        return []
-    rows = records(keep(results.baselines, "chosen", True))
-    return [row | {"method": LABELS.get(row["method"], row["method"])} for row in rows]
-
-
-def _embedded(figure: SavedFigure, folder: Path) -> ReportFigure:
-    files = ", ".join(path.relative_to(folder).as_posix() for path in (figure.pdf, figure.csv))
-    png = figure.png.read_bytes()
-    inches = int.from_bytes(png[16:20]) / PNG_DPI  # the header of a PNG starts with its width
-    return ReportFigure(base64.b64encode(png).decode(), round(inches * REM_PER_INCH), plain(figure.caption), files)
-
-
-def _examples(table: DataFrame | None, trait: str) -> list[ExampleRow]:
-    if table is None:
-        return []
-    rows = keep(table, "trait", trait)
-    questions = distinct(rows, "question")[:EXAMPLE_QUESTIONS]
-    return [ExampleRow(plain(text), _answers(keep(rows, "question", text))) for text in questions]
-
-
-def _answers(rows: DataFrame) -> tuple[Answer, ...]:
-    """The answers to one question in order of coefficient."""
-    return tuple(_answer(row) for row in records(rows.sort_values("coefficient", kind="stable")))
-
-
-def _answer(row: Mapping[str, Any]) -> Answer:
-    place = f"coefficient {signed(row['coefficient'])}, layer {row['layer']:g}"
-    return Answer(
-        heading="unsteered" if row["coefficient"] == 0 else place,
-        scores=f"expression {number(row['expression'], 0)}, coherence {number(row['coherence'], 0)}",
-        text=plain(row["answer"]),
+def _subtitle(results: MainJobResults | None) -> str:
+    if results is None:
+        return ""
+    backend = (
+        f"{results.provenance.get('backend', 'unknown backend')}, {results.provenance.get('dtype', 'unknown dtype')}"
     )
+    return f"{', '.join(results.traits)} · {backend} · seed {results.config.get('seed', 'unknown')}"
 
 
-def _mapping(value: Any) -> dict[str, str]:
-    return {plain(str(k)): plain(str(v)) for k, v in value.items()} if isinstance(value, Mapping) else {}
+def _contents(
+    results: MainJobResults | None, shown: Mapping[str, Any], sections: list["ShownSection"]
+) -> list[tuple[str, str]]:
+    """Anchors and names of the page's parts."""
+    main = [("found", "What was found"), ("sure", "How sure"), ("figures", "Figures")]
+    if shown.get("examples"):
+        main.append(("examples", "Example answers"))
+    main.append(("numbers", "Numbers"))
+    own = [(section.key, plain(section.title)) for section in sections]
+    return [*(main if results is not None else []), *own, ("provenance", "Provenance"), ("files", "Files")]
 
 
-def _flat(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Name and value of every entry, nested ones by their path."""
-    for name, value in data.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name} › ")
-        else:
-            items = value if isinstance(value, list) else [value]
-            yield plain(f"{prefix}{name}"), plain(", ".join("—" if item is None else str(item) for item in items))
+class _Numbered:
+    """Figures of the page as they are embedded, numbered through."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._count = folder, 0
+
+    def __call__(self, figure: SavedFigure) -> ReportFigure:
+        self._count += 1
+        files = ", ".join(path.relative_to(self._folder).as_posix() for path in (figure.pdf, figure.csv))
+        png = figure.png.read_bytes()
+        inches = int.from_bytes(png[16:20]) / PNG_DPI  # the header of a PNG starts with its width
+        width = round(inches * REM_PER_INCH)
+        return ReportFigure(base64.b64encode(png).decode(), width, plain(figure.caption), files, self._count)
+
+
+def _shown(section: Section, numbered: _Numbered) -> ShownSection:
+    return ShownSection(
+        key=section.key,
+        title=section.title,
+        sentences=section.sentences,
+        notes=section.notes,
+        figures=tuple(numbered(figure) for figure in section.figures),
+        tables=section.tables,
+        provenance=section.provenance,
+    )
 
 
 def _files(folder: Path) -> list[tuple[str, str]]:

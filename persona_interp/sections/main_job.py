@@ -1,0 +1,122 @@
+"""What the page shows of the main job, beside its figures."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pandas import DataFrame
+
+from persona_interp.figures.baselines import LABELS
+from persona_interp.figures.frames import distinct, keep, records
+from persona_interp.figures.results import MainJobResults, TraitSummary
+from persona_interp.findings import (
+    GRADES,
+    Q_LEVEL,
+    confirmation,
+    extent,
+    finding,
+    grade,
+    interval,
+    is_specific,
+    number,
+    plain,
+    signed,
+    specificity,
+    verdict,
+)
+from persona_interp.sections.section import flat
+
+EXAMPLE_QUESTIONS = 3
+"""Questions shown a trait; the table has the rest."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One answer at one steering strength, its numbers as text."""
+
+    heading: str
+    scores: str
+    text: str
+
+
+@dataclass(frozen=True)
+class ExampleRow:
+    """The answers to one question side by side, from the lowest coefficient to the highest."""
+
+    question: str
+    answers: tuple[Answer, ...]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was found for one trait, in words."""
+
+    row: TraitSummary
+    outcome: str
+    grade: str
+    sentences: tuple[str, ...]
+    specific: str
+
+
+def main_job_parts(results: MainJobResults) -> dict[str, Any]:
+    """What the page shows of the main job, by the names that its template uses."""
+    return {
+        "findings": [_found(row) for row in results.summary],
+        "grades": GRADES,
+        "judges": _mapping(results.provenance.get("judges")),
+        "examples": [(trait, rows) for trait in results.traits if (rows := _examples(results.examples, trait))],
+        "provenance": list(flat({k: v for k, v in results.provenance.items() if k != "judges"})),
+        "config": list(flat(results.config)),
+        "q_level": Q_LEVEL,
+        "alphas": _rows(results.alpha),
+        "agreement": _rows(results.agreement),
+        "effects": _rows(results.effects),
+        "baselines": _chosen(results),
+        "extent": extent,
+        "interval": interval,
+    }
+
+
+def _found(row: TraitSummary) -> Found:
+    sentences = tuple(text for text in (finding(row), specificity(row), confirmation(row)) if text)
+    unknown = "not tested" if row.best_auc_other_traits is None else "nothing separates"
+    specific = {True: "yes", False: "no", None: unknown}[is_specific(row)]
+    return Found(row, verdict(row), grade(row), sentences, specific)
+
+
+def _rows(table: DataFrame | None) -> list[dict[str, Any]]:
+    return [] if table is None else records(table)
+
+
+def _chosen(results: MainJobResults) -> list[dict[str, Any]]:
+    """The comparison of methods at the layer chosen for steering, the label of each method in place of its name."""
+    if results.baselines is None:
+        return []
+    rows = records(keep(results.baselines, "chosen", True))
+    return [row | {"method": LABELS.get(row["method"], row["method"])} for row in rows]
+
+
+def _examples(table: DataFrame | None, trait: str) -> list[ExampleRow]:
+    if table is None:
+        return []
+    rows = keep(table, "trait", trait)
+    questions = distinct(rows, "question")[:EXAMPLE_QUESTIONS]
+    return [ExampleRow(plain(text), _answers(keep(rows, "question", text))) for text in questions]
+
+
+def _answers(rows: DataFrame) -> tuple[Answer, ...]:
+    """The answers to one question in order of coefficient."""
+    return tuple(_answer(row) for row in records(rows.sort_values("coefficient", kind="stable")))
+
+
+def _answer(row: Mapping[str, Any]) -> Answer:
+    place = f"coefficient {signed(row['coefficient'])}, layer {row['layer']:g}"
+    return Answer(
+        heading="unsteered" if row["coefficient"] == 0 else place,
+        scores=f"expression {number(row['expression'], 0)}, coherence {number(row['coherence'], 0)}",
+        text=plain(row["answer"]),
+    )
+
+
+def _mapping(value: Any) -> dict[str, str]:
+    return {plain(str(k)): plain(str(v)) for k, v in value.items()} if isinstance(value, Mapping) else {}

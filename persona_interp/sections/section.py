@@ -1,0 +1,149 @@
+"""What a section of the report is: sentences, tables and figures, made from tables in a results folder."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from pandas import DataFrame
+
+from persona_interp.errors import ArtefactError
+from persona_interp.figures.drawn import DrawnFigure
+from persona_interp.figures.frames import records
+from persona_interp.figures.main_job import SavedFigure
+from persona_interp.figures.style import save_figure
+from persona_interp.findings import number, plain, signed, whole
+
+REMEDY = "Run the command that wrote it again into this folder, or restore the file."
+
+Show = Callable[[Mapping[str, Any]], str]
+"""A cell from a row."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table on the page: its heading, what a cell shows, and whether it is set as a number."""
+
+    heading: str
+    show: Show
+    numeric: bool = True
+
+
+@dataclass(frozen=True)
+class SectionTable:
+    """A table on the page, its cells as text."""
+
+    title: str
+    note: str
+    headings: tuple[tuple[str, bool], ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section of the page: what was found in sentences, its figures, its numbers, and its provenance.
+
+    Args:
+        key: its anchor on the page.
+        sentences: one a finding, with its numbers.
+        notes: what the numbers are and are not, one sentence each.
+    """
+
+    key: str
+    title: str
+    sentences: tuple[str, ...]
+    notes: tuple[str, ...]
+    figures: tuple[SavedFigure, ...]
+    tables: tuple[SectionTable, ...]
+    provenance: Mapping[str, Any]
+
+
+def read_table(folder: Path, name: str, columns: Sequence[str]) -> DataFrame | None:
+    """A table of a results folder; None where it is not there or has no rows.
+
+    Raises:
+        ArtefactError: it is no CSV table, or lacks a column.
+    """
+    path = folder / "tables" / f"{name}.csv"
+    if not path.is_file():
+        return None
+    try:
+        frame = pd.read_csv(path, keep_default_na=False, na_values=[""])
+    except (ValueError, UnicodeDecodeError, OSError) as error:
+        raise ArtefactError(f"{path} is not a CSV table in UTF-8: {error}.", REMEDY) from error
+    missing = [column for column in columns if column not in frame.columns]
+    if missing:
+        raise ArtefactError(f"{path} lacks the columns {', '.join(missing)}.", REMEDY)
+    return frame if len(frame) else None
+
+
+def table(title: str, note: str, frame: DataFrame, columns: Sequence[Column]) -> SectionTable:
+    """The rows of a frame as text, unreadable characters made visible."""
+    return SectionTable(
+        title=title,
+        note=note,
+        headings=tuple((column.heading, column.numeric) for column in columns),
+        rows=tuple(tuple(plain(column.show(row)) for column in columns) for row in records(frame)),
+    )
+
+
+def save(drawn: Sequence[DrawnFigure], folder: Path) -> tuple[SavedFigure, ...]:
+    """The figures saved in `folder/figures`, in their order; call it in `paper_style`."""
+    return tuple(
+        SavedFigure(*save_figure(one.figure, one.frame, folder / "figures", one.name), one.caption) for one in drawn
+    )
+
+
+def text(name: str, heading: str | None = None) -> Column:
+    """A column of words."""
+    return Column(name if heading is None else heading, lambda row: words(row[name]), numeric=False)
+
+
+def count(name: str, heading: str | None = None) -> Column:
+    """A column of counts or layers."""
+    return Column(name if heading is None else heading, lambda row: whole(None if _gone(row[name]) else int(row[name])))
+
+
+def value(name: str, heading: str | None = None, *, digits: int = 2, sign: bool = False) -> Column:
+    """A column of numbers without an interval."""
+    show = signed if sign else number
+    return Column(
+        name if heading is None else heading, lambda row: "—" if _gone(row[name]) else show(float(row[name]), digits)
+    )
+
+
+def estimate(
+    name: str, heading: str, *, low: str = "low", high: str = "high", digits: int = 2, sign: bool = False
+) -> Column:
+    """A column of estimates with their intervals."""
+    return Column(heading, lambda row: spread(row[name], row[low], row[high], digits=digits, sign=sign))
+
+
+def spread(value: Any, low: Any, high: Any, *, digits: int = 2, sign: bool = False) -> str:
+    """`0.93 [0.88, 0.97]`; a dash where there is no number."""
+    if _gone(value):
+        return "—"
+    show = signed if sign else number
+    ends = "no interval" if _gone(low) or _gone(high) else f"{show(float(low), digits)}, {show(float(high), digits)}"
+    return f"{show(float(value), digits)} [{ends}]"
+
+
+def flat(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Name and value of every entry of a manifest, nested ones by their path."""
+    for name, value in data.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{prefix}{name} › ")
+        else:
+            items = value if isinstance(value, list) else [value]
+            yield plain(f"{prefix}{name}"), plain(", ".join("—" if item is None else str(item) for item in items))
+
+
+def words(cell: Any) -> str:
+    """A cell as text; a dash where it is empty."""
+    return "—" if _gone(cell) else str(cell)
+
+
+def _gone(cell: Any) -> bool:
+    return cell is None or (isinstance(cell, float) and not math.isfinite(cell))
