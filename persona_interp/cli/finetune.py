@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from persona_interp.cli.options import DEFAULT_MODEL, Model, Out, Seed, app
+from persona_interp.cli.options import DEFAULT_MODEL, Model, Out, Seed, app, refuse_idle
 
 if TYPE_CHECKING:
     from persona_interp.finetuning.callback import DriftCallback
@@ -54,21 +54,13 @@ def finetune(
     from dataclasses import replace
 
     from persona_interp.data.conversations import read_conversations
-    from persona_interp.errors import ConfigError
     from persona_interp.finetuning.prevention import preventative_prompting
     from persona_interp.finetuning.train import finetune as train
 
-    idle = {
-        "--coefficient": coefficient is not None and prevent is None and "--prevent",
-        "--layer": layer is not None and prevent is None and penalise is None and "--prevent or --penalise",
-        "--weight": weight is not None and penalise is None and "--penalise",
-        "--watch-layer": watch_layer is not None and not watch and "--watch",
-    }
-    for option, needed in idle.items():
-        if needed:
-            raise ConfigError(
-                f"{option} came without {needed}, where it would do nothing.", "Give it, or leave it out."
-            )
+    refuse_idle(coefficient, "--coefficient", prevent is not None, "--prevent")
+    refuse_idle(layer, "--layer", prevent is not None or penalise is not None, "--prevent or --penalise")
+    refuse_idle(weight, "--weight", penalise is not None, "--penalise")
+    refuse_idle(watch_layer, "--watch-layer", bool(watch), "--watch")
     lora, settings = _settings(preset, learning_rate, epochs, batch_size, rank, holdout, dtype, seed)
     given = read_conversations(data)
     if prevent_prompt is not None:

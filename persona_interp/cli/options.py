@@ -89,3 +89,15 @@ def parse_numbers(text: str, kind: type, name: str) -> list:
     if not all(map(math.isfinite, numbers)):
         raise ConfigError(expected)
     return numbers
+
+
+def refuse_idle(value: object, option: str, used: bool, where: str) -> None:
+    """Refuse an option that was given where it would do nothing.
+
+    Raises:
+        ConfigError: names the option and what it needs.
+    """
+    if value is not None and not used:
+        raise ConfigError(
+            f"{option} came without {where}, where it would do nothing.", f"Give {where}, or leave it out."
+        )

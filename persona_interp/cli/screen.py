@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from persona_interp.cli.options import DEFAULT_MODEL, Backend, Dtype, Model, Out, app, parse_numbers
+from persona_interp.cli.options import DEFAULT_MODEL, Backend, Dtype, Model, Out, app, parse_numbers, refuse_idle
 
 _PERCENTILE = 95.0
 _TOKENS = 64
@@ -50,10 +50,10 @@ def screen(
     from persona_interp.screening.run import screen as screen_data
     from persona_interp.screening.text_report import text_report
 
-    _refuse_idle(percentile, "--percentile", clean is not None, "--clean")
-    _refuse_idle(max_new_tokens, "--max-new-tokens", delta == "generate", "--delta generate")
-    _refuse_idle(ray_address, "--ray-address", engine == "ray", "--engine ray")
-    _refuse_idle(workers, "--workers", engine == "ray", "--engine ray")
+    refuse_idle(percentile, "--percentile", clean is not None, "--clean")
+    refuse_idle(max_new_tokens, "--max-new-tokens", delta == "generate", "--delta generate")
+    refuse_idle(ray_address, "--ray-address", engine == "ray", "--engine ray")
+    refuse_idle(workers, "--workers", engine == "ray", "--engine ray")
     check_engine(engine)
     paths = [part.strip() for part in vectors.split(",") if part.strip()]
     if not paths:
@@ -82,12 +82,3 @@ def screen(
         n_workers=workers,
     )
     typer.echo(text_report(result))
-
-
-def _refuse_idle(value: object, option: str, used: bool, where: str) -> None:
-    from persona_interp.errors import ConfigError
-
-    if value is not None and not used:
-        raise ConfigError(
-            f"{option} came without {where}, where it would do nothing.", f"Give {where}, or leave it out."
-        )
