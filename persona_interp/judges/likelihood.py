@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from persona_interp.data.traits import Trait
-from persona_interp.errors import ConfigError
+from persona_interp.errors import ConfigError, TraitError
 from persona_interp.judges.protocol import Calibration, Score, calibrate, check_pairs, require_exemplars, score_rollouts
 from persona_interp.judges.scoring import mean_logprobs
 from persona_interp.models.protocol import HookedModel
@@ -51,7 +51,16 @@ class LikelihoodJudge:
         return [Score(calibration(raw), float(raw)) for raw in self.log_ratios(trait, questions, answers)]
 
     def log_ratios(self, trait: Trait, questions: Sequence[str], answers: Sequence[str]) -> np.ndarray:
-        """The uncalibrated log-likelihood ratio of every answer, nats a token."""
+        """The uncalibrated log-likelihood ratio of every answer, nats a token.
+
+        Raises:
+            TraitError: the trait has no contrastive system prompts.
+        """
+        if not trait.instructions:
+            raise TraitError(
+                f"{self.name} compares system prompts of both poles, and {trait.name} has none.",
+                "Give it contrastive instructions, or use another judge.",
+            )
         positive = trait.system_prompts("positive")[: self.n_pairs]
         negative = trait.system_prompts("negative")[: self.n_pairs]
         table = mean_logprobs(

@@ -100,6 +100,12 @@ def test_a_trait_it_does_not_see_is_refused(judge: LikelihoodJudge, seen: Trait)
         judge.rate(turned, ["Why?"], ["NO!"])
 
 
+def test_a_trait_without_contrastive_prompts_is_refused(judge: LikelihoodJudge):
+    bare = replace(TRAIT, instructions=())
+    with pytest.raises(TraitError, match="compares system prompts of both poles, and loud has none"):
+        judge.rate(bare, ["Why?"], ["Because."])
+
+
 def test_it_says_what_it_is(model: HookedModelBase, judge: LikelihoodJudge):
     assert isinstance(judge, Judge) and judge.name == f"likelihood ({model.name})"
     assert "unsteered" in judge.description and "(1 pairs)" in judge.description
