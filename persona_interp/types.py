@@ -140,7 +140,10 @@ NO_EDITS: Edits = MappingProxyType({})
 
 @dataclass(frozen=True, eq=False)
 class KVPrefix:
-    """Virtual key/value tokens in front of every layer's cache (un-rotated keys; real tokens start after them)."""
+    """Virtual key/value tokens in front of every layer's cache (un-rotated keys; real tokens start after them).
+
+    One row serves every row of a batch; several rows serve one each.
+    """
 
     keys: Float[Tensor, "layer batch kv_head prefix d_head"]
     values: Float[Tensor, "layer batch kv_head prefix d_head"]

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
+from persona_interp.errors import ConfigError
 from persona_interp.models.protocol import HookedModel
 from persona_interp.types import Edit, Edits, Hookpoint, KVPrefix
 
@@ -27,13 +28,21 @@ class Intervention(Protocol):
 
 
 class Stack:
-    """Several interventions at once, applied in the order given where they meet at a hookpoint."""
+    """Several interventions at once, applied in the order given where they meet at a hookpoint.
+
+    Raises:
+        ConfigError: more than one of them brings virtual tokens.
+    """
 
     def __init__(self, *interventions: Intervention) -> None:
         self.interventions: Sequence[Intervention] = interventions
         self.edits: Edits = merge_edits([intervention.edits for intervention in interventions])
         prefixes = [i.prefix for i in interventions if i.prefix is not None]
-        assert len(prefixes) < 2, "at most one intervention brings virtual tokens"
+        if len(prefixes) > 1:
+            raise ConfigError(
+                f"{len(prefixes)} interventions of a stack bring virtual tokens.",
+                "Give one TraitPrefix, with a trait vector that says all that is wanted.",
+            )
         self.prefix: KVPrefix | None = prefixes[0] if prefixes else None
 
     def check(self, model: HookedModel) -> None:

@@ -6,7 +6,9 @@ from typing import Any
 from torch import Tensor
 
 from persona_interp.directions.direction import Direction
+from persona_interp.directions.psychadapter import PsychAdapter
 from persona_interp.errors import ConfigError
+from persona_interp.interventions.prefix import TraitPrefix
 from persona_interp.interventions.protocol import Intervention, Stack
 from persona_interp.io import sha256_bytes, sha256_json
 from persona_interp.types import Hookpoint
@@ -35,6 +37,15 @@ def record(thing: Any) -> Any:
             "hookpoints": sha256_json([str(hookpoint) for hookpoint in thing.hookpoints])[:16],
             "vectors": _hash(thing.vectors),
             "residual_norms": None if norms is None else _hash(norms),
+        }
+    if isinstance(thing, TraitPrefix):
+        return {"kind": "TraitPrefix", "adapter": record(thing.adapter), "z": thing.vectors.tolist()}
+    if isinstance(thing, PsychAdapter):
+        return {
+            "traits": list(thing.traits),
+            "base": thing.provenance.weights,
+            "weight": _hash(thing.affine.weight),
+            "bias": _hash(thing.affine.bias),
         }
     if isinstance(thing, Hookpoint):
         return str(thing)

@@ -11,7 +11,7 @@ from persona_interp.judges.scoring import Row, plan_passes
 from persona_interp.models.protocol import HookedModel
 from persona_interp.models.tokens import encode, pad_id, token_batch
 from persona_interp.progress import track
-from persona_interp.types import NO_EDITS, KVPrefix
+from persona_interp.types import NO_EDITS
 
 
 def text_logprobs(
@@ -39,6 +39,10 @@ def text_logprobs(
     if intervention is not None:
         intervention.check(model)
     edits, prefix = (NO_EDITS, None) if intervention is None else (intervention.edits, intervention.prefix)
+    if prefix is not None and prefix.keys.shape[1] != 1:
+        raise ConfigError(
+            f"an intervention brings virtual tokens of {prefix.keys.shape[1]} rows.", "Expected one row, for all texts."
+        )
     places: dict[Row, list[int]] = {}
     for i, (prompt, response) in enumerate(
         zip(encode(model.tokenizer, prompts), encode(model.tokenizer, responses), strict=True)
@@ -52,21 +56,10 @@ def text_logprobs(
         batch = token_batch(
             [row.prompt for row in rows], [row.response for row in rows], pad_id=pad_id(model.tokenizer)
         )
-        made = model.run(batch, outputs="token_logprobs", edits=edits, prefix=_repeated(prefix, len(rows)))
+        made = model.run(batch, outputs="token_logprobs", edits=edits, prefix=prefix)
         assert made.token_logprobs is not None, "log-probabilities were asked for"
         for row, logprobs in zip(rows, made.token_logprobs.double().cpu().numpy(), strict=True):
             for place in places[row]:
                 scored[place] = logprobs[-len(row.response) :]
     return scored
 
-
-def _repeated(prefix: KVPrefix | None, n_rows: int) -> KVPrefix | None:
-    """One row of virtual tokens for every row of a pass."""
-    if prefix is None:
-        return None
-    if prefix.keys.shape[1] != 1:
-        raise ConfigError(
-            f"an intervention brings virtual tokens of {prefix.keys.shape[1]} rows.", "Expected one row, for all texts."
-        )
-    shape = (-1, n_rows, -1, -1, -1)
-    return KVPrefix(prefix.keys.expand(*shape), prefix.values.expand(*shape))

@@ -61,23 +61,42 @@ def new_cache(config: PreTrainedConfig) -> DynamicCache:
     return cache
 
 
-def prefixed_cache(config: PreTrainedConfig, prefix: KVPrefix) -> DynamicCache:
-    """A cache that starts with virtual key/value tokens; gradients flow to them."""
-    cache = DynamicCache(config=config)
+def prefixed_cache(config: PreTrainedConfig, prefix: KVPrefix, n_rows: int, *, grad: bool = False) -> DynamicCache:
+    """A cache that starts with virtual key/value tokens; with `grad`, gradients flow to them.
+
+    A prefix of one row starts all of `n_rows` rows.
+    """
+    cache = DynamicCache(config=config) if grad else new_cache(config)
     for layer, (keys, values) in enumerate(zip(prefix.keys, prefix.values, strict=True)):
-        cache.update(keys, values, layer)
+        cache.update(keys.expand(n_rows, -1, -1, -1), values.expand(n_rows, -1, -1, -1), layer)
     return cache
+
+
+def is_shared(prefix: KVPrefix | None) -> bool:
+    """Whether every row begins alike: without virtual tokens, or with the same ones."""
+    return prefix is None or prefix.keys.shape[1] == 1
+
+
+def n_virtual(prefix: KVPrefix | None) -> int:
+    """Number of virtual tokens in front of a row."""
+    return 0 if prefix is None else prefix.keys.shape[3]
+
+
+def has_kv_cache(config: PreTrainedConfig) -> bool:
+    """Whether every layer caches keys and values (state-space layers, for one, do not)."""
+    layers = DynamicCache(config=config).layers
+    return bool(layers) and all(type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) for layer in layers)
 
 
 def shares_prefixes(config: PreTrainedConfig, length: int) -> bool:
     """Whether rows of `length` tokens may be computed in segments.
 
     Segments leave padding inside a row, which masks hide; a sliding window shorter than the row would count it.
-    Caches that are not keys and values (state-space layers) cannot be split either.
+    Caches that are not keys and values cannot be split either.
     """
-    layers = DynamicCache(config=config).layers
-    if any(type(layer) not in (DynamicLayer, DynamicSlidingWindowLayer) for layer in layers):
+    if not has_kv_cache(config):
         return False
+    layers = DynamicCache(config=config).layers
     windows = [layer.sliding_window for layer in layers if isinstance(layer, DynamicSlidingWindowLayer)]
     return length <= min(windows, default=length)
 

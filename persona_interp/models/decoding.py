@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformers import DynamicCache
 
-from persona_interp.models.cache import select_rows, shares_prefixes
+from persona_interp.models.cache import is_shared, n_virtual, select_rows, shares_prefixes
 from persona_interp.models.forward import Forward, forward_segment, prefix_mask
 from persona_interp.models.prefix_tree import plan_prefill
 from persona_interp.models.protocol import Sampling
@@ -99,13 +99,14 @@ def _prefill(
     sampling: Sampling,
     prefix: KVPrefix | None,
 ) -> tuple[_State, Float[Tensor, "sample d_vocab"]]:
-    length = batch.ids.shape[1] + sampling.max_new_tokens
-    if prefix is None and shares_prefixes(model.config, length):
+    length = n_virtual(prefix) + batch.ids.shape[1] + sampling.max_new_tokens
+    if is_shared(prefix) and shares_prefixes(model.config, length):
         segments, rows = plan_prefill(batch)
     else:
         segments, rows = [Segment.whole(batch)], torch.arange(len(batch), device=model.device)
-    cache = model.open_cache(prefix)
-    past = prefix_mask(prefix, len(segments[0].ids), model.device)
+    n_prompts = len(segments[0].ids)
+    past = prefix_mask(prefix, n_prompts, model.device)
+    cache = model.open_cache(prefix, n_prompts)
     logits = None
     for segment in segments:
         logits, past = forward_segment(forward, segment, recorder, cache, past, 1)

@@ -59,14 +59,14 @@ def prefix_mask(prefix: KVPrefix | None, n_rows: int, device: torch.device) -> B
     """The mask of the past before the first real token: nothing, or the virtual tokens.
 
     Raises:
-        IncompatibleDirectionError: the prefix was made for another number of rows.
+        IncompatibleDirectionError: the prefix has several rows, and not as many as the batch.
     """
     if prefix is None:
         return torch.ones(n_rows, 0, dtype=torch.bool, device=device)
-    if prefix.keys.shape[1] != n_rows:
+    if prefix.keys.shape[1] not in (1, n_rows):
         raise IncompatibleDirectionError(
             f"a key/value prefix of {prefix.keys.shape[1]} rows cannot start a batch of {n_rows} rows.",
-            "Make it with one trait vector a row.",
+            "Make it with one trait vector for all rows, or with one a row.",
         )
     return torch.ones(n_rows, prefix.keys.shape[3], dtype=torch.bool, device=device)
 

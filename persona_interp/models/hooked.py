@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import DynamicCache, GenerationConfig, PreTrainedConfig, PreTrainedTokenizerBase
 
 from persona_interp.errors import ContextLengthError, HookpointError
-from persona_interp.models.cache import new_cache, prefixed_cache, shares_prefixes
+from persona_interp.models.cache import is_shared, n_virtual, new_cache, prefixed_cache, shares_prefixes
 from persona_interp.models.decoding import decode
 from persona_interp.models.forward import Forward, forward_segment, prefix_mask, response_logprobs
 from persona_interp.models.prefix_tree import plan_pass
@@ -86,11 +86,12 @@ class HookedModelBase(ABC):
         """One pass over a batch (see `HookedModel.run`)."""
         self.check_hookpoints((*read, *edits))
         watches = self._started(watch)
-        self.check_length(batch.ids.shape[1] + (0 if prefix is None else prefix.keys.shape[3]))
+        length = n_virtual(prefix) + batch.ids.shape[1]
+        self.check_length(length)
         batch = batch.to(self.device)
         recorder = Recorder(read, pool, edits, watches)
-        whole = outputs == "logits" or (read and not pool) or grad or prefix is not None or not self.supports_cache
-        splits = not whole and shares_prefixes(self.config, batch.ids.shape[1])
+        whole = outputs == "logits" or (read and not pool) or grad or not is_shared(prefix) or not self.supports_cache
+        splits = not whole and shares_prefixes(self.config, length)
         predict_only = outputs == "token_logprobs" and not recorder.hookpoints
         segments = plan_pass(batch, predict_only=predict_only) if splits else [Segment.whole(batch)]
         stop = recorder.deepest if outputs == "none" else None
@@ -122,9 +123,7 @@ class HookedModelBase(ABC):
         """Sampled continuations of prompts (see `HookedModel.generate`)."""
         self.check_hookpoints((*read, *edits))
         watches = self._started(watch)
-        self.check_length(
-            batch.ids.shape[1] + sampling.max_new_tokens + (0 if prefix is None else prefix.keys.shape[3])
-        )
+        self.check_length(n_virtual(prefix) + batch.ids.shape[1] + sampling.max_new_tokens)
         recorder = Recorder(read if pool else (), pool, edits, watches)
         with torch.inference_mode():
             ids, finished = decode(self, batch.to(self.device), recorder, sampling, prefix)
@@ -174,9 +173,13 @@ class HookedModelBase(ABC):
                 "Shorten the prompt or lower max_new_tokens; nothing was truncated.",
             )
 
-    def open_cache(self, prefix: KVPrefix | None) -> DynamicCache:
-        """An empty cache, or one that starts with virtual tokens."""
-        return new_cache(self.config) if prefix is None else prefixed_cache(self.config, prefix)
+    def open_cache(self, prefix: KVPrefix | None, n_rows: int) -> DynamicCache:
+        """An empty cache, or one whose `n_rows` rows start with virtual tokens (in the model's dtype)."""
+        if prefix is None:
+            return new_cache(self.config)
+        dtype = getattr(torch, self.provenance.dtype)
+        virtual = KVPrefix(prefix.keys.to(self.device, dtype), prefix.values.to(self.device, dtype))
+        return prefixed_cache(self.config, virtual, n_rows, grad=torch.is_grad_enabled())
 
     def _started(self, watch: Watch | None) -> list[Watch]:
         """The watches of a call that begins."""
@@ -196,8 +199,9 @@ class HookedModelBase(ABC):
     ) -> Float[Tensor, "batch kept d_vocab"] | None:
         if outputs == "none" and stop is None:
             return None
-        cache = self.open_cache(prefix) if len(segments) > 1 or prefix is not None else None
-        past = prefix_mask(prefix, len(segments[0].ids), self.device)
+        n_rows = len(segments[0].ids)
+        past = prefix_mask(prefix, n_rows, self.device)
+        cache = self.open_cache(prefix, n_rows) if len(segments) > 1 or prefix is not None else None
         logits = None
         with self.tapped(recorder.taps(), stop_after=stop) as forward:
             for depth, segment in enumerate(segments):

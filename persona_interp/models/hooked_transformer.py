@@ -73,7 +73,7 @@ class HookedTransformerModel(HookedModelBase):
         with self.model.hooks(fwd_hooks=hooks):  # pyright: ignore
             yield forward
 
-    def open_cache(self, prefix: KVPrefix | None) -> DynamicCache:  # noqa: ARG002
+    def open_cache(self, prefix: KVPrefix | None, n_rows: int) -> DynamicCache:  # noqa: ARG002
         """No cache: passes are plain ones.
 
         Raises:
@@ -98,7 +98,7 @@ class HookedTransformerModel(HookedModelBase):
             ModelError: a key/value prefix or a watch was given.
         """
         if prefix is not None:
-            self.open_cache(prefix)  # refuses
+            self.open_cache(prefix, len(batch))  # refuses
         if watch is not None or self._watches:
             raise ModelError(
                 f"{self.name} is a HookedTransformer, which cannot be watched while it generates.",

@@ -5,9 +5,26 @@ import torch
 
 from persona_interp.errors import IncompatibleDirectionError
 from persona_interp.models.hooked import HookedModelBase
+from persona_interp.models.protocol import Sampling
 from persona_interp.models.tokens import token_batch
-from persona_interp.types import Hookpoint, KVPrefix
-from tests.contract.tiny import N_LAYERS, TOLERANCE, Tiny, all_hookpoints, random_prefix, uneven_batch
+from persona_interp.types import POOLINGS, Edit, Edits, Hookpoint, KVPrefix
+from tests.contract.tiny import (
+    N_LAYERS,
+    PAD,
+    TOLERANCE,
+    Tiny,
+    all_hookpoints,
+    prompt_batch,
+    random_prefix,
+    shifting,
+    uneven_batch,
+    words,
+)
+
+
+def repeated(prefix: KVPrefix, n_rows: int) -> KVPrefix:
+    """The same virtual tokens in so many rows."""
+    return KVPrefix(prefix.keys.repeat(1, n_rows, 1, 1, 1), prefix.values.repeat(1, n_rows, 1, 1, 1))
 
 
 @pytest.mark.parametrize("n_virtual", [1, 3])
@@ -68,5 +85,83 @@ def test_a_prefix_for_other_rows_is_refused(llama: Tiny, llama_model: HookedMode
     with pytest.raises(IncompatibleDirectionError) as caught:
         llama_model.run(uneven_batch(), prefix=random_prefix(llama, 2))
     assert str(caught.value) == (
-        "a key/value prefix of 2 rows cannot start a batch of 3 rows.\n  Make it with one trait vector a row."
+        "a key/value prefix of 2 rows cannot start a batch of 3 rows.\n"
+        "  Make it with one trait vector for all rows, or with one a row."
     )
+
+
+@pytest.mark.parametrize("n_virtual", [1, 3])
+def test_one_row_serves_a_whole_batch(tiny: Tiny, model: HookedModelBase, n_virtual: int) -> None:
+    batch = uneven_batch()
+    prefix = random_prefix(tiny, 1, n_virtual=n_virtual)
+    made, plain = model.run(batch, prefix=prefix).logits, tiny.run(batch, prefix=repeated(prefix, len(batch))).logits
+    assert made is not None
+    assert torch.equal(made[batch.mask], plain[batch.mask])
+
+
+def test_rows_that_share_a_prefix_and_a_beginning_are_computed_once_to_the_same_end(
+    tiny: Tiny, model: HookedModelBase
+) -> None:
+    beginning, n_passed = words(12, 1), []
+    prompts = [[*beginning, *words(2, k)] for k in (2, 2, 3, 3)]
+    batch = token_batch(prompts, [words(n, n) for n in (3, 4, 5, 6)], pad_id=PAD)
+    prefix, read = random_prefix(tiny, 1), [Hookpoint(1)]
+    count = {Hookpoint(0): (Edit(lambda residual, mask: n_passed.append(int(mask.sum())) or residual),)}
+    shared = model.run(batch, read=read, pool=POOLINGS, outputs="token_logprobs", prefix=prefix, edits=count)
+    total, n_passed[:] = sum(n_passed), []
+    alone = model.run(
+        batch, read=read, pool=POOLINGS, outputs="token_logprobs", prefix=repeated(prefix, len(batch)), edits=count
+    )
+    assert sum(n_passed) == int(batch.mask.sum())
+    assert (total < sum(n_passed)) == (tiny.architecture != "gemma3_short_window")
+    assert shared.token_logprobs is not None and alone.token_logprobs is not None
+    torch.testing.assert_close(shared.token_logprobs, alone.token_logprobs, **TOLERANCE)
+    for pooling in POOLINGS:
+        torch.testing.assert_close(shared.pooled[pooling], alone.pooled[pooling], **TOLERANCE)
+
+
+def test_samples_of_a_row_share_its_prefix(tiny: Tiny, model: HookedModelBase) -> None:
+    """Several samples of each prompt, whether virtual tokens are shared or not, are those of one row at a time."""
+    if tiny.architecture == "gemma3_short_window":
+        pytest.skip("a window shorter than the text counts the padding between the virtual token and the text")
+    batch, sampling = prompt_batch(), Sampling(max_new_tokens=12, n_samples=3, seed=5)
+    for prefix in (random_prefix(tiny, 1), random_prefix(tiny, len(batch))):
+        together = model.generate(batch, sampling=sampling, prefix=prefix, read=[Hookpoint(1)], pool=POOLINGS)
+        for i, mask in enumerate(batch.mask):
+            own = slice(i, i + 1) if prefix.keys.shape[1] > 1 else slice(None)
+            alone = model.generate(
+                token_batch([batch.ids[i][mask].tolist()]),
+                sampling=sampling,
+                prefix=KVPrefix(prefix.keys[:, own], prefix.values[:, own]),
+                read=[Hookpoint(1)],
+                pool=POOLINGS,
+            )
+            assert alone.ids == together.ids[3 * i : 3 * i + 3]
+            for pooling in POOLINGS:
+                ours = together.pooled[pooling][3 * i : 3 * i + 3]
+                torch.testing.assert_close(alone.pooled[pooling], ours, equal_nan=True, **TOLERANCE)
+
+
+def test_a_shared_prefix_generates_what_repeated_ones_do(tiny: Tiny, model: HookedModelBase) -> None:
+    sampling, prefix = Sampling(max_new_tokens=12, n_samples=2, seed=5), random_prefix(tiny, 1)
+    shared = model.generate(prompt_batch(), sampling=sampling, prefix=prefix)
+    assert shared.ids == model.generate(prompt_batch(), sampling=sampling, prefix=repeated(prefix, 3)).ids
+    assert shared.ids != model.generate(prompt_batch(), sampling=sampling).ids
+
+
+def test_a_prefix_and_edits_act_together(tiny: Tiny, model: HookedModelBase) -> None:
+    batch = uneven_batch()
+    edits: Edits = {Hookpoint(1): (Edit(shifting(1, scale=1.0), "response"),)}
+    prefix = random_prefix(tiny, len(batch))
+    made = model.run(batch, edits=edits, prefix=prefix).logits
+    assert made is not None
+    assert torch.equal(made[batch.mask], tiny.run(batch, edits=edits, prefix=prefix).logits[batch.mask])
+    for other in (model.run(batch, edits=edits).logits, model.run(batch, prefix=prefix).logits):
+        assert other is not None and (made - other)[batch.response].abs().max() > 0.01
+
+
+def test_a_prefix_in_another_dtype_becomes_the_models(llama: Tiny, llama_model: HookedModelBase) -> None:
+    prefix = random_prefix(llama, 1)
+    double = KVPrefix(prefix.keys.double(), prefix.values.double())
+    ours, wide = (llama_model.run(uneven_batch(), prefix=p).logits for p in (prefix, double))
+    assert ours is not None and wide is not None and torch.equal(ours, wide)

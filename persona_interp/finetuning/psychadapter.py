@@ -1,0 +1,213 @@
+"""`train_psychadapter`: virtual key/value tokens learnt from texts with trait scores, the base model frozen."""
+
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from persona_interp.data.trait_texts import Standard, TraitTexts, check_varied
+from persona_interp.directions.psychadapter import METHOD_VERSION, KVShape, PsychAdapter
+from persona_interp.finetuning.adapter import add_adapter, save_adapter
+from persona_interp.finetuning.psychadapter_run import LORA, ParameterCount, TrainedPsychAdapter, finish, finished
+from persona_interp.finetuning.psychadapter_samples import (
+    Base,
+    TraitSamples,
+    mean_text_loss,
+    start_text,
+    trait_samples,
+)
+from persona_interp.finetuning.psychadapter_settings import PsychAdapterSettings
+from persona_interp.finetuning.psychadapter_steps import precision, train_steps
+from persona_interp.finetuning.run_folder import RunFolder
+from persona_interp.finetuning.settings import LoRA
+from persona_interp.interventions.record import record
+from persona_interp.io import remove_partial_writes
+from persona_interp.models.hooked import HookedModelBase
+from persona_interp.models.identity import describe
+from persona_interp.models.load import load_plain
+from persona_interp.types import Provenance
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What is trained how, and where it is kept."""
+
+    out: Path
+    base: str
+    settings: PsychAdapterSettings
+    lora: LoRA | None
+
+
+@dataclass(frozen=True, eq=False)
+class _Texts:
+    """What is trained on and what is held out, as tokens, and the standard that made z of scores."""
+
+    train: TraitSamples
+    held_out: TraitSamples | None
+    standard: Standard
+    data: TraitTexts
+
+
+def train_psychadapter(
+    model: str | Path | HookedModelBase,
+    data: TraitTexts,
+    *,
+    out: Path,
+    settings: PsychAdapterSettings = PsychAdapterSettings(),  # noqa: B008 (frozen)
+    lora: LoRA | None = None,
+    device: str | None = None,
+    progress: bool = True,
+) -> TrainedPsychAdapter:
+    """An adapter that minimises -log p(text | z) a token, z the standardised scores, kept in the folder `out`.
+
+    Every text is predicted from the start (beginning of text) on, its first token and its end included, behind one
+    virtual token a layer. Only the adapter is trained; with `lora`, as the published code has it, the base gets a
+    low-rank adapter trained beside it, saved in `out`/adapter. A base without one stays in evaluation mode. The same
+    call goes on where an interrupted one stopped, and returns at once where it is done.
+
+    Args:
+        model: a name or folder; of a hooked model its name, of which a fresh copy is used.
+        data: scores as given (standardised here, by the texts trained on) or standardised already.
+
+    Raises:
+        DataError: fewer than two texts, a constant score, or a text without a token.
+        ConfigError: `out` holds another run, or nothing stands in front of the texts.
+        ModelError: the model has no key/value cache.
+        TrainingError: the loss is not finite; the last good checkpoint is kept.
+
+    Source: Vu et al. 2026, PsychAdapter (npj Artificial Intelligence 2:7), and its published code.
+    """
+    name = str(model.name if isinstance(model, HookedModelBase) else model)
+    check_varied(data, data.source)
+    folder = RunFolder.claim(Path(out), name, _plan(name, data, settings, lora))
+    done = finished(folder.path, name)
+    if done is not None:
+        return done
+    plain, tokenizer = load_plain(name, dtype=settings.dtype, device=device)
+    KVShape.of(plain.config)  # refuses
+    texts = _texts(data, tokenizer, settings, plain)
+    folder.begin()
+    remove_partial_writes(folder.path)
+    _run(_Job(folder.path, name, settings, lora), plain, tokenizer, texts, progress)
+    done = finished(folder.path, name)
+    assert done is not None, "a run that ends is finished"
+    return done
+
+
+def _run(job: _Job, plain: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: _Texts, progress: bool) -> None:
+    started, settings = time.monotonic(), job.settings
+    n_base = sum(weight.numel() for weight in plain.parameters())
+    adapter = _untrained(job, plain, describe(plain, tokenizer, job.base, "transformers"), texts.standard)
+    base_loss = _held_out_loss(plain, None, texts, settings)
+    start_loss = _held_out_loss(plain, adapter, texts, settings)
+    with torch.random.fork_rng():
+        torch.manual_seed(settings.seed)
+        trained = plain if job.lora is None else add_adapter(plain, job.lora)
+    losses = train_steps(job.out / "checkpoints", trained, adapter, texts.train, settings, progress)
+    trained.eval()
+    n_lora = sum(weight.numel() for weight in trained.parameters() if weight.requires_grad)
+    result: dict[str, Any] = {
+        "n_texts": len(texts.train),
+        "n_steps": len(losses),
+        "n_cut": texts.train.n_cut,
+        "n_left_out": texts.train.n_left_out,
+        "parameters": asdict(ParameterCount(adapter.n_parameters, n_lora, n_base)),
+        "holdout_loss": _held_out_loss(trained, adapter, texts, settings),
+        "base_loss": base_loss,
+        "start_loss": start_loss,
+        "seconds": time.monotonic() - started,
+        "dtype": settings.dtype,
+    }
+    if isinstance(trained, PeftModel):
+        _keep_lora(trained, job.out)
+        merged = trained.merge_and_unload()  # pyright: ignore
+        adapter.provenance = describe(merged, tokenizer, f"{job.base} + {job.out / LORA}", "transformers")
+    adapter.provenance = _provenance(adapter, tokenizer, job, texts.data, result)
+    finish(job.out, adapter, losses, result)
+    shutil.rmtree(job.out / "checkpoints", ignore_errors=True)
+
+
+def _untrained(job: _Job, plain: PreTrainedModel, provenance: Provenance, standard: Standard) -> PsychAdapter:
+    """The adapter that training starts from, drawn by the seed."""
+    with torch.random.fork_rng():
+        torch.manual_seed(job.settings.seed)
+        adapter = PsychAdapter(KVShape.of(plain.config), standard.traits, provenance, standard=standard)
+    with torch.no_grad():
+        for weight in adapter.parameters():
+            weight.mul_(job.settings.init_scale)
+    return adapter.to(plain.device)
+
+
+def _held_out_loss(
+    model: Base, adapter: PsychAdapter | None, texts: _Texts, settings: PsychAdapterSettings
+) -> float | None:
+    if texts.held_out is None:
+        return None
+    with precision(model):
+        return mean_text_loss(model, adapter, texts.held_out, settings.batch_size)
+
+
+def _provenance(
+    adapter: PsychAdapter, tokenizer: PreTrainedTokenizerBase, job: _Job, data: TraitTexts, result: dict[str, Any]
+) -> Provenance:
+    return adapter.provenance.derive(
+        "psychadapter",
+        METHOD_VERSION,
+        pooling=None,
+        start=start_text(tokenizer, job.settings.start),
+        data=data.data_hash,
+        source=data.source,
+        estimated=data.estimated,
+        settings=record(job.settings),
+        lora=record(job.lora),
+        **{key: result[key] for key in ("n_texts", "n_steps", "holdout_loss", "base_loss", "start_loss", "parameters")},
+    )
+
+
+def _texts(
+    data: TraitTexts, tokenizer: PreTrainedTokenizerBase, settings: PsychAdapterSettings, plain: PreTrainedModel
+) -> _Texts:
+    """Texts to train on and held-out ones, standardised by the former unless they came standardised."""
+    train, held = data, None
+    if settings.holdout > 0:
+        train, held = data.split(held_out=settings.holdout, seed=settings.seed)
+    check_varied(train, data.source)
+    train = train.standardised()
+    assert train.standard is not None, "standardised texts say by what"
+    context = getattr(plain.config.get_text_config(decoder=True), "max_position_embeddings", None) or 2**31
+    samples = [
+        None if part is None else trait_samples(tokenizer, part, settings, context=context)
+        for part in (train, None if held is None else held.standardised(train.standard))
+    ]
+    assert samples[0] is not None, "there are texts to train on"
+    return _Texts(samples[0], samples[1], train.standard, data)
+
+
+def _keep_lora(model: PeftModel, out: Path) -> None:
+    making, adapter = out / ".adapter", out / LORA
+    for left in (making, adapter):
+        shutil.rmtree(left, ignore_errors=True)
+    save_adapter(model, making)
+    making.rename(adapter)
+
+
+def _plan(name: str, data: TraitTexts, settings: PsychAdapterSettings, lora: LoRA | None) -> Mapping[str, Any]:
+    """Everything that decides what the run gives, as JSON."""
+    return {
+        "base": name,
+        "data": {
+            "n": len(data),
+            "traits": list(data.traits),
+            "sha256": data.data_hash,
+            "standard": record(data.standard),
+        },
+        "psychadapter": record(settings),
+        "lora": record(lora),
+        "method_version": METHOD_VERSION,
+    }
