@@ -1,4 +1,4 @@
-"""How fast: extraction, steered generation, judging, screening and finetuning, against plain transformers.
+"""How fast: extraction, steered generation, judging, screening, finetuning, styles, adapters and inventories.
 
 All rows of a table come from one run on the same texts. A repeat measures every row once, in turn, so that noise of
 the machine falls on all of them; ratios are taken within a repeat and their median is reported.
@@ -14,6 +14,7 @@ import torch
 from benchmark_extraction import BACKENDS, bfloat16_agreement, overheads, run, summary
 from benchmark_finetuning import CallbackConfig, RunConfig, callback_rows, callback_summary, run_rows
 from benchmark_judges import JudgeConfig, api_facts, judge_summary, run_judges
+from benchmark_personality import PersonalityConfig, personality_rows, prefix_rows, prefix_summary
 from benchmark_plain import Config
 from benchmark_screening import ScreeningConfig, screening_rows, screening_summary
 
@@ -21,7 +22,7 @@ from persona_interp.io import atomic_write_bytes, write_json
 from persona_interp.models.identity import library_versions
 
 DTYPES = (torch.float32, torch.bfloat16)
-ROWS = ("extraction", "judges", "screening", "finetuning")
+ROWS = ("extraction", "judges", "screening", "finetuning", "personality")
 
 
 def extraction(config: Config, out: Path) -> None:
@@ -69,6 +70,13 @@ def finetuning(runs: RunConfig, callback: CallbackConfig, out: Path) -> None:
     write_json(out / "finetuning_facts.json", {"runs": asdict(runs), "callback": asdict(callback), **_machine()})
 
 
+def personality(config: PersonalityConfig, out: Path) -> None:
+    """Tables `personality`, `prefix_raw` and `prefix`."""
+    raw = prefix_rows(config)
+    _write_tables(out, prefix_raw=raw, prefix=prefix_summary(raw), personality=personality_rows(config))
+    write_json(out / "personality_facts.json", {"config": asdict(config), **_machine()})
+
+
 def _write_tables(out: Path, **tables: pd.DataFrame) -> None:
     for name, table in tables.items():
         atomic_write_bytes(out / f"{name}.csv", table.to_csv(index=False).encode())
@@ -99,6 +107,9 @@ def main() -> None:
     if "finetuning" in wanted:
         runs = RunConfig(n_samples=30) if chosen.quick else RunConfig()
         finetuning(runs, CallbackConfig(repeats=1) if chosen.quick else CallbackConfig(), chosen.out)
+    if "personality" in wanted:
+        few = PersonalityConfig(n_sentences=100, n_texts=50, repeats=3)
+        personality(few if chosen.quick else PersonalityConfig(), chosen.out)
     if "judges" in wanted:
         judging(JudgeConfig(n_questions=4, n_answers=6) if chosen.quick else JudgeConfig(), chosen.out)
 

@@ -101,9 +101,15 @@ def write_report(folder: Path) -> Path:
 def _title(results: MainJobResults | None, sections: list["ShownSection"]) -> str:
     if results is not None:
         return f"Persona vectors of {results.config.get('model', 'a model')}"
-    models = {str(section.provenance["model"]) for section in sections if "model" in section.provenance}
-    names = " and ".join(section.title for section in sections)
-    return f"{names} of {', '.join(sorted(models)) or 'a model'}"
+    models = sorted({name for section in sections if (name := _model_of(section.provenance))})
+    names = ", ".join(section.title.partition(":")[0] for section in sections)
+    return f"{names}: {', '.join(models) or 'a model'}"
+
+
+def _model_of(provenance: Mapping[str, Any]) -> str:
+    """The model that a manifest names, itself or in a manifest of the model."""
+    model = provenance.get("model", "")
+    return str(model.get("model", "") if isinstance(model, Mapping) else model)
 
 
 def _subtitle(results: MainJobResults | None) -> str:

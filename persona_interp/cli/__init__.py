@@ -6,7 +6,21 @@ from typing import NoReturn
 
 import typer
 
-from persona_interp.cli import convert, finetune, levels, models, monitor, run, screen, serve, traits, vectors
+from persona_interp.cli import (
+    convert,
+    finetune,
+    inventory,
+    levels,
+    models,
+    monitor,
+    psychadapter,
+    run,
+    screen,
+    serve,
+    styles,
+    traits,
+    vectors,
+)
 from persona_interp.cli.options import app
 from persona_interp.errors import PersonaInterpError
 
@@ -14,13 +28,16 @@ __all__ = [
     "app",
     "convert",
     "finetune",
+    "inventory",
     "levels",
     "main",
     "models",
     "monitor",
+    "psychadapter",
     "run",
     "screen",
     "serve",
+    "styles",
     "traits",
     "vectors",
 ]

@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
+from persona_interp.sections.inventory import inventory_section
+from persona_interp.sections.psychadapter import psychadapter_section
 from persona_interp.sections.section import Section
+from persona_interp.sections.styles import styles_section
 
 __all__ = ["Section", "sections_of"]
 
@@ -13,5 +16,5 @@ def sections_of(folder: Path) -> list[Section]:
     Raises:
         ArtefactError: a table is not in the expected form.
     """
-    makers = ()
-    return [section for maker in makers if (section := maker(folder)) is not None]
+    found = [make(folder) for make in (styles_section, psychadapter_section, inventory_section)]
+    return [section for section in found if section is not None]

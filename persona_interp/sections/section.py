@@ -60,8 +60,11 @@ class Section:
     provenance: Mapping[str, Any]
 
 
-def read_table(folder: Path, name: str, columns: Sequence[str]) -> DataFrame | None:
+def read_table(folder: Path, name: str, columns: Sequence[str], *, texts: Sequence[str] = ()) -> DataFrame | None:
     """A table of a results folder; None where it is not there or has no rows.
+
+    Args:
+        texts: columns that are text whatever they look like.
 
     Raises:
         ArtefactError: it is no CSV table, or lacks a column.
@@ -70,7 +73,7 @@ def read_table(folder: Path, name: str, columns: Sequence[str]) -> DataFrame | N
     if not path.is_file():
         return None
     try:
-        frame = pd.read_csv(path, keep_default_na=False, na_values=[""])
+        frame = pd.read_csv(path, keep_default_na=False, na_values=[""], dtype=dict.fromkeys(texts, str))
     except (ValueError, UnicodeDecodeError, OSError) as error:
         raise ArtefactError(f"{path} is not a CSV table in UTF-8: {error}.", REMEDY) from error
     missing = [column for column in columns if column not in frame.columns]

@@ -22,7 +22,7 @@ from tests.integration.conftest import HEARS_CTRL_C, Shell
 
 COMMANDS = (
     *("run", "models", "traits", "extract", "steer", "project", "convert", "monitor"),
-    *("levels", "finetune", "screen", "serve"),
+    *("levels", "finetune", "screen", "serve", "styles", "psychadapter", "inventory"),
 )
 CALL = "from persona_interp.cli import main; main()"
 MAIN = (sys.executable, "-c", CALL)

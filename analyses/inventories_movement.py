@@ -1,0 +1,125 @@
+"""High against low of traits in the analysis of inventories: what moves, and whether it is the trait's own scale."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import permutations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from persona_interp.measurements.inventory_answers import InventoryAnswers
+from persona_interp.measurements.inventory_draws import interval, scale_draws, scale_score
+from persona_interp.measurements.inventory_scores import Measure, ScaleAnswers, scales_of
+from persona_interp.measurements.permutation import permutation_p_value
+
+ALL = "all"
+
+
+@dataclass(frozen=True, eq=False)
+class Contrast:
+    """High against low of one trait (or both signs of a random direction), in one inventory."""
+
+    method: str
+    trait: str
+    high: InventoryAnswers
+    low: InventoryAnswers
+
+    def changes(self) -> Iterator[tuple[ScaleAnswers, np.ndarray]]:
+        """High minus low for every scale: [item, wording], log-odds of choices and points of ratings."""
+        measure: Measure = "keyed" if self.high.inventory.kind == "likert" else "log_odds"
+        for high, low in zip(scales_of(self.high), scales_of(self.low), strict=True):
+            yield high, getattr(high, measure) - getattr(low, measure)
+
+
+def movement_table(contrasts: Sequence[Contrast], *, n_resamples: int, seed: int) -> pd.DataFrame:
+    """One row a method, trait and scale: high minus low, interval over items and wordings, null of random ones."""
+    rows = []
+    for contrast in contrasts:
+        for part, change in contrast.changes():
+            draws = scale_draws(change, part.keys, n_resamples=n_resamples, seed=seed, stream=part.number)
+            found = interval(scale_score(change, part.keys), draws, len(part.keys))
+            rows.append(
+                {
+                    **_about(contrast, part),
+                    "trait": contrast.trait,
+                    "scale": part.scale,
+                    "estimate": found.estimate,
+                    "low": found.low,
+                    "high": found.high,
+                    "n": found.n,
+                }
+            )
+    table = pd.DataFrame(rows)
+    random = table[table["method"] == "random direction"].groupby(["model", "scale"])["estimate"]
+    bounds = random.quantile([0.025, 0.975]).unstack()
+    vectors = table["method"] == "persona vector"
+    for name, level in (("null_low", 0.025), ("null_high", 0.975)):
+        at = [
+            float(bounds.loc[(row["model"], row["scale"]), level]) if is_vector else float("nan")
+            for row, is_vector in zip(table.to_dict("records"), vectors, strict=True)
+        ]
+        table[name] = at
+    return table
+
+
+def validity_table(contrasts: Sequence[Contrast], *, n_resamples: int, seed: int) -> pd.DataFrame:
+    """One row a method, format and scale: what its own trait moves it minus what the other traits move it.
+
+    For `all`, the mean over scales; `p` is the share of assignments of traits to scales whose mean movement on the
+    diagonal is at least as large.
+    """
+    groups: dict[tuple[str, str, str], list[Contrast]] = {}
+    for contrast in contrasts:
+        if contrast.method != "random direction":
+            groups.setdefault((contrast.high.model, contrast.method, contrast.high.inventory.name), []).append(contrast)
+    rows = []
+    for group in groups.values():
+        changes = {c.trait: {part.scale: (part, change) for part, change in c.changes()} for c in group}
+        if len(changes) > 1:
+            rows += _validity(group[0], changes, n_resamples, seed)
+    return pd.DataFrame(rows)
+
+
+def _validity(
+    contrast: Contrast,
+    changes: Mapping[str, Mapping[str, tuple[ScaleAnswers, np.ndarray]]],
+    n_resamples: int,
+    seed: int,
+) -> Iterator[dict[str, Any]]:
+    scores, draws, traits = [], [], list(changes)
+    about: dict[str, Any] = {}
+    for trait in traits:
+        part, own = changes[trait][trait]
+        others = np.mean([changes[other][trait][1] for other in traits if other != trait], axis=0)
+        gap = own - others
+        about = _about(contrast, part)
+        scores.append(scale_score(gap, part.keys))
+        draws.append(scale_draws(gap, part.keys, n_resamples=n_resamples, seed=seed, stream=part.number))
+        found = interval(scores[-1], draws[-1], len(part.keys))
+        yield {**about, "scale": trait, "estimate": found.estimate, "low": found.low, "high": found.high, "n": found.n}
+    whole = interval(float(np.mean(scores)), np.mean(draws, axis=0), sum(len(changes[t][t][0].keys) for t in traits))
+    table = np.array([[scale_score(changes[a][b][1], changes[a][b][0].keys) for b in traits] for a in traits])
+    null = np.array([np.mean([table[a, b] for a, b in enumerate(order)]) for order in permutations(range(len(traits)))])
+    p = permutation_p_value(float(np.trace(table) / len(traits)), null[1:])  # the first is the diagonal itself
+    yield {
+        **about,
+        "scale": ALL,
+        "estimate": whole.estimate,
+        "low": whole.low,
+        "high": whole.high,
+        "n": whole.n,
+        "p": p,
+    }
+
+
+def _about(contrast: Contrast, part: ScaleAnswers) -> dict[str, Any]:
+    unit = "points of 1..5" if contrast.high.inventory.kind == "likert" else "nats of log-odds"
+    answers = contrast.high
+    return {
+        "model": answers.model,
+        "method": contrast.method,
+        "inventory": answers.inventory.name,
+        "format": part.format,
+        "unit": unit,
+    }

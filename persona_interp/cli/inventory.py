@@ -1,0 +1,174 @@
+"""`persona-interp inventory`: questionnaires by log-probabilities, with and without a change of the model."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from persona_interp.cli.options import DEFAULT_MODEL, Backend, Dtype, Model, Seed, app, refuse_idle
+
+if TYPE_CHECKING:
+    from persona_interp.interventions.protocol import Intervention
+    from persona_interp.measurements.inventory_run import InventoryTables
+    from persona_interp.models.protocol import HookedModel
+
+_COEFFICIENT = 0.3
+
+Condition = tuple[str, str | None, "Intervention | None"]
+
+
+@app.command()
+def inventory(
+    names: Annotated[list[str] | None, typer.Argument(help="Inventories of the package, or files.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for results.")] = None,
+    model: Model = DEFAULT_MODEL,
+    backend: Backend = "transformer_lens",
+    dtype: Dtype = "auto",
+    system: Annotated[str | None, typer.Option(help="System prompt of the second condition.")] = None,
+    vector: Annotated[Path | None, typer.Option("--vector", "-v", help="A saved direction to add.")] = None,
+    layer: Annotated[int | None, typer.Option(help="0-based block, for --vector.")] = None,
+    coefficient: Annotated[
+        float | None, typer.Option(help=f"In units of the mean residual norm; default {_COEFFICIENT:g}.")
+    ] = None,
+    adapter: Annotated[Path | None, typer.Option(help="A saved PsychAdapter.")] = None,
+    z: Annotated[str | None, typer.Option(help="Its trait values: trait=2,other=-1.")] = None,
+    respondents: Annotated[Path | None, typer.Option(help="A text file, a system prompt a line.")] = None,
+    wordings: Annotated[str, typer.Option(help="Names, separated by commas; default: all.")] = "",
+    orders: Annotated[str, typer.Option(help="Of options: given, reversed, shuffled.")] = "given,reversed",
+    normalise: Annotated[str | None, typer.Option(help="sum, mean or pmi; default by format.")] = None,
+    only_list: Annotated[bool, typer.Option("--list", help="The inventories of the package.")] = False,
+    seed: Seed = 0,
+) -> None:
+    """Scores with intervals, their reliability, and the type, of a model and of the model changed.
+
+    Without a name: the inventories of the package. A vector, an adapter and a system prompt together make one second
+    condition, which is compared with the model as it is.
+    """
+    if only_list or not names:
+        _list()
+        return
+    from persona_interp.data.inventories import load_inventory
+    from persona_interp.interventions.record import intervention_record
+    from persona_interp.measurements.inventory import administer
+    from persona_interp.measurements.inventory_run import inventory_tables
+    from persona_interp.models.load import load_model
+    from persona_interp.report import write_report
+
+    refuse_idle(layer, "--layer", vector is not None, "--vector")
+    refuse_idle(coefficient, "--coefficient", vector is not None, "--vector")
+    refuse_idle(z, "--z", adapter is not None, "--adapter")
+    folder = _required(out, "--out", "A folder for tables.")
+    asked = [load_inventory(name) for name in names]
+    people = None if respondents is None else _lines(respondents)
+    loaded = load_model(model, backend, dtype=dtype)  # pyright: ignore (checked by load_model)
+    strength = _COEFFICIENT if coefficient is None else coefficient
+    change, said = _change(loaded, vector, layer, strength, adapter, z or "")
+    conditions: list[Condition] = [("baseline", None, None)]
+    if change is not None or system is not None:
+        conditions.append((" + ".join([*(["system prompt"] if system is not None else []), *said]), system, change))
+    administered = [
+        administer(
+            loaded,
+            questions,
+            intervention=intervention,
+            system=prompt if people is None else None,
+            respondents=people if people is None or prompt is None else [f"{prompt} {line}" for line in people],
+            wordings=_parts(wordings) or None,
+            orders=_parts(orders),
+            normalise=normalise,
+            condition=name,
+            seed=seed,
+        )
+        for questions in asked
+        for name, prompt, intervention in conditions
+    ]
+    tables = inventory_tables(administered, seed=seed)
+    provenance = {
+        "model": loaded.provenance.to_dict(),
+        "inventories": [answers.provenance for answers in administered if answers.condition == "baseline"],
+        "conditions": {name: {"system": s, "intervention": intervention_record(i)} for name, s, i in conditions},
+        "respondents": people,
+        "normalise": normalise,
+    }
+    tables.write(folder, provenance)
+    _print(tables)
+    for line in dict.fromkeys(warning for answers in administered for warning in answers.warnings):
+        typer.echo(f"note: {line}")
+    typer.echo(f"tables: {folder / 'tables'}\nreport: {write_report(folder)}")
+
+
+def _change(
+    model: "HookedModel",
+    vector: Path | None,
+    layer: int | None,
+    coefficient: float,
+    adapter: Path | None,
+    z: str,
+) -> "tuple[Intervention | None, list[str]]":
+    """What is done to the model, and the same in words."""
+    parts, said = [], []
+    if vector is not None:
+        from persona_interp.directions.direction import Direction
+        from persona_interp.interventions.residual import Add
+
+        place = _required(layer, "--layer", "A 0-based block.")
+        direction = Direction.load(vector, model)
+        parts.append(Add(direction, place, coefficient))
+        said.append(f"{direction.trait} {coefficient:+g} at layer {place}")
+    if adapter is not None:
+        from persona_interp.cli.psychadapter_inputs import parse_z
+        from persona_interp.directions.psychadapter import PsychAdapter
+        from persona_interp.interventions.prefix import TraitPrefix
+
+        values = parse_z(_required(z or None, "--z", "Trait values of the adapter: trait=2,other=-1."))
+        parts.append(TraitPrefix(PsychAdapter.load(adapter, model), values))
+        said.append("adapter " + ", ".join(f"{trait} {value:+g}" for trait, value in values.items()))
+    if len(parts) < 2:
+        return (parts[0] if parts else None), said
+    from persona_interp.interventions.protocol import Stack
+
+    return Stack(*parts), said
+
+
+def _list() -> None:
+    from persona_interp.data.inventories import list_inventories, load_inventory
+
+    for name in list_inventories():
+        known = load_inventory(name)
+        typer.echo(f"{name:22}{len(known.items)} items, {known.kind}. {known.description}")
+
+
+def _lines(path: Path) -> list[str]:
+    from persona_interp.io import read_bytes
+
+    return [line.strip() for line in read_bytes(path).decode("utf-8").splitlines() if line.strip()]
+
+
+def _parts(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _required(value, option: str, what: str):  # noqa: ANN001, ANN202
+    from persona_interp.errors import ConfigError
+
+    if value is None:
+        raise ConfigError(f"{option} is missing.", what)
+    return value
+
+
+def _print(tables: "InventoryTables") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(markup=False)
+    for (name, condition, form), rows in tables.scores.groupby(["inventory", "condition", "format"], sort=False):
+        first = rows.iloc[0]
+        title = f"{name}, {condition}: {form}s from {first['minimum']:g} to {first['maximum']:g}"
+        shown = Table("scale", "score", "interval", "n", "acquiescence", title=title, title_justify="left")
+        for row in rows.to_dict("records"):
+            said = "" if row["acquiescence"] != row["acquiescence"] else f"{row['acquiescence']:.2f}"
+            interval = f"[{row['low']:.2f}, {row['high']:.2f}]"
+            shown.add_row(str(row["scale"]), f"{row['estimate']:.2f}", interval, str(row["n"]), said)
+        console.print(shown)
+    for found in tables.types:
+        console.print(f"type by {found.inventory} ({found.condition}, {found.format}): {found}", soft_wrap=True)

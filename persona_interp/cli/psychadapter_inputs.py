@@ -1,0 +1,206 @@
+"""What the commands of `persona-interp psychadapter` are given: texts with scores, adapters, judges, settings."""
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from persona_interp.errors import ConfigError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from persona_interp.data.trait_texts import TraitTexts
+    from persona_interp.directions.psychadapter import PsychAdapter
+    from persona_interp.finetuning.psychadapter_settings import PsychAdapterSettings
+    from persona_interp.finetuning.settings import LoRA
+    from persona_interp.judges.protocol import Judge
+    from persona_interp.models.hooked import HookedModelBase
+
+JUDGES = ("embedding", "likelihood", "lexical")
+TEXTS = "texts.jsonl"
+_N_ESTIMATED = 1000
+
+
+def parse_z(text: str) -> dict[str, float]:
+    """A trait vector from `extraversion=3,neuroticism=-2`.
+
+    Raises:
+        ConfigError: a part is not a name with a finite number, or a name comes twice.
+    """
+    found: dict[str, float] = {}
+    for part in (part.strip() for part in text.split(",") if part.strip()):
+        name, sign, number = (piece.strip() for piece in part.partition("="))
+        try:
+            value = float(number)
+        except ValueError:
+            value = math.nan
+        if not name or not sign or not math.isfinite(value) or name in found:
+            raise ConfigError(f"no trait value can be read from {part!r}.", "Write --z extraversion=3,neuroticism=-2.")
+        found[name] = value
+    return found
+
+
+def read_texts(path: Path) -> "TraitTexts":
+    """Texts with scores of a file, or the rated snippets of an archive or folder."""
+    from persona_interp.data.trait_texts import read_trait_texts, read_vader_ratings
+
+    archive = path.is_dir() or path.name.endswith((".tar.gz", ".tgz"))
+    return read_vader_ratings(path) if archive else read_trait_texts(path)
+
+
+def training_texts(
+    data: Path | None, estimated: bool, n_texts: int | None, judge: str, model: str, out: Path, seed: int
+) -> "TraitTexts":
+    """The texts that `train` is asked to use; estimated ones are kept in `out`/texts.jsonl.
+
+    Raises:
+        ConfigError: both sources or none were given.
+    """
+    if (data is None) is not estimated:
+        raise ConfigError(
+            "an adapter is trained on a file of texts with scores, or on texts with estimated scores.",
+            "Give DATA or --estimated, one of them.",
+        )
+    if data is not None:
+        given = read_texts(data)
+        return given if n_texts is None else given.take(n_texts, seed=seed)
+    from persona_interp.finetuning.estimated_scores import generate_trait_texts
+    from persona_interp.models.load import load_model
+
+    loaded = load_model(model)
+    chosen = make_judges(judge, loaded)
+    given = generate_trait_texts(
+        loaded, n_texts=n_texts or _N_ESTIMATED, judges=chosen, seed=seed, folder=out / "estimated"
+    )
+    given.save(out / TEXTS)
+    return given
+
+
+def training_settings(
+    preset: str,
+    learning_rate: float | None,
+    epochs: int | None,
+    batch_size: int | None,
+    max_tokens: int | None,
+    holdout: float | None,
+    dtype: str | None,
+    seed: int,
+) -> "tuple[PsychAdapterSettings, LoRA]":
+    """Settings of a preset with what was asked for, and the published LoRA.
+
+    Raises:
+        ConfigError: no such preset, or a value that cannot be trained with.
+    """
+    from dataclasses import replace
+
+    from persona_interp.finetuning.psychadapter_settings import (
+        PAPER_PSYCHADAPTER,
+        PAPER_PSYCHADAPTER_LORA,
+        PsychAdapterSettings,
+    )
+
+    presets = {"small": PsychAdapterSettings(), "paper": PAPER_PSYCHADAPTER}
+    if preset not in presets:
+        raise ConfigError(f"no preset is called {preset!r}.", f"Presets: {', '.join(presets)}.")
+    asked = {
+        "learning_rate": learning_rate,
+        "n_epochs": epochs,
+        "batch_size": batch_size,
+        "max_tokens": max_tokens,
+        "holdout": holdout,
+        "dtype": dtype,
+    }
+    changed = {name: value for name, value in asked.items() if value is not None}
+    return replace(presets[preset], seed=seed, **changed), PAPER_PSYCHADAPTER_LORA
+
+
+def adapter_file(path: Path) -> Path:
+    """The saved adapter of a run's folder, or the file itself."""
+    return path / "psychadapter.safetensors" if path.is_dir() else path
+
+
+def open_adapter(path: Path, backend: str, dtype: str) -> "tuple[PsychAdapter, HookedModelBase, int]":
+    """An adapter, the model it belongs to, and how many weights of a LoRA are merged into that.
+
+    Raises:
+        ArtefactError: there is no adapter.
+        IncompatibleDirectionError: the model's weights are no longer those that it was trained on.
+    """
+    from persona_interp.directions.psychadapter import PsychAdapter, check_psychadapter
+    from persona_interp.finetuning.psychadapter_run import finished
+    from persona_interp.io import read_json
+    from persona_interp.models.load import load_model
+
+    record = path / "finetune.json"
+    done = finished(path, read_json(record)["base"]) if record.is_file() else None
+    if done is not None and done.lora is not None:
+        return done.adapter, done.load(backend), done.parameters.lora  # pyright: ignore (load_model checks it)
+    adapter = PsychAdapter.load(adapter_file(path))
+    model = load_model(adapter.provenance.model, backend, dtype=dtype)  # pyright: ignore (checked by load_model)
+    check_psychadapter(adapter, model)
+    return adapter, model, 0
+
+
+def held_out_texts(data: "TraitTexts", adapter: "PsychAdapter") -> "tuple[TraitTexts, str]":
+    """The texts that an adapter was not trained on, and a sentence that says which they are.
+
+    Raises:
+        ConfigError: it was trained on all of them.
+    """
+    details = adapter.provenance.details
+    if details.get("data") != data.data_hash:
+        return data, f"{len(data)} texts of {data.source}, taken as held out: the adapter was trained on other texts."
+    settings = details["settings"]
+    if not settings["holdout"] > 0:
+        raise ConfigError(
+            f"the adapter was trained on all {len(data)} texts of {data.source}.",
+            "Its loss on them says nothing. Give other texts, or train with --holdout 0.1.",
+        )
+    held_out = data.split(held_out=settings["holdout"], seed=settings["seed"])[1]
+    return held_out, f"{len(held_out)} texts of {data.source} that the adapter was not trained on."
+
+
+def make_judges(names: str, model: "HookedModelBase") -> "list[Judge]":
+    """Judges by name, in the order given.
+
+    Raises:
+        ConfigError: a name is unknown, or there is none.
+    """
+    from persona_interp.judges.embedding import EmbeddingJudge
+    from persona_interp.judges.lexical import LexicalJudge
+    from persona_interp.judges.likelihood import LikelihoodJudge
+
+    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    unknown = [name for name in wanted if name not in JUDGES]
+    if unknown or not wanted:
+        raise ConfigError(f"no judge is called {unknown[0] if unknown else ''!r}.", f"Judges: {', '.join(JUDGES)}.")
+    known = {"embedding": EmbeddingJudge, "likelihood": lambda: LikelihoodJudge(model), "lexical": LexicalJudge}
+    return [known[name]() for name in wanted]
+
+
+def summary(tables: "dict[str, pd.DataFrame]") -> list[str]:
+    """What was measured, in a few lines."""
+    nll = tables["nll"]
+    gain = nll[(nll["metric"] == "nll difference") & (nll["condition"] == "shuffled") & (nll["trait"] == "all")].iloc[0]
+    lines = [
+        f"shuffled trait vectors cost {gain['estimate']:+.4f} [{gain['low']:+.4f}, {gain['high']:+.4f}] nats a token"
+        f" (n = {gain['n']} texts, p = {gain['p']:.2g})"
+    ]
+    for row in tables["offtarget"].to_dict("records") if "offtarget" in tables else []:
+        if row["on_target"]:
+            lines.append(
+                f"{row['trait']}: {row['estimate']:+.2f} [{row['low']:+.2f}, {row['high']:+.2f}] points of 100 for a"
+                f" standard deviation, by {row['judge']} (n = {row['n']} texts a value, q = {row['q']:.2g})"
+            )
+    slower = tables["cost"].set_index("metric").loc["slow-down"]
+    lines.append(f"generation: {slower['estimate']:+.1%} [{slower['low']:+.1%}, {slower['high']:+.1%}] time a token")
+    return lines
+
+
+def keep_losses(adapter: Path, out: Path) -> None:
+    """The training losses beside the tables, where the adapter is a run's folder; the report draws them."""
+    from persona_interp.finetuning.psychadapter_run import LOSSES
+    from persona_interp.io import atomic_write_bytes
+
+    if (adapter / LOSSES).is_file():
+        atomic_write_bytes(out / "tables" / "psychadapter_losses.csv", (adapter / LOSSES).read_bytes())

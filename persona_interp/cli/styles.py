@@ -1,0 +1,123 @@
+"""`persona-interp styles`: style vectors of a corpus, how well each layer tells its styles apart, and steering."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from persona_interp.cli.options import DEFAULT_MODEL, Backend, Dtype, Model, Out, Seed, app, parse_numbers
+
+if TYPE_CHECKING:
+    from persona_interp.judges.coherence import CoherenceJudge
+    from persona_interp.judges.protocol import Judge
+    from persona_interp.measurements.style_run import StyleResult
+    from persona_interp.models.protocol import HookedModel
+
+
+@app.command()
+def styles(
+    corpus: Annotated[str, typer.Argument(help="A corpus of the package, a .jsonl or .csv (text, style), a folder.")],
+    out: Out,
+    model: Model = DEFAULT_MODEL,
+    backend: Backend = "transformer_lens",
+    dtype: Dtype = "auto",
+    style: Annotated[str, typer.Option(help="Styles to steer, separated by commas; default: all.")] = "",
+    layer: Annotated[int | None, typer.Option(help="0-based block; default: at 18/32 of the depth.")] = None,
+    joint: Annotated[bool, typer.Option(help="Also steer at the three published layers together.")] = True,
+    coefficients: Annotated[str, typer.Option(help="In units of the mean residual norm.")] = "0.1,0.2",
+    variant: Annotated[str, typer.Option(help="activation, generated, trained; several by commas.")] = "activation",
+    published: Annotated[bool, typer.Option(help="Also vectors read one block earlier, as published.")] = False,
+    n_sentences: Annotated[int | None, typer.Option(help="Sentences a style, at most; default: all.")] = None,
+    n_questions: Annotated[int, typer.Option(help="Evaluation prompts of each kind.")] = 20,
+    n_selection: Annotated[int, typer.Option(help="Prompts on which the coefficient is chosen.")] = 8,
+    n_random: Annotated[int, typer.Option(help="Random directions.")] = 2,
+    likelihood: Annotated[bool, typer.Option(help="Also the likelihood judge, by the model itself; slow.")] = False,
+    max_new_tokens: Annotated[int, typer.Option(help="Tokens of a steered answer.")] = 40,
+    n_trained: Annotated[int, typer.Option(help="Sentences a style of the trained variant.")] = 8,
+    learning_rate: Annotated[float, typer.Option(help="Of the trained variant; the paper's is 0.01.")] = 0.01,
+    epochs: Annotated[int, typer.Option(help="Of the trained variant, at most.")] = 400,
+    max_loss: Annotated[float, typer.Option(help="Trained vectors count below this, nats a sentence.")] = 5.0,
+    seed: Seed = 0,
+) -> None:
+    """Style vectors, probes and steering in OUT/vectors and OUT/tables; the same command goes on after a stop."""
+    from persona_interp.data.styles import load_styles
+    from persona_interp.directions.style import published_layers
+    from persona_interp.directions.style_training import StyleTraining
+    from persona_interp.measurements.style_arms import StyleSteering
+    from persona_interp.measurements.style_run import run_styles
+    from persona_interp.measurements.style_setup import StyleRun
+    from persona_interp.models.load import load_model
+    from persona_interp.report import write_report
+
+    given = load_styles(corpus)
+    loaded = load_model(model, backend, dtype=dtype)  # pyright: ignore (checked by load_model)
+    layers = published_layers(loaded.n_layers)
+    single = (layers[0] if layer is None else layer,)
+    placements = (single, layers) if joint and layers != single else (single,)
+    steering = StyleSteering(
+        placements,
+        tuple(parse_numbers(coefficients, float, "coefficients")),
+        n_random=n_random,
+        max_new_tokens=max_new_tokens,
+        seed=seed,
+    )
+    run = StyleRun(
+        steering,
+        styles=_names(style),
+        variants=_names(variant),  # pyright: ignore (checked by StyleRun)
+        published_reading=published,
+        n_sentences=n_sentences,
+        n_questions=n_questions,
+        n_selection=n_selection,
+        n_trained=n_trained,
+        training=StyleTraining(learning_rate, epochs, max_loss, max_characters=None, seed=seed),
+        seed=seed,
+    )
+    judges, coherence = _judges(loaded, likelihood)
+    made = run_styles(loaded, given, run, judges=judges, coherence=coherence, folder=out)
+    typer.echo(summary(made))
+    typer.echo(f"tables: {out / 'tables'}\nreport: {write_report(out)}")
+
+
+def summary(made: "StyleResult") -> str:
+    """For every style the best layer of the probe, and what the chosen coefficients change by the judge that chose."""
+    from persona_interp.measurements.style_probe import PROBE, best_layers
+
+    best = best_layers(made.probe)
+    lines = []
+    for row in best[best["readout"] == PROBE].to_dict("records"):
+        lines.append(
+            f"{row['style']}: held-out AUC {row['auc']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
+            f" at layer {row['layer']}, p {row['p_max']:.3g} over all layers"
+        )
+    chosen = made.steering[made.steering["chosen"] & (made.steering["judge"] == made.provenance["chosen_by"])]
+    lines.append(f"change of expression against unsteered answers ({made.provenance['chosen_by']}):")
+    for row in chosen.to_dict("records"):
+        where = f" at {row['layers']}, coefficient {row['coefficient']:g}" if row["layers"] else ""
+        lines.append(
+            f"  {row['style']}, {row['prompts']}, {row['method']}{where}: {row['effect']:+.1f}"
+            f" [{row['effect_low']:+.1f}, {row['effect_high']:+.1f}], q {row['q']:.2g}"
+            f"{'' if row['coherent'] else ', fails the coherence gate'}"
+        )
+    left_out = made.provenance["left_out"]
+    lines += [f"not rated: {style} by {name}: {why}" for style, of in left_out.items() for name, why in of.items()]
+    for row in made.provenance["training"]:
+        lines.append(f"trained: {row['n_kept']} of {row['n']} vectors kept for {row['style']}")
+    return "\n".join(lines)
+
+
+def _judges(model: "HookedModel", likelihood: bool) -> "tuple[list[Judge], CoherenceJudge]":
+    from persona_interp.judges.coherence import CoherenceJudge
+    from persona_interp.judges.embedding import EmbeddingJudge
+    from persona_interp.judges.lexical import LexicalJudge
+    from persona_interp.judges.likelihood import LikelihoodJudge
+    from persona_interp.judges.style_signs import LEXICAL_STYLE_SIGNS
+
+    embedding = EmbeddingJudge()
+    judges: list[Judge] = [embedding, LexicalJudge(LEXICAL_STYLE_SIGNS)]
+    if likelihood:
+        judges.append(LikelihoodJudge(model, n_pairs=1))
+    return judges, CoherenceJudge(model, embedding.encoder)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())

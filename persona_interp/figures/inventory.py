@@ -1,0 +1,195 @@
+"""Inventories: scores with their intervals, what position and wording do to the answers, and the poles of a type."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.image import AxesImage
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
+from pandas import DataFrame
+
+from persona_interp.figures.drawn import DrawnFigure, numbered
+from persona_interp.figures.forest import plot_forest
+from persona_interp.figures.frames import distinct, keep, records
+from persona_interp.figures.style import GREY, PALETTE, TEXT, category, legend_below, panel_figure, wrap
+
+RELIABILITY = {
+    "content_share": "same option in both orders",
+    "position_share": "same place in both orders",
+    "order_agreement": "r between orders",
+    "wording_agreement": "r between wordings",
+    "half_correlation": "r between keyed halves",
+}
+"""Metrics that lie between -1 and 1, and what they are called."""
+
+FORMATS = {"rating": "ratings", "choice": "listed pairs", "statement": "statements said"}
+
+
+def plot_inventory_scores(frame: DataFrame, ax: Axes, *, names: Sequence[str] | None = None) -> Axes:
+    """The score of every scale (rows) in every condition (colours), with its interval; dashed: the midpoint.
+
+    Args:
+        frame: rows of the table of scores, of one model, inventory and format.
+        names: the conditions, in the order of the colours; give all where panels differ.
+    """
+    shown = frame.rename(columns={"scale": "trait", "condition": "series"})
+    first = records(frame)[0]
+    scales = distinct(frame, "scale")
+    label = "score" if first["maximum"] > 1 else "share of the first pole"
+    names = distinct(frame, "condition") if names is None else names
+    plot_forest(shown, ax, traits=scales, names=names, chance=float(first["midpoint"]), label=label)
+    low, high = float(first["minimum"]), float(first["maximum"])
+    margin = 0.03 * (high - low)
+    ax.set_xlim(low - margin, high + margin)
+    return ax
+
+
+def plot_inventory_changes(frame: DataFrame, ax: Axes, *, names: Sequence[str], label: str) -> Axes:
+    """The change of every scale (rows) under every condition (colours), with its interval; dashed: none.
+
+    Args:
+        frame: rows of the table of changes, of one model, inventory, format and measure.
+    """
+    shown = frame.rename(columns={"scale": "trait", "condition": "series"})
+    return plot_forest(shown, ax, traits=distinct(frame, "scale"), names=names, chance=0.0, label=label)
+
+
+def plot_movement(frame: DataFrame, ax: Axes, *, traits: Sequence[str], limit: float) -> AxesImage:
+    """What high against low of each trait (rows) moves of each scale (columns), in colours and numbers.
+
+    Bold: the interval leaves out zero. The diagonal, a trait and its own scale, is framed.
+
+    Args:
+        frame: `trait, scale, estimate, low, high`, of one model, method and format.
+        limit: of the colours, on both sides of zero.
+    """
+    found = {(row["trait"], row["scale"]): row for row in records(frame)}
+    table = [[found[a, b]["estimate"] if (a, b) in found else float("nan") for b in traits] for a in traits]
+    image = ax.imshow(table, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto")
+    for (trait, scale), row in found.items():
+        sure = row["low"] > 0 or row["high"] < 0
+        place = traits.index(scale), traits.index(trait)
+        color = "white" if abs(row["estimate"]) > 0.6 * limit else TEXT
+        weight = "bold" if sure else "normal"
+        shown = f"{row['estimate']:.2g}"
+        ax.text(*place, shown, ha="center", va="center", fontsize=6.5, color=color, weight=weight)
+    for n in range(len(traits)):
+        ax.add_patch(Rectangle((n - 0.5, n - 0.5), 1, 1, fill=False, edgecolor=TEXT, linewidth=1.2))
+    names = [trait[:5] for trait in traits]
+    ax.set_xticks(range(len(traits)), names)
+    ax.set_yticks(range(len(traits)), names)
+    ax.set_xlabel("scale")
+    ax.grid(visible=False)
+    return image
+
+
+def plot_reliability(frame: DataFrame, ax: Axes, *, names: Sequence[str] | None = None) -> Axes:
+    """Shares and correlations over all items (rows) of every format (colours); what was not measured is left out.
+
+    Args:
+        frame: rows of the table of reliability, of one model, inventory and condition.
+        names: the formats, in the order of the colours; give all where panels differ.
+    """
+    shown = keep(keep(frame, "scale", "all"), "metric", *RELIABILITY)
+    metrics = [metric for metric in RELIABILITY if metric in set(shown["metric"])]
+    formats = distinct(frame, "format") if names is None else list(names)
+    step = 0.7 / max(1, len(formats))
+    ax.axvline(0, color=GREY, linestyle="--", linewidth=0.9, zorder=1)
+    for index, form in enumerate(formats):
+        color, _ = category(index)
+        for row in records(keep(shown, "format", form).dropna(subset=["estimate"])):
+            height = metrics.index(row["metric"]) + (index - (len(formats) - 1) / 2) * step
+            ax.plot((0, row["estimate"]), (height, height), color=color, linewidth=1.1, zorder=2)
+            ax.plot(row["estimate"], height, "o", color=color, markersize=4, label=FORMATS.get(form, form), zorder=2.2)
+    ax.set_yticks(range(len(metrics)), [RELIABILITY[metric] for metric in metrics])
+    ax.set_ylim(len(metrics) - 0.45, -0.55)
+    ax.set_xlim(-1.05, 1.05)
+    ax.set_xlabel("share, or correlation over items")
+    ax.grid(visible=False, axis="y")
+    return ax
+
+
+def plot_type_poles(frame: DataFrame, ax: Axes, *, names: Sequence[str] | None = None) -> Axes:
+    """The share of the first pole of every dichotomy, its poles at the ends; hollow where it is undecided.
+
+    Args:
+        frame: rows of the table of types, of one model, inventory and format.
+        names: the conditions, in the order of the colours; give all where panels differ.
+    """
+    scales, conditions = distinct(frame, "scale"), distinct(frame, "condition") if names is None else list(names)
+    step = 0.7 / max(1, len(conditions))
+    ax.axvline(0.5, color=GREY, linestyle="--", linewidth=0.9, zorder=1)
+    for row in records(frame):
+        index = conditions.index(row["condition"])
+        color, _ = category(index)
+        height = scales.index(row["scale"]) + (index - (len(conditions) - 1) / 2) * step
+        fill, gid = (color, "decided") if row["decided"] else ("white", "undecided")
+        ax.plot((row["low"], row["high"]), (height, height), color=color, linewidth=1.1, zorder=2)
+        ax.plot([], [], "o-", color=color, markersize=4, linewidth=1.1, label=row["condition"])
+        ax.plot(row["estimate"], height, "o", mfc=fill, mec=color, markersize=4.5, gid=gid, zorder=2.2)
+    poles = {row["scale"]: (row["first"], row["second"]) for row in records(frame)}
+    ax.set_yticks(range(len(scales)), [poles[scale][1] for scale in scales])
+    ax.set_ylim(len(scales) - 0.45, -0.55)
+    ax.set_xlim(-0.03, 1.03)
+    for height, scale in enumerate(scales):
+        ax.text(1.05, height, poles[scale][0], va="center", fontsize=7, transform=ax.get_yaxis_transform())
+    ax.set_xlabel("share of the pole at the right")
+    ax.grid(visible=False, axis="y")
+    return ax
+
+
+def undecided_handle() -> Line2D:
+    """What a hollow point means, for a legend."""
+    return Line2D([], [], marker="o", mfc="white", mec=PALETTE[0], linestyle="none", markersize=4.5, label="undecided")
+
+
+def draw_inventory_scores(scores: DataFrame) -> list[DrawnFigure]:
+    """A figure a model, a panel an inventory and format; call it in `paper_style`."""
+    caption = (
+        "Scores of every scale with 95 % intervals over items and wordings. Dashed: the midpoint, which random answers"
+        " give."
+    )
+    return _panels(scores, "inventory_scores", caption, plot_inventory_scores, by="condition")
+
+
+def draw_inventory_reliability(reliability: DataFrame) -> list[DrawnFigure]:
+    """A figure a model, a panel an inventory, of the first condition; call it in `paper_style`."""
+    first = keep(reliability, "condition", distinct(reliability, "condition")[0])
+    caption = (
+        "What the answers follow. Same option: the item's content decides in both orders of the options. Same place:"
+        " position decides. Correlations are over all items."
+    )
+    return _panels(first, "inventory_reliability", caption, plot_reliability, by="format")
+
+
+def draw_inventory_types(types: DataFrame) -> list[DrawnFigure]:
+    """A figure a model, a panel an inventory and format; call it in `paper_style`."""
+    caption = (
+        "Poles of every dichotomy with 95 % intervals over items and wordings. Hollow: neither pole has 95 % of the"
+        " draws."
+    )
+    return _panels(types, "inventory_types", caption, plot_type_poles, by="condition")
+
+
+def _panels(frame: DataFrame, stem: str, caption: str, plot: Any, *, by: str) -> list[DrawnFigure]:
+    """A figure a model; panels of its inventories, apart by format unless colours are formats."""
+    drawn = []
+    apart = ["inventory"] if by == "format" else ["inventory", "format"]
+    for part, model in enumerate(distinct(frame, "model")):
+        rows = keep(frame, "model", model)
+        groups = list(rows.groupby(apart, sort=False))
+        height = 0.9 + 0.28 * max(group["scale"].nunique() for _, group in groups)
+        across = min(2, len(groups))
+        down = -(-len(groups) // across)
+        figure, axes = panel_figure(down, across, panel_height=height)
+        panels = [ax for line in axes for ax in line]
+        for ax, (key, group) in zip(panels, groups, strict=False):
+            plot(group, ax, names=distinct(rows, by))
+            title = str(key[0]) if by == "format" else f"{key[0]}: {FORMATS.get(key[1], key[1])}"
+            ax.set_title(wrap(title, 34))
+        for ax in panels[len(groups) :]:
+            ax.set_axis_off()
+        legend_below(figure, extra=[undecided_handle()] if plot is plot_type_poles else [])
+        drawn.append(DrawnFigure(numbered(stem, part), figure, rows, f"{model}. {caption}"))
+    return drawn

@@ -1,0 +1,169 @@
+"""PsychAdapter: expression over trait values, off-target effects, the loss, and the induced direction by layer."""
+
+from collections.abc import Sequence
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
+from pandas import DataFrame
+
+from persona_interp.figures.frames import distinct, keep, records
+from persona_interp.figures.geometry import COLORMAP
+from persona_interp.figures.style import GREY, LIGHT_GREY, PALETTE, TEXT, category
+
+Q_LEVEL = 0.05
+
+
+def plot_expression_over_z(frame: DataFrame, ax: Axes, *, traits: Sequence[str] | None = None) -> Axes:
+    """Score of every trait against its own value of z, with the interval as a band; a colour a trait, for one judge.
+
+    The line at 50 is midway between the exemplars of both poles.
+
+    Args:
+        frame: `trait, judged, z, estimate, low, high` of one judge; rows of other traits' values are left out.
+        traits: in the order of the colours.
+    """
+    traits = distinct(frame, "trait") if traits is None else traits
+    ax.axhline(50, color=GREY, linewidth=0.7, zorder=1)
+    for i, trait in enumerate(traits):
+        rows = keep(keep(frame, "trait", trait), "judged", trait).sort_values("z")
+        if rows.empty:
+            continue
+        z, low, high = (rows[name].to_numpy(dtype=float) for name in ("z", "low", "high"))
+        color, style = category(i)
+        ax.plot(z, rows["estimate"], color=color, linestyle=style, marker="o", label=str(trait), zorder=2.2)
+        ax.fill_between(z, low, high, color=color, alpha=0.13, linewidth=0, zorder=2)
+    ax.set_xlabel("trait value z (standard deviations)")
+    ax.set_ylabel("expression (0 to 100)")
+    return ax
+
+
+def plot_off_target(frame: DataFrame, ax: Axes, *, traits: Sequence[str] | None = None) -> Axes:
+    """Points of expression for one standard deviation of z as a heat map: a row the trait set, a column the one judged.
+
+    The interval is under each number; bold where q is below 0.05. A trait's own effect is framed.
+
+    Args:
+        frame: `trait, judged, estimate, low, high, q` of one judge.
+        traits: the rows, and the columns where they were judged.
+    """
+    traits = distinct(frame, "trait") if traits is None else traits
+    columns = [trait for trait in traits if trait in distinct(frame, "judged")]
+    values = np.full((len(traits), len(columns)), np.nan)
+    most = max(float(frame["estimate"].abs().max()), 1e-9)
+    for row in records(frame):
+        if row["trait"] not in traits or row["judged"] not in columns:
+            continue
+        a, b = list(traits).index(row["trait"]), columns.index(row["judged"])
+        values[a, b] = row["estimate"]
+        text = "{estimate:+z.1f}\n[{low:+z.1f}, {high:+z.1f}]".format_map(row).replace("-", "−")
+        color = "white" if abs(values[a, b]) > 0.6 * most else TEXT
+        weight = "bold" if row["q"] < Q_LEVEL else "normal"
+        ax.text(b, a, text, ha="center", va="center", color=color, fontsize=5.2, fontweight=weight)
+        if row["trait"] == row["judged"]:
+            corner = (b - 0.47, a - 0.47)
+            ax.add_patch(Rectangle(corner, 0.94, 0.94, fill=False, edgecolor="black", linewidth=1.4, gid="same-trait"))
+    ax.imshow(np.ma.masked_invalid(values), cmap=mpl.colormaps[COLORMAP], vmin=-most, vmax=most, aspect="auto")
+    ax.set_xticks(range(len(columns)), columns, rotation=30, ha="right", rotation_mode="anchor")
+    ax.set_yticks(range(len(traits)), list(traits))
+    ax.set_xlabel("expression of")
+    ax.set_ylabel("value set of")
+    ax.grid(False)
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    return ax
+
+
+def plot_adapter_loss(frame: DataFrame, ax: Axes, *, held_out: float | None = None, base: float | None = None) -> Axes:
+    """Training loss (nats a token) against the step, a point a step and their running mean.
+
+    Args:
+        frame: `step, loss`, as `TrainedPsychAdapter.losses` gives them.
+        held_out: the loss on held-out texts at the end, dashed; `base`: that of the model alone, dotted.
+    """
+    steps, loss = frame["step"].to_numpy(dtype=float), frame["loss"].to_numpy(dtype=float)
+    window = max(1, len(loss) // 15)
+    running = np.convolve(loss, np.ones(window) / window, mode="valid")
+    ax.plot(steps, loss, ".", color=LIGHT_GREY, markersize=3, label="step", zorder=1.5)
+    centre = steps[(window - 1) // 2 :][: len(running)]
+    ax.plot(centre, running, color=PALETTE[0], label=f"mean of {window} step{'s' if window > 1 else ''}", zorder=2)
+    for value, style, label in ((base, ":", "held out, no adapter"), (held_out, "--", "held out, trained")):
+        if value is not None:
+            ax.axhline(value, color=TEXT, linestyle=style, linewidth=1, label=label, zorder=2.1)
+    ax.set_xlabel("training step")
+    ax.set_ylabel("loss (nats a token)")
+    ax.margins(x=0.02)
+    return ax
+
+
+def plot_held_out_loss(frame: DataFrame, ax: Axes) -> Axes:
+    """Held-out loss under other trait vectors, minus that under the right ones, with intervals; right of 0: worse.
+
+    Args:
+        frame: `metric, condition, trait, estimate, low, high`; rows other than `nll difference` are left out.
+    """
+    rows = records(keep(frame, "metric", "nll difference"))
+    ax.axvline(0, color=GREY, linestyle="--", linewidth=0.9, zorder=1)
+    for height, row in enumerate(rows):
+        ax.plot((row["low"], row["high"]), (height, height), color=PALETTE[0], linewidth=1.1, zorder=2)
+        ax.plot(row["estimate"], height, "o", color=PALETTE[0], markersize=4, zorder=2.2)
+    names = [row["condition"] if row["trait"] == "all" else f"{row['trait']} {row['condition']}" for row in rows]
+    ax.set_yticks(range(len(rows)), names)
+    ax.set_ylim(len(rows) - 0.45, -0.55)
+    ax.set_xlabel("loss minus right vector (nats a token)")
+    ax.grid(visible=False, axis="y")
+    return ax
+
+
+def plot_induced_by_layer(
+    frame: DataFrame, ax: Axes, *, metric: str, label: str | None = None, traits: Sequence[str] | None = None
+) -> Axes:
+    """One metric of the induced shift at every layer, with the interval as a band; a colour a trait.
+
+    Args:
+        frame: `trait, layer, metric, estimate, low, high`, as `induced_geometry` gives them.
+        metric: relative norm, consistency, explained, first component or linearity.
+    """
+    traits = distinct(frame, "trait") if traits is None else traits
+    for i, trait in enumerate(traits):
+        rows = keep(keep(frame, "metric", metric), "trait", trait).sort_values("layer")
+        color, style = category(i)
+        layers, low, high = (rows[name].to_numpy(dtype=float) for name in ("layer", "low", "high"))
+        ax.plot(layers, rows["estimate"], color=color, linestyle=style, label=str(trait), zorder=2.2)
+        ax.fill_between(layers, low, high, color=color, alpha=0.13, linewidth=0, zorder=2)
+    ax.set_xlabel("layer")
+    ax.set_ylabel(metric if label is None else label)
+    ax.margins(x=0.02)
+    return ax
+
+
+def plot_induced_cosine(frame: DataFrame, ax: Axes, *, traits: Sequence[str] | None = None) -> Axes:
+    """Cosine of every trait's induced direction with its own reference, by layer, with the interval as a band.
+
+    Grey: below the largest 95th percentile of random directions among the traits, on both sides. Large points are
+    layers with q below 0.05.
+
+    Args:
+        frame: `trait, layer, metric, own, estimate, low, high, null_95, q`; rows of other references are left out.
+    """
+    traits = distinct(frame, "trait") if traits is None else traits
+    own = frame[(frame["metric"] == "cosine") & (frame["own"].astype(str) == "True")]
+    null = own.groupby("layer")["null_95"].max().sort_index()
+    layers = np.array(list(null.index), dtype=float)
+    bound = null.to_numpy(dtype=float)
+    ax.fill_between(layers, -bound, bound, color=LIGHT_GREY, linewidth=0, label="random directions, 95 %", zorder=1)
+    ax.axhline(0, color=GREY, linewidth=0.7, zorder=1.2)
+    for i, trait in enumerate(traits):
+        rows = keep(own, "trait", trait).sort_values("layer")
+        color, style = category(i)
+        low, high = (rows[name].to_numpy(dtype=float) for name in ("low", "high"))
+        ax.plot(rows["layer"], rows["estimate"], color=color, linestyle=style, label=str(trait), zorder=2.2)
+        ax.fill_between(rows["layer"].to_numpy(dtype=float), low, high, color=color, alpha=0.13, linewidth=0, zorder=2)
+        found = rows[rows["q"] < Q_LEVEL]
+        ax.plot(found["layer"], found["estimate"], "o", color=color, markersize=3, zorder=2.3)
+    ax.set_ylim(-1.04, 1.04)
+    ax.set_xlabel("layer")
+    ax.set_ylabel("cosine with the\npersona vector")
+    ax.margins(x=0.02)
+    return ax

@@ -1,0 +1,125 @@
+"""Whether an adapter's induced direction is a known vector: cosines, against covariance-matched random directions."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from persona_interp.directions.direction import Direction, check_same_model
+from persona_interp.errors import AlignmentError, ConfigError
+from persona_interp.measurements.induced_direction import METHOD, InducedShifts, interval_of
+from persona_interp.measurements.null_directions import matched_random_directions, unit_rows
+from persona_interp.measurements.statistics import benjamini_hochberg, permutation_p_value
+
+EQUAL_COSINE = 0.9
+"""Two directions are called equal at a layer where the interval of their cosine lies above this."""
+
+
+def induced_cosines(
+    shifts: InducedShifts,
+    references: Mapping[str, Direction],
+    *,
+    own: str | None = None,
+    n_draws: int = 1000,
+    n_resamples: int = 1000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Cosine of the induced direction with every reference: a row a layer and reference, interval over texts.
+
+    Null: normal directions with the covariance of the texts' own residuals at the middle trait value, shrunk by 0.1, in
+    place of the induced one. `null_95` is the 95th percentile of their absolute cosine with the reference, `p`
+    (two-sided) the share of them that reach the one found, and `q` corrects it over the layers of a reference.
+    `others` is the largest absolute cosine with another reference at that layer, and `best_other` its name: a direction
+    of one trait that lies as near to other traits' vectors is not specific. `equal` says whether the whole interval is
+    above 0.9; a small q alone says that the two are related, not that they are the same.
+
+    Args:
+        references: persona or style vectors by name, of the same model.
+        own: the reference that the adapter's trait should be, marked by the column `own`; default: that of its name.
+
+    Raises:
+        ConfigError: there is no reference, `own` is none of them, or there are fewer than three texts or one draw.
+        AlignmentError: a reference lacks a layer.
+        IncompatibleDirectionError: a reference belongs to another model.
+    """
+    own = shifts.trait if own is None and shifts.trait in references else own
+    n_texts = shifts.values.shape[1]
+    if not references or (own is not None and own not in references) or n_draws < 1 or n_texts < 3:
+        raise ConfigError(
+            f"the cosines of {shifts.trait} were asked for with {len(references)} references"
+            f" ({', '.join(references) or 'none'}), own {own!r}, {n_draws} draws and {n_texts} texts.",
+            "Expected references that hold the own one, a draw or more, and three texts or more.",
+        )
+    for direction in references.values():
+        check_same_model(direction, shifts.provenance)
+    vectors = _vectors(shifts, references)
+    rng = np.random.default_rng(seed)
+    counts = rng.multinomial(n_texts, np.full(n_texts, 1 / n_texts), size=n_resamples).astype(float)
+    weights = np.concatenate([np.ones((1, n_texts)), counts]) / n_texts
+    mixing = rng.standard_normal((n_draws, n_texts))
+    middle = shifts.at(min(shifts.z_values, key=abs)).double().numpy()
+    rows = []
+    for layer, hookpoint in enumerate(shifts.hookpoints):
+        units = unit_rows(vectors[:, layer])
+        draws = unit_rows(weights @ shifts.span[:, layer].double().numpy()) @ units.T
+        centred = middle[:, layer] - middle[:, layer].mean(axis=0)
+        null = _null(centred, mixing, units, np.random.default_rng([seed, 1, layer]))
+        for k, name in enumerate(references):
+            found = interval_of(draws[:, k], n_texts)
+            others = {other: abs(float(draws[0, j])) for j, other in enumerate(references) if j != k}
+            best = max(others, key=lambda other: others[other]) if others else ""
+            rows.append(
+                {
+                    "trait": shifts.trait,
+                    "layer": hookpoint.layer,
+                    "reference": name,
+                    "reference_method": references[name].method,
+                    "own": name == own,
+                    "estimate": found.estimate,
+                    "low": found.low,
+                    "high": found.high,
+                    "n": n_texts,
+                    "null_95": float(np.quantile(null[:, k], 0.95)),
+                    "p": permutation_p_value(abs(found.estimate), null[:, k]),
+                    "others": others[best] if others else float("nan"),
+                    "best_other": best,
+                    "equal": found.low > EQUAL_COSINE,
+                }
+            )
+    table = pd.DataFrame(rows).assign(metric="cosine", method=METHOD, model=shifts.provenance.model, q=np.nan)
+    for index in table.groupby("reference").groups.values():
+        table.loc[index, "q"] = benjamini_hochberg(table.loc[index, "p"].to_numpy(float))
+    return table.sort_values(["reference", "layer"], kind="stable", ignore_index=True)
+
+
+def _vectors(
+    shifts: InducedShifts, references: Mapping[str, Direction]
+) -> Float[np.ndarray, "reference layer d_model"]:
+    missing = [
+        f"{name} at {hookpoint}"
+        for name, direction in references.items()
+        for hookpoint in shifts.hookpoints
+        if hookpoint not in direction.hookpoints
+    ]
+    if missing:
+        raise AlignmentError(f"there is no vector of {missing[0]}.", "Give references with a vector at every layer.")
+    return np.stack(
+        [
+            np.stack([direction.at(hookpoint).double().numpy() for hookpoint in shifts.hookpoints])
+            for direction in references.values()
+        ]
+    )
+
+
+def _null(
+    centred: Float[np.ndarray, "text d_model"],
+    mixing: Float[np.ndarray, "draw text"],
+    units: Float[np.ndarray, "reference d_model"],
+    rng: np.random.Generator,
+) -> Float[np.ndarray, "draw reference"]:
+    """Absolute cosines of random directions with every reference."""
+    if not centred.any():
+        return np.full((len(mixing), len(units)), np.nan)
+    random = matched_random_directions(centred, mixing, units[0], rng)
+    return np.abs(unit_rows(random) @ units.T)

@@ -1,0 +1,188 @@
+"""Scores of the scales of an inventory, acquiescence beside them, and how far a change of the model moves both."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, cast
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Int
+
+from persona_interp.errors import AlignmentError, ConfigError
+from persona_interp.measurements.inventory_answers import InventoryAnswers, item_table
+from persona_interp.measurements.inventory_draws import Table, interval, scale_draws, scale_score
+from persona_interp.measurements.permutation import corrected, permutation_test_paired
+from persona_interp.measurements.resampling import Interval
+
+Measure = Literal["keyed", "log_odds"]
+"""The keyed answer, or the log-odds of the first pole of a choice (nats), which do not saturate."""
+
+JUDGE = "none: log-probabilities of the answer options"
+
+
+@dataclass(frozen=True, eq=False)
+class ScaleAnswers:
+    """The answers of one scale in one format, averaged over respondents and orders of options."""
+
+    format: str
+    scale: str
+    number: int
+    keys: Int[np.ndarray, " item"]
+    keyed: Table
+    raw: Table
+    log_odds: Table
+    rows: pd.DataFrame
+    bounds: tuple[float, float]
+
+    def score(self, *, n_resamples: int, seed: int) -> Interval:
+        """The balanced mean of the keyed answers (see `scale_score`), with an interval over items and wordings."""
+        return self._interval(self.keyed, n_resamples, seed)
+
+    def acquiescence(self, *, n_resamples: int, seed: int) -> Interval:
+        """The balanced mean of the answers as given: above the midpoint is agreeing whatever the item says.
+
+        NaN where all items are keyed one way.
+        """
+        if len(np.unique(self.keys)) < 2:
+            nan = float("nan")
+            return Interval(nan, nan, nan, len(self.keys), len(self.keys))
+        return self._interval(self.raw, n_resamples, seed)
+
+    def _interval(self, values: Table, n_resamples: int, seed: int) -> Interval:
+        draws = scale_draws(values, self.keys, n_resamples=n_resamples, seed=seed, stream=self.number)
+        return interval(scale_score(values, self.keys), draws, len(self.keys), self.bounds)
+
+
+def scales_of(answers: InventoryAnswers) -> Iterator[ScaleAnswers]:
+    """Every scale in every format; formats are never averaged with one another."""
+    for name, of_format in answers.frame.groupby("format", sort=False):
+        for number, scale in enumerate(answers.inventory.scales):
+            rows = cast(pd.DataFrame, of_format[of_format["scale"] == scale.name])
+            keys = rows.groupby("item")["key"].first().sort_index().to_numpy()
+            keyed, raw = item_table(rows, "keyed").to_numpy(), item_table(rows, "answer").to_numpy()
+            odds = item_table(rows.fillna({"log_odds": 0.0}), "log_odds").to_numpy()
+            yield ScaleAnswers(str(name), scale.name, number, keys, keyed, raw, odds, rows, answers.inventory.bounds)
+
+
+def score_inventory(answers: InventoryAnswers, *, n_resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
+    """One row a format and scale: estimate, interval, number of items, acquiescence, and the mass of the options.
+
+    Scores lie between `minimum` and `maximum`; at the `midpoint` neither pole is preferred, as with random answers.
+    Larger is more of `pole`. Intervals are over items, within each key, crossed with wordings. Their coverage at level
+    0.95 in simulated sets of ten items, five keyed each way, is 0.96 with two wordings and 0.97 with three where
+    wordings do nothing, and 0.92 and 0.95 where they shift all items by half the items' spread; one wording cannot
+    show that shift (0.95 and 0.78; 1,500 sets each).
+    """
+    low, high = answers.inventory.bounds
+    rows = []
+    for part in scales_of(answers):
+        score = part.score(n_resamples=n_resamples, seed=seed)
+        acquiescence = part.acquiescence(n_resamples=n_resamples, seed=seed)
+        rows.append(
+            {
+                **_about(answers, part),
+                "pole": answers.inventory.scale(part.scale).poles[0],
+                **_columns(score),
+                "n": len(part.keys),
+                "n_negative": int((part.keys < 0).sum()),
+                "n_wordings": part.keyed.shape[1],
+                "n_orders": part.rows["order"].nunique(),
+                "n_respondents": part.rows["respondent"].nunique(),
+                "minimum": low,
+                "midpoint": (low + high) / 2,
+                "maximum": high,
+                **_columns(acquiescence, "acquiescence"),
+                "mass": float(part.rows["mass"].mean()),
+                "note": "; ".join(w for w in answers.warnings if w.partition(":")[0] in _named(answers, part)),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def compare_inventories(
+    before: InventoryAnswers,
+    after: InventoryAnswers,
+    *,
+    measure: Measure = "keyed",
+    n_resamples: int = 2000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Change of every scale, after minus before, paired item by item: positive is toward the first pole.
+
+    The interval is over items and wordings as for scores. `p` is that of sign flips of whole items, two-sided; `q` is
+    corrected over the scales of a format (Benjamini-Hochberg).
+
+    Args:
+        measure: `keyed` in points of the scale; `log_odds` in nats, for forced choices.
+
+    Raises:
+        AlignmentError: the two are not answers to the same items in the same wordings and orders.
+        ConfigError: log-odds were asked of ratings.
+    """
+    if measure == "log_odds" and before.inventory.kind == "likert":
+        raise ConfigError("ratings have no log-odds of a pole.", 'Compare them by measure="keyed".')
+    _check_aligned(before, after)
+    rows = []
+    for old, new in zip(scales_of(before), scales_of(after), strict=True):
+        values = getattr(new, measure) - getattr(old, measure)
+        draws = scale_draws(values, new.keys, n_resamples=n_resamples, seed=seed, stream=new.number)
+        change = interval(scale_score(values, new.keys), draws, len(new.keys))
+        test = permutation_test_paired(
+            getattr(new, measure).mean(1), getattr(old, measure).mean(1), np.arange(len(new.keys)), seed=seed
+        )
+        rows.append(
+            {
+                **_about(after, new),
+                "compared_with": before.condition,
+                "measure": measure,
+                **_columns(change),
+                "n": len(new.keys),
+                "before": scale_score(getattr(old, measure), old.keys),
+                "after": scale_score(getattr(new, measure), new.keys),
+                "acquiescence_change": float(scale_score(new.raw - old.raw, new.keys))
+                if len(np.unique(new.keys)) > 1
+                else float("nan"),
+                "p": test.p_value,
+            }
+        )
+    parts = [corrected(part) for _, part in pd.DataFrame(rows).groupby("format", sort=False)]
+    return pd.concat(parts, ignore_index=True)
+
+
+def _about(answers: InventoryAnswers, part: ScaleAnswers) -> dict[str, object]:
+    default = "pmi" if part.format == "statement" else "sum"
+    return {
+        "model": answers.model,
+        "condition": answers.condition,
+        "inventory": answers.inventory.name,
+        "judge": JUDGE,
+        "format": part.format,
+        "normalise": answers.normalise or default,
+        "scale": part.scale,
+    }
+
+
+def _columns(found: Interval, prefix: str = "") -> dict[str, float]:
+    names = (prefix or "estimate", f"{prefix}_low" if prefix else "low", f"{prefix}_high" if prefix else "high")
+    return dict(zip(names, (found.estimate, found.low, found.high), strict=True))
+
+
+def _named(answers: InventoryAnswers, part: ScaleAnswers) -> set[str]:
+    """How warnings that concern a scale begin."""
+    one_way = answers.inventory.one_way
+    return {*part.rows["wording"], *([", ".join(one_way)] if part.scale in one_way else [])}
+
+
+def _check_aligned(before: InventoryAnswers, after: InventoryAnswers) -> None:
+    keys = ["wording", "order", "item"]
+    if before.inventory.data_hash != after.inventory.data_hash:
+        raise AlignmentError(
+            f"{before.inventory.name} and {after.inventory.name} are not the same inventory.",
+            "Administer the same items before and after.",
+        )
+    ours, theirs = (a.frame[keys].drop_duplicates().to_numpy().tolist() for a in (before, after))
+    if ours != theirs or before.normalise != after.normalise:
+        raise AlignmentError(
+            f"{before.condition} and {after.condition} differ in wordings, orders or normalisation.",
+            "Administer both in the same way.",
+        )

@@ -1,0 +1,106 @@
+"""How the scores of texts follow the trait values they were written at: means, slopes, off-target effects, nulls."""
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from persona_interp.errors import EmptySelectionError
+from persona_interp.measurements.statistics import (
+    benjamini_hochberg,
+    bootstrap_mean,
+    correlation_interval,
+    permutation_p_value,
+)
+
+_AT_ONCE = 500
+
+
+def expression_table(scored: pd.DataFrame, *, n_resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
+    """Mean score of every trait value, judged trait and judge, with a bootstrap interval over openings."""
+    rows = []
+    for (trait, judged, judge, z), cell in scored.groupby(["trait", "judged", "judge", "z"], sort=False):
+        found = bootstrap_mean(
+            cell["score"].to_numpy(float),
+            cell["opening"].to_numpy(object).astype(str),
+            n_resamples=n_resamples,
+            seed=seed,
+        )
+        keys = {"trait": trait, "judged": judged, "judge": judge, "z": z}
+        rows.append(keys | {"estimate": found.estimate, "low": found.low, "high": found.high, "n": found.n})
+    return pd.DataFrame(rows).sort_values(["judge", "trait", "judged", "z"], kind="stable", ignore_index=True)
+
+
+def effect_table(
+    scored: pd.DataFrame, *, n_resamples: int = 2000, n_permutations: int = 2000, seed: int = 0
+) -> pd.DataFrame:
+    """How the score of every trait follows the value of every trait: points of 100 for one standard deviation of z.
+
+    `estimate` is the mean over openings of the least-squares slope within an opening, its interval a bootstrap over
+    openings; `p` (two-sided) permutes the values of z within each opening and sample, and `null_95` is the 95th
+    percentile of the slope's size then. `spearman` (with bounds) is the rank correlation of score and z over all texts,
+    `rising` the share of steps from one value of z to the next at which the mean score rises. `q` corrects over the
+    off-target effects of a judge and, apart from them, over the on-target ones.
+
+    Measured with 12 openings of exponential scores and no effect: 0.06 have p <= 0.05, and 0.89 of the intervals hold 0
+    (600 simulated sets): with few openings they are somewhat narrow.
+
+    Raises:
+        EmptySelectionError: no opening was scored at every value of a trait.
+    """
+    rows = [
+        {"trait": trait, "judged": judged, "judge": judge, "on_target": trait == judged}
+        | _effect(cell, n_resamples, n_permutations, seed)
+        for (trait, judged, judge), cell in scored.groupby(["trait", "judged", "judge"], sort=False)
+    ]
+    table = pd.DataFrame(rows).assign(q=np.nan)
+    for _, index in table.groupby(["judge", "on_target"]).groups.items():
+        table.loc[index, "q"] = benjamini_hochberg(table.loc[index, "p"].to_numpy(float))
+    return table.sort_values(["judge", "trait", "judged"], kind="stable", ignore_index=True)
+
+
+def slopes(scores: Float[np.ndarray, "draw row z"], z: Float[np.ndarray, " z"]) -> Float[np.ndarray, "draw row"]:
+    """Least-squares slope of every row of scores over the values of z."""
+    centred = z - z.mean()
+    return scores @ centred / (centred @ centred)
+
+
+def _effect(cell: pd.DataFrame, n_resamples: int, n_permutations: int, seed: int) -> dict[str, float]:
+    wide = cell.pivot_table(index=["opening", "sample"], columns="z", values="score").dropna()
+    if wide.empty:
+        raise EmptySelectionError(
+            f"no opening was scored at every value of {cell['trait'].iloc[0]} by {cell['judge'].iloc[0]}.",
+            "Look at the texts: are they empty?",
+        )
+    z, values = wide.columns.to_numpy(float), wide.to_numpy(float)
+    openings = wide.index.get_level_values("opening").to_numpy(object).astype(str)
+    found = bootstrap_mean(slopes(values[None], z)[0], openings, n_resamples=n_resamples, seed=seed)
+    ranks = correlation_interval(
+        np.tile(z, len(values)),
+        values.ravel(),
+        np.repeat(openings, len(z)),
+        kind="spearman",
+        n_resamples=n_resamples,
+        seed=seed,
+    )
+    rng = np.random.default_rng([seed, 1])
+    null = np.concatenate(
+        [
+            slopes(rng.permuted(np.repeat(values[None], min(_AT_ONCE, n_permutations - done), axis=0), axis=2), z).mean(
+                1
+            )
+            for done in range(0, n_permutations, _AT_ONCE)
+        ]
+    )
+    return {
+        "estimate": found.estimate,
+        "low": found.low,
+        "high": found.high,
+        "n": found.n,
+        "n_openings": found.n_clusters,
+        "p": permutation_p_value(abs(found.estimate) - 1e-9 * abs(found.estimate), np.abs(null)),
+        "null_95": float(np.quantile(np.abs(null), 0.95)),
+        "spearman": ranks.estimate,
+        "spearman_low": ranks.low,
+        "spearman_high": ranks.high,
+        "rising": float(np.mean(np.diff(values.mean(axis=0)) > 0)),
+    }

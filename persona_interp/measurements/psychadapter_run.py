@@ -1,0 +1,228 @@
+"""Everything that is measured of one adapter, in tables that an interrupted run goes on from."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from persona_interp.data.trait_texts import TraitTexts
+from persona_interp.data.traits import Trait
+from persona_interp.data.writing_prompts import text_openings
+from persona_interp.directions.direction import Direction
+from persona_interp.directions.psychadapter import PsychAdapter
+from persona_interp.errors import ConfigError
+from persona_interp.io import atomic_write_bytes, sha256_bytes, write_json
+from persona_interp.judges.protocol import Judge
+from persona_interp.measurements.induced_cosines import induced_cosines
+from persona_interp.measurements.induced_direction import InducedShifts, Position, induced_geometry, induced_shifts
+from persona_interp.measurements.psychadapter import adapter_nll
+from persona_interp.measurements.psychadapter_cost import adapter_cost
+from persona_interp.measurements.psychadapter_effects import effect_table, expression_table
+from persona_interp.measurements.psychadapter_expression import (
+    Z_VALUES,
+    adapter_hash,
+    judged_traits,
+    score_texts,
+    trait_texts_over_z,
+)
+from persona_interp.models.hooked import HookedModelBase
+from persona_interp.models.protocol import Sampling
+from persona_interp.rollouts.parts import refuse_other_config
+
+TABLES = ("nll", "expression", "offtarget", "induced", "cost")
+
+
+@dataclass(frozen=True)
+class AdapterMeasures:
+    """Sizes of the measurements.
+
+    Args:
+        n_texts: held-out texts for the loss; `n_induced` of them for the induced direction.
+        by_trait: whether each trait is also shuffled alone.
+        n_openings: texts a trait value, times `n_samples`.
+        max_new_tokens: of a generated text; the published 64, temperature .7, top-k 10, top-p .9.
+        position: where the induced shift is read.
+    """
+
+    n_texts: int = 200
+    n_shuffles: int = 4
+    by_trait: bool = False
+    z_values: tuple[float, ...] = Z_VALUES
+    n_openings: int = 16
+    n_samples: int = 1
+    max_new_tokens: int = 40
+    temperature: float = 0.7
+    top_k: int | None = 10
+    top_p: float | None = 0.9
+    n_induced: int = 48
+    position: Position = "all"
+    n_cost_repeats: int = 7
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse sizes with which nothing can be measured."""
+        if min(self.n_texts, self.n_induced) < 3 or min(self.n_openings, self.n_cost_repeats) < 2:
+            raise ConfigError(
+                f"cannot measure an adapter with {self}.",
+                "Expected 3 texts or more, of them 3 or more for the induced direction, 2 openings and 2 repeats.",
+            )
+
+    @property
+    def sampling(self) -> Sampling:
+        """How texts are drawn."""
+        return Sampling(self.max_new_tokens, self.temperature, top_k=self.top_k, top_p=self.top_p, seed=self.seed)
+
+
+def measure_psychadapter(
+    model: HookedModelBase,
+    adapter: PsychAdapter,
+    held_out: TraitTexts,
+    *,
+    judges: Sequence[Judge],
+    out: Path,
+    measures: AdapterMeasures = AdapterMeasures(),  # noqa: B008 (frozen)
+    judged: Mapping[str, Trait] | None = None,
+    references: Mapping[str, Direction] | None = None,
+    own: Mapping[str, str] | None = None,
+    path: Path | None = None,
+    n_lora_parameters: int = 0,
+    progress: bool = True,
+) -> dict[str, pd.DataFrame]:
+    """Loss, expression, off-target effects, induced directions and cost, in `out`/tables/psychadapter_*.csv.
+
+    A table that is there is taken from there. `out`/provenance_psychadapter.json says what the numbers come from.
+
+    Args:
+        held_out: texts that the adapter was not trained on.
+        judged: the trait of the package that tells how much of a score's trait a text has; default: by name.
+        references: persona or style vectors that induced directions are compared with, by name.
+        own: which reference a trait should be; default: the one of its name.
+        path: the adapter's saved file, for its size.
+
+    Raises:
+        ConfigError: `out` holds measurements of another adapter, of other data or sizes.
+        DataError: the texts have other scores than the adapter's.
+        IncompatibleDirectionError: the adapter or a reference belongs to another model.
+    """
+    judged, references = judged_traits(adapter.traits) if judged is None else judged, dict(references or {})
+    own = {trait: trait for trait in adapter.traits} if own is None else own
+    config = {
+        "adapter": adapter_hash(adapter),
+        "data": held_out.data_hash,
+        "measures": asdict(measures),
+        "judges": [judge.name for judge in judges],
+        "judged": {name: trait.data_hash for name, trait in judged.items()},
+        "references": {name: _vector_hash(direction) for name, direction in references.items()},
+    }
+    refuse_other_config(out / "psychadapter_measures.json", config)
+    texts = held_out.standardised(adapter.standard if held_out.standard is None else None)
+    texts = texts.take(measures.n_texts, seed=measures.seed)
+
+    def scored() -> pd.DataFrame:
+        return _scored(model, adapter, judged, judges, measures, out, progress)
+
+    made: Mapping[str, Callable[[], pd.DataFrame]] = {
+        "nll": lambda: adapter_nll(
+            model, adapter, texts, n_shuffles=measures.n_shuffles, by_trait=measures.by_trait, seed=measures.seed,
+            progress=progress,
+        ),
+        "expression": lambda: expression_table(scored(), seed=measures.seed),
+        "offtarget": lambda: effect_table(scored(), seed=measures.seed),
+        "induced": lambda: _induced(model, adapter, texts, measures, references, own, out, progress),
+        "cost": lambda: adapter_cost(
+            model, adapter, path=path, n_lora_parameters=n_lora_parameters, n_repeats=measures.n_cost_repeats
+        ),
+    }  # fmt: skip
+    wanted = [name for name in TABLES if judged or name not in ("expression", "offtarget")]
+    tables = {name: _kept(out / "tables" / f"psychadapter_{name}.csv", made[name], model.name) for name in wanted}
+    provenance = {
+        "model": model.provenance.to_dict(),
+        "adapter": adapter.provenance.to_dict() | {"hash": config["adapter"], "lora_parameters": n_lora_parameters},
+        "data": {
+            "source": held_out.source,
+            "estimated": held_out.estimated,
+            "n": len(texts),
+            "hash": held_out.data_hash,
+        },
+        "judges": {judge.name: judge.description for judge in judges},
+        "judged": {name: trait.name for name, trait in judged.items()},
+        "not judged": [name for name in adapter.traits if name not in judged],
+        "measures": asdict(measures),
+        "references": {name: direction.provenance.to_dict() for name, direction in references.items()},
+    }
+    write_json(out / "provenance_psychadapter.json", provenance)
+    return tables
+
+
+def _scored(
+    model: HookedModelBase,
+    adapter: PsychAdapter,
+    judged: Mapping[str, Trait],
+    judges: Sequence[Judge],
+    measures: AdapterMeasures,
+    out: Path,
+    progress: bool,
+) -> pd.DataFrame:
+    """Texts over trait values with every judge's scores, written and rated once."""
+
+    def made() -> pd.DataFrame:
+        texts = trait_texts_over_z(
+            model,
+            adapter,
+            z_values=measures.z_values,
+            openings=text_openings()[: measures.n_openings],
+            n_samples=measures.n_samples,
+            sampling=measures.sampling,
+            seed=measures.seed,
+            folder=out / "texts",
+            progress=progress,
+        )
+        return score_texts(texts, judged, judges)
+
+    return _kept(out / "psychadapter_texts.csv", made, model.name)
+
+
+def _induced(
+    model: HookedModelBase,
+    adapter: PsychAdapter,
+    texts: TraitTexts,
+    measures: AdapterMeasures,
+    references: Mapping[str, Direction],
+    own: Mapping[str, str],
+    out: Path,
+    progress: bool,
+) -> pd.DataFrame:
+    """Geometry and cosines of every trait's induced direction, which is saved beside the tables."""
+    read = texts.take(measures.n_induced, seed=measures.seed).texts
+    parts = []
+    for trait in adapter.traits:
+        shifts = induced_shifts(
+            model, adapter, trait, read, z_values=measures.z_values, position=measures.position, progress=progress
+        )
+        shifts.direction().save(out / "vectors" / f"{trait}.psychadapter_induced.safetensors")
+        parts += _of_trait(shifts, references, own, measures.seed)
+    return pd.concat(parts, ignore_index=True).assign(position=measures.position)
+
+
+def _of_trait(
+    shifts: InducedShifts, references: Mapping[str, Direction], own: Mapping[str, str], seed: int
+) -> list[pd.DataFrame]:
+    parts = [induced_geometry(shifts, seed=seed)]
+    if references:
+        name = own.get(shifts.trait)
+        parts.append(induced_cosines(shifts, references, own=name if name in references else None, seed=seed))
+    return parts
+
+
+def _kept(path: Path, made: Callable[[], pd.DataFrame], model: str) -> pd.DataFrame:
+    """A table from its file, or made and written to it; always as the file has it."""
+    if not path.is_file():
+        table = made()
+        table = table.assign(model=model, method=table.get("method", "psychadapter"))
+        atomic_write_bytes(path, table.to_csv(index=False, lineterminator="\n").encode())
+    return pd.read_csv(path, keep_default_na=True)
+
+
+def _vector_hash(direction: Direction) -> str:
+    return sha256_bytes(direction.vectors.contiguous().numpy().tobytes())[:16]

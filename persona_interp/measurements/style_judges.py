@@ -1,0 +1,49 @@
+"""How well each judge tells a style's sentences from the others', on sentences that its exemplars are not from."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from persona_interp.data.styles import StyleCorpus, style_trait
+from persona_interp.judges.protocol import Judge
+from persona_interp.measurements.statistics import bootstrap_auc_by_layer
+from persona_interp.measurements.style_steering import able_judges, rate_style
+
+
+def style_judge_table(
+    judges: Sequence[Judge],
+    exemplars: StyleCorpus,
+    sentences: StyleCorpus,
+    *,
+    styles: Sequence[str],
+    n_resamples: int = 1000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """AUC of every judge on the sentences of each style against those of the others, with a bootstrap over sentences.
+
+    Columns: style, judge, auc, low, high, n, n_style, note. A judge that cannot rate a style has no AUC, and the note
+    says why. It bounds what steering can show by this judge; answers are longer and less plain than sentences.
+
+    Args:
+        exemplars: the corpus that judges take exemplars from; sentences: others.
+    """
+    rows: list[dict[str, Any]] = []
+    for style in styles:
+        trait = style_trait(exemplars, style, questions=[])
+        able, unable = able_judges(judges, trait)
+        rows += [{"style": style, "judge": name, "note": why} for name, why in unable.items()]
+        texts = [(text, name == style) for name, of_style in sentences.sentences.items() for text in of_style]
+        inside = np.array([ours for _, ours in texts])
+        for judge in able:
+            scores = np.array(rate_style(judge, trait, [""] * len(texts), [text for text, _ in texts]))
+            sides = [scores[side & np.isfinite(scores)] for side in (inside, ~inside)]
+            labels = [np.array([f"{k} {i}" for i in range(len(side))]) for k, side in enumerate(sides)]
+            interval = bootstrap_auc_by_layer(
+                sides[0][:, None], sides[1][:, None], *labels, n_resamples=n_resamples, seed=seed
+            )[0]
+            found = {"auc": interval.estimate, "low": interval.low, "high": interval.high}
+            sizes = {"n": sum(map(len, sides)), "n_style": len(sides[0])}
+            rows.append({"style": style, "judge": judge.name, **found, **sizes, "note": ""})
+    return pd.DataFrame(rows, columns=["style", "judge", "auc", "low", "high", "n", "n_style", "note"])

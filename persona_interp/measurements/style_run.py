@@ -1,0 +1,209 @@
+"""A corpus of styles from sentences to tables: probe, vectors of every kind, steering, all kept in one folder."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from persona_interp.activations.store import Activations
+from persona_interp.data.styles import StyleCorpus, style_trait
+from persona_interp.directions.direction import Direction
+from persona_interp.directions.style import extract_style_activations, style_vector
+from persona_interp.directions.style_generated import generate_style_rollouts, generated_style_vector
+from persona_interp.directions.style_training import train_style_vectors
+from persona_interp.errors import ConfigError
+from persona_interp.io import atomic_write_bytes, manifest_path, write_json
+from persona_interp.judges.coherence import CoherenceJudge
+from persona_interp.judges.protocol import Judge
+from persona_interp.measurements.style_arms import check_layers, layers_of
+from persona_interp.measurements.style_judges import style_judge_table
+from persona_interp.measurements.style_probe import style_probe
+from persona_interp.measurements.style_setup import StyleRun, shortest, style_prompts
+from persona_interp.measurements.style_steering import able_judges, measure_styles
+from persona_interp.measurements.style_table import style_table
+from persona_interp.models.protocol import HookedModel
+from persona_interp.rollouts.parts import refuse_other_config
+
+logger = logging.getLogger(__name__)
+
+PUBLISHED_READING = "style_vector, published reading"
+
+
+@dataclass(frozen=True, eq=False)
+class StyleResult:
+    """The tables of a corpus, its vectors by style and method, and what is to be known of them."""
+
+    probe: pd.DataFrame
+    steering: pd.DataFrame
+    vectors: Mapping[str, Mapping[str, Direction]]
+    provenance: Mapping[str, Any]
+
+
+def run_styles(
+    model: HookedModel,
+    corpus: StyleCorpus,
+    run: StyleRun,
+    *,
+    judges: Sequence[Judge],
+    coherence: CoherenceJudge,
+    folder: Path,
+    progress: bool = True,
+) -> StyleResult:
+    """Probe, vectors and steering of a corpus; every step is kept in the folder and not done twice.
+
+    Leaves vectors/style.CORPUS.STYLE.VARIANT.safetensors, the tables style_probe, style_judges and style_steering as
+    CSV in tables/, measurements_styles.parquet and provenance_styles.json. The first judge that can rate all styles
+    chooses the coefficients. The trained variant is left out, and the provenance's counts say so, where a style
+    kept none of its vectors and there are other variants.
+
+    Raises:
+        ConfigError: a style that the corpus lacks, no judge that can rate all of them, or a folder of other results.
+        HookpointError: there is no such block.
+    """
+    check_layers(run.steering, model)
+    wanted = _wanted(corpus, run)
+    refuse_other_config(folder / "config_styles.json", _identity(model, corpus, run))
+    used = corpus if run.n_sentences is None else corpus.take(run.n_sentences, seed=run.seed)
+    fit, held_out = used.split(held_out=run.held_out, seed=run.seed)
+    prompts = style_prompts(run)
+    chooser, unable = _chooser(judges, held_out, wanted)
+    activations = _activations(model, fit, folder / "activations" / "fit.safetensors", progress)
+    others = _activations(model, held_out, folder / "activations" / "held_out.safetensors", progress)
+    probe = style_probe(activations, others, n_null=run.n_null, seed=run.seed, progress=progress)
+    probe = probe.assign(model=model.name, corpus=corpus.name)
+    _write_csv(folder / "tables" / "style_probe.csv", probe)
+    rated = style_judge_table(judges, held_out, fit, styles=wanted, seed=run.seed)
+    _write_csv(folder / "tables" / "style_judges.csv", rated.assign(model=model.name, corpus=corpus.name))
+    vectors, counts = _vectors(model, fit, activations, wanted, prompts.generating, run, folder, progress)
+    measured = measure_styles(
+        model,
+        held_out,
+        vectors,
+        activations=activations,
+        settings=run.steering,
+        judges=judges,
+        coherence=coherence,
+        selection=prompts.selection,
+        prompts=prompts.evaluation,
+        folder=folder,
+        progress=progress,
+    )
+    measured.save(folder / "measurements_styles.parquet", {"corpus": corpus.name})
+    table = style_table(measured, judge=chooser.name, n_resamples=run.n_resamples, seed=run.seed)
+    table = table.assign(model=model.name, corpus=corpus.name)
+    _write_csv(folder / "tables" / "style_steering.csv", table)
+    said = _said(model, corpus, run, judges, coherence) | {
+        "n_fit": {style: len(texts) for style, texts in fit.sentences.items()},
+        "n_held_out": {style: len(texts) for style, texts in held_out.sentences.items()},
+        "chosen_by": chooser.name,
+        "left_out": unable,
+        "training": counts,
+    }
+    write_json(folder / "provenance_styles.json", said)
+    return StyleResult(probe, table, vectors, said)
+
+
+def _wanted(corpus: StyleCorpus, run: StyleRun) -> tuple[str, ...]:
+    """The styles that are steered."""
+    wanted = run.styles or corpus.styles
+    unknown = [style for style in wanted if style not in corpus.styles]
+    if unknown:
+        raise ConfigError(f"{corpus.name} has no style {unknown[0]!r}.", f"Styles: {', '.join(corpus.styles)}.")
+    return wanted
+
+
+def _said(
+    model: HookedModel, corpus: StyleCorpus, run: StyleRun, judges: Sequence[Judge], coherence: CoherenceJudge
+) -> dict[str, Any]:
+    """What is known before anything is computed."""
+    return {
+        "config": asdict(run),
+        "model": model.provenance.to_dict(),
+        "corpus": {"name": corpus.name, "data_hash": corpus.data_hash, "source": corpus.source},
+        "judges": {judge.name: judge.description for judge in judges},
+        "coherence": coherence.description,
+    }
+
+
+def _vectors(
+    model: HookedModel,
+    corpus: StyleCorpus,
+    activations: Activations,
+    styles: Sequence[str],
+    generating: Sequence[str],
+    run: StyleRun,
+    folder: Path,
+    progress: bool,
+) -> tuple[dict[str, dict[str, Direction]], list[dict[str, Any]]]:
+    """Style -> method -> direction, each saved; and how many trained vectors were kept."""
+    makers: dict[str, Callable[[str], Direction]] = {}
+    counts: list[dict[str, Any]] = []
+    if "activation" in run.variants:
+        makers["activation"] = lambda style: style_vector(activations, style)
+    if run.published_reading:
+        makers["published"] = lambda style: style_vector(
+            activations, style, reading="published", method=PUBLISHED_READING
+        )
+    if "generated" in run.variants:
+        home = folder / "style_rollouts"
+        rollouts = generate_style_rollouts(model, corpus, generating, seed=run.seed, folder=home, progress=progress)
+        makers["generated"] = lambda style: generated_style_vector(rollouts, style)
+    if "trained" in run.variants:
+        trained = train_style_vectors(
+            model,
+            shortest(corpus, run.n_trained),
+            layers=layers_of(run.steering),
+            settings=run.training,
+            folder=folder / "style_training",
+            progress=progress,
+        )
+        counts = trained.counts().to_dict("records")
+        if all(row["n_kept"] for row in counts) or not makers:
+            makers["trained"] = trained.direction  # refuses where it is all there is and no vector was kept
+        else:
+            logger.warning("no trained vector of some style was kept; the trained variant is left out")
+    made = {style: {variant: make(style) for variant, make in makers.items()} for style in styles}
+    for style, of_style in made.items():
+        for variant, direction in of_style.items():
+            direction.save(folder / "vectors" / f"style.{corpus.name}.{style}.{variant}.safetensors")
+    return {style: {d.method: d for d in of_style.values()} for style, of_style in made.items()}, counts
+
+
+def _activations(model: HookedModel, corpus: StyleCorpus, path: Path, progress: bool) -> Activations:
+    if manifest_path(path).is_file():
+        return Activations.load(path)
+    made = extract_style_activations(model, corpus, progress=progress)
+    made.save(path)
+    return made
+
+
+def _chooser(
+    judges: Sequence[Judge], corpus: StyleCorpus, styles: Sequence[str]
+) -> tuple[Judge, dict[str, dict[str, str]]]:
+    """The first judge that can rate all styles; and for each style, which judges cannot and why."""
+    unable = {style: able_judges(judges, style_trait(corpus, style, questions=[]))[1] for style in styles}
+    for judge in judges:
+        if not any(judge.name in of_style for of_style in unable.values()):
+            return judge, unable
+    reasons = [f"{style}: {name}: {why}" for style, of_style in unable.items() for name, why in of_style.items()]
+    raise ConfigError(
+        f"no judge can rate all styles of {corpus.name}.", *reasons[:6], "Give more sentences, or steer fewer styles."
+    )
+
+
+def _identity(model: HookedModel, corpus: StyleCorpus, run: StyleRun) -> dict[str, Any]:
+    """What the folder belongs to."""
+    return {
+        "model": model.provenance.model,
+        "weights": model.provenance.weights,
+        "dtype": model.provenance.dtype,
+        "corpus": corpus.data_hash,
+        **asdict(run),
+    }
+
+
+def _write_csv(path: Path, frame: pd.DataFrame) -> None:
+    atomic_write_bytes(path, frame.to_csv(index=False).encode())

@@ -1,0 +1,242 @@
+"""Styles steered: answers of every arm, rated by every judge, as measurements; `style_table` compares them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from persona_interp.activations.store import Activations
+from persona_interp.data.styles import StyleCorpus, style_trait
+from persona_interp.data.traits import Trait
+from persona_interp.directions.direction import Direction
+from persona_interp.errors import ConfigError, TraitError
+from persona_interp.io import atomic_write_bytes, sha256_json
+from persona_interp.judges.coherence import CoherenceJudge
+from persona_interp.judges.embedding import EmbeddingJudge
+from persona_interp.judges.lexical import LexicalJudge
+from persona_interp.judges.likelihood import LikelihoodJudge
+from persona_interp.judges.protocol import Judge
+from persona_interp.measurements.frame import Measurements
+from persona_interp.measurements.style_arms import (
+    SELECTION,
+    UNSTEERED,
+    StyleArm,
+    StyleSteering,
+    answer_arm,
+    answer_norms,
+    arm_columns,
+    check_layers,
+    in_units,
+    layers_of,
+    random_style_directions,
+    style_arms,
+)
+from persona_interp.models.protocol import HookedModel
+from persona_interp.rollouts.parts import read_table, refuse_other_config
+
+_WORST = -10.0
+
+
+def measure_styles(
+    model: HookedModel,
+    corpus: StyleCorpus,
+    vectors: Mapping[str, Mapping[str, Direction]],
+    *,
+    activations: Activations,
+    settings: StyleSteering,
+    judges: Sequence[Judge],
+    coherence: CoherenceJudge,
+    selection: Sequence[str],
+    prompts: Mapping[str, Sequence[str]],
+    folder: Path | None = None,
+    progress: bool = True,
+) -> Measurements:
+    """Expression (0..100, one metric a judge) and coherence of every answer of every arm, for every style.
+
+    Arms: unsteered; prompted for the style; each vector at each placement and coefficient; random directions at the
+    same. All add vectors of equal length: a coefficient is a share of the mean residual norm of the unsteered answers.
+    `method` is the arm, `run_id` the set of prompts, `stream` names all blocks where there are several (layer is then
+    missing). A judge that cannot rate a style is left out for it; `able_judges` says which and why.
+
+    Args:
+        corpus: sentences that no vector was made from: judges take their exemplars from them.
+        vectors: style -> method -> direction.
+        activations: of the sentences that the vectors were made from; random directions have their covariance.
+        selection: prompts to choose a coefficient on; prompts: sets of others to evaluate on, by name.
+        folder: where answers and scores are kept; the same call goes on where an interrupted one stopped.
+
+    Raises:
+        ConfigError: no style or prompts, a prompt both selects and evaluates, or a folder of another configuration.
+        IncompatibleDirectionError: a vector belongs to another model.
+        HookpointError: there is no such block.
+    """
+    check_layers(settings, model)
+    asked = _all_prompts(selection, prompts, vectors)
+    answers = _answers(model, corpus, vectors, activations, settings, asked, folder, progress)
+    gated = _with_coherence(answers, coherence, folder)
+    parts = []
+    for style in vectors:
+        trait = style_trait(corpus, style, questions=[q for of_set in prompts.values() for q in of_set])
+        able, _ = able_judges(judges, trait)
+        ours = gated[gated["style"].isin(["", style])].reset_index(drop=True)
+        scored = _scored(ours, trait, able, folder)
+        parts.append(_measurements(scored, [judge.name for judge in able], model=model.name, style=style))
+    return Measurements.concat(parts)
+
+
+def able_judges(judges: Sequence[Judge], trait: Trait) -> tuple[list[Judge], dict[str, str]]:
+    """The judges that can rate a style, and why the others cannot.
+
+    A lexical judge needs a declared valence, a likelihood judge contrastive prompts, and each that is calibrated must
+    tell the exemplars apart.
+    """
+    able, unable = [], {}
+    for judge in judges:
+        if isinstance(judge, LexicalJudge) and not judge.supports(trait):
+            unable[judge.name] = f"{trait.name} has no declared valence"
+        elif isinstance(judge, LikelihoodJudge) and not trait.instructions:
+            unable[judge.name] = f"{trait.name} has no contrastive prompts"
+        else:
+            try:
+                judge.rate(trait, [""], ["A sentence."])
+                able.append(judge)
+            except TraitError as error:
+                unable[judge.name] = str(error).splitlines()[0]
+    return able, unable
+
+
+def rate_style(judge: Judge, trait: Trait, questions: Sequence[str], answers: Sequence[str]) -> list[float]:
+    """Scores of answers; the embedding judge sees the answer alone: its exemplars are sentences without a question."""
+    asked = [""] * len(answers) if isinstance(judge, EmbeddingJudge) else list(questions)
+    return [score.value for score in judge.rate(trait, asked, list(answers))]
+
+
+def _all_prompts(
+    selection: Sequence[str], prompts: Mapping[str, Sequence[str]], vectors: Mapping[str, Mapping[str, Direction]]
+) -> dict[str, Sequence[str]]:
+    if not vectors or not selection or not prompts or not all(prompts.values()):
+        raise ConfigError(
+            "steering styles needs a style, prompts to choose a coefficient on and prompts to evaluate on.",
+            f"{len(vectors)}, {len(selection)} and {sum(map(len, prompts.values()))} came.",
+        )
+    shared = set(selection) & {question for of_set in prompts.values() for question in of_set}
+    if shared or SELECTION in prompts:
+        raise ConfigError(
+            f"{sorted(shared)[0]!r} both selects and evaluates."
+            if shared
+            else f"{SELECTION!r} names a set to evaluate.",
+            "A coefficient is chosen on prompts that evaluate nothing.",
+        )
+    return {SELECTION: selection, **prompts}
+
+
+def _answers(
+    model: HookedModel,
+    corpus: StyleCorpus,
+    vectors: Mapping[str, Mapping[str, Direction]],
+    activations: Activations,
+    settings: StyleSteering,
+    prompts: Mapping[str, Sequence[str]],
+    folder: Path | None,
+    progress: bool,
+) -> pd.DataFrame:
+    """All answers: style (empty where an arm serves all), method, layers, coefficient, prompts, question, ..."""
+    home = None if folder is None else folder / "answers"
+
+    plain = answer_arm(
+        model, StyleArm(UNSTEERED), prompts, settings, folder=home, label="unsteered answers", progress=progress
+    )
+    norms = answer_norms(plain)
+    scaled = {
+        style: {method: in_units(direction, norms, model) for method, direction in of_style.items()}
+        for style, of_style in vectors.items()
+    }
+    drawn = random_style_directions(activations, layers_of(settings), n=settings.n_random, seed=settings.seed)
+    arms = style_arms(corpus, scaled, [in_units(direction, norms, model) for direction in drawn], settings)
+    rows = [plain.frame.assign(style="", **arm_columns(StyleArm(UNSTEERED)))]
+    for k, arm in enumerate(arms, start=1):
+        label = f"{corpus.name}: answers {k}/{len(arms)}"
+        made = answer_arm(model, arm, prompts, settings, folder=home, label=label, progress=progress)
+        rows.append(made.frame.assign(style=arm.style or "", **arm_columns(arm)))
+    return pd.concat(rows, ignore_index=True)[list(_KEYS)]
+
+
+def _with_coherence(answers: pd.DataFrame, coherence: CoherenceJudge, folder: Path | None) -> pd.DataFrame:
+    """The answers with their coherence and gate, against the unsteered answers to the same set of prompts."""
+
+    def compute() -> pd.DataFrame:
+        parts = []
+        for _, group in answers.groupby("prompts", sort=False):
+            signs = coherence.signs(list(group["question"]), list(group["answer"]))
+            reference = coherence.reference(signs[(group["method"] == UNSTEERED).to_numpy()])
+            worst = coherence.score(signs, reference)
+            flags = {"coherence": np.maximum(worst, _WORST), "passes_gate": worst >= reference.gate}
+            parts.append(pd.DataFrame(flags, index=group.index))
+        return pd.concat(parts).loc[answers.index]
+
+    name = f"{coherence.model.name}, {coherence.encoder.name}"
+    return answers.join(_kept(folder, "coherence", {"answers": _hash(answers), "judge": name}, compute))
+
+
+def _scored(answers: pd.DataFrame, trait: Trait, judges: Sequence[Judge], folder: Path | None) -> pd.DataFrame:
+    """The answers with one column a judge."""
+    columns = []
+    for judge in judges:
+        key = {"answers": _hash(answers), "judge": judge.description, "trait": trait.data_hash}
+
+        def compute(judge: Judge = judge) -> pd.DataFrame:
+            return pd.DataFrame(
+                {judge.name: rate_style(judge, trait, list(answers["question"]), list(answers["answer"]))}
+            )
+
+        place = f"{trait.name}-{sha256_json(judge.name)[:8]}"
+        columns.append(_kept(folder, place, key, compute))
+    return pd.concat([answers, *columns], axis=1)
+
+
+def _kept(folder: Path | None, name: str, key: Mapping[str, str], compute: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+    """A table from the folder, or computed and kept there."""
+    if folder is None:
+        return compute()
+    home = folder / "scores" / name
+    refuse_other_config(home / "config.json", key)
+    path = home / "scores.parquet"
+    if not path.is_file():
+        buffer = BytesIO()
+        compute().to_parquet(buffer, index=False)
+        atomic_write_bytes(path, buffer.getvalue())
+    return read_table(path)
+
+
+def _hash(answers: pd.DataFrame) -> str:
+    return sha256_json(answers[list(_KEYS)].to_dict("records"))[:16]
+
+
+def _measurements(scored: pd.DataFrame, judges: Sequence[str], *, model: str, style: str) -> Measurements:
+    names = {
+        **{judge: f"expression: {judge}" for judge in judges},
+        "coherence": "coherence",
+        "passes_gate": "passes_gate",
+    }
+    parts = []
+    for column, metric in names.items():
+        rows = scored[scored[column].notna()]
+        several = rows["layers"].str.contains("+", regex=False)
+        single = rows["layers"].where(~several & (rows["layers"] != ""))
+        frame = rows[["method", "coefficient", "question"]].assign(
+            model=model,
+            trait=style,
+            layer=pd.to_numeric(single),
+            stream=np.where(several, "resid_post " + rows["layers"], "resid_post"),
+            sample=rows["sample"].astype(str),
+            metric=metric,
+            value=rows[column].astype(float),
+            run_id=rows["prompts"],
+        )
+        parts.append(Measurements(frame))
+    return Measurements.concat(parts)
+
+
+_KEYS = ("style", "method", "layers", "coefficient", "prompts", "question", "sample", "answer")

@@ -1,0 +1,148 @@
+"""The report's section on inventories: scores, what moves them, how reliable they are, and types."""
+
+from pathlib import Path
+
+from pandas import DataFrame
+
+from persona_interp.figures.drawn import DrawnFigure
+from persona_interp.figures.frames import distinct, keep, records
+from persona_interp.figures.inventory import draw_inventory_reliability, draw_inventory_scores, draw_inventory_types
+from persona_interp.figures.style import paper_style
+from persona_interp.findings import number
+from persona_interp.io import read_json
+from persona_interp.sections.section import (
+    Section,
+    SectionTable,
+    count,
+    estimate,
+    read_table,
+    save,
+    spread,
+    table,
+    text,
+    value,
+)
+
+ABOUT = ("model", "condition", "inventory", "format", "scale")
+SCORE_COLUMNS = (
+    *ABOUT,
+    *("pole", "estimate", "low", "high", "n", "minimum", "midpoint", "maximum"),
+    *("acquiescence", "acquiescence_low", "acquiescence_high", "mass"),
+)
+RELIABILITY_COLUMNS = (*ABOUT, "metric", "over", "estimate", "low", "high", "null_low", "null_high", "n")
+TYPE_COLUMNS = (*ABOUT, "first", "second", "estimate", "low", "high", "letter", "decided", "type", "modal", "credible")
+CHANGE_COLUMNS = (*ABOUT, "compared_with", "measure", "estimate", "low", "high", "n", "p", "q")
+NOTES = (
+    "Answers are log-probabilities of the options; nothing is sampled and there is no judge. An inventory made for"
+    " people asks a model what it says of itself, which need not be what it does.",
+    "Intervals are over items and wordings. Items keyed both ways and both orders of the options cancel yes-saying and"
+    " a liking for a place in the list; how much there was to cancel is in the table of reliability.",
+    "The type is not a validated one. A dichotomy is undecided (X) where neither pole has 95 % of the draws.",
+)
+
+
+def inventory_section(folder: Path) -> Section | None:
+    """Administered inventories; None where the folder has no scores.
+
+    Raises:
+        ArtefactError: a table is not in the expected form.
+    """
+    scores = read_table(folder, "inventory_scores", SCORE_COLUMNS)
+    if scores is None:
+        return None
+    reliability = read_table(folder, "inventory_reliability", RELIABILITY_COLUMNS)
+    types = read_table(folder, "inventory_types", TYPE_COLUMNS)
+    changes = read_table(folder, "inventory_changes", CHANGE_COLUMNS)
+    said, tables = _score_sentences(scores), [_scores(scores)]
+    drawn: list[DrawnFigure] = []
+    with paper_style():
+        drawn += draw_inventory_scores(scores)
+        if types is not None:
+            said += _type_sentences(types)
+            tables.append(_types(types))
+            drawn += draw_inventory_types(types)
+        if changes is not None:
+            tables.append(_changes(changes))
+        if reliability is not None:
+            tables.append(_reliability(reliability))
+            drawn += draw_inventory_reliability(reliability)
+        figures = save(drawn, folder)
+    provenance = folder / "provenance_inventory.json"
+    return Section(
+        key="inventories",
+        title=f"Inventories: {', '.join(map(str, distinct(scores, 'inventory')))}",
+        sentences=tuple(said),
+        notes=NOTES,
+        figures=figures,
+        tables=tuple(tables),
+        provenance=read_json(provenance) if provenance.is_file() else {},
+    )
+
+
+def _score_sentences(scores: DataFrame) -> list[str]:
+    """Of every condition of a rated inventory, which scales leave the midpoint out of their interval."""
+    rated = scores[scores["maximum"] > 1]
+    sentences = []
+    for (condition, inventory, form), group in rated.groupby(["condition", "inventory", "format"], sort=False):
+        off = [
+            f"{row['scale']} {spread(row['estimate'], row['low'], row['high'])}"
+            for row in records(group)
+            if not row["low"] <= row["midpoint"] <= row["high"]
+        ]
+        answers = f"{condition}, {inventory} ({form})"
+        said = f"off the midpoint are {', '.join(off)}" if off else "no scale is off the midpoint"
+        yes = records(group)[0]
+        sentences.append(f"{answers}: {said} (from {number(yes['minimum'])} to {number(yes['maximum'])}).")
+    return sentences
+
+
+def _type_sentences(types: DataFrame) -> list[str]:
+    sentences = []
+    for (condition, inventory), group in types.groupby(["condition", "inventory"], sort=False):
+        row = records(group)[0]
+        listed = str(row["credible"]).split()
+        shown = ", ".join(listed[:8]) + (f" and {len(listed) - 8} more" if len(listed) > 8 else "")
+        sentences.append(
+            f"{condition}: the type by {inventory} is {row['type']}; most probable {row['modal']}"
+            f" ({number(row['modal_probability'], 2)} of the draws), and 95 % of them are among {shown}."
+        )
+    return sentences
+
+
+def _scores(scores: DataFrame) -> SectionTable:
+    columns = [
+        *(text("condition"), text("inventory"), text("format"), text("scale"), estimate("estimate", "score")),
+        count("n", "items"),
+        estimate("acquiescence", "yes-saying", low="acquiescence_low", high="acquiescence_high"),
+        value("mass", "mass of the options"),
+    ]
+    return table("Scores", "Yes-saying is the mean answer over items keyed both ways, as given.", scores, columns)
+
+
+def _types(types: DataFrame) -> SectionTable:
+    columns = [
+        *(text("condition"), text("inventory"), text("scale"), text("first"), text("second")),
+        estimate("estimate", "share of the first"),
+        *(count("n", "items"), text("letter"), text("decided")),
+    ]
+    return table("Dichotomies", "", types, columns)
+
+
+def _changes(changes: DataFrame) -> SectionTable:
+    columns = [
+        *(text("condition"), text("compared_with", "against"), text("inventory"), text("format"), text("measure")),
+        *(text("scale"), estimate("estimate", "change", sign=True), count("n", "items")),
+        *(value("p", digits=3), value("q", digits=3)),
+    ]
+    return table("What moves them", "Paired item by item; q corrects over the scales of a format.", changes, columns)
+
+
+def _reliability(reliability: DataFrame) -> SectionTable:
+    columns = [
+        *(text("condition"), text("inventory"), text("format"), text("scale"), text("metric"), text("over")),
+        *(estimate("estimate", "value"), estimate("null_low", "null, middle 95 %", low="null_low", high="null_high")),
+        count("n"),
+    ]
+    shown = reliability[reliability["estimate"].notna()].reset_index(drop=True)
+    shown = keep(shown, "condition", distinct(shown, "condition")[0]) if len(shown) else shown
+    return table("Reliability", "Of the first condition; the table file has the others.", shown, columns)

@@ -1,0 +1,154 @@
+"""The report's section on a PsychAdapter: whether it uses the scores, what it makes the model write, what it costs."""
+
+from pathlib import Path
+
+from pandas import DataFrame
+
+from persona_interp.figures.frames import distinct, keep, records
+from persona_interp.figures.psychadapter_drawn import draw_adapter
+from persona_interp.figures.style import paper_style
+from persona_interp.findings import number
+from persona_interp.io import read_json
+from persona_interp.sections.section import (
+    Section,
+    SectionTable,
+    count,
+    estimate,
+    read_table,
+    save,
+    spread,
+    table,
+    text,
+    value,
+)
+
+NLL_COLUMNS = ("trait", "metric", "condition", "estimate", "low", "high", "n", "p")
+EFFECT_COLUMNS = ("trait", "judged", "judge", "on_target", "estimate", "low", "high", "n", "n_openings", "p", "q")
+EXPRESSION_COLUMNS = ("trait", "judged", "judge", "z", "estimate", "low", "high", "n")
+INDUCED_COLUMNS = ("trait", "layer", "metric", "estimate", "low", "high", "n")
+COST_COLUMNS = ("metric", "estimate", "low", "high", "n")
+NOTES = (
+    "Loss is in nats a token on texts that were not trained on. Shuffled: every text with another text's scores. The"
+    " interval is over texts, and p exchanges the right vector of a text for those of the shuffles.",
+    "Slopes are points of expression (0 to 100) for one standard deviation of a trait's score, within openings, others"
+    " at the mean; q corrects over on-target and over off-target effects of a judge. Scores that a model estimated"
+    " share its errors, and a judge that also scored the training texts is no independent one.",
+    "The induced direction is the mean shift of the residual stream from low to high z inside the adapted model. It is"
+    " called equal to a vector at a layer only where the whole interval of their cosine is above 0.9.",
+)
+
+
+def psychadapter_section(folder: Path) -> Section | None:
+    """A PsychAdapter and what was measured of it; None where the folder has no held-out losses of one.
+
+    Raises:
+        ArtefactError: a table is not in the expected form.
+    """
+    nll = read_table(folder, "psychadapter_nll", NLL_COLUMNS)
+    if nll is None:
+        return None
+    effects = read_table(folder, "psychadapter_offtarget", EFFECT_COLUMNS)
+    induced = read_table(folder, "psychadapter_induced", INDUCED_COLUMNS)
+    cost = read_table(folder, "psychadapter_cost", COST_COLUMNS)
+    said, tables = _loss_sentences(nll), [_losses(nll)]
+    if effects is not None:
+        said += _effect_sentences(effects)
+        tables.append(_effects(effects))
+    if induced is not None and "cosine" in distinct(induced, "metric"):
+        said += _cosine_sentences(induced)
+    if cost is not None:
+        said += _cost_sentences(cost)
+        tables.append(table("Cost", "", cost, [text("metric"), estimate("estimate", "value", digits=6), count("n")]))
+    with paper_style():
+        drawn = draw_adapter(
+            nll,
+            losses=read_table(folder, "psychadapter_losses", ("step", "loss")),
+            expression=read_table(folder, "psychadapter_expression", EXPRESSION_COLUMNS),
+            effects=effects,
+            induced=induced,
+        )
+        figures = save(drawn, folder)
+    provenance = folder / "provenance_psychadapter.json"
+    traits = distinct(nll if effects is None else effects, "trait")
+    return Section(
+        key="psychadapter",
+        title=f"PsychAdapter: {', '.join(str(trait) for trait in traits if trait != 'all') or 'one trait'}",
+        sentences=tuple(said),
+        notes=NOTES,
+        figures=figures,
+        tables=tuple(tables),
+        provenance=read_json(provenance) if provenance.is_file() else {},
+    )
+
+
+def _loss_sentences(nll: DataFrame) -> list[str]:
+    differences = keep(keep(nll, "metric", "nll difference"), "trait", "all")
+    parts = [
+        f"{row['condition']} {spread(row['estimate'], row['low'], row['high'], digits=3, sign=True)}"
+        f" (p {number(row['p'])}, {row['n']} texts)"
+        for row in records(differences)
+    ]
+    return [f"Held-out loss above that with each text's own trait vector, nats a token: {'; '.join(parts)}."]
+
+
+def _effect_sentences(effects: DataFrame) -> list[str]:
+    """One sentence a judge: the slopes of the traits themselves, and how many off-target ones are not chance."""
+    sentences = []
+    for judge, group in effects.groupby("judge", sort=False):
+        own = "; ".join(
+            f"{row['trait']} {spread(row['estimate'], row['low'], row['high'], sign=True)} (q {number(row['q'])})"
+            for row in records(keep(group, "on_target", True))
+        )
+        other = keep(group, "on_target", False)
+        said = ""
+        if len(other):
+            said = f" Of {len(other)} off-target effects, {int((other['q'] < 0.05).sum())} have q below 0.05."
+        if own:
+            sentences.append(f"Points of expression for one standard deviation of z, by {judge}: {own}.{said}")
+    return sentences
+
+
+def _cosine_sentences(induced: DataFrame) -> list[str]:
+    cosines = keep(induced, "metric", "cosine")
+    own = keep(cosines, "own", True)
+    sentences = []
+    for trait, group in own.groupby("trait", sort=False):
+        best = records(group.loc[[group["estimate"].abs().idxmax()]])[0]
+        equal = int(group["equal"].astype(bool).sum())
+        beyond = int((group["q"] < 0.05).sum())
+        sentences.append(
+            f"{trait}: the induced direction's cosine with the vector of {best['reference']} is largest at layer"
+            f" {best['layer']}, {spread(best['estimate'], best['low'], best['high'], sign=True)}; it is beyond random"
+            f" directions (q below 0.05) at {beyond} of {len(group)} layers, and equal to the vector at {equal}."
+        )
+    return sentences
+
+
+def _cost_sentences(cost: DataFrame) -> list[str]:
+    found = {row["metric"]: row for row in records(cost)}
+    if "parameters" not in found or "share of the base" not in found:
+        return []
+    share = found["share of the base"]["estimate"]
+    said = f"The adapter has {int(found['parameters']['estimate']):,} parameters, {number(100 * share)} % of the base's"
+    slower = found.get("slow-down")
+    if slower is not None:
+        low, high = 100 * slower["low"], 100 * slower["high"]
+        said += f"; generating with it is {spread(100 * slower['estimate'], low, high, digits=1, sign=True)} % slower"
+    return [f"{said}."]
+
+
+def _losses(nll: DataFrame) -> SectionTable:
+    columns = [
+        *(text("trait"), text("metric"), text("condition"), estimate("estimate", "nats a token", digits=3)),
+        *(value("p", digits=4), count("n", "texts")),
+    ]
+    return table("Held-out loss", "", nll, columns)
+
+
+def _effects(effects: DataFrame) -> SectionTable:
+    columns = [
+        *(text("trait", "trait set"), text("judged", "trait judged"), text("judge")),
+        estimate("estimate", "points a standard deviation", sign=True),
+        *(value("p", digits=4), value("q", digits=4), count("n", "texts"), count("n_openings", "openings")),
+    ]
+    return table("Effects of every trait on every trait", "", effects, columns)

@@ -1,0 +1,146 @@
+"""`persona-interp psychadapter` on a tiny model: train, generate, measure, go on, and what is refused."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner, Result
+
+from persona_interp.cli.psychadapter import psychadapter_app
+from persona_interp.cli.psychadapter_inputs import held_out_texts, parse_z
+from persona_interp.data.trait_texts import read_trait_texts
+from persona_interp.directions.psychadapter import PsychAdapter
+from persona_interp.errors import ConfigError, DataError, PersonaInterpError
+from persona_interp.io import read_json
+from persona_interp.measurements.psychadapter_run import AdapterMeasures
+from tests.unit.measurements.planted_adapter import planted_adapter
+
+TABLES = ("nll", "expression", "offtarget", "induced", "cost")
+
+
+def command(*arguments: object, fails: bool = False) -> Result:
+    done = CliRunner().invoke(psychadapter_app, [str(argument) for argument in arguments])
+    if not fails and done.exception is not None:
+        raise done.exception
+    return done
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Thirty texts in the published layout; what they say follows the first score."""
+    path, rng = tmp_path_factory.mktemp("data") / "texts.csv", np.random.default_rng(0)
+    lines = ["message_id,message,agr_z,swl"]
+    for i in range(30):
+        warm, other = rng.normal(size=2)
+        lines.append(f"{i},{'thanks' if warm > 0 else 'no'} number {i},{warm:.3f},{other:.3f}")
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(data: Path, model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The folder of a run, and what the command printed."""
+    out = tmp_path_factory.mktemp("run") / "out"
+    options = ("--batch-size", 8, "--epochs", 2, "--max-tokens", 16, "--holdout", 0.3, "--dtype", "float32")
+    return out, command("train", data, "--model", model_folder, "--out", out, *options).output
+
+
+def test_train_says_what_it_did_and_keeps_the_adapter(trained: tuple[Path, str]):
+    out, said = trained
+    assert "21 texts with given scores of agr_z, swl; 6 steps" in said
+    assert "held out" in said
+    assert "0 of LoRA" in said
+    adapter = PsychAdapter.load(out / "psychadapter.safetensors")
+    assert adapter.traits == ("agr_z", "swl")
+    assert adapter.standard is not None
+
+
+def test_generate_continues_prompts_by_trait_values(trained: tuple[Path, str]):
+    out, _ = trained
+    options = ("-p", "no", "-p", "thanks", "--max-new-tokens", 8)
+    high, low, again = (command("generate", out, *options, "--z", z).output for z in ("agr_z=3", "agr_z=-3", "agr_z=3"))
+    assert high == again
+    assert high != low
+    assert high.startswith("no")
+    file = command("generate", out / "psychadapter.safetensors", *options, "--z", "agr_z=3").output
+    assert file == high
+
+
+def test_measure_writes_every_table_and_goes_on(trained: tuple[Path, str], data: Path, tmp_path: Path):
+    out, _ = trained
+    options = ("--judges", "lexical", "--n-openings", 2, "--max-new-tokens", 4)
+    said = command("measure", out, data, "--out", tmp_path, *options).output
+    assert "9 texts of texts.csv that the adapter was not trained on." in said
+    assert "shuffled trait vectors cost" in said
+    tables = {name: pd.read_csv(tmp_path / "tables" / f"psychadapter_{name}.csv") for name in TABLES}
+    for table in tables.values():
+        assert {"model", "method", "trait", "estimate", "low", "high", "n"} <= set(table.columns)
+    assert set(tables["expression"]["judged"]) == {"agr_z"}
+    assert set(tables["expression"]["trait"]) == {"agr_z", "swl"}
+    assert set(tables["induced"]["trait"]) == {"agr_z", "swl"}
+    assert (tables["nll"]["n"] == 9).all()
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "PsychAdapter: agr_z, swl" in page and "psychadapter_loss.csv" in page
+    made = read_json(tmp_path / "provenance_psychadapter.json")
+    assert made["not judged"] == ["swl"]
+    assert made["judged"] == {"agr_z": "agreeableness"}
+    (tmp_path / "tables" / "psychadapter_nll.csv").unlink()
+    before = (tmp_path / "tables" / "psychadapter_cost.csv").read_bytes()
+    command("measure", out, data, "--out", tmp_path, *options)
+    assert (tmp_path / "tables" / "psychadapter_cost.csv").read_bytes() == before
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "tables" / "psychadapter_nll.csv"), tables["nll"])
+    with pytest.raises(ConfigError, match="holds results of another configuration"):
+        command("measure", out, data, "--out", tmp_path, *options, "--n-texts", 5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "expected"),
+    [
+        (("train", "--out", "{out}"), ConfigError, "Give DATA or --estimated, one of them."),
+        (("train", "{data}", "--estimated", "--out", "{out}"), ConfigError, "Give DATA or --estimated, one of them."),
+        (("train", "{data}", "--preset", "huge", "--out", "{out}"), ConfigError, "no preset is called 'huge'"),
+        (("generate", "{run}", "-p", "a", "--z", "calm=3"), ConfigError, "the adapter has no trait 'calm'"),
+        (("generate", "{run}", "-p", "a", "--z", "swl"), ConfigError, "no trait value can be read from 'swl'"),
+        (("measure", "{run}", "{data}", "--judges", "me", "--out", "{out}"), ConfigError, "no judge is called 'me'"),
+        (("measure", "{run}", "{other}", "--judges", "lexical", "--out", "{out}"), DataError, "has scores for loud"),
+    ],
+)
+def test_what_cannot_be_done_is_refused(
+    trained: tuple[Path, str],
+    data: Path,
+    tmp_path: Path,
+    arguments: tuple[str, ...],
+    error: type[PersonaInterpError],
+    expected: str,
+):
+    other = tmp_path / "other.csv"
+    other.write_text("message_id,message,loud\n1,a b,1\n2,c d,2\n3,e f,3\n")
+    paths: dict[str, Any] = {"run": trained[0], "data": data, "out": tmp_path / "out", "other": other}
+    with pytest.raises(error) as caught:
+        command(*(argument.format(**paths) for argument in arguments))
+    assert expected in str(caught.value)
+
+
+def test_trait_vectors_are_read_from_the_command_line():
+    assert parse_z("extraversion=3, neuroticism = -2.5") == {"extraversion": 3.0, "neuroticism": -2.5}
+    assert parse_z("") == {}
+    for wrong in ("=3", "a=b", "a=nan", "a=1,a=2"):
+        with pytest.raises(ConfigError, match="no trait value can be read from"):
+            parse_z(wrong)
+
+
+def test_texts_that_were_all_trained_on_are_no_held_out_texts(data: Path):
+    texts = read_trait_texts(data)
+    adapter = planted_adapter(texts.traits)
+    adapter.provenance.details.update(data=texts.data_hash, settings={"holdout": 0.0, "seed": 0})  # pyright: ignore
+    with pytest.raises(ConfigError, match="the adapter was trained on all 30 texts of texts.csv"):
+        held_out_texts(texts, adapter)
+    others = texts.take(5)
+    assert held_out_texts(others, adapter)[0] is others
+
+
+def test_sizes_with_which_nothing_can_be_measured_are_refused():
+    with pytest.raises(ConfigError, match="cannot measure an adapter with"):
+        AdapterMeasures(n_texts=2)

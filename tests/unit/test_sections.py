@@ -1,0 +1,140 @@
+"""Sections of the report from tables alone: what they say, what they refuse, and a page without a main job."""
+
+import html
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from persona_interp.errors import ArtefactError
+from persona_interp.io import write_json
+from persona_interp.report import write_report
+from persona_interp.sections import sections_of
+from persona_interp.sections.section import read_table, spread
+
+HOSTILE = "<b>joy</b>"
+PARSED_BOLD = "<b>joy"
+
+
+def write(folder: Path, name: str, rows: list[dict[str, object]]) -> None:
+    (folder / "tables").mkdir(parents=True, exist_ok=True)
+    pd.DataFrame(rows).to_csv(folder / "tables" / f"{name}.csv", index=False)
+
+
+@pytest.fixture
+def styles(tmp_path: Path) -> Path:
+    about = {"corpus": "emotion", "model": "tiny", "n_train": 8, "n_train_style": 4, "n_test": 8, "n_test_style": 4}
+    write(
+        tmp_path,
+        "style_probe",
+        [
+            {
+                **{"style": style, "readout": readout, "layer": layer, "stream": "resid_post", "auc": auc + layer / 10},
+                **{"low": auc - 0.1, "high": 1.0, "null_95": 0.7, "null_max_95": 0.8, "p": 0.01, "p_max": q, "q": q},
+                **about,
+            }
+            for style, auc, q in ((HOSTILE, 0.8, 0.01), ("calm", 0.5, 0.6))
+            for readout in ("logistic probe", "style vector")
+            for layer in (0, 1)
+        ],
+    )
+    arm = {"estimate": 60.0, "low": 50.0, "high": 70.0, "p": 0.01, "null_low": -1.0, "null_high": 1.0, "p_random": 0.1}
+    size = {"n": 4, "n_questions": 4, "coherent_share": 1.0, "coherent": True, "q_random": 0.2}
+    effects = [
+        ("prompt", "", 0.0, 12.0, 0.01),
+        ("style_vector", "17", 0.2, 3.0, 0.4),
+        ("style_vector", "17+18", 0.2, 5.0, 0.02),
+    ]
+    write(
+        tmp_path,
+        "style_steering",
+        [
+            {
+                **{"style": HOSTILE, "prompts": "factual", "method": method, "layers": layers, "coefficient": c},
+                **{"judge": "one", "effect": effect, "effect_low": effect - 1, "effect_high": effect + 1, "q": q},
+                **{"chosen": True, "model": "tiny", "corpus": "emotion", **arm, **size},
+            }
+            for method, layers, c, effect, q in effects
+        ],
+    )
+    write_json(tmp_path / "provenance_styles.json", {"model": {"model": "tiny-a"}, "chosen_by": "one"})
+    return tmp_path
+
+
+@pytest.fixture
+def adapter(tmp_path: Path) -> Path:
+    write(
+        tmp_path,
+        "psychadapter_nll",
+        [
+            {"trait": "all", "metric": metric, "condition": condition, "estimate": x, "low": x - 0.1, "high": x + 0.1}
+            | {"n": 9, "p": p, "model": "tiny", "method": "psychadapter"}
+            for metric, condition, x, p in (
+                ("nll", "right", 3.0, np.nan),
+                ("nll", "no adapter", 3.2, np.nan),
+                ("nll difference", "no adapter", 0.2, 0.001),
+                ("nll difference", "shuffled", 0.25, 0.002),
+            )
+        ],
+    )
+    return tmp_path
+
+
+def page(folder: Path) -> str:
+    text = re.sub(r'src="[^"]*"', "", write_report(folder).read_text(encoding="utf-8"))
+    return html.unescape(re.sub(r"<[^>]+>", " ", text))
+
+
+def test_styles_are_told_with_their_intervals(styles: Path):
+    (section,) = sections_of(styles)
+    told, not_told, steered = section.sentences
+    assert f"{HOSTILE} (AUC 0.90 [0.70, 1.00] at layer 1)" in told
+    assert "calm" in not_told and "does not tell" in not_told
+    assert "prompt +12.0 [+11.0, +13.0], q 0.01" in steered
+    assert "style_vector at 17, coefficient 0.2 +3.0 [+2.0, +4.0], q 0.4" in steered
+    assert [table.title for table in section.tables] == ["Styles told apart in held-out sentences", "Steered styles"]
+    assert all(figure.png.is_file() for figure in section.figures)
+
+
+def test_a_page_without_a_main_job_has_the_sections_and_escapes_them(styles: Path):
+    text = page(styles)
+    assert "Style vectors: tiny-a" in text
+    assert HOSTILE in text
+    assert PARSED_BOLD not in re.sub(r"&lt;", "", (styles / "report.html").read_text(encoding="utf-8"))
+
+
+def test_sections_stand_together_in_one_page(styles: Path, adapter: Path):
+    assert styles == adapter
+    assert [section.key for section in sections_of(styles)] == ["styles", "psychadapter"]
+    assert "shuffled +0.250 [+0.150, +0.350] (p 0.002, 9 texts)" in page(styles)
+    names = re.findall(r"<b>Figure (\d+)\.", (styles / "report.html").read_text(encoding="utf-8"))
+    assert names == [str(i + 1) for i in range(len(names))] and len(names) >= 3
+
+
+def test_a_folder_with_nothing_to_report_is_refused(tmp_path: Path):
+    with pytest.raises(ArtefactError, match="holds nothing to report"):
+        write_report(tmp_path)
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_a_missing_column_is_named(adapter: Path):
+    path = adapter / "tables" / "psychadapter_nll.csv"
+    pd.read_csv(path).drop(columns="condition").to_csv(path, index=False)
+    with pytest.raises(ArtefactError, match="psychadapter_nll.csv lacks the columns condition"):
+        write_report(adapter)
+
+
+def test_an_empty_table_is_as_good_as_none(tmp_path: Path):
+    write(tmp_path, "inventory_scores", [])
+    (tmp_path / "tables" / "inventory_scores.csv").write_text("a,b\n")
+    assert read_table(tmp_path, "inventory_scores", ("a",)) is None
+
+
+@pytest.mark.parametrize(
+    ("numbers", "said"),
+    [((1.0, 0.5, 1.5), "1.00 [0.50, 1.50]"), ((np.nan, 0.0, 1.0), "—"), ((1.0, np.nan, np.nan), "1.00 [no interval]")],
+)
+def test_numbers_with_and_without_intervals(numbers: tuple[float, float, float], said: str):
+    assert spread(*numbers) == said
