@@ -4,6 +4,7 @@ PYTHON ?= python3
 MODEL ?= smollm2-135m-instruct
 TRAITS ?= evil,optimistic,impolite
 OUT ?= results/demo
+WORKERS ?= 2
 
 STAMP := .venv/.installed
 UNFINISHED := .venv/.installing
@@ -15,7 +16,7 @@ PIP := .venv/bin/python -m pip --disable-pip-version-check --no-input
 
 help:
 	@echo "make demo       the whole pipeline (MODEL=$(MODEL) TRAITS=$(TRAITS) OUT=$(OUT))"
-	@echo "make test       the tests"
+	@echo "make test       the tests, in WORKERS=$(WORKERS) processes"
 	@echo "make check      formatting, lint, types and import rules"
 	@echo "make format     rewrite files in the project's style"
 	@echo "make benchmark  the comparison of methods"
@@ -24,8 +25,9 @@ help:
 demo: $(STAMP)
 	.venv/bin/persona-interp run --model $(MODEL) --traits $(TRAITS) --out $(OUT)
 
+# Workers share the cores, so each computes on one thread.
 test: $(STAMP)
-	.venv/bin/pytest
+	OMP_NUM_THREADS=1 .venv/bin/pytest -n $(WORKERS) --dist loadfile
 
 check: $(STAMP)
 	.venv/bin/ruff format --check

@@ -71,6 +71,7 @@ class Config:
         n_texts=120, n_shuffles=3, n_openings=10, max_new_tokens=32, n_induced=32, n_cost_repeats=5
     )
     likelihood: bool = False
+    device: str | None = None
     seed: int = 0
 
 
@@ -110,7 +111,13 @@ def run_adapter(
 ) -> TrainedPsychAdapter:
     """One adapter, trained on all texts but those held out, and everything measured of it."""
     train, held_out = data.split(held_out=1 / 6, seed=config.seed)
-    trained = train_psychadapter(model, train, out=folder / "run", settings=replace(config.settings, seed=config.seed))
+    trained = train_psychadapter(
+        model,
+        train,
+        out=folder / "run",
+        settings=replace(config.settings, seed=config.seed),
+        device=config.device,
+    )
     measure_psychadapter(
         model,
         trained.adapter,
@@ -185,7 +192,7 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
 
 def run(config: Config, ratings: Path | None, work: Path, out: Path) -> list[str]:
     """Both adapters; returns what was left out, in words."""
-    model = load_model(config.model, dtype="float32")
+    model = load_model(config.model, dtype="float32", device=config.device)
     references = persona_vectors(config, model, [*BIG_FIVE, "optimistic"], work / "rollouts")
     n_texts, left_out = round(config.n_train * 6 / 5), []
     data = generate_trait_texts(
@@ -215,8 +222,10 @@ def main() -> None:
     parser.add_argument("--ratings", type=Path, help="the vaderSentiment source distribution, or a folder of it")
     parser.add_argument("--work", type=Path, default=Path("results/psychadapter"), help="where runs are kept")
     parser.add_argument("--out", type=Path, default=Path("analyses/results/psychadapter"))
+    parser.add_argument("--device", help="cuda, say; default: what there is")
     chosen = parser.parse_args()
-    for line in run(PRESETS[chosen.preset], chosen.ratings, chosen.work / chosen.preset, chosen.out):
+    config = replace(PRESETS[chosen.preset], device=chosen.device)
+    for line in run(config, chosen.ratings, chosen.work / chosen.preset, chosen.out):
         print(line)  # noqa: T201
 
 

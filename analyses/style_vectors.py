@@ -184,9 +184,10 @@ def main() -> None:
     parser.add_argument("--preset", choices=PRESETS, default="quick")
     parser.add_argument("--out", type=Path, default=Path("analyses/results/style_vectors"))
     parser.add_argument("--work", type=Path, default=Path("results/styles"), help="where answers and vectors are kept")
+    parser.add_argument("--device", help="cuda, say; default: what there is")
     chosen = parser.parse_args()
     config, work = PRESETS[chosen.preset], chosen.work / chosen.preset
-    models = {name: load_model(name, dtype=config.dtype) for name in config.models}  # pyright: ignore
+    models = {name: load_model(name, dtype=config.dtype, device=chosen.device) for name in config.models}  # pyright: ignore
     probe = pd.concat([probes(model, config) for model in models.values()], ignore_index=True)
     probe["q"] = benjamini_hochberg(probe["p_max"].to_numpy(float))
     first = models[config.models[0]]

@@ -22,6 +22,7 @@ def styles(
     dtype: Dtype = "auto",
     style: Annotated[str, typer.Option(help="Styles to steer, separated by commas; default: all.")] = "",
     layer: Annotated[int | None, typer.Option(help="0-based block; default: at 18/32 of the depth.")] = None,
+    depth: Annotated[float | None, typer.Option(help="Share of the depth, in place of --layer.")] = None,
     joint: Annotated[bool, typer.Option(help="Also steer at the three published layers together.")] = True,
     coefficients: Annotated[str, typer.Option(help="In units of the mean residual norm.")] = "0.1,0.2",
     variant: Annotated[str, typer.Option(help="activation, generated, trained; several by commas.")] = "activation",
@@ -40,8 +41,9 @@ def styles(
 ) -> None:
     """Style vectors, probes and steering in OUT/vectors and OUT/tables; the same command goes on after a stop."""
     from persona_interp.data.styles import load_styles
-    from persona_interp.directions.style import published_layers
+    from persona_interp.directions.style import layers_at_depth, published_layers
     from persona_interp.directions.style_training import StyleTraining
+    from persona_interp.errors import ConfigError
     from persona_interp.measurements.style_arms import StyleSteering
     from persona_interp.measurements.style_run import run_styles
     from persona_interp.measurements.style_setup import StyleRun
@@ -51,7 +53,11 @@ def styles(
     given = load_styles(corpus)
     loaded = load_model(model, backend, dtype=dtype)  # pyright: ignore (checked by load_model)
     layers = published_layers(loaded.n_layers)
-    single = (layers[0] if layer is None else layer,)
+    single = layers[:1] if layer is None else (layer,)
+    if depth is not None:
+        if layer is not None:
+            raise ConfigError("--layer and --depth both came.", "Give one of them.")
+        single = layers_at_depth([depth], loaded.n_layers)
     placements = (single, layers) if joint and layers != single else (single,)
     steering = StyleSteering(
         placements,
