@@ -23,7 +23,8 @@ class TypeResult:
     Args:
         dichotomies: a row each: `scale, first, second`, share of the first pole (`estimate, low, high, n`),
             `probability` of the likelier pole, its `letter`, and whether it is `decided`.
-        text: the likelier letters, X where a dichotomy is undecided (its pole has less than `level`).
+        text: the likelier letters (hyphens between longer names of poles), X where a dichotomy is undecided (its pole
+            has less than `level`).
         modal: the most frequent type over all draws, and its share of them.
         credible: the fewest types that hold `level` of the draws, most frequent first, with their shares.
     """
@@ -100,7 +101,8 @@ def inventory_type(
     first = np.array(draws) > 0.5
     rows = [_row(answers, part, of, side) for part, of, side in zip(parts, draws, first, strict=True)]
     poles = [answers.inventory.scale(part.scale).poles for part in parts]
-    types = Counter("".join(pair[int(not up)] for pair, up in zip(poles, draw, strict=True)) for draw in first.T)
+    gap = "" if all(len(pole) == 1 for pair in poles for pole in pair) else "-"
+    types = Counter(gap.join(pair[int(not up)] for pair, up in zip(poles, draw, strict=True)) for draw in first.T)
     ordered = [(name, count / n_resamples) for name, count in types.most_common()]
     reached = np.cumsum([share for _, share in ordered])
     return TypeResult(
@@ -109,7 +111,7 @@ def inventory_type(
         inventory=answers.inventory.name,
         format=wanted,
         dichotomies=pd.DataFrame(rows),
-        text="".join(row["letter"] if row["decided"] else UNDECIDED for row in rows),
+        text=gap.join(row["letter"] if row["decided"] else UNDECIDED for row in rows),
         modal=ordered[0][0],
         modal_probability=ordered[0][1],
         credible=tuple(ordered[: int(np.searchsorted(reached, LEVEL - 1e-12)) + 1]),

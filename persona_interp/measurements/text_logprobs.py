@@ -62,4 +62,3 @@ def text_logprobs(
             for place in places[row]:
                 scored[place] = logprobs[-len(row.response) :]
     return scored
-
