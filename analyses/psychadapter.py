@@ -123,12 +123,16 @@ def run_adapter(
         trained.adapter,
         held_out,
         judges=judges(config, model),
-        out=out,
+        out=folder / "measured",
         measures=replace(config.measures, seed=config.seed),
         references=references,
         own={trait: OWN.get(trait, trait) for trait in data.traits},
         path=folder / "run" / ADAPTER,
     )
+    for path in sorted((folder / "measured").glob("tables/*.csv")):
+        atomic_write_bytes(out / "tables" / path.name, path.read_bytes())
+    provenance = "provenance_psychadapter.json"
+    atomic_write_bytes(out / provenance, (folder / "measured" / provenance).read_bytes())
     write_table(out / "tables" / "psychadapter_losses.csv", trained.losses)
     draw(out)
     return trained
