@@ -30,6 +30,7 @@ from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.load import Backend, load_model
 from persona_interp.models.protocol import Sampling
 from persona_interp.models.tokens import encode, text_batch
+from persona_interp.types import Generation
 
 BACKENDS: tuple[Backend, ...] = ("transformer_lens", "nnsight")
 STYLES, EPOCH, INVENTORY = "style vectors", "PsychAdapter epoch", "inventory"
@@ -47,7 +48,7 @@ class PersonalityConfig:
     inventory: str = "big_five_50"
     n_rows: int = 24
     new_tokens: int = 40
-    repeats: int = 5
+    repeats: int = 4
 
 
 def personality_rows(config: PersonalityConfig) -> pd.DataFrame:
@@ -76,7 +77,7 @@ def personality_rows(config: PersonalityConfig) -> pd.DataFrame:
 
 
 def prefix_rows(config: PersonalityConfig) -> pd.DataFrame:
-    """One row a repeat, backend and way of generating: seconds of all rows together, every row with its own vector."""
+    """One row a repeat, backend and way of generating: seconds and tokens of all rows, every row with its own vector."""
     rows = []
     for backend in BACKENDS:
         model = load_model(config.model, backend)
@@ -85,15 +86,19 @@ def prefix_rows(config: PersonalityConfig) -> pd.DataFrame:
             way()
         for repeat in range(config.repeats):
             for name in (WITH, WITHOUT) if repeat % 2 else (WITHOUT, WITH):
-                rows.append({"repeat": repeat, "backend": backend, "row": name, "seconds": _seconds(ways[name])})
+                made: list[Generation] = []
+                seconds = _seconds(lambda: made.append(ways[name]()))  # noqa: B023
+                tokens = sum(map(len, made[0].ids))
+                rows.append({"repeat": repeat, "backend": backend, "row": name, "seconds": seconds, "tokens": tokens})
     return pd.DataFrame(rows)
 
 
 def prefix_summary(raw: pd.DataFrame) -> pd.DataFrame:
-    """Median over repeats of time with a prefix over that without, by backend."""
+    """Median over repeats of time a token with a prefix over that without, by backend."""
     rows = []
     for backend, group in raw.groupby("backend", sort=False):
-        wide = group.pivot(index="repeat", columns="row", values="seconds")
+        group = group.assign(each=group["seconds"] / group["tokens"])
+        wide = group.pivot(index="repeat", columns="row", values="each")
         ratios = (wide[WITH] / wide[WITHOUT]).tolist()
         rows.append(
             {
@@ -130,9 +135,11 @@ def texts(tokenizer: Any, n: int, n_tokens: int) -> TraitTexts:
     return TraitTexts(tuple(made), rng.standard_normal((n, 5)), names, "made for timing", True, ids=ids)
 
 
-def _generations(model: HookedModelBase, config: PersonalityConfig) -> dict[str, Callable[[], object]]:
+def _generations(model: HookedModelBase, config: PersonalityConfig) -> dict[str, Callable[[], Generation]]:
     torch.manual_seed(0)
     adapter = PsychAdapter(KVShape.of(model.config), tuple("abcde"), model.provenance).requires_grad_(False)
+    for weight in adapter.parameters():
+        weight.mul_(0.1)  # a start that leaves the model fluent
     openings = text_openings()
     prompts = [openings[i % len(openings)] for i in range(config.n_rows)]
     batch = text_batch(model.tokenizer, [f"{model.tokenizer.bos_token}{prompt}" for prompt in prompts])

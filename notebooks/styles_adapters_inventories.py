@@ -69,7 +69,7 @@ data = pi.TraitTexts(
     estimated=False,
 )
 train, rest = data.split(held_out=0.25)
-settings = pi.PsychAdapterSettings(n_epochs=6, batch_size=8, holdout=0.0)
+settings = pi.PsychAdapterSettings(n_epochs=4, batch_size=8, holdout=0.0)
 trained = pi.train_psychadapter(MODEL, train, out=folder / "adapter", settings=settings, progress=False)
 trained.losses["loss"].iloc[[0, -1]].round(2).tolist(), f"{trained.parameters.share:.3%} of the base's parameters"
 
@@ -130,5 +130,5 @@ moved = pi.administer(
 pi.compare_inventories(answers, moved, n_resamples=500)[["scale", "estimate", "low", "high", "p", "q"]].round(3)
 
 # %%
-types = pi.administer(model, pi.load_inventory("types_32"), progress=False)
+types = pi.administer(model, pi.load_inventory("types_32"), wordings=["about_yourself", "one_sentence"], progress=False)
 print(pi.inventory_type(types, n_resamples=1000))
