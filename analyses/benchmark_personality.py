@@ -77,7 +77,7 @@ def personality_rows(config: PersonalityConfig) -> pd.DataFrame:
 
 
 def prefix_rows(config: PersonalityConfig) -> pd.DataFrame:
-    """One row a repeat, backend and way of generating: seconds and tokens of all rows, every row with its own vector."""
+    """One row a repeat, backend and way of generating: seconds and tokens of all rows, each row with its own vector."""
     rows = []
     for backend in BACKENDS:
         model = load_model(config.model, backend)
