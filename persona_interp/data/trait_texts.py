@@ -139,7 +139,7 @@ class TraitTexts:
             return self
         return self.rows(np.sort(np.random.default_rng(seed).permutation(len(self))[: max(n, 0)]))
 
-    def save(self, path: Path) -> None:
+    def save(self, path: str | Path) -> None:
         """JSONL that `read_trait_texts` reads back: scores as they stand, without other judges' scores."""
         lines = [
             json.dumps(
@@ -147,7 +147,7 @@ class TraitTexts:
             )
             for i, text, row in zip(self.ids, self.texts, self.scores.tolist(), strict=True)
         ]
-        atomic_write_bytes(path, ("\n".join(lines) + "\n").encode())
+        atomic_write_bytes(Path(path), ("\n".join(lines) + "\n").encode())
 
 
 def read_trait_texts(path: str | Path, *, estimated: bool | None = None) -> TraitTexts:

@@ -57,7 +57,7 @@ class StyleRun:
         if unknown or not self.variants:
             came = repr(unknown[0]) if unknown else "nothing"
             raise ConfigError(f"{came} is no kind of style vector.", f"Variants: {', '.join(VARIANTS)}.")
-        limits = {"n_questions": (1, 50), "n_selection": (3, 60), "n_generated": (2, 100), "n_trained": (2, 10_000)}
+        limits = {"n_questions": (3, 50), "n_selection": (3, 60), "n_generated": (2, 100), "n_trained": (2, 10_000)}
         for name, (least, most) in limits.items():
             if not least <= getattr(self, name) <= most:
                 raise ConfigError(f"{name}={getattr(self, name)} came.", f"Expected {least} to {most}.")

@@ -69,7 +69,7 @@ def test_it_leaves_vectors_tables_and_provenance_and_goes_on(
         (("--layer", 1, "--depth", 0.5), "--layer and --depth both came."),
         (("--depth", 1.5), "no block lies at the depths [1.5]."),
         (("--coefficients", "-1"), "coefficients must be above 0"),
-        (("--n-questions", 0), "n_questions=0 came."),
+        (("--n-questions", 2), "n_questions=2 came.\n  Expected 3 to 50."),
     ],
 )
 def test_mistakes_are_one_paragraph(
