@@ -111,6 +111,7 @@ def test_the_loss_is_that_of_the_hooked_model(
     tokenizer = AutoTokenizer.from_pretrained(tiny.folder)
     model = tiny.hooked("nnsight")
     samples = trait_samples(tokenizer, planted(9).standardised(), quick(), context=64)
+    torch.manual_seed(0)
     adapter = PsychAdapter(KVShape.of(tiny.plain.config), ("one", "two"), describe(tiny.plain, tokenizer, "", ""))
     adapter.requires_grad_(False)
     rows = [4, 0, 7, 2]
@@ -122,7 +123,7 @@ def test_the_loss_is_that_of_the_hooked_model(
     alone = model.run(batch, outputs="token_logprobs").token_logprobs
     assert alone is not None
     torch.testing.assert_close(text_loss(tiny.plain, None, samples, rows), -alone.sum(), **TOLERANCE)
-    assert abs(float(ours + alone.sum())) > 0.1
+    assert float((hooked - alone).abs().max()) > 0.01
 
 
 def test_the_end_of_text_is_trained_on_where_padding_is_the_same_token(gpt2: Tiny) -> None:
