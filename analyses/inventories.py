@@ -223,6 +223,9 @@ def draw(results: Results, config: Config, folder: Path) -> None:
         for line, model in zip(axes, dict.fromkeys(shown["model"]), strict=True):
             for ax, (method, form) in zip(line, kinds, strict=True):
                 rows = shown[(shown["model"] == model) & (shown["method"] == method) & (shown["format"] == form)]
+                if rows.empty:  # an adapter of the other model
+                    ax.set_axis_off()
+                    continue
                 limit = max(float(rows["estimate"].abs().max()), 1e-3)
                 plot_movement(rows, ax, traits=config.traits, limit=limit)
                 unit = rows["unit"].iloc[0].split()[0]
@@ -243,6 +246,8 @@ def main() -> None:
     chosen = parser.parse_args()
     adapters = {name: Path(path) for name, _, path in (text.partition("=") for text in chosen.adapter)}
     config = replace(PRESETS[chosen.preset], device=chosen.device)
+    if unknown := sorted(set(adapters) - set(config.models)):
+        parser.error(f"no model is called {unknown[0]!r} here: {', '.join(config.models)}")
     results = run(config, chosen.work / chosen.preset, adapters)
     write(results, config, adapters, chosen.out)
     draw(results, config, chosen.out)

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.patches import Rectangle
 from pandas import DataFrame
 
 from persona_interp.figures.forest import plot_forest
 from persona_interp.figures.frames import cells, distinct, keep, records
 from persona_interp.figures.geometry import COLORMAP
+from persona_interp.figures.heat_map import frame_same, name_cells
 from persona_interp.figures.style import GREY, LINE_STYLES, TEXT, category
 
 MARKERS = ("o", "^", "s", "D", "v", "P")
@@ -82,17 +82,10 @@ def plot_correlation_matrix(
         color = "white" if abs(values[a, b]) > 0.6 else TEXT
         ax.text(b, a, text.replace("-", "−"), ha="center", va="center", color=color, fontsize=size)
     ax.imshow(np.ma.masked_invalid(values), cmap=mpl.colormaps[COLORMAP], vmin=-1, vmax=1)
-    for a, trait in enumerate(directions):
-        if trait in outcomes:
-            corner = (outcomes.index(trait) - 0.47, a - 0.47)
-            ax.add_patch(Rectangle(corner, 0.94, 0.94, fill=False, edgecolor="black", linewidth=1.4, gid="same-trait"))
-    ax.set_xticks(range(len(outcomes)), list(outcomes), rotation=30, ha="right", rotation_mode="anchor")
-    ax.set_yticks(range(len(directions)), list(directions))
+    frame_same(ax, directions, outcomes)
+    name_cells(ax, directions, outcomes, rotation=30)
     ax.set_xlabel("expression of")
     ax.set_ylabel("shift along")
-    ax.grid(False)
-    ax.tick_params(length=0)
-    ax.spines[:].set_visible(False)
     return ax
 
 

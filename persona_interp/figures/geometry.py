@@ -9,6 +9,7 @@ from matplotlib.patches import Rectangle
 from pandas import DataFrame
 
 from persona_interp.figures.frames import records
+from persona_interp.figures.heat_map import name_cells
 from persona_interp.figures.style import LIGHT_GREY, TEXT
 
 COLORMAP = "PuOr_r"
@@ -34,11 +35,7 @@ def plot_geometry(frame: DataFrame, ax: Axes, *, traits: Sequence[str]) -> Axes:
     ax.imshow(np.ma.masked_invalid(cosine), cmap=mpl.colormaps[COLORMAP], vmin=-1, vmax=1)
     for a, b in np.argwhere(~np.isnan(cosine)).tolist():
         _label_cell(ax, a, b, float(cosine[a, b]), within_null=bool(abs(cosine[a, b]) <= null[a, b]))
-    ax.set_xticks(range(size), traits, rotation=45, ha="right", rotation_mode="anchor")
-    ax.set_yticks(range(size), traits)
-    ax.grid(False)
-    ax.tick_params(length=0)
-    ax.spines[:].set_visible(False)
+    name_cells(ax, traits, traits, rotation=45)
     return ax
 
 

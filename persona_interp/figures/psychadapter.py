@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.patches import Rectangle
 from pandas import DataFrame
 
 from persona_interp.figures.frames import distinct, keep, records
 from persona_interp.figures.geometry import COLORMAP
+from persona_interp.figures.heat_map import frame_same, name_cells
 from persona_interp.figures.style import GREY, LIGHT_GREY, PALETTE, TEXT, category
 
 Q_LEVEL = 0.05
@@ -61,17 +61,11 @@ def plot_off_target(frame: DataFrame, ax: Axes, *, traits: Sequence[str] | None 
         color = "white" if abs(values[a, b]) > 0.6 * most else TEXT
         weight = "bold" if row["q"] < Q_LEVEL else "normal"
         ax.text(b, a, text, ha="center", va="center", color=color, fontsize=5.2, fontweight=weight)
-        if row["trait"] == row["judged"]:
-            corner = (b - 0.47, a - 0.47)
-            ax.add_patch(Rectangle(corner, 0.94, 0.94, fill=False, edgecolor="black", linewidth=1.4, gid="same-trait"))
     ax.imshow(np.ma.masked_invalid(values), cmap=mpl.colormaps[COLORMAP], vmin=-most, vmax=most, aspect="auto")
-    ax.set_xticks(range(len(columns)), columns, rotation=30, ha="right", rotation_mode="anchor")
-    ax.set_yticks(range(len(traits)), list(traits))
+    frame_same(ax, traits, columns)
+    name_cells(ax, traits, columns, rotation=30)
     ax.set_xlabel("expression of")
     ax.set_ylabel("value set of")
-    ax.grid(False)
-    ax.tick_params(length=0)
-    ax.spines[:].set_visible(False)
     return ax
 
 

@@ -10,6 +10,7 @@ from pandas import DataFrame
 
 from persona_interp.figures.frames import records
 from persona_interp.figures.geometry import COLORMAP
+from persona_interp.figures.heat_map import name_cells
 from persona_interp.figures.style import GREY, LIGHT_GREY, PALETTE, TEXT
 
 
@@ -31,11 +32,7 @@ def plot_cosine_map(frame: DataFrame, ax: Axes, *, traits: Sequence[str]) -> Axe
         value = float(cosine[a, b])
         text = f"{round(100 * value)}".replace("-", "−")
         ax.text(b, a, text, ha="center", va="center", color="white" if abs(value) > 0.6 else TEXT, fontsize=5.5)
-    ax.set_xticks(range(size), traits, rotation=45, ha="right", rotation_mode="anchor")
-    ax.set_yticks(range(size), traits)
-    ax.grid(False)
-    ax.tick_params(length=0)
-    ax.spines[:].set_visible(False)
+    name_cells(ax, traits, traits, rotation=45)
     return image
 
 

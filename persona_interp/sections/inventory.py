@@ -9,12 +9,12 @@ from persona_interp.figures.frames import distinct, keep, records
 from persona_interp.figures.inventory import draw_inventory_reliability, draw_inventory_scores, draw_inventory_types
 from persona_interp.figures.style import paper_style
 from persona_interp.findings import number
-from persona_interp.io import read_json
 from persona_interp.sections.section import (
     Section,
     SectionTable,
     count,
     estimate,
+    read_provenance,
     read_table,
     save,
     spread,
@@ -67,7 +67,6 @@ def inventory_section(folder: Path) -> Section | None:
             tables.append(_reliability(reliability))
             drawn += draw_inventory_reliability(reliability)
         figures = save(drawn, folder)
-    provenance = folder / "provenance_inventory.json"
     return Section(
         key="inventories",
         title=f"Inventories: {', '.join(map(str, distinct(scores, 'inventory')))}",
@@ -75,7 +74,7 @@ def inventory_section(folder: Path) -> Section | None:
         notes=NOTES,
         figures=figures,
         tables=tuple(tables),
-        provenance=read_json(provenance) if provenance.is_file() else {},
+        provenance=read_provenance(folder, "inventory"),
     )
 
 

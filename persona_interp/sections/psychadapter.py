@@ -8,12 +8,12 @@ from persona_interp.figures.frames import distinct, keep, records
 from persona_interp.figures.psychadapter_drawn import draw_adapter
 from persona_interp.figures.style import paper_style
 from persona_interp.findings import number
-from persona_interp.io import read_json
 from persona_interp.sections.section import (
     Section,
     SectionTable,
     count,
     estimate,
+    read_provenance,
     read_table,
     save,
     spread,
@@ -68,7 +68,6 @@ def psychadapter_section(folder: Path) -> Section | None:
             induced=induced,
         )
         figures = save(drawn, folder)
-    provenance = folder / "provenance_psychadapter.json"
     traits = distinct(nll if effects is None else effects, "trait")
     return Section(
         key="psychadapter",
@@ -77,7 +76,7 @@ def psychadapter_section(folder: Path) -> Section | None:
         notes=NOTES,
         figures=figures,
         tables=tuple(tables),
-        provenance=read_json(provenance) if provenance.is_file() else {},
+        provenance=read_provenance(folder, "psychadapter"),
     )
 
 

@@ -15,6 +15,7 @@ from persona_interp.figures.frames import records
 from persona_interp.figures.main_job import SavedFigure
 from persona_interp.figures.style import save_figure
 from persona_interp.findings import number, plain, signed, whole
+from persona_interp.io import read_json
 
 REMEDY = "Run the command that wrote it again into this folder, or restore the file."
 
@@ -80,6 +81,19 @@ def read_table(folder: Path, name: str, columns: Sequence[str], *, texts: Sequen
     if missing:
         raise ArtefactError(f"{path} lacks the columns {', '.join(missing)}.", REMEDY)
     return frame if len(frame) else None
+
+
+def read_provenance(folder: Path, command: str) -> Mapping[str, Any]:
+    """The manifest that a command left beside its tables; empty where there is none.
+
+    Raises:
+        ArtefactError: it is not an object in JSON.
+    """
+    path = folder / f"provenance_{command}.json"
+    said = read_json(path) if path.is_file() else {}
+    if not isinstance(said, dict):
+        raise ArtefactError(f"{path} holds a {type(said).__name__}.", "Expected an object.", REMEDY)
+    return said
 
 
 def table(title: str, note: str, frame: DataFrame, columns: Sequence[Column]) -> SectionTable:

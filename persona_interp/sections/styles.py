@@ -10,12 +10,12 @@ from persona_interp.figures.frames import distinct, keep, records
 from persona_interp.figures.style import paper_style
 from persona_interp.figures.styles import draw_style_probe, draw_style_steering
 from persona_interp.findings import number
-from persona_interp.io import read_json
 from persona_interp.sections.section import (
     Section,
     SectionTable,
     count,
     estimate,
+    read_provenance,
     read_table,
     save,
     spread,
@@ -52,7 +52,7 @@ def styles_section(folder: Path) -> Section | None:
         return None
     steering = read_table(folder, "style_steering", STEERING_COLUMNS, texts=("layers",))
     judges = read_table(folder, "style_judges", JUDGE_COLUMNS)
-    best = _best(probe)
+    provenance, best = read_provenance(folder, "styles"), _best(probe)
     tables = [
         table(
             "Styles told apart in held-out sentences",
@@ -72,11 +72,10 @@ def styles_section(folder: Path) -> Section | None:
         drawn += draw_style_probe(probe)
         if steering is not None:
             shown = keep(steering, "chosen", True)
-            said += _steering_sentences(shown, _chosen_by(folder))
+            said += _steering_sentences(shown, provenance.get("chosen_by"))
             tables.append(_steering_table(shown))
             drawn += draw_style_steering(steering)
         figures = save(drawn, folder)
-    provenance = folder / "provenance_styles.json"
     return Section(
         key="styles",
         title=f"Style vectors: {', '.join(map(str, distinct(probe, 'corpus')))}",
@@ -84,7 +83,7 @@ def styles_section(folder: Path) -> Section | None:
         notes=NOTES,
         figures=figures,
         tables=tuple(tables),
-        provenance=read_json(provenance) if provenance.is_file() else {},
+        provenance=provenance,
     )
 
 
@@ -157,11 +156,6 @@ def _steering_table(shown: DataFrame) -> SectionTable:
             *(count("n", "answers"), count("n_questions", "questions")),
         ],
     )
-
-
-def _chosen_by(folder: Path) -> str | None:
-    path = folder / "provenance_styles.json"
-    return read_json(path).get("chosen_by") if path.is_file() else None
 
 
 def _list(parts: list[str]) -> str:
