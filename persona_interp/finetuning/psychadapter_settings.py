@@ -12,6 +12,7 @@ class PsychAdapterSettings:
     """Settings of a run; the defaults suit models of a few hundred million weights and some thousand short texts.
 
     Args:
+        learning_rate: of the virtual tokens; that of a LoRA trained beside them is `lora_learning_rate`.
         batch_size: texts in a forward pass; `accumulation` of them make a step.
         warmup_steps: linear warm-up, then linear decay to zero.
         max_tokens: predicted tokens of a text, the end of text among them. The model's context is a bound too.
@@ -30,6 +31,7 @@ class PsychAdapterSettings:
     """
 
     learning_rate: float = 1e-2
+    lora_learning_rate: float = 2e-4
     n_epochs: int = 3
     batch_size: int = 16
     accumulation: int = 1
@@ -48,6 +50,7 @@ class PsychAdapterSettings:
         """Refuse values that cannot be trained with."""
         rules = {
             "learning_rate and max_grad_norm must be positive": min(self.learning_rate, self.max_grad_norm) > 0,
+            "lora_learning_rate must be positive": self.lora_learning_rate > 0,
             "n_epochs must be at least 1": self.n_epochs >= 1,
             "batch_size and accumulation must be at least 1": min(self.batch_size, self.accumulation) >= 1,
             "warmup_steps and init_scale must not be negative": min(self.warmup_steps, self.init_scale) >= 0,
@@ -64,6 +67,7 @@ class PsychAdapterSettings:
 
 PAPER_PSYCHADAPTER = PsychAdapterSettings(
     learning_rate=5e-5,
+    lora_learning_rate=5e-5,
     n_epochs=5,
     batch_size=32,
     accumulation=2,

@@ -28,8 +28,11 @@ def train_steps(
     """The losses of all steps; the adapter and the model's LoRA hold what was learnt."""
     model.train(isinstance(model, PeftModel))
     named = {f"psychadapter.{key}": weight for key, weight in adapter.named_parameters()}
-    named |= {key: weight for key, weight in model.named_parameters() if weight.requires_grad}
-    optimiser = torch.optim.AdamW(named.values(), lr=settings.learning_rate, weight_decay=0.0)
+    low_rank = {key: weight for key, weight in model.named_parameters() if weight.requires_grad}
+    rates = [settings.learning_rate] + [settings.lora_learning_rate] * bool(low_rank)
+    groups = [{"params": list(some.values())} for some in (named, low_rank) if some]
+    named |= low_rank
+    optimiser = torch.optim.AdamW(groups, lr=settings.learning_rate, weight_decay=0.0)
     state = TrainingState(named, optimiser, [])
     state.resume(folder)
     steps = [(epoch, step) for epoch in range(settings.n_epochs) for step in epoch_steps(samples, settings, epoch)]
@@ -38,7 +41,8 @@ def train_steps(
         for k in track(left, f"psychadapter {folder.parent.name}", total=len(left), show=progress):
             epoch, step = steps[k]
             factor = min((k + 1) / (settings.warmup_steps + 1), 1.0) * (len(steps) - k) / len(steps)
-            optimiser.param_groups[0]["lr"] = settings.learning_rate * factor
+            for group, rate in zip(optimiser.param_groups, rates, strict=True):
+                group["lr"] = rate * factor
             with torch.random.fork_rng():
                 torch.manual_seed(settings.seed * 1_000_003 + k)  # dropout: the same numbers after a resume
                 row = _step(model, adapter, samples, step, state, settings.max_grad_norm, k + 1)

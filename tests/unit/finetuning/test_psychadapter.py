@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import load_file
 
 import persona_interp.finetuning.psychadapter_steps as steps_module
 from persona_interp.data.trait_texts import TraitTexts
@@ -43,6 +44,7 @@ def test_the_published_settings() -> None:
     ("change", "rule"),
     [
         ({"learning_rate": 0.0}, "learning_rate and max_grad_norm must be positive"),
+        ({"lora_learning_rate": 0.0}, "lora_learning_rate must be positive"),
         ({"n_epochs": 0}, "n_epochs must be at least 1"),
         ({"batch_size": 0}, "batch_size and accumulation must be at least 1"),
         ({"max_tokens": 1}, "max_tokens must be at least 2"),
@@ -122,6 +124,16 @@ def test_lora_is_trained_beside_and_the_pair_belongs_together(small: Tiny, tmp_p
         check_psychadapter(trained.adapter, small.hooked("nnsight"))
     plain, _ = load_plain(small.folder, device="cpu")
     assert fingerprint(plain) == fingerprint(small.plain) != model.provenance.weights
+
+
+def test_lora_has_a_learning_rate_of_its_own(small: Tiny, tmp_path: Path) -> None:
+    moved = {}
+    for rate in (1e-9, 1e-3):
+        made = run(small, tmp_path / f"{rate}", lora=FEW, settings=quick(lora_learning_rate=rate))
+        assert made.lora is not None
+        weights = load_file(made.lora / "adapter_model.safetensors")
+        moved[rate] = max(float(weight.abs().max()) for name, weight in weights.items() if "lora_B" in name)
+    assert moved[1e-9] < 1e-6 < 1e-4 < moved[1e-3]  # B starts at zero, and a step of AdamW is about its rate
 
 
 @pytest.mark.parametrize("lora", [None, FEW])
