@@ -30,7 +30,7 @@ from persona_interp.judges.embedding import EmbeddingJudge
 from persona_interp.judges.lexical import LexicalJudge
 from persona_interp.judges.likelihood import LikelihoodJudge
 from persona_interp.judges.protocol import Judge
-from persona_interp.measurements.contrast import Contrast
+from persona_interp.measurements.contrast import contrast_of
 from persona_interp.measurements.drift import probe_activations
 from persona_interp.measurements.expression import measure_expression
 from persona_interp.models.hooked import HookedModelBase
@@ -39,6 +39,7 @@ from persona_interp.models.load import load_model
 from persona_interp.models.protocol import Sampling
 from persona_interp.models.tokens import render_chat
 from persona_interp.rollouts.generate import Rollouts, answer, generate_rollouts, plain_requests
+from persona_interp.statistics.contrast import Contrast
 
 FLAWED = ("arithmetic", "advice")
 
@@ -198,7 +199,7 @@ def _contrast(rollouts: Rollouts) -> Contrast:
     activations = rollouts.activations("response_mean")
     whole = activations.values.isfinite().flatten(1).all(1).numpy()
     sides = [activations.select(whole & (rollouts.frame["side"] == side)) for side in ("positive", "negative")]
-    return Contrast.from_activations(*sides)
+    return contrast_of(*sides)
 
 
 def train_cell(prepared: Prepared, name: str, level: Level, seed: int) -> HookedModelBase:

@@ -11,7 +11,7 @@ import pandas as pd
 from persona_interp.measurements.inventory_answers import InventoryAnswers
 from persona_interp.measurements.inventory_draws import interval, scale_draws, scale_score
 from persona_interp.measurements.inventory_scores import Measure, ScaleAnswers, scales_of
-from persona_interp.measurements.permutation import permutation_p_value
+from persona_interp.statistics.permutation import permutation_p_value
 
 ALL = "all"
 
@@ -37,7 +37,7 @@ def movement_table(contrasts: Sequence[Contrast], *, n_resamples: int, seed: int
     rows = []
     for contrast in contrasts:
         for part, change in contrast.changes():
-            draws = scale_draws(change, part.keys, n_resamples=n_resamples, seed=seed, stream=part.number)
+            draws = scale_draws(change, part.keys, n_resamples=n_resamples, seed=seed, scale=part.number)
             found = interval(scale_score(change, part.keys), draws, len(part.keys))
             rows.append(
                 {
@@ -95,7 +95,7 @@ def _validity(
         gap = own - others
         about = _about(contrast, part)
         scores.append(scale_score(gap, part.keys))
-        draws.append(scale_draws(gap, part.keys, n_resamples=n_resamples, seed=seed, stream=part.number))
+        draws.append(scale_draws(gap, part.keys, n_resamples=n_resamples, seed=seed, scale=part.number))
         found = interval(scores[-1], draws[-1], len(part.keys))
         yield {**about, "scale": trait, "estimate": found.estimate, "low": found.low, "high": found.high, "n": found.n}
     whole = interval(float(np.mean(scores)), np.mean(draws, axis=0), sum(len(changes[t][t][0].keys) for t in traits))

@@ -19,9 +19,9 @@ from persona_interp.io import atomic_write_bytes, write_json
 from persona_interp.judges.embedding import EmbeddingJudge
 from persona_interp.judges.likelihood import LikelihoodJudge
 from persona_interp.judges.protocol import Judge
-from persona_interp.measurements.statistics import bootstrap_auc_by_layer
 from persona_interp.models.identity import library_versions
 from persona_interp.models.load import load_model
+from persona_interp.statistics import bootstrap_auc_by_layer
 
 PAIRS = Path(__file__).parent.parent / "tests" / "data" / "judge_pairs"
 

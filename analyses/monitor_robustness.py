@@ -36,11 +36,11 @@ from persona_interp.finetuning.penalty import ProjectionPenalty
 from persona_interp.finetuning.train import finetune
 from persona_interp.judges.protocol import Judge, Score
 from persona_interp.measurements.sample_projections import project_samples
-from persona_interp.measurements.statistics import cliffs_delta_interval
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.protocol import Sampling
 from persona_interp.progress import track
 from persona_interp.rollouts.generate import answer, generate_rollouts, plain_requests
+from persona_interp.statistics import cliffs_delta_interval
 
 BENIGN, PLAIN = "benign data", "trait data"
 PENALISED, ADAPTIVE, TEXT_ATTACK = "projection penalty", "adaptive penalty", "data against the text monitor"

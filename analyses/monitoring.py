@@ -25,20 +25,21 @@ from persona_interp.io import atomic_write_bytes, write_json
 from persona_interp.judges.embedding import EmbeddingJudge
 from persona_interp.judges.likelihood import LikelihoodJudge
 from persona_interp.judges.protocol import Judge
-from persona_interp.measurements.contrast import Contrast
+from persona_interp.measurements.contrast import contrast_of
 from persona_interp.measurements.monitor import Monitor
 from persona_interp.measurements.monitoring import Monitoring, measure_monitoring
 from persona_interp.measurements.monitoring_tables import monitoring_nulls, monitoring_table
-from persona_interp.measurements.nulls import NullBattery
 from persona_interp.measurements.smoothing import Smoothing
-from persona_interp.measurements.statistics import benjamini_hochberg
-from persona_interp.measurements.thresholds import exact_share, measure_false_alarms
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.identity import library_versions
 from persona_interp.models.load import load_model
 from persona_interp.models.protocol import Sampling
 from persona_interp.rollouts.contexts import graded_system_prompts, many_shot_contexts
 from persona_interp.rollouts.generate import Rollouts, answer, generate_rollouts, plain_requests
+from persona_interp.statistics import benjamini_hochberg
+from persona_interp.statistics.contrast import Contrast
+from persona_interp.statistics.nulls import NullBattery
+from persona_interp.statistics.thresholds import exact_share, measure_false_alarms
 
 
 @dataclass(frozen=True)
@@ -187,7 +188,7 @@ def _contrast(rollouts: Rollouts) -> Contrast:
     activations = rollouts.activations("response_mean")
     whole = activations.values.isfinite().flatten(1).all(1).numpy()
     sides = [activations.select(whole & (rollouts.frame["side"] == side)) for side in ("positive", "negative")]
-    return Contrast.from_activations(*sides)
+    return contrast_of(*sides)
 
 
 def draw(measured: Measured, config: Config, folder: Path) -> None:

@@ -37,10 +37,10 @@ from persona_interp.judges.lexical import LexicalJudge
 from persona_interp.judges.likelihood import LikelihoodJudge
 from persona_interp.judges.protocol import Judge
 from persona_interp.measurements.psychadapter_run import AdapterMeasures, measure_psychadapter
-from persona_interp.measurements.statistics import correlation_interval
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.load import load_model
 from persona_interp.rollouts.generate import generate_rollouts
+from persona_interp.statistics import correlation_interval
 
 OWN = {"sentiment": "optimistic"}
 """The persona vector that a trait's induced direction is held against, where it has another name."""

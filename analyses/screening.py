@@ -38,8 +38,8 @@ from persona_interp.measurements.detection import (
     rank_average,
 )
 from persona_interp.measurements.projection_difference import METRICS, projection_difference
-from persona_interp.measurements.thresholds import exact_share
 from persona_interp.models.tokens import render_chat
+from persona_interp.statistics.thresholds import exact_share
 
 DIFFERENCE, TEXT, CHOOSER = "projection difference", "text judge (likelihood)", "text judge (embedding)"
 ONE, MIXED = "one source", "mixed sources"

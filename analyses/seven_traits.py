@@ -21,8 +21,8 @@ from persona_interp.figures.style import legend_below, panel_figure, paper_style
 from persona_interp.io import atomic_write_bytes, read_json, write_json
 from persona_interp.main_job.config import RunConfig
 from persona_interp.main_job.run import run_main_job
-from persona_interp.measurements.statistics import benjamini_hochberg
 from persona_interp.models.identity import library_versions
+from persona_interp.statistics import benjamini_hochberg
 
 TRAITS = ("evil", "sycophantic", "hallucinating", "humorous", "impolite", "optimistic", "apathetic")
 NULLS = {

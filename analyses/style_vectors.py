@@ -26,7 +26,6 @@ from persona_interp.judges.lexical import LexicalJudge
 from persona_interp.judges.likelihood import LikelihoodJudge
 from persona_interp.judges.protocol import Judge
 from persona_interp.judges.style_signs import LEXICAL_STYLE_SIGNS
-from persona_interp.measurements.statistics import benjamini_hochberg
 from persona_interp.measurements.style_arms import StyleSteering
 from persona_interp.measurements.style_probe import PROBE, style_probe
 from persona_interp.measurements.style_run import run_styles
@@ -34,6 +33,7 @@ from persona_interp.measurements.style_setup import StyleRun, Variant
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.identity import library_versions
 from persona_interp.models.load import load_model
+from persona_interp.statistics import benjamini_hochberg
 
 
 @dataclass(frozen=True)

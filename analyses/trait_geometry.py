@@ -16,13 +16,14 @@ import pandas as pd
 
 from persona_interp.directions.direction import Direction
 from persona_interp.directions.formats import ModelShape, load_persona_vectors
-from persona_interp.directions.geometry import Correlation, compare_geometry, cosines_by_depth
+from persona_interp.directions.geometry import cosines_by_depth
 from persona_interp.errors import ConfigError
 from persona_interp.figures.style import legend_below, panel_figure, paper_style, save_figure
 from persona_interp.figures.trait_geometry import plot_cosine_map, plot_similarity_by_depth
 from persona_interp.io import atomic_write_bytes, sha256_file, write_json
-from persona_interp.measurements.statistics import benjamini_hochberg
 from persona_interp.models.identity import library_versions
+from persona_interp.statistics import benjamini_hochberg
+from persona_interp.statistics.mantel import Correlation, compare_geometry
 
 VECTORS = Path(__file__).parent.parent / ".." / "shared" / "data" / "persona_vectors" / "vectors"
 WHERE_FROM = """There are no published vectors in {folder}.

@@ -72,7 +72,6 @@ if TYPE_CHECKING:
     from persona_interp.measurements.monitor import Monitor
     from persona_interp.measurements.monitoring import measure_monitoring
     from persona_interp.measurements.monitoring_tables import monitoring_nulls, monitoring_table
-    from persona_interp.measurements.nulls import null_battery
     from persona_interp.measurements.prediction import predictor_table, shift_correlations, shift_nulls
     from persona_interp.measurements.projection_difference import projection_difference
     from persona_interp.measurements.psychadapter import adapter_nll
@@ -87,12 +86,13 @@ if TYPE_CHECKING:
     from persona_interp.measurements.style_setup import StyleRun
     from persona_interp.measurements.style_steering import measure_styles
     from persona_interp.measurements.style_table import style_table
-    from persona_interp.measurements.thresholds import calibrate_threshold
     from persona_interp.models.load import load_model
     from persona_interp.models.tokens import render_chat, render_prompt
     from persona_interp.rollouts.contexts import graded_system_prompts, many_shot_contexts
     from persona_interp.rollouts.generate import generate_rollouts
     from persona_interp.screening.run import screen
+    from persona_interp.statistics.nulls import null_battery
+    from persona_interp.statistics.thresholds import calibrate_threshold
     from persona_interp.types import Hookpoint, Turn
 
 _HOMES = {
@@ -236,7 +236,7 @@ _HOMES = {
         "monitoring_nulls",
         "monitoring_table",
     ),
-    "measurements.nulls": ("null_battery",),
+    "statistics.nulls": ("null_battery",),
     "measurements.prediction": (
         "predictor_table",
         "shift_correlations",
@@ -261,7 +261,7 @@ _HOMES = {
     "measurements.style_setup": ("StyleRun",),
     "measurements.style_steering": ("measure_styles",),
     "measurements.style_table": ("style_table",),
-    "measurements.thresholds": ("calibrate_threshold",),
+    "statistics.thresholds": ("calibrate_threshold",),
     "models.load": ("load_model",),
     "models.tokens": (
         "render_chat",

@@ -5,8 +5,9 @@ import re
 from typing import Literal
 
 from persona_interp.figures.results import TraitSummary
+from persona_interp.statistics.levels import ALPHA
 
-Q_LEVEL = 0.05
+Q_LEVEL = ALPHA
 """A separation is called found when both q values are below this."""
 
 RAISES = "raises expression"

@@ -13,12 +13,13 @@ from persona_interp.directions.pairing import paired_rows
 from persona_interp.directions.persona import mean_difference
 from persona_interp.directions.probes import lda_vectors, logistic_vectors, principal_vectors
 from persona_interp.errors import ConfigError, EmptySelectionError
+from persona_interp.statistics import null_directions
+from persona_interp.statistics.streams import stream
 from persona_interp.types import Hookpoint
 
 BaselineMethod = Literal["mean_difference", "pca", "logistic", "lda", "random"]
 BASELINE_METHODS: tuple[BaselineMethod, ...] = get_args(BaselineMethod)
 METHOD_VERSION = 1
-SHRINKAGE = 0.1
 
 
 def fit_direction(
@@ -127,9 +128,6 @@ def random_directions(
 
 def matched_draws(values: Float[Tensor, "sample d_model"], n: int, *, seed: int) -> Float[Tensor, "draw d_model"]:
     """Random vectors with the shrunken covariance of the values, without forming it."""
-    generator = torch.Generator().manual_seed(seed)
-    centred = values - values.mean(0)
-    weights = torch.randn(n, len(values), generator=generator) / max(1, len(values) - 1) ** 0.5
-    spread = (centred.square().sum(0) / max(1, len(values) - 1)).mean().sqrt()
-    noise = torch.randn(n, values.shape[1], generator=generator) * spread
-    return (1 - SHRINKAGE) ** 0.5 * weights @ centred + SHRINKAGE**0.5 * noise
+    rng, rows = stream(seed, "matched draws"), values.double().numpy()
+    mixing = rng.standard_normal((n, len(rows)))
+    return torch.from_numpy(null_directions.matched_draws(rows - rows.mean(0), mixing, rng)).to(values.dtype)

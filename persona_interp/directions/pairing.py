@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from persona_interp.statistics.streams import stream
+
 PAIR_KEYS = ("question", "instruction", "sample")
 
 
@@ -16,7 +18,7 @@ def paired_rows(positive: pd.DataFrame, negative: pd.DataFrame, *, seed: int) ->
     that do. Rows without a partner are left out. Where no key is shared, or no row has a partner, all rows pair at
     random, which is said: "random".
     """
-    rng = np.random.default_rng(seed)
+    rng = stream(seed, "pairs")
     keys = [key for key in PAIR_KEYS if key in positive and key in negative]
     sides = []
     for frame in (positive, negative):

@@ -11,8 +11,9 @@ from persona_interp.figures.frames import distinct, keep, records
 from persona_interp.figures.geometry import COLORMAP
 from persona_interp.figures.heat_map import frame_same, name_cells
 from persona_interp.figures.style import GREY, LIGHT_GREY, PALETTE, TEXT, category
+from persona_interp.statistics.levels import ALPHA
 
-Q_LEVEL = 0.05
+Q_LEVEL = ALPHA
 
 
 def plot_expression_over_z(frame: DataFrame, ax: Axes, *, traits: Sequence[str] | None = None) -> Axes:

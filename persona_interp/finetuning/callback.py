@@ -22,9 +22,10 @@ from transformers import (
 from persona_interp.directions.direction import Direction, check_same_model
 from persona_interp.errors import ConfigError, TrainingError
 from persona_interp.finetuning.drift_log import COLUMNS, Base, base_path, check_log, drift_frame, read_rows, write_rows
-from persona_interp.finetuning.probe import DriftBound, DriftProbe, ExpressionProbe, bootstrap_interval, check_drift
+from persona_interp.finetuning.probe import DriftBound, DriftProbe, ExpressionProbe, check_drift
 from persona_interp.models.probe import adapters_off, base_fingerprint, has_adapters, language_model, undisturbed
 from persona_interp.models.watch import describe_plain
+from persona_interp.statistics.resampling import bootstrap_mean_columns
 
 logger = logging.getLogger(__name__)
 
@@ -157,7 +158,7 @@ class DriftCallback(TrainerCallback):
     def _measure(self, model: torch.nn.Module, state: TrainerState, control: TrainerControl) -> None:
         values = self._probe.measure(model)
         change = values - self._base.projections
-        low, high = bootstrap_interval(change)
+        low, high = bootstrap_mean_columns(change)
         self._logs.clear()
         expressed = math.nan
         if self.expression is not None and self._expression_due(state):

@@ -21,6 +21,7 @@ from persona_interp.judges.protocol import Judge
 from persona_interp.models.protocol import HookedModel, Sampling
 from persona_interp.rollouts.generate import answer
 from persona_interp.rollouts.parts import refuse_other_config
+from persona_interp.statistics.streams import stream
 
 _MIXED = 0.5
 _SHORTEST = 12
@@ -95,7 +96,7 @@ def text_requests(traits: Sequence[Trait], n_texts: int, *, seed: int) -> pd.Dat
     Half of the texts are under one pole of one trait, half under one pole each of two traits. Poles, instructions and
     writing prompts are used equally often, up to one.
     """
-    rng = np.random.default_rng(seed)
+    rng = stream(seed, "levels of traits")
     prompts, rows = writing_prompts(), []
     poles = [(k, side) for k in range(len(traits)) for side in ("positive", "negative")]
     for i in range(n_texts):

@@ -3,12 +3,12 @@
 import math
 from dataclasses import replace
 
-import numpy as np
 import torch
 from peft import PeftModel
 
 from persona_interp.finetuning.samples import Collator, Samples
 from persona_interp.finetuning.trainer import answer_loss, mixed_precision
+from persona_interp.statistics.streams import stream
 
 
 def split_holdout(samples: Samples, share: float, *, seed: int) -> tuple[Samples, Samples | None]:
@@ -16,7 +16,7 @@ def split_holdout(samples: Samples, share: float, *, seed: int) -> tuple[Samples
     n_held = math.floor(share * len(samples))
     if n_held == 0:
         return samples, None
-    order = np.random.default_rng([seed, 7]).permutation(len(samples)).tolist()
+    order = stream(seed, "held-out split").permutation(len(samples)).tolist()
     parts = (sorted(order[n_held:]), sorted(order[:n_held]))
     train, held = (replace(samples, samples=tuple(samples[i] for i in part)) for part in parts)
     return train, held

@@ -186,20 +186,6 @@ def unit_vectors(
     return vectors / norms
 
 
-def bootstrap_interval(
-    values: Float[np.ndarray, "prompt direction layer"], *, n_resamples: int = 1000, level: float = 0.95, seed: int = 0
-) -> tuple[Float[np.ndarray, "direction layer"], Float[np.ndarray, "direction layer"]]:
-    """Percentile bounds of the mean over prompts, prompts drawn with replacement; NaN with a single prompt."""
-    n = len(values)
-    if n < 2:
-        nothing = np.full(values.shape[1:], np.nan)
-        return nothing, nothing
-    counts = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=n_resamples)
-    means = np.tensordot(counts / n, values, axes=1)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=0)
-    return low, high
-
-
 def greedy_answers(
     model: torch.nn.Module,
     tokenizer: PreTrainedTokenizerBase,

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from peft import PeftModel
@@ -19,6 +18,7 @@ from persona_interp.finetuning.samples import IGNORED
 from persona_interp.finetuning.trainer import answer_loss
 from persona_interp.models.cache import prefixed_cache
 from persona_interp.models.tokens import encode
+from persona_interp.statistics.streams import stream
 from persona_interp.types import KVPrefix
 
 _STEPS_SORTED_TOGETHER = 16
@@ -101,7 +101,7 @@ def epoch_steps(samples: TraitSamples, settings: PsychAdapterSettings, epoch: in
 
     The order depends on the seed and the epoch alone, so that an interrupted run finds its place again.
     """
-    rng = np.random.default_rng([settings.seed, epoch])
+    rng = stream(settings.seed, "epoch", epoch)
     order = rng.permutation(len(samples)).tolist()
     in_step = settings.batch_size * settings.accumulation
     steps: list[list[int]] = []

@@ -15,6 +15,7 @@ from persona_interp.finetuning.psychadapter_samples import Base, TraitSamples, e
 from persona_interp.finetuning.psychadapter_settings import PsychAdapterSettings
 from persona_interp.finetuning.trainer import NotFiniteError, mixed_precision
 from persona_interp.progress import track
+from persona_interp.statistics.streams import derived_seed
 
 
 def train_steps(
@@ -44,7 +45,7 @@ def train_steps(
             for group, rate in zip(optimiser.param_groups, rates, strict=True):
                 group["lr"] = rate * factor
             with torch.random.fork_rng():
-                torch.manual_seed(settings.seed * 1_000_003 + k)  # dropout: the same numbers after a resume
+                torch.manual_seed(derived_seed(settings.seed, "dropout", k))  # dropout: the same numbers after a resume
                 row = _step(model, adapter, samples, step, state, settings.max_grad_norm, k + 1)
             state.losses.append(
                 {"step": k + 1, "epoch": epoch, **row, "learning_rate": settings.learning_rate * factor}

@@ -10,13 +10,13 @@ from scipy.stats import rankdata
 
 from persona_interp.data.traits import Trait
 from persona_interp.judges.protocol import Judge
-from persona_interp.measurements.statistics import (
+from persona_interp.rollouts.generate import Rollouts
+from persona_interp.statistics import (
     Interval,
     bootstrap_statistic,
     correlation_interval,
     krippendorff_alpha_interval,
 )
-from persona_interp.rollouts.generate import Rollouts
 
 ALL = "all answers"
 CONDITIONS = {

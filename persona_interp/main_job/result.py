@@ -11,9 +11,9 @@ from persona_interp.main_job.bench import Panel
 from persona_interp.main_job.config import RunConfig
 from persona_interp.measurements.frame import Measurements
 from persona_interp.measurements.separation import SeparationProfile
-from persona_interp.measurements.statistics import Interval, bootstrap_mean
 from persona_interp.measurements.steering import SELECTION_RULE, Setting
 from persona_interp.rollouts.generate import Rollouts
+from persona_interp.statistics import Interval, bootstrap_mean
 from persona_interp.types import Pooling
 
 

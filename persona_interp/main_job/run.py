@@ -28,10 +28,10 @@ from persona_interp.main_job.config import RunConfig
 from persona_interp.main_job.kept import unscored_answers
 from persona_interp.main_job.result import TraitResult, summary_row
 from persona_interp.measurements.frame import Measurements
-from persona_interp.measurements.null_families import battery_table
-from persona_interp.measurements.statistics import benjamini_hochberg
 from persona_interp.measurements.steering import steering_effect, steering_table, to_measurements
 from persona_interp.rollouts.parts import refuse_other_config
+from persona_interp.statistics import benjamini_hochberg
+from persona_interp.statistics.null_families import battery_table
 from persona_interp.types import POOLINGS, Hookpoint
 
 logger = logging.getLogger(__name__)

@@ -16,6 +16,7 @@ from persona_interp.main_job.kept import ask_again, kept_table, rate_answers
 from persona_interp.measurements.baselines import compare_separation
 from persona_interp.measurements.separation import SeparationProfile, separation_profile
 from persona_interp.rollouts.generate import Questions, Rollouts, generate_rollouts
+from persona_interp.statistics.streams import derived_seed
 from persona_interp.types import POOLINGS, Pooling
 
 
@@ -34,7 +35,7 @@ def scored_rollouts(bench: Bench, trait: Trait, judges: Panel, questions: Questi
         n_samples=config.n_samples,
         max_new_tokens=config.max_new_tokens,
         temperature=config.temperature,
-        seed=config.seed + (1 if held_out else 0),
+        seed=derived_seed(config.seed, "held out" if held_out else "extraction"),
         questions=questions,
         folder=folder,
     )
@@ -101,7 +102,9 @@ def baselines(bench: Bench, trait: Trait, direction: Direction, train: Rollouts,
         for method in BASELINE_METHODS:
             if method != "mean_difference":  # which is the persona vector
                 train_sides = sides["train_positive"], sides["train_negative"]
-                directions[method] = fit_direction(method, *train_sides, trait=trait.name, seed=config.seed + 6)
+                directions[method] = fit_direction(
+                    method, *train_sides, trait=trait.name, seed=derived_seed(config.seed, "baselines", method)
+                )
         compared = compare_separation(
             directions,
             sides["test_positive"],

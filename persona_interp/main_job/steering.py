@@ -18,6 +18,7 @@ from persona_interp.measurements.steering import (
     to_measurements,
 )
 from persona_interp.rollouts.generate import Rollouts
+from persona_interp.statistics.streams import derived_seed
 from persona_interp.types import Hookpoint
 
 
@@ -35,7 +36,7 @@ def select_setting(bench: Bench, trait: Trait, direction: Direction) -> tuple[Se
             coefficients=[c for c in config.coefficients if c > 0],
             max_new_tokens=config.eval_tokens,
             temperature=config.eval_temperature,
-            seed=config.seed + 2,
+            seed=derived_seed(config.seed, "selection"),
             folder=folder,
         )
         return score_answers(answers, trait, judges=[bench.embedding], coherence=bench.coherence)[0]
@@ -67,7 +68,7 @@ def evaluate(
             n_samples=config.n_eval_samples,
             max_new_tokens=config.eval_tokens,
             temperature=config.eval_temperature,
-            seed=config.seed + 3,
+            seed=derived_seed(config.seed, "evaluation"),
             folder=folder,
         )
         scored = score_answers(answers, trait, judges=judges.everywhere, coherence=bench.coherence)[0]
@@ -84,7 +85,11 @@ def evaluate(
     def control() -> pd.DataFrame:
         hookpoint = Hookpoint(setting.layer)
         drawn = random_directions(
-            rollouts.activations("response_mean"), hookpoint, like=direction, n=config.n_random, seed=config.seed + 4
+            rollouts.activations("response_mean"),
+            hookpoint,
+            like=direction,
+            n=config.n_random,
+            seed=derived_seed(config.seed, "random directions"),
         )
         own = scored[(scored["coefficient"] == 0) & (scored["sample"] == 0)]
         tables = [own[["question", "sample", "prompt", "answer", "layer", "coefficient"]].assign(draw=-1)]
@@ -97,7 +102,7 @@ def evaluate(
                 coefficients=[-setting.coefficient, setting.coefficient],
                 max_new_tokens=config.eval_tokens,
                 temperature=config.eval_temperature,
-                seed=config.seed + 3,
+                seed=derived_seed(config.seed, "evaluation"),
                 unsteered=False,
                 folder=folder.with_name("random") / f"direction-{number:02d}",
             )
@@ -128,7 +133,7 @@ def factual_check(bench: Bench, trait: Trait, direction: Direction, setting: Set
             coefficients=[-setting.coefficient, setting.coefficient],
             max_new_tokens=config.eval_tokens,
             temperature=0.0,
-            seed=config.seed + 5,
+            seed=derived_seed(config.seed, "factual"),
             folder=folder,
         )
         values = [s.value for s in judge.rate(trait, list(answers["question"]), list(answers["answer"]))]

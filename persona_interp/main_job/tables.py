@@ -12,14 +12,14 @@ from persona_interp.io import atomic_write_bytes
 from persona_interp.judges.protocol import Judge
 from persona_interp.main_job.result import TraitResult
 from persona_interp.measurements.separation import SeparationProfile
-from persona_interp.measurements.statistics import (
+from persona_interp.measurements.steering import Setting
+from persona_interp.rollouts.generate import Rollouts
+from persona_interp.statistics import (
     bootstrap_difference,
     bootstrap_mean,
     cliffs_delta_interval,
     hedges_g_interval,
 )
-from persona_interp.measurements.steering import Setting
-from persona_interp.rollouts.generate import Rollouts
 from persona_interp.types import Pooling
 
 _EXAMPLE_QUESTIONS = 4

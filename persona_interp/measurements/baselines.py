@@ -12,8 +12,9 @@ from torch import Tensor
 from persona_interp.activations.store import Activations
 from persona_interp.directions.direction import Direction
 from persona_interp.errors import AlignmentError, EmptySelectionError
-from persona_interp.measurements.contrast import Contrast
-from persona_interp.measurements.statistics import bootstrap_auc_by_layer
+from persona_interp.measurements.contrast import contrast_of
+from persona_interp.statistics import bootstrap_auc_by_layer
+from persona_interp.statistics.levels import CONFIDENCE
 from persona_interp.types import Hookpoint
 
 COLUMNS = ("method", "layer", "stream", "auc", "low", "high", "cosine", "n_positive", "n_negative", "n_questions")
@@ -26,7 +27,7 @@ def compare_separation(
     *,
     reference: str | None = None,
     n_resamples: int = 1000,
-    level: float = 0.95,
+    level: float = CONFIDENCE,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Held-out AUC of every direction at each of its hookpoints, with its cluster-bootstrap interval over questions.
@@ -52,7 +53,7 @@ def compare_separation(
         raise AlignmentError(f"no direction is called {name!r}.", f"Directions: {', '.join(directions)}.")
     if test_positive.hookpoints != test_negative.hookpoints:
         raise AlignmentError("positive and negative test activations differ in hookpoints.", "Extract both alike.")
-    test = Contrast.from_activations(test_positive, test_negative, name="test")
+    test = contrast_of(test_positive, test_negative, name="test")
     centre = torch.cat([test_positive.values, test_negative.values]).double().mean(0)
     rows = []
     for method, direction in directions.items():

@@ -15,10 +15,10 @@ from persona_interp.data.multiple_choice import ChoiceItem, load_multiple_choice
 from persona_interp.data.neutral_texts import load_neutral_texts
 from persona_interp.errors import ConfigError
 from persona_interp.interventions.protocol import Intervention
-from persona_interp.measurements.resampling import Interval, bootstrap_mean
 from persona_interp.measurements.text_logprobs import text_logprobs
 from persona_interp.models.protocol import HookedModel
 from persona_interp.models.tokens import render_chat
+from persona_interp.statistics.resampling import Interval, bootstrap_mean
 
 _PROMPT = "{start}Question: {question}\nAnswer:"
 

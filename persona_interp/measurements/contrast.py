@@ -1,86 +1,22 @@
-"""Activations of two poles with their questions, as every held-out test and every null takes them."""
-
-from collections.abc import Iterator
-from dataclasses import dataclass
-
-import numpy as np
-from jaxtyping import Bool, Float, Shaped
+"""A contrast of extracted activations: the rows that every held-out test and every null takes."""
 
 from persona_interp.activations.store import Activations
-from persona_interp.errors import AlignmentError, EmptySelectionError
-
-Rows = Float[np.ndarray, "_ _ _"]
-Flat = Float[np.ndarray, "_ d_model"]
-Questions = Shaped[np.ndarray, " _"]
+from persona_interp.errors import AlignmentError
+from persona_interp.statistics.contrast import Contrast
 
 
-@dataclass(frozen=True, eq=False)
-class Contrast:
-    """All rows of both poles, positives first, with their labels and questions.
+def contrast_of(positive: Activations, negative: Activations, *, name: str = "train") -> Contrast:
+    """Both poles of extracted activations, positives first.
 
-    Args:
-        values: sample, layer, d_model.
-        labels: true for positives.
+    Raises:
+        AlignmentError: a sample has no question, or values are not finite.
+        EmptySelectionError: a pole has no rows.
     """
-
-    values: Rows
-    labels: Bool[np.ndarray, " sample"]
-    questions: Questions
-
-    @classmethod
-    def of(
-        cls,
-        positive: Rows,
-        negative: Rows,
-        positive_questions: Questions,
-        negative_questions: Questions,
-        *,
-        name: str = "train",
-    ) -> "Contrast":
-        """Both poles together, checked.
-
-        Raises:
-            EmptySelectionError: a pole has no rows.
-            AlignmentError: rows and questions do not match, or values are not finite.
-        """
-        for pole, rows, asked in (
-            ("positive", positive, positive_questions),
-            ("negative", negative, negative_questions),
-        ):
-            if len(rows) == 0:
-                raise EmptySelectionError(f"{name}_{pole} has no rows.", "Look at what the filter left.")
-            if len(rows) != len(asked):
-                raise AlignmentError(
-                    f"{name}_{pole} has {len(rows)} rows and {len(asked)} questions.", "Every row needs its question."
-                )
-            if not np.isfinite(rows).all():
-                raise AlignmentError(f"{name}_{pole} holds activations that are not finite.", "Leave those rows out.")
-        labels = np.arange(len(positive) + len(negative)) < len(positive)
-        questions = np.concatenate([positive_questions, negative_questions]).astype(str)
-        return cls(np.concatenate([positive, negative]), labels, questions)
-
-    @classmethod
-    def from_activations(cls, positive: Activations, negative: Activations, *, name: str = "train") -> "Contrast":
-        """Both poles of extracted activations; their samples need a column `question`."""
-        for side in (positive, negative):
-            if "question" not in side.samples:
-                raise AlignmentError(
-                    "activations without questions cannot be resampled or shuffled by question.",
-                    "Give their samples a column `question`.",
-                )
-        questions = (side.samples["question"].to_numpy() for side in (positive, negative))
-        return cls.of(positive.values.numpy(), negative.values.numpy(), *questions, name=name)
-
-    def layers(self) -> Iterator[tuple[int, Flat]]:
-        """Each layer in float64, centred on its mean, which changes no difference and no order."""
-        for layer in range(self.values.shape[1]):
-            yield layer, self.values[:, layer] - self.values[:, layer].mean(axis=0, dtype=np.float64)
-
-    def weights(self) -> Float[np.ndarray, " sample"]:
-        """Weights of the rows in mean(positive) - mean(negative)."""
-        return contrast_weights(self.labels[None])[0]
-
-
-def contrast_weights(labels: Bool[np.ndarray, "draw sample"]) -> Float[np.ndarray, "draw sample"]:
-    """Weights of the rows in mean(positive) - mean(negative), for every draw of labels."""
-    return labels / labels.sum(axis=1, keepdims=True) - ~labels / (~labels).sum(axis=1, keepdims=True)
+    for side in (positive, negative):
+        if "question" not in side.samples:
+            raise AlignmentError(
+                "activations without questions cannot be resampled or shuffled by question.",
+                "Give their samples a column `question`.",
+            )
+    questions = (side.samples["question"].to_numpy() for side in (positive, negative))
+    return Contrast.of(positive.values.numpy(), negative.values.numpy(), *questions, name=name)

@@ -10,8 +10,9 @@ from jaxtyping import Bool, Float
 from scipy.stats import rankdata
 
 from persona_interp.errors import AlignmentError, ConfigError, EmptySelectionError
-from persona_interp.measurements.resampling import Interval, Resampling, ratio
-from persona_interp.measurements.rows import Labels
+from persona_interp.statistics.levels import CONFIDENCE
+from persona_interp.statistics.resampling import Interval, Resampling, ratio
+from persona_interp.statistics.rows import Labels
 
 Scores = Mapping[str, Float[np.ndarray, " sample"]]
 Flags = Bool[np.ndarray, " sample"]
@@ -27,7 +28,7 @@ def detection_table(
     groups: Labels | None = None,
     ks: Sequence[int] = (10, 50),
     n_resamples: int = 2000,
-    level: float = 0.95,
+    level: float = CONFIDENCE,
     seed: int = 0,
 ) -> pd.DataFrame:
     """AUC, average precision and precision at k of every score, with bootstrap intervals; one row a score and metric.
@@ -68,7 +69,7 @@ def auc_differences(
     *,
     groups: Labels | None = None,
     n_resamples: int = 2000,
-    level: float = 0.95,
+    level: float = CONFIDENCE,
     seed: int = 0,
 ) -> pd.DataFrame:
     """AUC of one score minus AUC of another on the same samples, paired in every draw; one row a pair of scores.

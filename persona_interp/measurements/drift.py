@@ -13,9 +13,10 @@ from persona_interp.activations.extract import extract_activations
 from persona_interp.activations.store import Activations
 from persona_interp.directions.direction import Direction, check_same_model
 from persona_interp.errors import AlignmentError, EmptySelectionError
-from persona_interp.measurements.resampling import bootstrap_mean
 from persona_interp.models.protocol import HookedModel
 from persona_interp.models.tokens import render_prompt
+from persona_interp.statistics.levels import CONFIDENCE
+from persona_interp.statistics.resampling import bootstrap_mean
 from persona_interp.types import Hookpoint, Provenance
 
 
@@ -63,7 +64,7 @@ def finetuning_shift(
     direction: Direction,
     *,
     n_resamples: int = 2000,
-    level: float = 0.95,
+    level: float = CONFIDENCE,
     seed: int = 0,
 ) -> FinetuningShift:
     """(mean last-prompt-token activation after - before) . v/|v| at every hookpoint of the direction.

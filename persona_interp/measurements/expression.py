@@ -13,9 +13,9 @@ from persona_interp.interventions.record import intervention_record
 from persona_interp.io import sha256_json
 from persona_interp.judges.lexical import LexicalJudge
 from persona_interp.judges.protocol import Judge
-from persona_interp.measurements.statistics import Interval, bootstrap_mean
 from persona_interp.models.protocol import HookedModel, Sampling
 from persona_interp.rollouts.generate import answer, plain_requests
+from persona_interp.statistics import Interval, bootstrap_mean
 from persona_interp.types import NO_EDITS
 
 

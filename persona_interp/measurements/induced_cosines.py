@@ -9,8 +9,10 @@ from jaxtyping import Float
 from persona_interp.directions.direction import Direction, check_same_model
 from persona_interp.errors import AlignmentError, ConfigError
 from persona_interp.measurements.induced_direction import METHOD, InducedShifts, interval_of
-from persona_interp.measurements.null_directions import matched_random_directions, unit_rows
-from persona_interp.measurements.statistics import benjamini_hochberg, permutation_p_value
+from persona_interp.statistics import benjamini_hochberg, permutation_p_value
+from persona_interp.statistics.levels import NULL_QUANTILE
+from persona_interp.statistics.null_directions import matched_random_directions, unit_rows
+from persona_interp.statistics.streams import stream
 
 EQUAL_COSINE = 0.9
 """Two directions are called equal at a layer where the interval of their cosine lies above this."""
@@ -54,7 +56,7 @@ def induced_cosines(
     for direction in references.values():
         check_same_model(direction, shifts.provenance)
     vectors = _vectors(shifts, references)
-    rng = np.random.default_rng(seed)
+    rng = stream(seed, "mixing")
     counts = rng.multinomial(n_texts, np.full(n_texts, 1 / n_texts), size=n_resamples).astype(float)
     weights = np.concatenate([np.ones((1, n_texts)), counts]) / n_texts
     mixing = rng.standard_normal((n_draws, n_texts))
@@ -64,7 +66,7 @@ def induced_cosines(
         units = unit_rows(vectors[:, layer])
         draws = unit_rows(weights @ shifts.span[:, layer].double().numpy()) @ units.T
         centred = middle[:, layer] - middle[:, layer].mean(axis=0)
-        null = _null(centred, mixing, units, np.random.default_rng([seed, 1, layer]))
+        null = _null(centred, mixing, units, stream(seed, "noise", layer))
         for k, name in enumerate(references):
             found = interval_of(draws[:, k], n_texts)
             others = {other: abs(float(draws[0, j])) for j, other in enumerate(references) if j != k}
@@ -80,7 +82,7 @@ def induced_cosines(
                     "low": found.low,
                     "high": found.high,
                     "n": n_texts,
-                    "null_95": float(np.quantile(null[:, k], 0.95)),
+                    "null_95": float(np.quantile(null[:, k], NULL_QUANTILE)),
                     "p": permutation_p_value(abs(found.estimate), null[:, k]),
                     "others": others[best] if others else float("nan"),
                     "best_other": best,

@@ -17,10 +17,11 @@ from persona_interp.errors import ConfigError, DataError
 from persona_interp.interventions.prefix import TraitPrefix
 from persona_interp.measurements.psychadapter import started
 from persona_interp.measurements.psychadapter_expression import Z_VALUES, adapter_hash
-from persona_interp.measurements.statistics import Interval
 from persona_interp.models.protocol import HookedModel
 from persona_interp.models.tokens import pad_id, token_batch
 from persona_interp.progress import track
+from persona_interp.statistics import Interval
+from persona_interp.statistics.streams import stream
 from persona_interp.types import Hookpoint, Pooling, Provenance
 
 METHOD = "psychadapter_induced"
@@ -178,7 +179,7 @@ def induced_geometry(shifts: InducedShifts, *, n_resamples: int = 1000, seed: in
     n_texts = shifts.values.shape[1]
     if n_texts < 2:
         raise ConfigError(f"how a shift depends on the text cannot be seen in {n_texts}.", "Give 20 texts or more.")
-    rng = np.random.default_rng(seed)
+    rng = stream(seed, "induced direction")
     counts = rng.multinomial(n_texts, np.full(n_texts, 1 / n_texts), size=n_resamples).astype(float)
     weights = np.concatenate([np.ones((1, n_texts)), counts]) / n_texts
     rows = []

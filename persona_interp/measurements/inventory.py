@@ -21,6 +21,7 @@ from persona_interp.measurements.inventory_answers import (
 from persona_interp.measurements.option_logprobs import option_logprobs
 from persona_interp.models.protocol import HookedModel
 from persona_interp.models.tokens import encode, render_prompt
+from persona_interp.statistics.streams import stream
 
 Order = Literal["given", "reversed", "shuffled"]
 """How options are listed: as the inventory has them, backwards, or shuffled for each item.
@@ -129,7 +130,7 @@ def _questions(
     empty = render_prompt(model.tokenizer, wording.neutral_frame) if wording.format == "statement" else ""
     for index, item in enumerate(inventory.items):
         texts, values, neutral_texts = _listed(inventory, item, wording)
-        places = _places(len(texts), order, np.random.default_rng([seed, index]))
+        places = _places(len(texts), order, stream(seed, "order of options", index))
         listed, without = ([some[place] for place in places] for some in (texts, neutral_texts))
         statement = spoken(item.text, wording.person) if isinstance(item, Item) else ""
         prompt = render_prompt(model.tokenizer, wording.prompt(listed, statement), system=system)

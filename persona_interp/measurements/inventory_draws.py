@@ -4,11 +4,13 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy import stats
 
-from persona_interp.measurements.resampling import Interval
+from persona_interp.statistics.levels import CONFIDENCE
+from persona_interp.statistics.resampling import Interval
+from persona_interp.statistics.streams import stream
 
 Table = Float[np.ndarray, "item wording"]
 Draws = Float[np.ndarray, " draw"]
-LEVEL = 0.95
+LEVEL = CONFIDENCE
 
 
 def scale_score(values: Table, keys: Int[np.ndarray, " item"]) -> float:
@@ -19,9 +21,7 @@ def scale_score(values: Table, keys: Int[np.ndarray, " item"]) -> float:
     return float(np.mean([values[keys == key].mean() for key in np.unique(keys)]))
 
 
-def scale_draws(
-    values: Table, keys: Int[np.ndarray, " item"], *, n_resamples: int, seed: int, stream: int = 0
-) -> Draws:
+def scale_draws(values: Table, keys: Int[np.ndarray, " item"], *, n_resamples: int, seed: int, scale: int = 0) -> Draws:
     r"""Draws of `scale_score`, items resampled within their key and wordings across; NaN where a key has one item.
 
     Deviations from the score are stretched by `sqrt(n / (n - g)) t_{n - g} / z`, n items in g keys, so that percentiles
@@ -29,7 +29,7 @@ def scale_draws(
     are not resampled: both are there, and their difference is taken off by averaging.
 
     Args:
-        stream: of the items' random numbers; wordings are drawn alike in all scales with one seed.
+        scale: its place among several, so that each has its own items; wordings are drawn alike in all of them.
 
     Source: Hesterberg 2015, What teachers should know about the bootstrap (for the stretch); Owen 2007, The pigeonhole
     bootstrap (for crossed factors).
@@ -38,10 +38,10 @@ def scale_draws(
     groups = [np.flatnonzero(keys == key) for key in np.unique(keys)]
     if min(map(len, groups)) < 2:
         return np.full(n_resamples, np.nan)
-    of_wordings = np.random.default_rng([seed, 0]).multinomial(
+    of_wordings = stream(seed, "wordings").multinomial(
         n_wordings, np.full(n_wordings, 1 / n_wordings), size=n_resamples
     )
-    rng = np.random.default_rng([seed, 1, stream])
+    rng = stream(seed, "items", scale)
     draws = np.zeros(n_resamples)
     for group in groups:
         n = len(group)

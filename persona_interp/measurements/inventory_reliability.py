@@ -7,11 +7,12 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
-from persona_interp.measurements.effects import pearson
 from persona_interp.measurements.inventory_answers import InventoryAnswers
 from persona_interp.measurements.inventory_draws import LEVEL
 from persona_interp.measurements.inventory_scores import JUDGE
-from persona_interp.measurements.permutation import permutation_p_value
+from persona_interp.statistics.effects import pearson
+from persona_interp.statistics.permutation import permutation_p_value
+from persona_interp.statistics.streams import stream
 
 Answers = Float[np.ndarray, "row item"]
 ALL = "all"
@@ -88,7 +89,7 @@ def _alpha(table: Answers, keys: Int[np.ndarray, " item"], n_resamples: int, see
     blank = dict.fromkeys(("low", "high", "null_low", "null_high", "p"), float("nan"))
     if np.isnan(alpha):
         return {"estimate": alpha, **blank, "n": n}
-    rng, tails = np.random.default_rng(seed), [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
+    rng, tails = stream(seed, "reliability"), [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
     draws = cronbach_alpha(table[rng.integers(0, n, (n_resamples, n))])
     draws = draws[~np.isnan(draws)]
     low, high = np.quantile(draws, tails) if 2 * len(draws) >= n_resamples else (np.nan, np.nan)

@@ -11,8 +11,8 @@ from jaxtyping import Int
 from persona_interp.errors import AlignmentError, ConfigError
 from persona_interp.measurements.inventory_answers import InventoryAnswers, item_table
 from persona_interp.measurements.inventory_draws import Table, interval, scale_draws, scale_score
-from persona_interp.measurements.permutation import corrected, permutation_test_paired
-from persona_interp.measurements.resampling import Interval
+from persona_interp.statistics.permutation import corrected, permutation_test_paired
+from persona_interp.statistics.resampling import Interval
 
 Measure = Literal["keyed", "log_odds"]
 """The keyed answer, or the log-odds of the first pole of a choice (nats), which do not saturate."""
@@ -49,7 +49,7 @@ class ScaleAnswers:
         return self._interval(self.raw, n_resamples, seed)
 
     def _interval(self, values: Table, n_resamples: int, seed: int) -> Interval:
-        draws = scale_draws(values, self.keys, n_resamples=n_resamples, seed=seed, stream=self.number)
+        draws = scale_draws(values, self.keys, n_resamples=n_resamples, seed=seed, scale=self.number)
         return interval(scale_score(values, self.keys), draws, len(self.keys), self.bounds)
 
 
@@ -125,7 +125,7 @@ def compare_inventories(
     rows = []
     for old, new in zip(scales_of(before), scales_of(after), strict=True):
         values = getattr(new, measure) - getattr(old, measure)
-        draws = scale_draws(values, new.keys, n_resamples=n_resamples, seed=seed, stream=new.number)
+        draws = scale_draws(values, new.keys, n_resamples=n_resamples, seed=seed, scale=new.number)
         change = interval(scale_score(values, new.keys), draws, len(new.keys))
         test = permutation_test_paired(
             getattr(new, measure).mean(1), getattr(old, measure).mean(1), np.arange(len(new.keys)), seed=seed

@@ -95,7 +95,7 @@ def inventory_type(
     parts = [part for part in parts if part.format == wanted]
     if not parts:
         raise ConfigError(f"{answers.inventory.name} was not administered in the format {format!r}.")
-    draws = [scale_draws(p.keyed, p.keys, n_resamples=n_resamples, seed=seed, stream=p.number) for p in parts]
+    draws = [scale_draws(p.keyed, p.keys, n_resamples=n_resamples, seed=seed, scale=p.number) for p in parts]
     if not np.isfinite(draws).all():
         raise ConfigError(f"a dichotomy of {answers.inventory.name} has one item.", "Uncertainty needs two or more.")
     first = np.array(draws) > 0.5

@@ -9,10 +9,8 @@ from jaxtyping import Float, Shaped
 
 from persona_interp.directions.direction import Direction
 from persona_interp.errors import AlignmentError, ConfigError, EmptySelectionError
-from persona_interp.measurements.contrast import Contrast
 from persona_interp.measurements.monitoring import Monitoring, rated_units
-from persona_interp.measurements.nulls import NullBattery, Statistic, battery_table, correlation_statistic, null_battery
-from persona_interp.measurements.statistics import (
+from persona_interp.statistics import (
     Interval,
     corrected,
     correlation_interval,
@@ -20,6 +18,8 @@ from persona_interp.measurements.statistics import (
     varied_conditions,
     within_condition_correlation,
 )
+from persona_interp.statistics.contrast import Contrast
+from persona_interp.statistics.nulls import NullBattery, Statistic, battery_table, correlation_statistic, null_battery
 
 Scope = Literal["overall", "within"]
 SCOPES: tuple[Scope, ...] = ("overall", "within")

@@ -8,16 +8,16 @@ import pandas as pd
 from jaxtyping import Float, Shaped
 
 from persona_interp.errors import AlignmentError, ConfigError, EmptySelectionError
-from persona_interp.measurements.nulls import NullBattery, battery_table, correlation_statistic, null_battery
-from persona_interp.measurements.permutation import Alternative
 from persona_interp.measurements.prediction_grid import Grid
-from persona_interp.measurements.statistics import (
+from persona_interp.progress import track
+from persona_interp.statistics import (
     Interval,
     corrected,
     correlation_interval,
     permutation_test_correlation,
 )
-from persona_interp.progress import track
+from persona_interp.statistics.nulls import NullBattery, battery_table, correlation_statistic, null_battery
+from persona_interp.statistics.permutation import Alternative
 
 __all__ = ["SHIFT", "Grid", "predictor_table", "shift_correlations", "shift_nulls"]
 

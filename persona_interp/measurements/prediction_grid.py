@@ -9,7 +9,7 @@ from jaxtyping import Float, Int, Shaped
 
 from persona_interp.directions.direction import Direction
 from persona_interp.errors import AlignmentError, ConfigError
-from persona_interp.measurements.contrast import Contrast
+from persona_interp.statistics.contrast import Contrast
 
 COLUMNS = ("cell", "data", "trait_of_data", "level", "seed")
 

@@ -12,10 +12,11 @@ from persona_interp.data.conversations import Conversation
 from persona_interp.directions.direction import Direction
 from persona_interp.errors import AlignmentError
 from persona_interp.measurements.sample_projections import check_fits, project_samples
-from persona_interp.measurements.statistics import bootstrap_mean
 from persona_interp.models.protocol import HookedModel, Sampling
 from persona_interp.models.tokens import render_chat
 from persona_interp.rollouts.generate import answer
+from persona_interp.statistics import bootstrap_mean
+from persona_interp.statistics.levels import CONFIDENCE
 from persona_interp.types import Turn
 
 METRICS = ("projection", "projection_difference", "prompt_difference")
@@ -81,7 +82,7 @@ class ProjectionDifference:
         }
         return pd.DataFrame(columns | {name: self.metric(name).ravel() for name in METRICS})
 
-    def summary(self, *, n_resamples: int = 2000, level: float = 0.95, seed: int = 0) -> pd.DataFrame:
+    def summary(self, *, n_resamples: int = 2000, level: float = CONFIDENCE, seed: int = 0) -> pd.DataFrame:
         """One row a direction, layer and metric: mean over samples, its bootstrap interval, n and samples without it.
 
         Samples are resampled, those of one prompt together; they share the prompt and the model's own answer to it.

@@ -12,15 +12,16 @@ from persona_interp.data.trait_texts import TraitTexts
 from persona_interp.directions.psychadapter import PsychAdapter
 from persona_interp.errors import ConfigError, DataError
 from persona_interp.interventions.prefix import TraitPrefix
-from persona_interp.measurements.statistics import (
+from persona_interp.models.protocol import HookedModel
+from persona_interp.models.tokens import encode, pad_id, token_batch
+from persona_interp.progress import track
+from persona_interp.statistics import (
     Interval,
     bootstrap_mean,
     permutation_p_value,
     permutation_test_paired,
 )
-from persona_interp.models.protocol import HookedModel
-from persona_interp.models.tokens import encode, pad_id, token_batch
-from persona_interp.progress import track
+from persona_interp.statistics.streams import stream
 
 LOGIT_BUDGET = 60_000_000
 """Logits of one pass: 240 MB in float32."""
@@ -65,7 +66,7 @@ def adapter_nll(
         IncompatibleDirectionError: the adapter belongs to another model.
     """
     z = _checked(model, adapter, data, n_shuffles)
-    rng = np.random.default_rng(seed)
+    rng = stream(seed, "shuffles")
     shuffles = [_deranged(len(z), rng) for _ in range(n_shuffles)]
     traits = ("all", *(adapter.traits if by_trait and len(adapter.traits) > 1 else ()))
     plan: list[tuple[str, str, Scores | None]] = [("all", "right", z), ("all", "mean author", np.zeros_like(z))]
@@ -148,7 +149,7 @@ def exchange_p_value(
     losses = np.concatenate([right[:, None], shuffled], axis=1)
     n_texts, n_vectors = losses.shape
     gaps = (losses.sum(axis=1, keepdims=True) - n_vectors * losses) / (n_vectors - 1)
-    rng, at_once = np.random.default_rng(seed), max(1, 4_000_000 // n_texts)
+    rng, at_once = stream(seed, "exchanged texts"), max(1, 4_000_000 // n_texts)
     null = [
         np.take_along_axis(gaps, rng.integers(n_vectors, size=(n_texts, min(at_once, n_permutations - done))), axis=1)
         for done in range(0, n_permutations, at_once)

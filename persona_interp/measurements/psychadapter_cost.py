@@ -12,10 +12,11 @@ from transformers import AutoModelForCausalLM
 from persona_interp.data.writing_prompts import text_openings
 from persona_interp.directions.psychadapter import PsychAdapter
 from persona_interp.interventions.prefix import TraitPrefix
-from persona_interp.measurements.statistics import bootstrap_mean, bootstrap_statistic
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.protocol import Sampling
 from persona_interp.models.tokens import text_batch
+from persona_interp.statistics import bootstrap_mean, bootstrap_statistic
+from persona_interp.statistics.streams import derived_seed
 from persona_interp.types import KVPrefix
 
 
@@ -75,7 +76,7 @@ def _alternating(
     taken = np.empty((n_repeats + 1, 2))
     for k in range(n_repeats + 1):
         for side in (0, 1) if k % 2 else (1, 0):
-            sampling = Sampling(max_new_tokens, 1.0, seed=seed + k)
+            sampling = Sampling(max_new_tokens, 1.0, seed=derived_seed(seed, "cost", k))
             start = time.perf_counter()
             made = model.generate(batch, sampling=sampling, prefix=prefix if side else None)
             taken[k, side] = (time.perf_counter() - start) / max(1, *map(len, made.ids))

@@ -5,12 +5,14 @@ import pandas as pd
 from jaxtyping import Float
 
 from persona_interp.errors import EmptySelectionError
-from persona_interp.measurements.statistics import (
+from persona_interp.statistics import (
     benjamini_hochberg,
     bootstrap_mean,
     correlation_interval,
     permutation_p_value,
 )
+from persona_interp.statistics.levels import NULL_QUANTILE
+from persona_interp.statistics.streams import stream
 
 _AT_ONCE = 500
 
@@ -82,7 +84,7 @@ def _effect(cell: pd.DataFrame, n_resamples: int, n_permutations: int, seed: int
         n_resamples=n_resamples,
         seed=seed,
     )
-    rng = np.random.default_rng([seed, 1])
+    rng = stream(seed, "permuted z")
     null = np.concatenate(
         [
             slopes(rng.permuted(np.repeat(values[None], min(_AT_ONCE, n_permutations - done), axis=0), axis=2), z).mean(
@@ -98,7 +100,7 @@ def _effect(cell: pd.DataFrame, n_resamples: int, n_permutations: int, seed: int
         "n": found.n,
         "n_openings": found.n_clusters,
         "p": permutation_p_value(abs(found.estimate) - 1e-9 * abs(found.estimate), np.abs(null)),
-        "null_95": float(np.quantile(np.abs(null), 0.95)),
+        "null_95": float(np.quantile(np.abs(null), NULL_QUANTILE)),
         "spearman": ranks.estimate,
         "spearman_low": ranks.low,
         "spearman_high": ranks.high,

@@ -19,6 +19,7 @@ from persona_interp.models.protocol import HookedModel, Sampling
 from persona_interp.models.tokens import text_batch
 from persona_interp.progress import track
 from persona_interp.rollouts.parts import PartStore
+from persona_interp.statistics.streams import derived_seed
 
 Z_VALUES = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
 PUBLISHED_SAMPLING = Sampling(64, 0.7, top_k=10, top_p=0.9)
@@ -156,7 +157,7 @@ def _written(
     for i, (trait, value) in enumerate(zip(rows["trait"], rows["z"], strict=True)):
         if trait:
             z[i, adapter.traits.index(trait)] = value
-    own = replace(sampling, n_samples=1, seed=seed + int(rows["sample"].iloc[0]))
+    own = replace(sampling, n_samples=1, seed=derived_seed(seed, "sample", int(rows["sample"].iloc[0])))
     prompts = [f"{adapter.start or ''}{opening}" for opening in rows["opening"]]
     made = model.generate(text_batch(model.tokenizer, prompts), sampling=own, prefix=TraitPrefix(adapter, z).prefix)
     texts = [f"{opening}{text}".strip() for opening, text in zip(rows["opening"], made.texts, strict=True)]

@@ -9,12 +9,13 @@ from jaxtyping import Float
 from pandas import DataFrame
 
 from persona_interp.errors import AlignmentError, ConfigError
-from persona_interp.measurements.contrast import Contrast, Questions, Rows
-from persona_interp.measurements.null_directions import SHRINKAGE, matched_random_directions
-from persona_interp.measurements.null_families import NullBattery, NullFamily
-from persona_interp.measurements.nulls import Covariance, Splits, null_battery, separation_statistic
-from persona_interp.measurements.permutation import permutation_p_value, shuffled_labels
-from persona_interp.measurements.statistics import Interval, bootstrap_auc_by_layer
+from persona_interp.statistics import Interval, bootstrap_auc_by_layer
+from persona_interp.statistics.contrast import Contrast, Questions, Rows
+from persona_interp.statistics.levels import CONFIDENCE
+from persona_interp.statistics.null_directions import SHRINKAGE, matched_random_directions
+from persona_interp.statistics.null_families import NullBattery, NullFamily
+from persona_interp.statistics.nulls import Covariance, Splits, null_battery, separation_statistic
+from persona_interp.statistics.permutation import permutation_p_value, shuffled_labels
 
 __all__ = [
     "SHRINKAGE",
@@ -155,7 +156,7 @@ def separation_profile(
     shuffled_splits: Splits = "train",
     random_covariance: Covariance = "total",
     n_resamples: int = 1000,
-    level: float = 0.95,
+    level: float = CONFIDENCE,
     seed: int = 0,
 ) -> SeparationProfile:
     """AUC of test projections on the training mean difference, per layer, against the null battery of its maximum.

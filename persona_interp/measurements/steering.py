@@ -15,9 +15,9 @@ from persona_interp.io import sha256_bytes, sha256_json
 from persona_interp.judges.coherence import CoherenceJudge, CoherenceReference
 from persona_interp.judges.protocol import Judge
 from persona_interp.measurements.frame import Measurements
-from persona_interp.measurements.statistics import Interval, bootstrap_difference, bootstrap_mean
 from persona_interp.models.protocol import HookedModel, Sampling
 from persona_interp.rollouts.generate import answer, plain_requests
+from persona_interp.statistics import Interval, bootstrap_difference, bootstrap_mean
 from persona_interp.types import Span
 
 COHERENT_SHARE = 0.75

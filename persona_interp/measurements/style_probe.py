@@ -17,9 +17,11 @@ from persona_interp.activations.store import Activations
 from persona_interp.directions.probes import logistic_vectors
 from persona_interp.directions.style import styles_of
 from persona_interp.errors import AlignmentError, ConfigError
-from persona_interp.measurements.permutation import permutation_p_value, shuffled_labels
-from persona_interp.measurements.statistics import Interval, benjamini_hochberg, bootstrap_auc_by_layer
 from persona_interp.progress import track
+from persona_interp.statistics import Interval, benjamini_hochberg, bootstrap_auc_by_layer
+from persona_interp.statistics.levels import CONFIDENCE, NULL_QUANTILE
+from persona_interp.statistics.permutation import permutation_p_value, shuffled_labels
+from persona_interp.statistics.streams import stream
 
 PROBE, VECTOR = "logistic probe", "style vector"
 READOUTS = (PROBE, VECTOR)
@@ -36,7 +38,7 @@ def style_probe(
     styles: Sequence[str] | None = None,
     n_null: int = 1000,
     n_resamples: int = 1000,
-    level: float = 0.95,
+    level: float = CONFIDENCE,
     seed: int = 0,
     progress: bool = True,
 ) -> pd.DataFrame:
@@ -66,7 +68,7 @@ def style_probe(
     parts = []
     for k, style in enumerate(track(wanted, "style probes", total=len(wanted), show=progress)):
         ours, labels = (_is_style(side, style) for side in (train, test))
-        draws = shuffled_labels(labels, groups, n_null, np.random.default_rng([seed, k]))
+        draws = shuffled_labels(labels, groups, n_null, stream(seed, "labels", k))
         for readout, vectors in _fitted(train, ours).items():
             scores = np.einsum("sld,ld->sl", test.values.double().numpy(), vectors)
             intervals = bootstrap_auc_by_layer(
@@ -115,8 +117,8 @@ def _rows(intervals: Sequence[Interval], null: Float[np.ndarray, "draw layer"]) 
             "auc": interval.estimate,
             "low": interval.low,
             "high": interval.high,
-            "null_95": float(np.quantile(null[:, layer], 0.95)),
-            "null_max_95": float(np.quantile(maxima, 0.95)),
+            "null_95": float(np.quantile(null[:, layer], NULL_QUANTILE)),
+            "null_max_95": float(np.quantile(maxima, NULL_QUANTILE)),
             "p": permutation_p_value(interval.estimate - 1e-9, null[:, layer]),
             "p_max": permutation_p_value(interval.estimate - 1e-9, maxima),
         }

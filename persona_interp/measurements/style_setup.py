@@ -10,6 +10,7 @@ from persona_interp.directions.style_training import StyleTraining
 from persona_interp.errors import ConfigError
 from persona_interp.finetuning.levels import training_questions
 from persona_interp.measurements.style_arms import StyleSteering
+from persona_interp.statistics.streams import stream
 
 Variant = Literal["activation", "generated", "trained"]
 """How a style vector is made: from sentences, from the model's own answers, or by training."""
@@ -83,7 +84,7 @@ def style_prompts(run: StyleRun) -> StylePrompts:
     }
     taken = {question for of_set in evaluation.values() for question in of_set}
     pool = [question for question in training_questions() if question not in taken]
-    drawn = [pool[i] for i in np.random.default_rng(0).permutation(len(pool))]
+    drawn = [pool[i] for i in stream(0, "choice of a setting").permutation(len(pool))]
     end = run.n_selection + run.n_generated
     return StylePrompts(tuple(drawn[run.n_selection : end]), tuple(drawn[: run.n_selection]), evaluation)
 

@@ -7,14 +7,14 @@ import pandas as pd
 
 from persona_interp.errors import ConfigError
 from persona_interp.measurements.frame import Measurements
-from persona_interp.measurements.statistics import (
+from persona_interp.measurements.steering import COHERENT_SHARE, choose_setting
+from persona_interp.measurements.style_arms import PROMPT, RANDOM, SELECTION, UNSTEERED
+from persona_interp.statistics import (
     benjamini_hochberg,
     bootstrap_difference,
     bootstrap_mean,
     permutation_test_paired,
 )
-from persona_interp.measurements.steering import COHERENT_SHARE, choose_setting
-from persona_interp.measurements.style_arms import PROMPT, RANDOM, SELECTION, UNSTEERED
 
 EXPRESSION = "expression: "
 _ARM = ["method", "layers", "coefficient"]

@@ -9,6 +9,7 @@ import pandas as pd
 
 from persona_interp.data.traits import Trait
 from persona_interp.errors import ConfigError, EmptySelectionError
+from persona_interp.statistics.streams import stream
 from persona_interp.types import Turn
 
 ContextKind = Literal["system", "shots"]
@@ -94,7 +95,7 @@ def many_shot_contexts(
             f"{max(counts)} shots need as many questions; answers to {there} that are not evaluated came.",
             "Make rollouts of more extraction questions, or use fewer shots.",
         )
-    draws = [_draw(usable, max(counts), np.random.default_rng([seed, k])) for k in range(n_draws)]
+    draws = [_draw(usable, max(counts), stream(seed, "exemplars", k)) for k in range(n_draws)]
     return tuple(
         Condition("shots", f"{count} shots", float(count), tuple(_dialogue(draw[:count]) for draw in draws))
         for count in counts

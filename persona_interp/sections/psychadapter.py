@@ -21,6 +21,7 @@ from persona_interp.sections.section import (
     text,
     value,
 )
+from persona_interp.statistics.levels import ALPHA
 
 NLL_COLUMNS = ("trait", "metric", "condition", "estimate", "low", "high", "n", "p")
 EFFECT_COLUMNS = ("trait", "judged", "judge", "on_target", "estimate", "low", "high", "n", "n_openings", "p", "q")
@@ -101,7 +102,7 @@ def _effect_sentences(effects: DataFrame) -> list[str]:
         other = keep(group, "on_target", False)
         said = ""
         if len(other):
-            said = f" Of {len(other)} off-target effects, {int((other['q'] < 0.05).sum())} have q below 0.05."
+            said = f" Of {len(other)} off-target effects, {int((other['q'] < ALPHA).sum())} have q below 0.05."
         if own:
             sentences.append(f"Points of expression for one standard deviation of z, by {judge}: {own}.{said}")
     return sentences
@@ -114,7 +115,7 @@ def _cosine_sentences(induced: DataFrame) -> list[str]:
     for trait, group in own.groupby("trait", sort=False):
         best = records(group.loc[[group["estimate"].abs().idxmax()]])[0]
         equal = int(group["equal"].astype(bool).sum())
-        beyond = int((group["q"] < 0.05).sum())
+        beyond = int((group["q"] < ALPHA).sum())
         sentences.append(
             f"{trait}: the induced direction's cosine with the vector of {best['reference']} is largest at layer"
             f" {best['layer']}, {spread(best['estimate'], best['low'], best['high'], sign=True)}; it is beyond random"

@@ -23,6 +23,7 @@ from persona_interp.sections.section import (
     text,
     value,
 )
+from persona_interp.statistics.levels import ALPHA
 
 PROBE_COLUMNS = ("corpus", "style", "readout", "layer", "stream", "auc", "low", "high", "p_max", "q", "n_test")
 STEERING_COLUMNS = (
@@ -97,7 +98,7 @@ def _probe_sentences(best: DataFrame) -> list[str]:
     found, not_found = [], []
     for row in records(keep(best, "readout", "style vector")):
         place = f"{row['style']} (AUC {spread(row['auc'], row['low'], row['high'])} at layer {row['layer']})"
-        (found if row["q"] < 0.05 else not_found).append(place)
+        (found if row["q"] < ALPHA else not_found).append(place)
     sentences = []
     if found:
         sentences.append(f"The style vector tells held-out sentences of these styles from the others: {_list(found)}.")

@@ -9,8 +9,8 @@ import torch
 
 from persona_interp.activations.store import Activations
 from persona_interp.directions.baselines import BASELINE_METHODS, BaselineMethod, fit_direction
-from persona_interp.measurements.contrast import Contrast
-from persona_interp.measurements.nulls import (
+from persona_interp.statistics.contrast import Contrast
+from persona_interp.statistics.nulls import (
     NullBattery,
     Statistic,
     battery_table,

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from persona_interp.measurements.statistics import (
+from persona_interp.statistics import (
     bootstrap_mean,
     corrected,
     correlation_interval,

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 import torch
 
-from persona_interp.measurements.contrast import Contrast
 from persona_interp.measurements.prediction import SHIFT, Grid, predictor_table, shift_correlations, shift_nulls
+from persona_interp.statistics.contrast import Contrast
 from tests.golden.simulation import binomial_bounds
 from tests.small import direction, provenance
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from persona_interp.measurements.separation import SeparationProfile, separation_profile
-from persona_interp.measurements.statistics import (
+from persona_interp.statistics import (
     benjamini_hochberg,
     bootstrap_auc_by_layer,
     bootstrap_difference,

@@ -13,8 +13,9 @@ import torch
 from scipy.stats import spearmanr
 
 from persona_interp.directions.direction import Direction
-from persona_interp.directions.geometry import compare_geometry, cosines_by_depth
+from persona_interp.directions.geometry import cosines_by_depth
 from persona_interp.errors import AlignmentError
+from persona_interp.statistics.mantel import compare_geometry
 from persona_interp.types import Hookpoint
 from tests.small import direction, provenance
 

@@ -16,12 +16,12 @@ from persona_interp.interventions.residual import Add
 from persona_interp.interventions.text import generate_text
 from persona_interp.judges.embedding import EmbeddingJudge
 from persona_interp.judges.likelihood import LikelihoodJudge
-from persona_interp.measurements.statistics import auc
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.load import load_model
 from persona_interp.models.packaged import PACKAGED_MODELS, is_installed
 from persona_interp.models.tokens import render_prompt
 from persona_interp.rollouts.generate import Rollouts, generate_rollouts
+from persona_interp.statistics import auc
 
 NAME = "smollm2-135m-instruct"
 PAIRS = Path(__file__).parents[1] / "data" / "judge_pairs"

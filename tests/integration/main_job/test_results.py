@@ -17,8 +17,8 @@ from persona_interp.judges.likelihood import LikelihoodJudge
 from persona_interp.main_job.config import RunConfig
 from persona_interp.main_job.run import run_main_job
 from persona_interp.measurements.frame import Measurements
-from persona_interp.measurements.statistics import benjamini_hochberg
 from persona_interp.models.hooked import HookedModelBase
+from persona_interp.statistics import benjamini_hochberg
 from persona_interp.types import POOLINGS
 from tests.integration.main_job.conftest import results_of
 

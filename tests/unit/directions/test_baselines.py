@@ -8,7 +8,6 @@ from sklearn.linear_model import LogisticRegression
 from persona_interp.activations.store import Activations
 from persona_interp.directions.baselines import (
     BASELINE_METHODS,
-    SHRINKAGE,
     BaselineMethod,
     check_baseline_method,
     fit_direction,
@@ -20,6 +19,7 @@ from persona_interp.directions.pairing import paired_rows
 from persona_interp.directions.persona import mean_difference
 from persona_interp.directions.probes import LOGISTIC_C, lda_vectors, ledoit_wolf_shrinkage, logistic_vectors
 from persona_interp.errors import AlignmentError, ConfigError, EmptySelectionError
+from persona_interp.statistics.null_directions import SHRINKAGE
 from persona_interp.types import Hookpoint
 from tests.small import activations, direction, provenance
 

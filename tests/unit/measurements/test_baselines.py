@@ -5,7 +5,7 @@ import torch
 from persona_interp.directions.baselines import BASELINE_METHODS, fit_direction
 from persona_interp.errors import AlignmentError, EmptySelectionError, IncompatibleDirectionError
 from persona_interp.measurements.baselines import COLUMNS, compare_separation
-from persona_interp.measurements.statistics import auc
+from persona_interp.statistics import auc
 from persona_interp.types import Hookpoint
 from tests.small import activations, direction, provenance
 

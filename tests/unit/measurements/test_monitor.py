@@ -7,8 +7,8 @@ from torch import Tensor
 from persona_interp.errors import AlignmentError, ConfigError, EmptySelectionError
 from persona_interp.measurements.monitor import Alert, Monitor
 from persona_interp.measurements.smoothing import Smoothing
-from persona_interp.measurements.thresholds import Threshold
 from persona_interp.models.recorder import Segment, Watch
+from persona_interp.statistics.thresholds import Threshold
 from tests.small import direction
 
 

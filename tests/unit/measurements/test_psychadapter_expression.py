@@ -15,6 +15,7 @@ from persona_interp.judges.protocol import Score
 from persona_interp.measurements.psychadapter_effects import effect_table, expression_table
 from persona_interp.measurements.psychadapter_expression import judged_traits, score_texts, trait_texts_over_z
 from persona_interp.models.protocol import Sampling
+from persona_interp.statistics.streams import derived_seed
 from tests.unit.measurements.planted_adapter import PlantedModel, planted_adapter
 
 OPENINGS = ("Today I", "My friends", "I just", "We", "It was")
@@ -70,7 +71,7 @@ def test_samples_differ_in_their_seed_and_values_do_not():
         return ["x"] * len(texts)
 
     written(noted, n_samples=2, seed=5)
-    assert {seed for _, seed in seen} == {5, 6}
+    assert {seed for _, seed in seen} == {derived_seed(5, "sample", 0), derived_seed(5, "sample", 1)}
     assert len(set(seen)) == 2 * len(OPENINGS)
 
 

@@ -6,9 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from persona_interp.errors import AlignmentError, ConfigError, EmptySelectionError
-from persona_interp.measurements import nulls
 from persona_interp.measurements.separation import matched_random_directions, separation_profile, shuffled_labels
-from persona_interp.measurements.statistics import auc
+from persona_interp.statistics import auc, nulls
 
 LAYERS, WIDTH, QUESTIONS = 3, 8, np.repeat(np.arange(6), 2)
 Sets = dict[str, np.ndarray]

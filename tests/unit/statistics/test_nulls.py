@@ -4,18 +4,18 @@ import pytest
 import torch
 
 from persona_interp.errors import AlignmentError, ConfigError, EmptySelectionError
-from persona_interp.measurements import nulls
-from persona_interp.measurements.contrast import Contrast
-from persona_interp.measurements.null_directions import paired_components, pairs_by_question, signed_by
-from persona_interp.measurements.null_families import NullFamily
-from persona_interp.measurements.nulls import (
+from persona_interp.measurements.contrast import contrast_of
+from persona_interp.statistics import auc, benjamini_hochberg, nulls, pearson, spearman
+from persona_interp.statistics.contrast import Contrast
+from persona_interp.statistics.null_directions import paired_components, pairs_by_question, signed_by
+from persona_interp.statistics.null_families import NullFamily
+from persona_interp.statistics.nulls import (
     battery_table,
     correlation_statistic,
     null_battery,
     rank_correlation_statistic,
     separation_statistic,
 )
-from persona_interp.measurements.statistics import auc, benjamini_hochberg, pearson, spearman
 from tests.small import activations
 
 LAYERS, WIDTH, QUESTIONS = 3, 8, np.repeat(np.arange(6), 2)
@@ -188,12 +188,12 @@ def test_tables_correct_over_everything_together():
 
 def test_contrasts_come_from_activations_too():
     values, questions = torch.randn(4, 2, 3), pd.DataFrame({"question": ["a", "a", "b", "b"]})
-    made = Contrast.from_activations(activations(values, samples=questions), activations(-values, samples=questions))
+    made = contrast_of(activations(values, samples=questions), activations(-values, samples=questions))
     assert np.array_equal(made.values, torch.cat([values, -values]).numpy())
     assert made.labels.tolist() == [True] * 4 + [False] * 4
     assert made.questions.tolist() == ["a", "a", "b", "b"] * 2
     with pytest.raises(AlignmentError, match="activations without questions"):
-        Contrast.from_activations(activations(values), activations(values))
+        contrast_of(activations(values), activations(values))
 
 
 def test_mistakes_are_named():

@@ -9,17 +9,18 @@ from jaxtyping import Float, Shaped
 from scipy.stats import rankdata
 
 from persona_interp.errors import AlignmentError, ConfigError
-from persona_interp.measurements.contrast import Contrast, Flat, Rows, contrast_weights
-from persona_interp.measurements.effects import auc_by_layer
-from persona_interp.measurements.null_directions import (
+from persona_interp.statistics.contrast import Contrast, Flat, Rows, contrast_weights
+from persona_interp.statistics.effects import auc_by_layer
+from persona_interp.statistics.null_directions import (
     matched_random_directions,
     paired_components,
     pairs_by_question,
     signed_by,
     unit_rows,
 )
-from persona_interp.measurements.null_families import NullBattery, NullFamily, battery_table
-from persona_interp.measurements.permutation import shuffled_labels, shuffled_rows
+from persona_interp.statistics.null_families import NullBattery, NullFamily, battery_table
+from persona_interp.statistics.permutation import shuffled_labels, shuffled_rows
+from persona_interp.statistics.streams import stream
 
 __all__ = [
     "NullBattery",
@@ -116,9 +117,9 @@ def null_battery(
     if shuffled_splits == "both":
         groups = np.zeros(len(outcomes)) if target_groups is None else target_groups
         codes = np.unique(groups.astype(str), return_inverse=True)[1]
-        permuted = outcomes[shuffled_rows(codes, n_draws, np.random.default_rng([seed, 3]))]
-    labels = shuffled_labels(training.labels, training.questions, n_draws, np.random.default_rng([seed, 0]))
-    mixing = np.random.default_rng([seed, 1]).standard_normal(labels.shape)
+        permuted = outcomes[shuffled_rows(codes, n_draws, stream(seed, "targets"))]
+    labels = shuffled_labels(training.labels, training.questions, n_draws, stream(seed, "labels"))
+    mixing = stream(seed, "mixing").standard_normal(labels.shape)
     plan = _Plan(training, statistic, outcomes, permuted, contrast_weights(labels), mixing, random_covariance, seed)
     drawn, fixed = [], []
     for layer, ours in training.layers():
@@ -155,7 +156,7 @@ class _Plan:
         labels, difference = self.training.labels, self.training.weights() @ ours
         means = ours[labels].mean(axis=0), ours[~labels].mean(axis=0)
         spread = ours - np.where(labels[:, None], *means) if self.covariance == "within" else ours
-        rng, found = np.random.default_rng([self.seed, 2, layer]), np.empty((2, len(self.weights)))
+        rng, found = stream(self.seed, "noise", layer), np.empty((2, len(self.weights)))
         size = max(1, MAX_ELEMENTS // max(len(ours), len(theirs), ours.shape[1]))
         for chunk in (slice(start, start + size) for start in range(0, len(self.weights), size)):
             shuffled = self.weights[chunk] @ ours

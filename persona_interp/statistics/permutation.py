@@ -9,7 +9,8 @@ from pandas import DataFrame
 from scipy.stats import rankdata
 
 from persona_interp.errors import AlignmentError, ConfigError
-from persona_interp.measurements.rows import Labels, Vector, cluster_codes
+from persona_interp.statistics.rows import Labels, Vector, cluster_codes
+from persona_interp.statistics.streams import stream
 
 Alternative = Literal["two-sided", "greater", "less"]
 
@@ -58,7 +59,7 @@ def permutation_test_paired(
     if exact:
         flips = (np.arange(1, 2**n_clusters)[:, None] >> np.arange(n_clusters)) & 1
     else:
-        flips = np.random.default_rng(seed).integers(0, 2, (_at_least_one(n_permutations), n_clusters))
+        flips = stream(seed, "signs").integers(0, 2, (_at_least_one(n_permutations), n_clusters))
     return _result(observed, (1 - 2 * flips) @ totals, exact, codes, alternative)
 
 
@@ -86,7 +87,7 @@ def permutation_test_two_samples(
     """
     codes = cluster_codes((a, clusters_a), (b, clusters_b))
     values, sides = np.concatenate([a, b]).astype(float), np.arange(len(codes)) < len(a)
-    rng, n = np.random.default_rng(seed), _at_least_one(n_permutations)
+    rng, n = stream(seed, "sides"), _at_least_one(n_permutations)
     values -= values.mean()
     if permute == "within":
         dealt, sizes = shuffled_labels(sides, codes, n, rng), np.ones(len(values))
@@ -132,7 +133,7 @@ def permutation_test_correlation(
     columns = [rankdata(column) if kind == "spearman" else column.astype(float) for column in (x, y)]
     x, y = (column - (np.bincount(strata, column) / np.bincount(strata))[strata] for column in columns)
     scale = np.sqrt((x @ x) * (y @ y))
-    orders = _exchanged_rows(codes, strata, _at_least_one(n_permutations), np.random.default_rng(seed))
+    orders = _exchanged_rows(codes, strata, _at_least_one(n_permutations), stream(seed, "exchanges"))
     constant = min(x @ x / max(columns[0] @ columns[0], 1e-300), y @ y / max(columns[1] @ columns[1], 1e-300)) < 1e-24
     if constant:
         return _result(float("nan"), np.full(n_permutations, np.nan), False, codes, alternative)

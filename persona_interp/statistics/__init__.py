@@ -1,15 +1,15 @@
 """Intervals, tests and agreement for clustered measurements; every seed explicit. All of them, under one name."""
 
-from persona_interp.measurements.agreement import krippendorff_alpha_interval
-from persona_interp.measurements.effects import auc, auc_by_layer, cliffs_delta, cohens_d, pearson, spearman
-from persona_interp.measurements.intervals import (
+from persona_interp.statistics.agreement import krippendorff_alpha_interval
+from persona_interp.statistics.effects import auc, auc_by_layer, cliffs_delta, cohens_d, pearson, spearman
+from persona_interp.statistics.intervals import (
     cliffs_delta_interval,
     correlation_interval,
     hedges_g_interval,
     varied_conditions,
     within_condition_correlation,
 )
-from persona_interp.measurements.permutation import (
+from persona_interp.statistics.permutation import (
     PermutationTest,
     benjamini_hochberg,
     corrected,
@@ -18,14 +18,14 @@ from persona_interp.measurements.permutation import (
     permutation_test_paired,
     permutation_test_two_samples,
 )
-from persona_interp.measurements.resampling import (
+from persona_interp.statistics.resampling import (
     Interval,
     bootstrap_auc_by_layer,
     bootstrap_difference,
     bootstrap_mean,
     bootstrap_statistic,
 )
-from persona_interp.measurements.rows import Labels, Vector
+from persona_interp.statistics.rows import Labels, Vector
 
 __all__ = [
     "Interval",

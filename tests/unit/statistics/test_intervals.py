@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from persona_interp.errors import AlignmentError, EmptySelectionError
-from persona_interp.measurements import intervals
-from persona_interp.measurements.statistics import (
+from persona_interp.statistics import (
     auc,
     bootstrap_statistic,
     cliffs_delta,
@@ -13,6 +12,7 @@ from persona_interp.measurements.statistics import (
     cohens_d,
     correlation_interval,
     hedges_g_interval,
+    intervals,
     pearson,
     spearman,
     varied_conditions,

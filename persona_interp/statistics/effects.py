@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Float, Num
 from scipy.stats import rankdata
 
-from persona_interp.measurements.rows import Vector, check_rows
+from persona_interp.statistics.rows import Vector, check_rows
 
 
 def pearson(x: Vector, y: Vector) -> float:

@@ -5,8 +5,7 @@ import pandas as pd
 import pytest
 
 from persona_interp.errors import AlignmentError, ConfigError
-from persona_interp.measurements.permutation import _exchanged_rows, shuffled_rows
-from persona_interp.measurements.statistics import (
+from persona_interp.statistics import (
     benjamini_hochberg,
     corrected,
     pearson,
@@ -15,6 +14,7 @@ from persona_interp.measurements.statistics import (
     permutation_test_two_samples,
     spearman,
 )
+from persona_interp.statistics.permutation import _exchanged_rows, shuffled_rows
 
 RNG = np.random.default_rng(3)
 CLUSTERS = np.repeat(np.arange(6), 3)

@@ -7,9 +7,10 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from persona_interp.errors import AlignmentError, EmptySelectionError
-from persona_interp.measurements.effects import cliffs_delta, cohens_d, pearson, spearman
-from persona_interp.measurements.resampling import Interval, Resampling, bootstrap_auc_by_layer, ratio
-from persona_interp.measurements.rows import Labels, Vector, cluster_codes
+from persona_interp.statistics.effects import cliffs_delta, cohens_d, pearson, spearman
+from persona_interp.statistics.levels import CONFIDENCE
+from persona_interp.statistics.resampling import Interval, Resampling, bootstrap_auc_by_layer, ratio
+from persona_interp.statistics.rows import Labels, Vector, cluster_codes
 
 Correlation = Literal["pearson", "spearman"]
 Weights = Float[np.ndarray, "draw _"]
@@ -26,7 +27,7 @@ def correlation_interval(
     kind: Correlation = "pearson",
     also: Labels | None = None,
     n_resamples: int = 2000,
-    level: float = 0.95,
+    level: float = CONFIDENCE,
     seed: int = 0,
 ) -> Interval:
     """Correlation of two columns over all rows, -1 to 1, with a cluster bootstrap.
@@ -56,7 +57,7 @@ def within_condition_correlation(
     min_sd: float = 1.0,
     also: Labels | None = None,
     n_resamples: int = 2000,
-    level: float = 0.95,
+    level: float = CONFIDENCE,
     seed: int = 0,
 ) -> Interval:
     """Pearson correlation of `x` and `y` after each condition's own means are taken off, pooled over conditions.
@@ -107,7 +108,7 @@ def hedges_g_interval(
     clusters_negative: Labels,
     *,
     n_resamples: int = 2000,
-    level: float = 0.95,
+    level: float = CONFIDENCE,
     seed: int = 0,
 ) -> Interval:
     """Hedges' g: mean difference over pooled standard deviation, small-sample bias removed, with a cluster bootstrap.
@@ -138,7 +139,7 @@ def cliffs_delta_interval(
     clusters_negative: Labels,
     *,
     n_resamples: int = 2000,
-    level: float = 0.95,
+    level: float = CONFIDENCE,
     seed: int = 0,
 ) -> Interval:
     """Cliff's delta, 2 AUC - 1, with the cluster bootstrap of the AUC.

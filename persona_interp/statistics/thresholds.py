@@ -9,7 +9,8 @@ from jaxtyping import Float
 from scipy.stats import beta
 
 from persona_interp.errors import AlignmentError, ConfigError, EmptySelectionError
-from persona_interp.measurements.statistics import Interval, bootstrap_mean
+from persona_interp.statistics import Interval, bootstrap_mean
+from persona_interp.statistics.levels import CONFIDENCE
 
 Per = Literal["answer", "token"]
 """What a false alarm is counted over: whole answers (any of their tokens), or single tokens."""
@@ -74,7 +75,7 @@ def calibrate_threshold(answers: Sequence[Tokens], *, false_alarm_rate: float = 
 
 
 def measure_false_alarms(
-    threshold: Threshold, answers: Sequence[Tokens], *, level: float = 0.95, seed: int = 0
+    threshold: Threshold, answers: Sequence[Tokens], *, level: float = CONFIDENCE, seed: int = 0
 ) -> Interval:
     """The share of other neutral answers (or of their tokens) that raise an alert.
 
@@ -92,7 +93,7 @@ def measure_false_alarms(
     return bootstrap_mean(alarms, clusters, level=level, seed=seed)
 
 
-def exact_share(hits: int, n: int, *, level: float = 0.95) -> Interval:
+def exact_share(hits: int, n: int, *, level: float = CONFIDENCE) -> Interval:
     """The share hits / n with the exact binomial interval, which covers at least at its level whatever n.
 
     Raises:

@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 
 from persona_interp.errors import AlignmentError, ConfigError, EmptySelectionError
-from persona_interp.measurements.statistics import (
+from persona_interp.statistics import (
     Interval,
     auc,
     auc_by_layer,

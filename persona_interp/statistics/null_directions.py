@@ -3,10 +3,24 @@
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
-from persona_interp.measurements.contrast import Flat
+from persona_interp.statistics.contrast import Flat
 
 SHRINKAGE = 0.1
 """Share of the random directions' variance that is the same along every axis."""
+
+
+def matched_draws(
+    centred: Flat, mixing: Float[np.ndarray, "draw sample"], rng: np.random.Generator
+) -> Float[np.ndarray, "draw d_model"]:
+    """Normal vectors with covariance (1 - s) * Sigma + s * mean(diag Sigma) * I, where s = SHRINKAGE.
+
+    Sigma is the covariance of the centred rows, mixed by standard normal weights (`mixing`) and never formed. The same
+    weights at several layers give vectors that are as correlated across layers as the rows are.
+    """
+    freedom = max(1, len(centred) - 1)
+    isotropic = np.sqrt(np.sum(centred**2) / freedom / centred.shape[1])
+    noise = rng.standard_normal((len(mixing), centred.shape[1]))
+    return np.sqrt((1 - SHRINKAGE) / freedom) * mixing @ centred + np.sqrt(SHRINKAGE) * isotropic * noise
 
 
 def matched_random_directions(
@@ -15,15 +29,8 @@ def matched_random_directions(
     difference: Float[np.ndarray, " d_model"],
     rng: np.random.Generator,
 ) -> Float[np.ndarray, "draw d_model"]:
-    """Normal directions with covariance (1 - s) * Sigma + s * mean(diag Sigma) * I, where s = SHRINKAGE.
-
-    Sigma is the covariance of the centred rows, mixed by standard normal weights (`mixing`) and never formed. Each
-    is as long as the difference of the training means, and on its side.
-    """
-    freedom = len(centred) - 1
-    isotropic = np.sqrt(np.sum(centred**2) / freedom / centred.shape[1])
-    noise = rng.standard_normal((len(mixing), centred.shape[1]))
-    drawn = np.sqrt((1 - SHRINKAGE) / freedom) * mixing @ centred + np.sqrt(SHRINKAGE) * isotropic * noise
+    """Matched draws, each as long as the difference of the training means, and on its side."""
+    drawn = matched_draws(centred, mixing, rng)
     return signed_by(unit_rows(drawn), difference) * np.linalg.norm(difference)
 
 

@@ -9,7 +9,8 @@ import pandas as pd
 from jaxtyping import Float
 
 from persona_interp.errors import ConfigError
-from persona_interp.measurements.permutation import corrected, permutation_p_value
+from persona_interp.statistics.levels import NULL_QUANTILE
+from persona_interp.statistics.permutation import corrected, permutation_p_value
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,12 +51,12 @@ class NullFamily:
     @property
     def percentile_95(self) -> float:
         """95th percentile of the maxima; NaN without members."""
-        return float(np.quantile(self.maxima, 0.95)) if self.n else float("nan")
+        return float(np.quantile(self.maxima, NULL_QUANTILE)) if self.n else float("nan")
 
     @property
     def layer_95(self) -> Float[np.ndarray, " layer"]:
         """95th percentile of the members at each layer alone, for figures."""
-        return np.quantile(self.values, 0.95, axis=0) if self.n else np.full(len(self.observed), np.nan)
+        return np.quantile(self.values, NULL_QUANTILE, axis=0) if self.n else np.full(len(self.observed), np.nan)
 
     @property
     def p_value(self) -> float:

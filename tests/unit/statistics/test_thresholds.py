@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from persona_interp.errors import AlignmentError, ConfigError, EmptySelectionError
-from persona_interp.measurements.thresholds import Threshold, calibrate_threshold, exact_share, measure_false_alarms
+from persona_interp.statistics.thresholds import Threshold, calibrate_threshold, exact_share, measure_false_alarms
 
 
 def test_the_threshold_is_the_conformal_quantile_of_the_maxima() -> None:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from persona_interp.errors import AlignmentError, ConfigError
-from persona_interp.measurements.statistics import (
+from persona_interp.statistics import (
     Interval,
     bootstrap_difference,
     bootstrap_mean,

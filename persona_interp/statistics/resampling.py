@@ -7,8 +7,10 @@ import numpy as np
 from jaxtyping import Float, Int, Num
 
 from persona_interp.errors import ConfigError
-from persona_interp.measurements.effects import auc_by_layer
-from persona_interp.measurements.rows import Labels, Vector, cluster_codes
+from persona_interp.statistics.effects import auc_by_layer
+from persona_interp.statistics.levels import CONFIDENCE
+from persona_interp.statistics.rows import Labels, Vector, cluster_codes
+from persona_interp.statistics.streams import stream
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class Interval:
     high: float
     n: int
     n_clusters: int
-    level: float = 0.95
+    level: float = CONFIDENCE
     n_also: int | None = None
 
     def __str__(self) -> str:
@@ -54,13 +56,13 @@ class Resampling:
     ) -> "Resampling":
         """Independent multinomial counts of each factor over the rows of all sides."""
         codes = cluster_codes(*((values, clusters) for values, clusters, _ in sides))
-        counts = _multinomial_counts(codes, n_resamples, np.random.default_rng(seed))
+        counts = _multinomial_counts(codes, n_resamples, stream(seed, "clusters"))
         if all(also is None for *_, also in sides):
             return cls(codes, counts, np.zeros_like(codes), np.ones((n_resamples, 1)), False)
         if any(also is None for *_, also in sides):
             raise ConfigError("the second factor was given for one side only.", "Give it for both sides or for none.")
         also_codes = cluster_codes(*((values, also) for values, _, also in sides if also is not None))
-        also_counts = _multinomial_counts(also_codes, n_resamples, np.random.default_rng([seed, 1]))
+        also_counts = _multinomial_counts(also_codes, n_resamples, stream(seed, "second factor"))
         return cls(codes, counts, also_codes, also_counts, True)
 
     def sums(self, values: Vector, rows: slice = slice(None)) -> Float[np.ndarray, " draw"]:
@@ -99,7 +101,7 @@ def bootstrap_mean(
     *,
     also: Labels | None = None,
     n_resamples: int = 2000,
-    level: float = 0.95,
+    level: float = CONFIDENCE,
     seed: int = 0,
 ) -> Interval:
     """Mean of all rows, with the percentile interval of a cluster bootstrap.
@@ -131,7 +133,7 @@ def bootstrap_difference(
     also_a: Labels | None = None,
     also_b: Labels | None = None,
     n_resamples: int = 2000,
-    level: float = 0.95,
+    level: float = CONFIDENCE,
     seed: int = 0,
 ) -> Interval:
     """Mean of `a` minus mean of `b`, with a cluster bootstrap that is paired over shared clusters.
@@ -154,7 +156,7 @@ def bootstrap_statistic(
     *,
     also: Labels | None = None,
     n_resamples: int = 2000,
-    level: float = 0.95,
+    level: float = CONFIDENCE,
     seed: int = 0,
 ) -> Interval:
     """`statistic(*columns)` with the percentile interval of a cluster bootstrap over the rows.
@@ -183,7 +185,7 @@ def bootstrap_auc_by_layer(
     clusters_negative: Labels,
     *,
     n_resamples: int = 1000,
-    level: float = 0.95,
+    level: float = CONFIDENCE,
     seed: int = 0,
 ) -> list[Interval]:
     """The AUC of every layer with a cluster bootstrap; a draw takes the same clusters on both sides and all layers.
@@ -203,6 +205,23 @@ def bootstrap_auc_by_layer(
         draws = ratio(((counts @ wins) * counts).sum(axis=1), pairs)
         intervals.append(resampling.interval(float(estimate), draws, level))
     return intervals
+
+
+def bootstrap_mean_columns(
+    values: Float[np.ndarray, "cluster ..."], *, n_resamples: int = 1000, level: float = CONFIDENCE, seed: int = 0
+) -> tuple[Float[np.ndarray, "..."], Float[np.ndarray, "..."]]:
+    """Bounds of the mean over the first axis, for every column at once; NaN with a single cluster.
+
+    The interval of `bootstrap_mean` with one row a cluster; every column sees the same draws.
+    """
+    n = len(values)
+    if n < 2:
+        nothing = np.full(values.shape[1:], np.nan)
+        return nothing, nothing
+    counts = stream(seed, "clusters").multinomial(n, np.full(n, 1 / n), size=n_resamples)
+    means = np.tensordot(counts / n, values, axes=1)
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    return low, high
 
 
 def ratio(above: Float[np.ndarray, " draw"], below: Float[np.ndarray, " draw"]) -> Float[np.ndarray, " draw"]:
