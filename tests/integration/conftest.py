@@ -122,6 +122,7 @@ def config(model_folder: Path, trait_files: tuple[Path, Path]) -> RunConfig:
         n_random=2,
         n_null=20,
         n_resamples=50,
+        seed=2,
     )
 
 

@@ -143,7 +143,7 @@ def test_another_configuration_in_the_folder_is_refused(whole: Path, config: Run
     assert str(caught.value) == (
         f"{whole} holds results of another configuration.\n"
         "  layers: there [1], now [2]\n"
-        "  seed: there 0, now 7\n"
+        "  seed: there 2, now 7\n"
         "  Use another folder, or delete this one to start again."
     )
     assert results_of(whole) == before
