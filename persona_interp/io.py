@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,10 +15,16 @@ from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
 from torch import Tensor
 
-from persona_interp.errors import ArtefactError
+from persona_interp.errors import ArtefactError, DataError
 
 MANIFEST_VERSION = 1
+TEMPORARY = ".persona-interp.tmp"
+"""How the name of every temporary file of this program ends, so that no other file is ever taken for one."""
 PICKLES = frozenset({".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"})
+
+
+MOST_BYTES = 150
+"""Of a name that becomes part of a path: with a prefix and a suffix it still fits the 255 bytes of a file name."""
 
 
 def atomic_write_bytes(path: Path, data: bytes) -> None:
@@ -25,7 +32,9 @@ def atomic_write_bytes(path: Path, data: bytes) -> None:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        descriptor, name = tempfile.mkstemp(
+            dir=path.parent, prefix=f".{path.name[:100]}.{os.getpid()}-", suffix=TEMPORARY
+        )
         temporary = Path(name)
         with os.fdopen(descriptor, "wb") as handle:
             handle.write(data)
@@ -46,9 +55,47 @@ def atomic_write_bytes(path: Path, data: bytes) -> None:
 
 
 def remove_partial_writes(folder: Path) -> None:
-    """Delete the temporary files that a killed process left in a folder."""
-    for left in folder.rglob(".*.tmp"):
-        left.unlink(missing_ok=True)
+    """Delete the temporary files that killed processes of this program left in a folder.
+
+    Files of other programs stay, whatever their names, and so do those of a process that is still alive.
+    """
+    for left in folder.rglob(f".*{TEMPORARY}"):
+        written_by = re.fullmatch(r".*\.(\d+)-[^.]*", left.name.removesuffix(TEMPORARY))
+        if written_by and not is_alive(int(written_by[1])):
+            left.unlink(missing_ok=True)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether another process of this machine has this number; this one counts as gone, having nothing half written."""
+    if pid == os.getpid():
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it is somebody else's
+        return True
+    return True
+
+
+def path_part(name: str, what: str) -> str:
+    """A name that becomes a file or folder inside an output folder, unchanged; anything that could leave it is refused.
+
+    Args:
+        what: the kind of name, for the message: "trait", "style", "inventory".
+
+    Raises:
+        DataError: the name is empty or too long, begins with a dot or a dash, or holds a separator or a control
+            character.
+    """
+    bad = [part for part in name if part in '/\\:*?"<>|' or ord(part) < 32 or ord(part) == 127]
+    if bad or not name.strip() or name[0] in ".-~" or name != name.strip() or len(name.encode()) > MOST_BYTES:
+        raise DataError(
+            f"{name[:60]!r} cannot be the name of a {what}: files are named after it.",
+            f"Give 1 to {MOST_BYTES} bytes without separators (/ \\ :), wildcards, quotes or control characters, that"
+            " do not begin with a dot, a dash or a tilde.",
+        )
+    return name
 
 
 def write_json(path: Path, data: Any) -> None:

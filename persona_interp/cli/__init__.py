@@ -47,8 +47,8 @@ _INTERRUPTED = 130
 
 def main() -> None:
     """Run a command; a caller's mistake is one paragraph on standard error, never a traceback."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    for noisy in ("httpx", "transformers", "root", "matplotlib"):
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    for noisy in ("httpx", "transformers", "matplotlib"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     try:
         code = app(standalone_mode=False)  # typer turns Ctrl-C into 130 and returns it; commands return None

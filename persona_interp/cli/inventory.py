@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from persona_interp.cli.options import DEFAULT_MODEL, Backend, Dtype, Model, Seed, app, refuse_idle
+from persona_interp.cli.options import DEFAULT_MODEL, Backend, Dtype, Model, Seed, alone_in_out, app, refuse_idle
 
 if TYPE_CHECKING:
     from persona_interp.interventions.protocol import Intervention
@@ -18,6 +18,7 @@ Condition = tuple[str, str | None, "Intervention | None"]
 
 
 @app.command()
+@alone_in_out
 def inventory(
     names: Annotated[list[str] | None, typer.Argument(help="Inventories of the package, or files.")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for results.")] = None,

@@ -4,10 +4,11 @@ from typing import Annotated
 
 import typer
 
-from persona_interp.cli.options import DEFAULT_MODEL, Backend, Dtype, Model, Out, Seed, app
+from persona_interp.cli.options import DEFAULT_MODEL, Backend, Dtype, Model, Out, Seed, alone_in_out, app
 
 
 @app.command()
+@alone_in_out
 def levels(
     trait: Annotated[str, typer.Argument(help="A trait of the package, or a file.")],
     out: Out,

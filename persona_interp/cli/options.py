@@ -1,8 +1,12 @@
 """The application object, and the options that several commands share."""
 
 import math
+from collections.abc import Callable
+from contextlib import nullcontext
+from functools import wraps
+from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ParamSpec, TypeVar
 
 import typer
 
@@ -10,6 +14,9 @@ from persona_interp.errors import ConfigError
 
 if TYPE_CHECKING:
     from persona_interp.main_job.config import RunConfig
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 app = typer.Typer(
     help="Extract, steer with and measure persona directions of language models.",
@@ -33,6 +40,20 @@ Filter = Annotated[str, typer.Option("--filter", help="paired, independent or no
 
 DEFAULT_MODEL = "smollm2-135m-instruct"
 DEFAULT_COEFFICIENTS = "-0.3,-0.15,0.15,0.3"
+
+
+def alone_in_out(command: Callable[P, R]) -> Callable[P, R]:
+    """The command with its folder `out` locked while it runs, where it was given one."""
+
+    @wraps(command)
+    def locking(*arguments: P.args, **options: P.kwargs) -> R:
+        from persona_interp.lock import locked
+
+        out = signature(command).bind(*arguments, **options).arguments.get("out")
+        with nullcontext() if out is None else locked(Path(out)):
+            return command(*arguments, **options)
+
+    return locking
 
 
 def main_job_config(

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from persona_interp.cli.options import DEFAULT_MODEL, Backend, Dtype, Model, Out, Seed, app
+from persona_interp.cli.options import DEFAULT_MODEL, Backend, Dtype, Model, Out, Seed, alone_in_out, app
 from persona_interp.cli.psychadapter_inputs import (
     JUDGES,
     adapter_file,
@@ -34,6 +34,7 @@ AdapterPath = Annotated[Path, typer.Argument(help="The OUT of `train`, or a save
 
 
 @psychadapter_app.command()
+@alone_in_out
 def train(
     out: Out,
     data: Data = None,
@@ -105,6 +106,7 @@ def generate(
 
 
 @psychadapter_app.command()
+@alone_in_out
 def measure(
     adapter: AdapterPath,
     data: Annotated[Path, typer.Argument(help="Texts with the adapter's scores, as for `train`.")],

@@ -20,6 +20,7 @@ from persona_interp.cli.options import (
     Out,
     Questions,
     Seed,
+    alone_in_out,
     app,
     main_job_config,
     parse_numbers,
@@ -28,6 +29,7 @@ from persona_interp.errors import ConfigError
 
 
 @app.command()
+@alone_in_out
 def run(
     out: Out,
     model: Model = DEFAULT_MODEL,

@@ -4,13 +4,24 @@ from typing import Annotated
 
 import typer
 
-from persona_interp.cli.options import DEFAULT_MODEL, Backend, Dtype, Model, Out, app, parse_numbers, refuse_idle
+from persona_interp.cli.options import (
+    DEFAULT_MODEL,
+    Backend,
+    Dtype,
+    Model,
+    Out,
+    alone_in_out,
+    app,
+    parse_numbers,
+    refuse_idle,
+)
 
 _PERCENTILE = 95.0
 _TOKENS = 64
 
 
 @app.command()
+@alone_in_out
 def screen(
     data: Annotated[str, typer.Argument(help="JSONL, Parquet or CSV of conversations, or a data set of the hub.")],
     vectors: Annotated[str, typer.Option("--vectors", "-v", help="Saved directions, separated by commas.")],

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from persona_interp.cli.options import DEFAULT_MODEL, Backend, Dtype, Model, Out, Seed, app, parse_numbers
+from persona_interp.cli.options import DEFAULT_MODEL, Backend, Dtype, Model, Out, Seed, alone_in_out, app, parse_numbers
 
 if TYPE_CHECKING:
     from persona_interp.judges.coherence import CoherenceJudge
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 
 @app.command()
+@alone_in_out
 def styles(
     corpus: Annotated[str, typer.Argument(help="A corpus of the package, a .jsonl or .csv (text, style), a folder.")],
     out: Out,

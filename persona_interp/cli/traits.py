@@ -19,6 +19,7 @@ from persona_interp.cli.options import (
     Out,
     Questions,
     Seed,
+    alone_in_out,
     app,
     main_job_config,
 )
@@ -58,6 +59,7 @@ def show(name: Annotated[str, typer.Argument(help="A trait of the package, or a 
 
 
 @traits_app.command()
+@alone_in_out
 def new(
     name: Annotated[str, typer.Argument(help="The name of the trait, and of its file in OUT.")],
     description: Annotated[str, typer.Option(help="What the trait is, in one or two sentences.")],

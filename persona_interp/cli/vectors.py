@@ -5,10 +5,11 @@ from typing import Annotated
 
 import typer
 
-from persona_interp.cli.options import DEFAULT_MODEL, Backend, Dtype, Model, Out, Seed, app, parse_numbers
+from persona_interp.cli.options import DEFAULT_MODEL, Backend, Dtype, Model, Out, Seed, alone_in_out, app, parse_numbers
 
 
 @app.command()
+@alone_in_out
 def extract(
     trait: Annotated[str, typer.Argument(help="A trait of the package, or a file.")],
     out: Out,

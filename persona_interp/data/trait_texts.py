@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 
 from persona_interp.data.trait_text_rows import FORM, RATED_PARTS, ScoredRow, rated_rows, scored_rows
 from persona_interp.errors import DataError
-from persona_interp.io import atomic_write_bytes, sha256_json
+from persona_interp.io import atomic_write_bytes, path_part, sha256_json
 
 BIG_FIVE = ("openness", "conscientiousness", "extraversion", "agreeableness", "neuroticism")
 
@@ -70,6 +70,8 @@ class TraitTexts:
         if not self.ids:
             object.__setattr__(self, "ids", tuple(map(str, range(1, len(self.texts) + 1))))
         _check_form(self)
+        for trait in self.traits:
+            path_part(trait, f"trait in {self.source}")
 
     def __len__(self) -> int:
         """Number of texts."""

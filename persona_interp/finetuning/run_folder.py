@@ -22,6 +22,8 @@ from persona_interp.models.load import Backend, load_model
 
 logger = logging.getLogger(__name__)
 _RECORD, _RESULT = "finetune.json", "result.json"
+_OWN = ("adapter", ".adapter", "lora", "checkpoints", "psychadapter.safetensors")
+"""What a run writes and may replace or delete, beside its records."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +79,11 @@ class RunFolder:
                     f"There: {str(kept.get(key))[:160]}. Asked for: {str(plan[key])[:160]}.",
                     "Choose another folder, or delete that one.",
                 )
+        elif foreign := [name for name in _OWN if (path / name).exists()]:
+            raise ConfigError(
+                f"{path / foreign[0]} is there and was not made by a run in this folder, which has no {_RECORD}.",
+                "A run keeps its adapter and its checkpoints under such names. Choose another folder, or move it away.",
+            )
         return cls(path, base, plan)
 
     def begin(self) -> None:

@@ -111,6 +111,12 @@ class RunConfig:
             TraitError: a trait is unknown, or has too few exemplars for the judges.
         """
         traits = [load_trait(name) for name in self.traits]
+        names = [trait.name for trait in traits]
+        if twice := [name for name in names if names.count(name) > 1]:
+            files = ", ".join(given for given, name in zip(self.traits, names, strict=True) if name == twice[0])
+            raise ConfigError(
+                f"two traits are called {twice[0]}: {files}.", "Results are kept by name: give one of them another."
+            )
         for trait in traits:
             contrastive_requests(trait, n_questions=self.n_questions, n_instructions=self.n_instructions)
             held_out = {"n_questions": self.n_held_out_questions, "n_instructions": self.n_held_out_instructions}

@@ -14,7 +14,7 @@ import pandas as pd
 from persona_interp.data.traits import Trait
 from persona_interp.directions.geometry import cosine_table
 from persona_interp.io import remove_partial_writes, write_json
-from persona_interp.main_job import agreement, stages, steering, tables
+from persona_interp.main_job import agreement, identity, stages, steering, tables
 from persona_interp.main_job.bench import (
     Bench,
     close_api_judge,
@@ -46,7 +46,7 @@ def run_main_job(config: RunConfig, folder: Path) -> Path:
     Everything is kept as it is made: the same call after an interruption goes on and gives the same result.
 
     Raises:
-        ConfigError: the folder holds results of another configuration.
+        ConfigError: the folder holds results of another configuration, or of other contents of a trait or model.
         EmptySelectionError: the filter left no answers of a trait.
         HookpointError: a layer to steer at does not exist.
         TraitError: the judge that filters cannot tell a trait's exemplars apart.
@@ -54,11 +54,13 @@ def run_main_job(config: RunConfig, folder: Path) -> Path:
     traits = config.load_traits()
     if (folder / "config.json").is_file():
         refuse_other_config(folder / "config.json", config.to_dict())
+    identity.check_traits(folder, traits)
     clock = _Clock()
     with clock.stage("load"):
         bench = load_bench(config, folder)
     bench.model.check_hookpoints([Hookpoint(layer) for layer in config.layers])
     refuse_other_config(folder / "config.json", config.to_dict())  # takes a new folder, now that nothing can be refused
+    identity.claim(folder, bench, traits)
     remove_partial_writes(folder)
     bench = with_api_judge(bench)
     try:

@@ -15,7 +15,7 @@ from persona_interp.directions.style import extract_style_activations, style_vec
 from persona_interp.directions.style_generated import generate_style_rollouts, generated_style_vector
 from persona_interp.directions.style_training import train_style_vectors
 from persona_interp.errors import ConfigError
-from persona_interp.io import atomic_write_bytes, manifest_path, write_json
+from persona_interp.io import atomic_write_bytes, manifest_path, path_part, write_json
 from persona_interp.judges.coherence import CoherenceJudge
 from persona_interp.judges.protocol import Judge
 from persona_interp.measurements.style_arms import check_layers, layers_of
@@ -64,6 +64,8 @@ def run_styles(
         HookpointError: there is no such block.
     """
     check_layers(run.steering, model)
+    for part, kind in [(corpus.name, "corpus"), *((style, "style") for style in corpus.sentences)]:
+        path_part(part, kind)
     wanted = _wanted(corpus, run)
     refuse_other_config(folder / "config_styles.json", _identity(model, corpus, run))
     used = corpus if run.n_sentences is None else corpus.take(run.n_sentences, seed=run.seed)

@@ -1,6 +1,7 @@
 """Which model this is: a fingerprint of its weights, its provenance, and the versions of what computes it."""
 
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError, version
 
 import torch
@@ -10,20 +11,32 @@ from persona_interp.models.tokens import template_hash
 from persona_interp.types import Provenance
 
 _VERSIONED = ("persona-interp", "torch", "transformers", "transformer-lens", "nnsight")
-_SAMPLED = 1024
+_FINGERPRINT_VERSION = 2
+_VALUES_AT_ONCE = 2**24
+"""Values of a weight that are copied before they are hashed: 32 MB."""
 
 
 def fingerprint(model: torch.nn.Module) -> str:
-    """Hash over names, shapes and up to 1,024 evenly spaced values of every weight, in bfloat16.
+    """BLAKE2b over names, shapes and every value of every weight, in bfloat16, as `w2-` and 16 hexadecimal digits.
 
-    The same for one model in any dtype at least as fine as bfloat16 and behind any backend that keeps its weights.
+    The same for one model in any dtype at least as fine as bfloat16 and behind any backend that keeps its weights; a
+    single weight that changes by more than bfloat16 rounds away changes it. Weights are hashed in parallel, some rows
+    at a time. Fingerprints without `w2-` are of an earlier version, which looked at a sample of each weight: they equal
+    no fingerprint of this one, so what was made under them has to be made again.
     """
-    digest = hashlib.sha256()
-    for name, weight in sorted(model.named_parameters()):
-        flat = weight.detach().reshape(-1)
-        sample = flat[:: max(1, flat.numel() // _SAMPLED)][:_SAMPLED].to("cpu", torch.bfloat16).view(torch.int16)
-        digest.update(f"{name}{tuple(weight.shape)}".encode() + sample.numpy().tobytes())
-    return digest.hexdigest()[:16]
+    digest = hashlib.blake2b(digest_size=8)
+    weights = sorted(model.named_parameters())
+    with ThreadPoolExecutor() as pool:
+        for (name, weight), found in zip(weights, pool.map(_digest, (weight for _, weight in weights)), strict=True):
+            digest.update(f"{name}{tuple(weight.shape)}".encode() + found)
+    return f"w{_FINGERPRINT_VERSION}-{digest.hexdigest()}"
+
+
+def _digest(weight: torch.Tensor) -> bytes:
+    digest, flat = hashlib.blake2b(digest_size=16), weight.detach().reshape(-1)
+    for part in flat.split(_VALUES_AT_ONCE):
+        digest.update(part.to("cpu", torch.bfloat16).view(torch.int16).numpy().data)
+    return digest.digest()
 
 
 def describe(model: torch.nn.Module, tokenizer: PreTrainedTokenizerBase, name: str, backend: str) -> Provenance:

@@ -149,7 +149,7 @@ def run_options(model_folder: Path, trait: Path, out: Path) -> list[object]:
     return [
         *("run", "--out", out, "--model", model_folder, "--traits", trait, "--dtype", "float32", "--layers", "1"),
         *("--coefficients", "-0.3,0.3", "--n-questions", 4, "--n-instructions", 2, "--n-eval-questions", 3),
-        *("--n-eval-samples", 1, "--max-new-tokens", 6, "--filter", "none"),
+        *("--n-eval-samples", 1, "--max-new-tokens", 6, "--filter", "none", "--seed", 2),
     ]
 
 
@@ -180,5 +180,5 @@ def test_ctrl_c_is_one_line_and_the_run_goes_on(
     refused = shell(*run_options(model_folder, trait_files[0], out), "--seed", 3)
     assert refused.code == 1
     assert refused.error.startswith(
-        f"ConfigError: {out} holds results of another configuration.\n  seed: there 0, now 3\n"
+        f"ConfigError: {out} holds results of another configuration.\n  seed: there 2, now 3\n"
     )

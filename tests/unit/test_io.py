@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from persona_interp import io
-from persona_interp.errors import ArtefactError
+from persona_interp.errors import ArtefactError, DataError
+from persona_interp.io import path_part
 
 KIND = "direction"
 
@@ -246,3 +247,28 @@ def test_hashes_agree_with_each_other_and_with_the_standard(tmp_path: Path):
 def test_the_hash_of_json_ignores_the_order_of_keys_only():
     assert io.sha256_json({"a": 1, "b": 2}) == io.sha256_json({"b": 2, "a": 1})
     assert io.sha256_json([1, 2]) != io.sha256_json([2, 1])
+
+
+@given(st.text(max_size=200))
+def test_a_name_that_is_let_through_stays_in_its_folder(name):
+    try:
+        part = path_part(name, "trait")
+    except DataError as error:
+        assert "cannot be the name of a trait" in str(error)
+        return
+    folder = Path("/some/folder")
+    assert (folder / f"{part}.csv").parent == folder
+    assert Path(os.path.normpath(folder / part)).parent == folder
+
+
+@pytest.mark.parametrize(
+    "name", ["", " ", ".", "..", "../../x", "/x", "a/b", "a\\b", "c:x", ".hidden", "-o", "a\n", "x" * 151]
+)
+def test_names_that_leave_a_folder_are_refused(name):
+    with pytest.raises(DataError, match="cannot be the name of a style"):
+        path_part(name, "style")
+
+
+@pytest.mark.parametrize("name", ["ext_z", "Neuroticism", "très poli", "a b", "x.y", "x" * 150])
+def test_ordinary_names_are_let_through(name):
+    assert path_part(name, "style") == name

@@ -41,7 +41,7 @@ def test_the_same_screening_goes_on_behind_its_last_whole_shard(tmp_path: Path, 
     assert shards.first_missing() == 0
     for number in (0, 1, 3):
         shards.write(number, pa.table({"row": [number]}))
-    (tmp_path / "samples" / ".part-000002.parquet.x.tmp").write_bytes(b"half")
+    (tmp_path / "samples" / ".part-000002.parquet.4194999-x.persona-interp.tmp").write_bytes(b"half")  # no such process
     again = opened(tmp_path, screener)
     assert again.first_missing() == 2
     assert again.has(3) and not again.has(2)

@@ -1,0 +1,69 @@
+"""What the kept parts of a run were made from: a folder is used again for the same inputs alone."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from persona_interp.data.traits import Trait
+from persona_interp.errors import ConfigError
+from persona_interp.main_job.bench import Bench
+from persona_interp.models.identity import library_versions
+from persona_interp.models.protocol import HookedModel
+from persona_interp.rollouts.parts import refuse_other_config
+
+FILE = "identity.json"
+METHOD_VERSION = 1
+"""Raised where the same inputs come to give other numbers."""
+
+
+def check_traits(folder: Path, traits: Sequence[Trait]) -> None:
+    """Refuse a folder whose scores are of other contents of the traits; a new folder passes, and nothing is written.
+
+    Raises:
+        ConfigError: a trait's file has changed since, or the folder is of a version that did not keep what it was made
+            from.
+    """
+    if (folder / FILE).is_file():
+        refuse_other_config(folder / FILE, _traits(traits))
+    elif (folder / "config.json").is_file():
+        raise ConfigError(
+            f"{folder} holds a run, but no {FILE} that says which contents of traits and models it was made from.",
+            "It was made by an earlier version, or the file was deleted. Use another folder.",
+        )
+
+
+def claim(folder: Path, bench: Bench, traits: Sequence[Trait]) -> None:
+    """Write down what a new folder is made from; refuse a folder that was made from something else.
+
+    Raises:
+        ConfigError: names what differs: a model's weights, backend, dtype or chat template, a judge, or a trait.
+    """
+    judges = (bench.embedding, bench.coherence, *([] if bench.lexical is None else [bench.lexical]))
+    identity = {
+        **_traits(traits),
+        "model": _of_model(bench.model),
+        "judges": {
+            **{getattr(judge, "name", "coherence"): judge.description for judge in judges},
+            **{judge.name: [judge.description, _of_model(judge.model)] for judge in bench.likelihoods},
+            **({} if bench.endpoint is None else {"api": [bench.endpoint.model, bench.endpoint.base_url]}),
+        },
+        "method_version": METHOD_VERSION,
+        "package": library_versions()["persona-interp"],
+    }
+    refuse_other_config(folder / FILE, identity)
+
+
+def _traits(traits: Sequence[Trait]) -> dict[str, Any]:
+    """A key a trait, so that a refusal names the one that differs."""
+    return {f"contents of trait {trait.name}": trait.data_hash for trait in traits}
+
+
+def _of_model(model: HookedModel) -> dict[str, str | None]:
+    made = model.provenance
+    return {
+        "name": made.model,
+        "weights": made.weights,
+        "backend": made.backend,
+        "dtype": made.dtype,
+        "chat_template": made.chat_template,
+    }

@@ -1,0 +1,107 @@
+"""A folder is used again for the inputs that made it, and for no others."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from persona_interp.errors import ConfigError
+from persona_interp.main_job.config import RunConfig
+from persona_interp.main_job.run import run_main_job
+from persona_interp.models.identity import fingerprint
+from tests.integration.conftest import make_model
+from tests.integration.main_job.conftest import results_of
+
+
+@pytest.fixture
+def own(small: RunConfig, trait_files: tuple[Path, Path], tmp_path: Path) -> RunConfig:
+    """A run of a trait file and a model that a test may change."""
+    path = tmp_path / "cheerful.json"
+    path.write_text(trait_files[0].read_text())
+    return replace(small, traits=(str(path),), model=str(make_model("llama", tmp_path / "model")))
+
+
+def other_exemplars(trait: dict[str, Any]) -> None:
+    trait["exemplars"][0]["pos"] = "Splendid, I sing at work all day!"
+
+
+def other_rubric(trait: dict[str, Any]) -> None:
+    trait["eval_prompt"] = "From 0 to 100, how glad is {answer} as an answer to {question}?"
+
+
+@pytest.mark.usefixtures("no_report")
+@pytest.mark.parametrize("change", [other_exemplars, other_rubric])
+def test_an_edited_trait_is_refused_before_a_model_is_loaded(
+    own: RunConfig, tmp_path: Path, change: Callable[[dict[str, Any]], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, path = tmp_path / "out", Path(own.traits[0])
+    run_main_job(own, out)
+    before, trait = results_of(out), json.loads(path.read_text())
+    change(trait)
+    path.write_text(json.dumps(trait))
+    monkeypatch.setattr("persona_interp.main_job.run.load_bench", lambda *_: pytest.fail("a model was loaded"))
+    with pytest.raises(ConfigError, match="contents of trait cheerful: there"):
+        run_main_job(own, out)
+    assert results_of(out) == before
+
+
+@pytest.mark.usefixtures("no_report")
+def test_other_weights_under_the_same_name_are_refused(own: RunConfig, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run_main_job(own, out)
+    before = results_of(out)
+    make_model("qwen2", tmp_path / "model")
+    with pytest.raises(ConfigError, match="model: there"):
+        run_main_job(own, out)
+    assert results_of(out) == before
+
+
+def test_two_files_of_one_trait_are_refused_at_the_start(own: RunConfig, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.json"
+    copy.write_text(Path(own.traits[0]).read_text())
+    with pytest.raises(ConfigError, match="two traits are called cheerful: .*cheerful.json, .*copy.json"):
+        run_main_job(replace(own, traits=(*own.traits, str(copy))), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_does_not_say_what_made_it_is_refused(own: RunConfig, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "config.json").write_text(json.dumps(own.to_dict()))
+    with pytest.raises(ConfigError, match="made by an earlier version"):
+        run_main_job(own, tmp_path / "out")
+
+
+def test_one_changed_weight_in_a_million_changes_the_fingerprint() -> None:
+    generator = torch.Generator().manual_seed(0)
+    model = torch.nn.Linear(1000, 1000, bias=False)
+    before = fingerprint(model)
+    assert fingerprint(model.to(torch.bfloat16)) == before
+    weights = model.weight.data
+    for place in torch.randint(1_000_000, (40,), generator=generator).tolist():
+        row, column = divmod(place, 1000)
+        kept = weights[row, column].clone()
+        weights[row, column] = kept + 0.5
+        assert fingerprint(model) != before
+        weights[row, column] = kept
+    assert fingerprint(model) == before
+
+
+def test_finetuned_quantised_and_resized_copies_are_told_apart() -> None:
+    torch.manual_seed(0)
+    embedding = torch.nn.Embedding(512, 576)
+    seen, weights = {fingerprint(embedding)}, embedding.weight.data
+    changed = torch.nn.Embedding(512, 576)
+    changed.weight.data = torch.cat([weights[:, :1], weights[:, 1:] + 0.1], dim=1)  # all columns but the first
+    low_rank = torch.nn.Embedding(512, 576)
+    low_rank.weight.data = weights + 0.01 * torch.randn(512, 2) @ torch.randn(2, 576)
+    quantised = torch.nn.Embedding(512, 576)
+    scale = weights.abs().max() / 127
+    quantised.weight.data = (weights / scale).round() * scale
+    resized = torch.nn.Embedding(513, 576)
+    resized.weight.data[:512] = weights
+    seen |= {fingerprint(other) for other in (changed, low_rank, quantised, resized)}
+    assert len(seen) == 5
