@@ -72,13 +72,19 @@ def separation(
 ) -> SeparationProfile:
     """Held-out separation per layer: trained on the filtered answers, tested on all answers to other questions.
 
+    No pair of system prompts is tested along a direction that it made: pairs that are in both splits are left out in
+    turn, and whole prompts are exchanged for the p-value.
+
     Args:
         others: vectors of the other traits of the run, which a specific vector beats.
     """
     config, sides = bench.config, contrast(bench, train, test, pooling)
+    pairs = {name: side.samples["instruction"].to_numpy() for name, side in sides.items()}
     return separation_profile(
         **{name: side.values.numpy() for name, side in sides.items()},
         **{f"{name}_questions": side.samples["question"].to_numpy() for name, side in sides.items()},
+        train_prompts=(pairs["train_positive"], pairs["train_negative"]),
+        test_prompts=(pairs["test_positive"], pairs["test_negative"]),
         other_directions={name: vector.vectors.numpy() for name, vector in others.items()} or None,
         n_null=config.n_null,
         n_resamples=config.n_resamples,

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -11,11 +11,14 @@ from pandas import DataFrame
 from persona_interp.errors import AlignmentError, ConfigError
 from persona_interp.statistics import Interval, bootstrap_auc_by_layer
 from persona_interp.statistics.contrast import Contrast, Questions, Rows
-from persona_interp.statistics.levels import CONFIDENCE
+from persona_interp.statistics.levels import CONFIDENCE, N_DRAWS
+from persona_interp.statistics.nested_auc import NestedAuc, nested_auc, prompt_nested_auc, row_cell
 from persona_interp.statistics.null_directions import SHRINKAGE, matched_random_directions
 from persona_interp.statistics.null_families import NullBattery, NullFamily
 from persona_interp.statistics.nulls import Covariance, Splits, null_battery, separation_statistic
-from persona_interp.statistics.permutation import permutation_p_value, shuffled_labels
+from persona_interp.statistics.permutation import shuffled_labels
+from persona_interp.statistics.prompt_battery import exchanged_battery, untested_battery
+from persona_interp.statistics.prompt_exchange import HeldOutPrompts
 
 __all__ = [
     "SHRINKAGE",
@@ -25,20 +28,25 @@ __all__ = [
     "shuffled_labels",
 ]
 
+HeldOut = Literal["disjoint", "crossed", "questions"]
+_DRAWN = {"shuffled_labels": "shuffled", "random_directions": "random"}
+
 
 @dataclass(frozen=True, eq=False)
 class SeparationProfile:
     """How well each layer's mean difference tells held-out positives from negatives, with two nulls of its maximum.
 
-    An AUC above 0.5 means that positives project higher. The intervals hold for a layer named in advance. The best
-    layer was chosen on these very data, so its own AUC is optimistic: judge it by the p-values, whose nulls choose
-    their best layer too.
+    An AUC above 0.5 means that positives project higher. The headline is `nested`, whose layers are chosen on other
+    questions and prompts. The map by layer is exploratory: its intervals hold for a layer named in advance, and the
+    AUC of its best layer is optimistic. The nulls of the p-values choose their best layer too.
 
     Args:
         intervals: held-out AUC of each layer with its cluster-bootstrap interval.
         norms: length of the mean difference, in units of the residual stream.
         battery: all null families, for `battery_table`.
         n_shared_questions: questions that are in both training and test; 0 where the test is held out by question.
+        nested: AUC at layers chosen on other questions (and other prompts), the headline.
+        held_out: `disjoint` or `crossed` prompts where the prompt is the unit, `questions` otherwise.
     """
 
     intervals: tuple[Interval, ...]
@@ -47,6 +55,8 @@ class SeparationProfile:
     n_train: tuple[int, int]
     n_test: tuple[int, int]
     n_shared_questions: int
+    nested: NestedAuc
+    held_out: HeldOut = "questions"
 
     @property
     def auc(self) -> Float[np.ndarray, " layer"]:
@@ -80,13 +90,13 @@ class SeparationProfile:
 
     @property
     def p_shuffled(self) -> float:
-        """One-sided p-value of the largest AUC against shuffled training labels."""
-        return permutation_p_value(float(self.auc.max()), self.null_shuffled)
+        """One-sided p-value of the largest AUC against shuffled labels, or exchanged prompts."""
+        return self.battery["shuffled_labels"].p_value
 
     @property
     def p_random(self) -> float:
-        """One-sided p-value of the largest AUC against covariance-matched random directions."""
-        return permutation_p_value(float(self.auc.max()), self.null_random)
+        """The same against covariance-matched random directions; with prompts never below `p_shuffled`."""
+        return self.battery["random_directions"].p_value
 
     @property
     def p_other_traits(self) -> float | None:
@@ -126,12 +136,17 @@ class SeparationProfile:
         )
 
     def summary(self) -> dict[str, Any]:
-        """The best layer, its AUC, both p-values and all counts, JSON-ready."""
-        best = self.intervals[self.best_layer]
+        """The nested AUC, the layer chosen most often, p-values and all counts, JSON-ready.
+
+        A p is None where no test is possible: so few members or arrangements that it could never be 0.05.
+        """
+        best, families = self.nested.interval, {name: self.battery[name] for name in _DRAWN}
+        tests = {f"p_{key}": families[name].row()["p"] for name, key in _DRAWN.items()}
         return {
-            **{"best_layer": self.best_layer, "auc": best.estimate, "auc_low": best.low, "auc_high": best.high},
-            **{"level": best.level, "p_shuffled": self.p_shuffled, "p_random": self.p_random},
-            "n_null": len(self.null_shuffled),
+            **{"best_layer": self.nested.layer, "auc": best.estimate, "auc_low": best.low, "auc_high": best.high},
+            **{"level": best.level, **{key: None if np.isnan(p) else p for key, p in tests.items()}},
+            **{"n_null": len(self.null_shuffled), "held_out": self.held_out},
+            "p_floor_shuffled": families["shuffled_labels"].p_floor,
             **dict(zip(("n_train_positive", "n_train_negative"), self.n_train, strict=True)),
             **dict(zip(("n_test_positive", "n_test_negative"), self.n_test, strict=True)),
             "n_test_questions": best.n_clusters,
@@ -151,7 +166,9 @@ def separation_profile(
     train_negative_questions: Questions,
     test_positive_questions: Questions,
     test_negative_questions: Questions,
-    n_null: int = 200,
+    train_prompts: tuple[Questions, Questions] | None = None,
+    test_prompts: tuple[Questions, Questions] | None = None,
+    n_null: int = N_DRAWS,
     other_directions: Mapping[str, Float[np.ndarray, "_ _"]] | None = None,
     shuffled_splits: Splits = "train",
     random_covariance: Covariance = "total",
@@ -169,10 +186,18 @@ def separation_profile(
     Where there is no effect, shuffling rejects at its level and random directions less often than theirs: at level
     0.1, 0.09 to 0.11 and 0.05 to 0.08 of simulated sets, with independent layers or with correlated layers and rows.
 
-    Other traits' vectors and the principal components of the training differences are few, so their p-values are
-    coarse: `battery` gives their floor and the best of them by name.
+    This holds where rows are alike through their questions only. Where system prompts differ, these nulls reject in
+    0.3 to 0.9 of sets without a trait: give the prompts. Then every AUC is of prompts and questions that made no
+    direction, whole prompts are exchanged (exactly, where at most `n_null` arrangements exist), and random directions
+    are a matter of specificity: their p is never below that of the exchange, which alone speaks of chance. Measured
+    levels and power: tests/golden/levels/separation.csv. With one pair of prompts no test is possible.
+
+    Other traits' vectors and the principal components of the training differences are few: `battery` gives their
+    floor and the best of them by name, and where the floor is above 0.05 the table has no p.
 
     Args:
+        train_prompts: the pair of system prompts of the positive and of the negative training rows; with them
+            `shuffled_splits` makes no difference, since training and test labels are exchanged together.
         other_directions: other traits' vectors by name, a row a layer.
         shuffled_splits: `train` scores directions from shuffled labels on the true test labels. Such a direction keeps
             a random part of the effect, so where the effect is many times the spread it separates too, and
@@ -189,8 +214,11 @@ def separation_profile(
     if n_null < 1:
         raise ConfigError(f"a null distribution cannot have {n_null} draws.", "Use 200 or more.")
     _check_shapes(train_positive, train_negative, test_positive, test_negative)
-    train = Contrast.of(train_positive, train_negative, train_positive_questions, train_negative_questions)
-    test = Contrast.of(test_positive, test_negative, test_positive_questions, test_negative_questions, name="test")
+    if (train_prompts is None) != (test_prompts is None):
+        raise AlignmentError("prompts were given for one split only.", "Give those of training and test, or neither.")
+    asked = (train_positive_questions, train_negative_questions), (test_positive_questions, test_negative_questions)
+    train = Contrast.of(train_positive, train_negative, *asked[0], prompts=train_prompts)
+    test = Contrast.of(test_positive, test_negative, *asked[1], name="test", prompts=test_prompts)
     differences = np.stack([train.weights() @ ours for _, ours in train.layers()])
     scores = np.stack([theirs @ differences[layer] for layer, theirs in test.layers()], axis=1)
     battery = null_battery(
@@ -206,15 +234,18 @@ def separation_profile(
         n_draws=n_null,
         seed=seed,
     )
-    intervals = bootstrap_auc_by_layer(
-        scores[test.labels],
-        scores[~test.labels],
-        test_positive_questions,
-        test_negative_questions,
-        n_resamples=n_resamples,
-        level=level,
-        seed=seed,
-    )
+    held = None if train.prompts is None else HeldOutPrompts.of(train, test)
+    held_out: HeldOut = "questions"
+    if held is not None and held.possible():
+        held_out = "disjoint" if held.disjoint else "crossed"
+        nested, intervals = prompt_nested_auc(held, test.questions, level=level)
+        battery = exchanged_battery(battery, held, [i.estimate for i in intervals], n_draws=n_null, seed=seed)
+    else:
+        cell = row_cell(scores, test.labels)
+        nested = nested_auc([cell], lambda _: [cell], test.questions, level=level)
+        sides = scores[test.labels], scores[~test.labels]
+        intervals = bootstrap_auc_by_layer(*sides, *asked[1], n_resamples=n_resamples, level=level, seed=seed)
+        battery = battery if held is None else untested_battery(battery)
     return SeparationProfile(
         intervals=tuple(intervals),
         norms=np.linalg.norm(differences, axis=1),
@@ -222,6 +253,8 @@ def separation_profile(
         n_train=(len(train_positive), len(train_negative)),
         n_test=(len(test_positive), len(test_negative)),
         n_shared_questions=len(np.intersect1d(train.questions, test.questions)),
+        nested=nested,
+        held_out=held_out,
     )
 
 
@@ -236,5 +269,7 @@ def _check_shapes(*sets: Rows) -> None:
 def _named_family(name: str, family: NullFamily | None) -> dict[str, Any]:
     """Entries of the summary: p-value, its floor, and the best member with its AUC; None without members."""
     known = None if family is None or family.n == 0 else family.row()
+    if known is not None and np.isnan(known["p"]):
+        known["p"] = None  # no test is possible
     keys = {"p": "p", "p_floor": "p_floor", "best": "best_member", "best_auc": "best_value"}
     return {f"{ours}_{name}": None if known is None else known[theirs] for ours, theirs in keys.items()}

@@ -20,11 +20,13 @@ class Contrast:
     Args:
         values: sample, layer, d_model.
         labels: true for positives.
+        prompts: the pair of system prompts of each row, where the prompt and not the row is the unit.
     """
 
     values: Rows
     labels: Bool[np.ndarray, " sample"]
     questions: Questions
+    prompts: Questions | None = None
 
     @classmethod
     def of(
@@ -35,6 +37,7 @@ class Contrast:
         negative_questions: Questions,
         *,
         name: str = "train",
+        prompts: tuple[Questions, Questions] | None = None,
     ) -> "Contrast":
         """Both poles together, checked.
 
@@ -56,7 +59,10 @@ class Contrast:
                 raise AlignmentError(f"{name}_{pole} holds activations that are not finite.", "Leave those rows out.")
         labels = np.arange(len(positive) + len(negative)) < len(positive)
         questions = np.concatenate([positive_questions, negative_questions]).astype(str)
-        return cls(np.concatenate([positive, negative]), labels, questions)
+        pairs = None if prompts is None else np.concatenate(prompts).astype(str)
+        if pairs is not None and tuple(map(len, prompts or ())) != (len(positive), len(negative)):
+            raise AlignmentError(f"{name} has {len(labels)} rows and {len(pairs)} prompts.", "Every row needs its own.")
+        return cls(np.concatenate([positive, negative]), labels, questions, pairs)
 
     def layers(self) -> Iterator[tuple[int, Flat]]:
         """Each layer in float64, centred on its mean, which changes no difference and no order."""

@@ -9,7 +9,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from persona_interp.errors import ConfigError
-from persona_interp.statistics.levels import NULL_QUANTILE
+from persona_interp.statistics.levels import ALPHA, NULL_QUANTILE
 from persona_interp.statistics.permutation import corrected, permutation_p_value
 
 
@@ -21,12 +21,16 @@ class NullFamily:
         observed: the statistic of the direction itself at each layer; NaN where it has none.
         values: the same of every member of the family.
         members: their names, for small families; none for random draws.
+        least: the smallest p-value that the family may give, where counting members alone would claim too much.
+        n_mirrored: members that equal the direction itself whatever the data (the poles exchanged as a whole).
     """
 
     family: str
     observed: Float[np.ndarray, " layer"]
     values: Float[np.ndarray, "member layer"]
     members: tuple[str, ...] = ()
+    least: float = 0.0
+    n_mirrored: int = 0
 
     @property
     def best(self) -> float:
@@ -61,12 +65,17 @@ class NullFamily:
     @property
     def p_value(self) -> float:
         """One-sided (1 + members at least as good) / (1 + n); NaN without members."""
-        return permutation_p_value(self.best, self.maxima) if self.n else float("nan")
+        return float(np.maximum(self.least, permutation_p_value(self.best, self.maxima))) if self.n else float("nan")
 
     @property
     def p_floor(self) -> float:
-        """The smallest p-value that so many members can give, 1 / (1 + n)."""
-        return 1 / (1 + self.n)
+        """The smallest p-value that so many members can give: 1 / (1 + n), 2 / (1 + n) with a mirror image."""
+        return (1 + self.n_mirrored) / (1 + self.n)
+
+    @property
+    def testable(self) -> bool:
+        """Whether the family can reject at all; where not, "no test possible" is the result, and not a large p."""
+        return self.p_floor <= ALPHA
 
     @property
     def best_member(self) -> str | None:
@@ -80,7 +89,7 @@ class NullFamily:
             "observed": self.best,
             "best_layer": self.best_layer,
             "null_95": self.percentile_95,
-            "p": self.p_value,
+            "p": self.p_value if self.testable else float("nan"),
             "p_floor": self.p_floor,
             "n": self.n,
             "best_member": self.best_member,
@@ -114,7 +123,7 @@ class NullBattery:
 def battery_table(batteries: Mapping[str, NullBattery]) -> pd.DataFrame:
     """One row a test and family; q corrects over all of them, as all are reported together.
 
-    Small families have a large `p_floor`, so their q can be large however good the direction is.
+    Families that cannot reach p = 0.05 (`p_floor`) have neither p nor q and do not count: no test is possible.
     """
     rows = [{"test": test, **family.row()} for test, battery in batteries.items() for family in battery.families]
     return corrected(pd.DataFrame(rows))

@@ -11,6 +11,7 @@ from scipy.stats import rankdata
 from persona_interp.errors import AlignmentError, ConfigError
 from persona_interp.statistics.contrast import Contrast, Flat, Rows, contrast_weights
 from persona_interp.statistics.effects import auc_by_layer
+from persona_interp.statistics.levels import N_DRAWS
 from persona_interp.statistics.null_directions import (
     matched_random_directions,
     paired_components,
@@ -76,7 +77,7 @@ def null_battery(
     target_groups: Shaped[np.ndarray, " _"] | None = None,
     shuffled_splits: Splits = "train",
     random_covariance: Covariance = "within",
-    n_draws: int = 200,
+    n_draws: int = N_DRAWS,
     n_components: int = 5,
     seed: int = 0,
 ) -> NullBattery:
