@@ -31,7 +31,7 @@ GRADES: dict[Grade, str] = {
 
 def grade(row: TraitSummary) -> Grade:
     """How much the run supports the claim that its persona vector is a direction of the trait (see `GRADES`)."""
-    if row.auc is None or _unsteered(row):
+    if row.auc is None or row.p_shuffled is None or _unsteered(row):
         return "not measured"
     met = (not _not_beaten(row), _verb(row) == RAISES)
     if not any(met):
@@ -88,7 +88,15 @@ def confirmation(row: TraitSummary) -> str:
 
 def verdict(row: TraitSummary) -> str:
     """The outcome for one trait in a few words, for a heading."""
-    separated = "separation not measured" if row.auc is None else "not separated" if _not_beaten(row) else "separated"
+    separated = (
+        "separation not measured"
+        if row.auc is None
+        else "separation not tested"
+        if row.p_shuffled is None
+        else "not separated"
+        if _not_beaten(row)
+        else "separated"
+    )
     return f"{separated}; steering {'not measured' if _unsteered(row) else _verb(row)}"
 
 
@@ -100,6 +108,11 @@ def finding(row: TraitSummary) -> str:
 def _separation(row: TraitSummary) -> str:
     if row.auc is None:
         return "Separation by the persona vector was not measured"
+    if row.p_shuffled is None:
+        return (
+            f"The persona vector separates with AUC {interval(row.auc, row.auc_low, row.auc_high)}, which is not tested:"
+            " so few pairs of system prompts have too few arrangements for any test"
+        )
     failed = _not_beaten(row)
     outcome = (
         "does not tell held-out answers to positive from those to negative prompts better than"
@@ -111,7 +124,7 @@ def _separation(row: TraitSummary) -> str:
         f"The persona vector {outcome}: AUC {interval(row.auc, row.auc_low, row.auc_high)} at layer"
         f" {whole(row.best_layer)} ({equal('n', whole(row.n_kept_positive))} kept answers to positive and"
         f" {whole(row.n_kept_negative)} to negative prompts;"
-        f" {equal('p', number(row.p_shuffled))}, {equal('q', number(row.q_shuffled))} against shuffled labels and"
+        f" {equal('p', number(row.p_shuffled))}, {equal('q', number(row.q_shuffled))} with whole prompts exchanged and"
         f" {equal('p', number(row.p_random))}, {equal('q', number(row.q_random))} against random directions,"
         f" {whole(row.n_null)} draws each)"
     )
@@ -119,7 +132,7 @@ def _separation(row: TraitSummary) -> str:
 
 def _not_beaten(row: TraitSummary) -> list[str]:
     """The nulls against which q is not below the level."""
-    nulls = {"shuffled labels": row.q_shuffled, "random directions": row.q_random}
+    nulls = {"exchanged prompts": row.q_shuffled, "random directions": row.q_random}
     return [name for name, q in nulls.items() if q is None or not q < Q_LEVEL]
 
 

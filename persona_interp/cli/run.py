@@ -82,7 +82,7 @@ def run(
     config = replace(
         config,
         n_instructions=n_instructions,
-        n_held_out_instructions=min(3, n_instructions),
+        n_held_out_instructions=n_instructions,
         n_samples=n_samples,
         judge_models=split_names(judge_model),
         api_judge=api_judge,

@@ -11,6 +11,7 @@ from persona_interp.errors import ConfigError
 from persona_interp.judges.protocol import require_exemplars
 from persona_interp.models.load import BACKENDS
 from persona_interp.rollouts.generate import contrastive_requests
+from persona_interp.statistics.levels import N_DRAWS
 
 _RELATIVE_DEPTHS = (0.3, 0.5, 0.7)
 
@@ -46,7 +47,7 @@ class RunConfig:
     n_instructions: int = 5
     n_samples: int = 1
     n_held_out_questions: int = 20
-    n_held_out_instructions: int = 3
+    n_held_out_instructions: int = 5
     max_new_tokens: int = 40
     temperature: float = 1.0
     filter: Filter = "paired"
@@ -64,7 +65,7 @@ class RunConfig:
     lexical: bool = True
     extra_judges_on: Literal["chosen", "all"] = "chosen"
     n_judge_pairs: int = 1
-    n_null: int = 200
+    n_null: int = N_DRAWS
     n_resamples: int = 2000
     seed: int = 0
 

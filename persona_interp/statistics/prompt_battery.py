@@ -36,7 +36,7 @@ def exchanged_battery(
 
 
 def untested_battery(battery: NullBattery) -> NullBattery:
-    """The battery of a single pair of prompts, whose only other arrangement is its mirror image: no test is possible."""
+    """The battery of a single pair of prompts, whose only other arrangement is its mirror image: no test."""
     untested = {"shuffled_labels", "random_directions"}
     return NullBattery(
         tuple(replace(f, n_mirrored=f.n, least=1.0) if f.family in untested else f for f in battery.families)

@@ -70,15 +70,15 @@ class HeldOutPrompts:
         """Every positive against every negative test prompt, along the direction of all other prompts."""
         left = np.ones(len(self.rows), dtype=bool)
         left[list(without)] = False
-        ours, theirs = (np.flatnonzero(pole & left & self.tested) for pole in (self.positive, ~self.positive))
+        ours, theirs = (np.flatnonzero(pole & left & self.tested).tolist() for pole in (self.positive, ~self.positive))
         for i, j in product(ours, theirs):
             weights = self._weights(self.positive[None] & left, ~self.positive[None] & left, i, j)
-            yield int(i), int(j), self._wins(i, j, weights)[..., 0]
+            yield i, j, self._wins(i, j, weights)[..., 0]
 
     def aucs(self, arrangements: Bool[np.ndarray, "arrangement prompt"]) -> Float[np.ndarray, "arrangement layer"]:
         """Held-out AUC of every arrangement of the poles: the mean over its pairs of prompts."""
         total, count = np.zeros((len(arrangements), len(self.projections))), np.zeros((len(arrangements), 1))
-        for i, j in product(np.flatnonzero(self.tested), repeat=2):
+        for i, j in product(np.flatnonzero(self.tested).tolist(), repeat=2):
             here = arrangements[:, i] & ~arrangements[:, j]
             if i != j and here.any():
                 signs = arrangements[here]

@@ -58,7 +58,7 @@ def whole(config: RunConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_answer_and_score_is_kept(whole: Path, config: RunConfig) -> None:
     for trait in TRAITS:
-        for part, n in (("extract", 2 * 2 * 4), ("held_out", 2 * 1 * 3)):
+        for part, n in (("extract", 2 * 2 * 4), ("held_out", 2 * 2 * 3)):
             folder = whole / "rollouts" / trait / part
             answers = pd.concat([pd.read_parquet(path) for path in sorted(folder.glob("part-*.parquet"))])
             scores = pd.read_parquet(folder / "scores.parquet")
@@ -155,8 +155,6 @@ def test_baselines_and_every_null_are_in_the_tables(whole: Path) -> None:
     assert sorted(set(baselines["method"])) == methods
     assert len(baselines) == 2 * 5 * 3
     assert set(baselines.loc[baselines["chosen"], "layer"]) == {1}
-    separation = pd.read_csv(whole / "tables" / "separation.csv").query("pooling == 'response_mean'")
-    assert baselines.query("method == 'persona_vector'")["auc"].tolist() == pytest.approx(separation["auc"].tolist())
     nulls = pd.read_csv(whole / "tables" / "nulls.csv")
     assert sorted(set(nulls["family"])) == ["components", "other_traits", "random_directions", "shuffled_labels"]
     assert set(nulls["test"]) == set(TRAITS)
@@ -169,6 +167,7 @@ def test_every_p_value_of_the_run_is_corrected_together(whole: Path) -> None:
             if row[f"p_{test}"] is not None:
                 q_of[row["trait"], test] = (row[f"p_{test}"], row[f"q_{test}"])
     p, q = (np.array(values) for values in zip(*q_of.values(), strict=True))
-    assert len(p) >= 6
+    assert len(p) >= 2, "two pairs of prompts allow no test by exchange, two traits none against other traits"
+    assert {row["p_shuffled"] for row in rows} == {None}
     np.testing.assert_allclose(q, benjamini_hochberg(p))
     assert {row["best_other_traits"] for row in rows} == set(TRAITS)

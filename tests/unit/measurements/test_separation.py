@@ -131,10 +131,11 @@ def test_other_traits_and_components_are_in_the_summary_by_name():
     summary = json.loads(json.dumps(profile.summary()))
     assert summary["best_other_traits"] == "near"
     assert summary["best_auc_other_traits"] > 0.95
-    assert summary["p_other_traits"] == profile.p_other_traits
+    assert summary["p_other_traits"] is None, "three members can give no p below 1/3: no test is possible"
     assert summary["p_floor_other_traits"] == pytest.approx(1 / 3)
     assert summary["best_components"] in {f"PC{k}" for k in range(1, 6)}
-    assert summary["p_components"] == profile.p_components == profile.battery["components"].p_value
+    assert summary["p_components"] is None
+    assert profile.p_components == profile.battery["components"].p_value
     assert profile.battery["shuffled_labels"].observed == pytest.approx(profile.auc)
     without = separation_profile(**sets, n_null=9, n_resamples=2)
     assert without.p_other_traits is None and without.summary()["p_other_traits"] is None
