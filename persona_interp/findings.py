@@ -110,8 +110,8 @@ def _separation(row: TraitSummary) -> str:
         return "Separation by the persona vector was not measured"
     if row.p_shuffled is None:
         return (
-            f"The persona vector separates with AUC {interval(row.auc, row.auc_low, row.auc_high)}, which is not tested:"
-            " so few pairs of system prompts have too few arrangements for any test"
+            f"The persona vector separates with AUC {interval(row.auc, row.auc_low, row.auc_high)}, which is not"
+            " tested: so few pairs of system prompts have too few arrangements"
         )
     failed = _not_beaten(row)
     outcome = (

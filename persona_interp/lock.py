@@ -52,7 +52,9 @@ def _take(path: Path) -> bool:
             return True
         except FileExistsError:
             if not path.parent.is_dir():
-                raise ArtefactError(f"{path.parent} is not a folder.", "Choose another one.") from None
+                raise ArtefactError(
+                    f"could not write {path}: {path.parent} is not a folder.", "Choose another one."
+                ) from None
             holder = _holder(path)
         except OSError as error:
             raise ArtefactError(

@@ -22,7 +22,7 @@ from persona_interp.models.load import Backend, load_model
 
 logger = logging.getLogger(__name__)
 _RECORD, _RESULT = "finetune.json", "result.json"
-_OWN = ("adapter", ".adapter", "lora", "checkpoints", "psychadapter.safetensors")
+_OWN = ("adapter", ".adapter", "lora", "checkpoints", "psychadapter.safetensors", "result.json")
 """What a run writes and may replace or delete, beside its records."""
 
 

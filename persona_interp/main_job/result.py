@@ -42,7 +42,8 @@ def notes(result: TraitResult) -> list[str]:
     tested = result.profiles["response_mean"].summary()
     found = [
         f"Tested on {tested['n_test_positive']} answers to positive, {tested['n_test_negative']} to negative prompts,"
-        f" {tested['n_test_questions']} questions that made no vector; system prompts are the same."
+        f" {tested['n_test_questions']} questions that made no vector, along"
+        " directions that their system prompts did not make."
     ]
     found += [f"Without the judge {name}: {reason}" for name, reason in result.panel.blind.items()]
     if not result.setting.coherent:
