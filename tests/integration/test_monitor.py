@@ -44,7 +44,7 @@ class Vowels:
     name = "vowels"
     description = "the share of vowels"
 
-    def rate(self, trait, questions, answers) -> list[Score]:  # noqa: ANN001, ARG002
+    def rate(self, trait, questions, answers) -> list[Score]:  # noqa: ARG002
         shares = [100 * sum(c in "aeiou" for c in a) / len(a) if a.strip() else float("nan") for a in answers]
         return [Score(share, share) for share in shares]
 
