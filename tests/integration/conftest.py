@@ -110,7 +110,7 @@ def config(model_folder: Path, trait_files: tuple[Path, Path]) -> RunConfig:
         n_questions=4,
         n_instructions=2,
         n_held_out_questions=3,
-        n_held_out_instructions=2,
+        n_held_out_instructions=1,
         max_new_tokens=6,
         filter="none",
         layers=(1,),

@@ -52,7 +52,7 @@ def test_a_positive_result_in_full():
     ("changes", "words"),
     [
         ({"q_shuffled": 0.2, "q_random": 0.3}, "better than exchanged prompts or random directions would"),
-        ({"q_shuffled": 0.05}, "better than shuffled labels would"),
+        ({"q_shuffled": 0.05}, "better than exchanged prompts would"),
         ({"q_random": None}, "better than random directions would"),
     ],
 )

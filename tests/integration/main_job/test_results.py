@@ -58,7 +58,7 @@ def whole(config: RunConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_answer_and_score_is_kept(whole: Path, config: RunConfig) -> None:
     for trait in TRAITS:
-        for part, n in (("extract", 2 * 2 * 4), ("held_out", 2 * 2 * 3)):
+        for part, n in (("extract", 2 * 2 * 4), ("held_out", 2 * 1 * 3)):
             folder = whole / "rollouts" / trait / part
             answers = pd.concat([pd.read_parquet(path) for path in sorted(folder.glob("part-*.parquet"))])
             scores = pd.read_parquet(folder / "scores.parquet")
