@@ -41,7 +41,8 @@ def test_a_positive_result_in_full():
     assert sentence() == (
         "The persona vector tells held-out answers to positive from those to negative prompts: AUC 0.95 [0.89, 0.99] at"
         " layer 14 (n = 52 kept answers to positive and 55 to negative prompts; p = 0.005, q = 0.0075 with whole"
-        " prompts exchanged and p = 0.01, q = 0.015 against random directions, 199 draws each); adding it at layer 12 with"
+        " prompts exchanged and p = 0.01, q = 0.015 against random directions, 199 draws each); adding it at"
+        " layer 12 with"
         " coefficient +0.5 raises expression: +22.1 [+17.5, +26.6] points of 100 against unsteered (judge: likelihood;"
         " n = 40 answers to 20 questions; random directions of equal norm: −2.8 to +3.1 points)."
     )
