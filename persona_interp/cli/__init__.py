@@ -47,9 +47,10 @@ _INTERRUPTED = 130
 
 def main() -> None:
     """Run a command; a caller's mistake is one paragraph on standard error, never a traceback."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    for noisy in ("httpx", "transformers", "root", "matplotlib"):
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    for noisy in ("httpx", "transformers", "matplotlib"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
+    logging.getLogger("persona_interp").setLevel(logging.INFO)  # a conversion, say, which takes a while
     try:
         code = app(standalone_mode=False)  # typer turns Ctrl-C into 130 and returns it; commands return None
     except PersonaInterpError as error:
