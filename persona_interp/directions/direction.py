@@ -24,7 +24,8 @@ class Direction:
 
     Args:
         positive_pole: what a larger projection means.
-        residual_norms: mean residual norm of a response token at each hookpoint, the unit of coefficients.
+        residual_norms: mean residual norm of a pooled token (those of `provenance.pooling`) at each hookpoint, the unit
+            of coefficients.
     """
 
     vectors: Float[Tensor, "layer d_model"]
@@ -61,7 +62,7 @@ class Direction:
         return self.vectors[self.index(hookpoint)]
 
     def residual_norm(self, hookpoint: Hookpoint | int) -> float:
-        """The unit of coefficients at a hookpoint: mean norm of a response token's residual.
+        """The unit of coefficients at a hookpoint: mean norm of a pooled token's residual.
 
         Raises:
             AlignmentError: the direction carries no norms (it came from a foreign file).

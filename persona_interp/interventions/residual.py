@@ -91,7 +91,8 @@ class Add(_AlongDirection):
     """h + c s v/|v|: steering by a coefficient c.
 
     Positive coefficients move toward the direction's positive pole. With `units="residual_norm"` s is the mean
-    norm of a response token's residual at that layer, so c is a share of it; with `units="direction"` s is |v|, so c
+    norm of a pooled token's residual at that layer (of the positions in `direction.provenance.pooling`), so c is a
+    share of it at each layer: at k layers the stream is disturbed k times. With `units="direction"` s is |v|, so c
     multiplies the raw vector as the papers do. A coefficient of 0 makes no edit at all.
 
     Source: Chen et al. 2025 (arXiv 2507.21509), section 3.2; units after Lu et al. 2026 (arXiv 2601.10387).
