@@ -42,7 +42,7 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     server: _Server
 
-    def do_POST(self) -> None:  # noqa: N802 (the library's name)
+    def do_POST(self) -> None:
         start, traffic = time.perf_counter(), self.server.traffic
         with traffic.lock:
             traffic.now += 1
@@ -58,7 +58,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(_REPLY)
 
-    def log_message(self, *args: object) -> None:  # noqa: ARG002
+    def log_message(self, *args: object) -> None:
         """Say nothing."""
 
 

@@ -70,7 +70,7 @@ def one_by_one(model: PreTrainedModel, texts: Texts) -> torch.Tensor:
     return torch.stack(rows)
 
 
-def papers_end_to_end(model: PreTrainedModel, tokenizer, prompts: Sequence[str], config: Config) -> None:  # noqa: ANN001
+def papers_end_to_end(model: PreTrainedModel, tokenizer, prompts: Sequence[str], config: Config) -> None:
     """Answers by transformers' own batched generate, then (b) over them."""
     answers: list[list[int]] = []
     for start in range(0, len(prompts), config.batch_size):

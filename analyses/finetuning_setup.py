@@ -68,7 +68,7 @@ class Setup:
     eval_tokens: int = 40
     judge_pairs: int = 1
     n_epochs: float = 3.0
-    lora: LoRA = LoRA()  # noqa: RUF009 (frozen)
+    lora: LoRA = LoRA()
     seed: int = 0
 
     def training(self, seed: int) -> TrainingSettings:

@@ -60,7 +60,7 @@ class Config:
         flawed_levels: levels of the unrelated sets; `normal` are the same questions answered well.
     """
 
-    setup: Setup = Setup()  # noqa: RUF009 (frozen)
+    setup: Setup = Setup()
     levels: tuple[Level, ...] = LEVELS
     flawed_levels: tuple[Level, ...] = ("normal", "level_2")
     seeds: tuple[int, ...] = (0,)

@@ -56,7 +56,7 @@ class Config:
         other_layers: where else the monitored direction is read.
     """
 
-    setup: Setup = Setup()  # noqa: RUF009 (frozen)
+    setup: Setup = Setup()
     trait: str = "impolite"
     weight: float = 1000.0
     target: float = 0.005

@@ -37,7 +37,7 @@ class Config:
         every_choice: every so many-th four-option question is asked; they are sorted by subject.
     """
 
-    setup: Setup = Setup()  # noqa: RUF009 (frozen)
+    setup: Setup = Setup()
     trait: str = "impolite"
     holdout: int = 5
     steering: tuple[float, ...] = (0.1, 0.3)

@@ -56,7 +56,7 @@ class Config:
         percentile: of the reserved clean samples, at which the threshold is.
     """
 
-    setup: Setup = Setup()  # noqa: RUF009 (frozen)
+    setup: Setup = Setup()
     levels: tuple[Level, ...] = ("level_1", "level_2")
     every_planted: int = 3
     every_reserved: int = 3

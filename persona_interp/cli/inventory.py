@@ -148,7 +148,7 @@ def _parts(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def _required(value, option: str, what: str):  # noqa: ANN001, ANN202
+def _required(value, option: str, what: str):
     from persona_interp.errors import ConfigError
 
     if value is None:

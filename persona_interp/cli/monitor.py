@@ -65,7 +65,7 @@ def monitor(
         atomic_write_bytes(figure, rendered_tokens(frame, watch.limits(), kind=figure.suffix[1:]))
 
 
-def _print(table, *, several: bool) -> None:  # noqa: ANN001 (a data frame; pandas is not imported here)
+def _print(table, *, several: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 

@@ -54,5 +54,5 @@ def load_inventory(name: str | Path) -> Inventory:
     return inventory_from_dict(data, source=str(name))
 
 
-def _folder():  # noqa: ANN202
+def _folder():
     return resources.files("persona_interp.data").joinpath("inventories")

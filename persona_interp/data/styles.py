@@ -97,7 +97,7 @@ def subjective_prompts() -> tuple[str, ...]:
     return tuple(_json(_PROMPTS)["subjective"])
 
 
-def _folder():  # noqa: ANN202
+def _folder():
     return resources.files("persona_interp.data").joinpath("styles")
 
 

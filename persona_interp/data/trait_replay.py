@@ -71,7 +71,7 @@ def replaying(trait: Trait, *, port: int = 0) -> Iterator[str]:
             self.end_headers()
             self.wfile.write(data)
 
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002, ARG002 (the library's signature)
+        def log_message(self, format: str, *args: Any) -> None:
             """Say nothing."""
 
     try:

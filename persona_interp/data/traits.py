@@ -161,7 +161,7 @@ def trait_to_dict(trait: Trait) -> dict[str, Any]:
     }
 
 
-def _folder():  # noqa: ANN202
+def _folder():
     return resources.files("persona_interp.data").joinpath("traits")
 
 

@@ -19,7 +19,7 @@ def persona_vector(
     rollouts: Rollouts,
     *,
     pooling: Pooling = "response_mean",
-    filter: Filter = "paired",  # noqa: A002 (the papers' word)
+    filter: Filter = "paired",
     threshold: float = 50.0,
 ) -> Direction:
     """Mean difference of pooled activations, positive minus negative system prompts, at every hookpoint.
@@ -101,7 +101,7 @@ def mean_difference(
     )
 
 
-def check_filter(filter: str) -> None:  # noqa: A002
+def check_filter(filter: str) -> None:
     """Refuse a filter that does not exist.
 
     Raises:
@@ -111,7 +111,7 @@ def check_filter(filter: str) -> None:  # noqa: A002
         raise ConfigError(f"no filter is called {filter!r}.", f"Filters: {', '.join(get_args(Filter))}.")
 
 
-def passes_filter(frame: pd.DataFrame, *, filter: Filter, threshold: float = 50.0) -> pd.Series:  # noqa: A002
+def passes_filter(frame: pd.DataFrame, *, filter: Filter, threshold: float = 50.0) -> pd.Series:
     """Which contrastive answers count, by their expression scores (0..100) and the coherence gate.
 
     `paired`: both answers of a pair count where the positive one scores at least the threshold, the negative one

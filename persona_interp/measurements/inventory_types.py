@@ -69,7 +69,7 @@ def inventory_type(
     *,
     format: str | None = None,
     n_resamples: int = 4000,
-    seed: int = 0,  # noqa: A002
+    seed: int = 0,
 ) -> TypeResult:
     """The pole of each dichotomy, with its probability over bootstrap draws of items and wordings.
 

@@ -81,7 +81,7 @@ def measure_psychadapter(
     *,
     judges: Sequence[Judge],
     out: Path,
-    measures: AdapterMeasures = AdapterMeasures(),  # noqa: B008 (frozen)
+    measures: AdapterMeasures = AdapterMeasures(),
     judged: Mapping[str, Trait] | None = None,
     references: Mapping[str, Direction] | None = None,
     own: Mapping[str, str] | None = None,

@@ -65,14 +65,14 @@ class NNsightModel(HookedModelBase):
         yield forward
 
 
-def _envoy(model: TransformersModel, path: str):  # noqa: ANN202
+def _envoy(model: TransformersModel, path: str):
     target = model
     for part in path.split("."):
         target = target[int(part)] if part.isdigit() else getattr(target, part)
     return target
 
 
-def _touch(envoy, site: Site, tap: Tap) -> None:  # noqa: ANN001
+def _touch(envoy, site: Site, tap: Tap) -> None:
     """Hand the value at a site to its tap and put back what the tap returns."""
     value = envoy.input if site.is_input else envoy.output
     changed = tap(value[0] if isinstance(value, tuple) else value)

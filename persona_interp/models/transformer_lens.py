@@ -113,7 +113,7 @@ def refuse_processed(bridge: TransformerBridge, name: str) -> None:
         )
 
 
-def _as_hook(tap: Tap, *, stop: bool):  # noqa: ANN202
+def _as_hook(tap: Tap, *, stop: bool):
     def hook(residual: Tensor, hook: HookPoint) -> Tensor | None:  # noqa: ARG001 (the library's signature)
         changed = tap(residual)
         if stop:
@@ -124,7 +124,7 @@ def _as_hook(tap: Tap, *, stop: bool):  # noqa: ANN202
 
 
 @contextmanager
-def _added(point: HookPoint, hook) -> Iterator[None]:  # noqa: ANN001
+def _added(point: HookPoint, hook) -> Iterator[None]:
     """A hook on a hook point that is gone afterwards, other hooks staying as they were."""
     before = list(point.fwd_hooks)
     point.add_hook(hook)

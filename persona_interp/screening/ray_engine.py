@@ -148,7 +148,7 @@ def worker_error(kind: str, text: str) -> PersonaInterpError:
 
 
 def _map(
-    ray,  # noqa: ANN001 (an optional package)
+    ray,
     recipe: Recipe,
     missing: Sequence[tuple[str, Shards, list[int]]],
     n_workers: int | None,
@@ -178,7 +178,7 @@ def _map(
             raise worker_error(row["error"], row["text"])
 
 
-def _ray():  # noqa: ANN202 (an optional package)
+def _ray():
     try:
         import ray
         import ray.data
@@ -190,7 +190,7 @@ def _ray():  # noqa: ANN202 (an optional package)
     return ray
 
 
-def _connect(ray, address: str | None) -> None:  # noqa: ANN001
+def _connect(ray, address: str | None) -> None:
     for noisy in ("ray", "ray.data"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     try:

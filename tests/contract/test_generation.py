@@ -29,7 +29,7 @@ GREEDY = Sampling(max_new_tokens=8, temperature=0.0)
 SAMPLED = Sampling(max_new_tokens=24, n_samples=4, seed=3, stop_ids=(11, 12, 13))
 
 
-def greedy_by_repetition(run, prompts: list[list[int]], edits: Edits = NO_EDITS, prefix: KVPrefix | None = None):  # noqa: ANN201
+def greedy_by_repetition(run, prompts: list[list[int]], edits: Edits = NO_EDITS, prefix: KVPrefix | None = None):
     """Greedy ids by running every prompt with its whole answer so far, all rows together."""
     answers: list[list[int]] = [[] for _ in prompts]
     finished = [False] * len(prompts)

@@ -135,7 +135,7 @@ def test_nothing_stays_hooked_after_an_exception(model: HookedModelBase, hookpoi
     assert torch.equal(before, after)
 
 
-def test_a_users_own_hook_on_the_bridge_stays(llama) -> None:  # noqa: ANN001
+def test_a_users_own_hook_on_the_bridge_stays(llama) -> None:
     model, calls = llama.hooked("transformer_lens"), []
     point = model.bridge.blocks[0].hook_out
     point.add_hook(lambda residual, hook: calls.append(hook.name))  # noqa: ARG005

@@ -32,7 +32,7 @@ def label_of(prompt: str, option: str) -> str:
     return listed(prompt).get(option, option)
 
 
-def believer(levels: dict[str, float], *, yes: float = 0.0):  # noqa: ANN201
+def believer(levels: dict[str, float], *, yes: float = 0.0):
     """Answers near the level of each item's trait, its key counted; a neutral item gets the midpoint."""
 
     def rule(prompt: str, option: str) -> float:
@@ -43,7 +43,7 @@ def believer(levels: dict[str, float], *, yes: float = 0.0):  # noqa: ANN201
     return rule
 
 
-def answers_of(rule, inventory: Inventory = BIG_FIVE, **options: object) -> InventoryAnswers:  # noqa: ANN001
+def answers_of(rule, inventory: Inventory = BIG_FIVE, **options: object) -> InventoryAnswers:
     return administer(RuleModel(rule), inventory, progress=False, **options)  # pyright: ignore
 
 

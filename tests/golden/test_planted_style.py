@@ -54,7 +54,7 @@ def test_a_direction_written_by_the_model_is_recovered(model: HookedModelBase, m
     warm_end = model.tokenizer("Oh, a warm lamp!")["input_ids"][-1]
     run = model.run
 
-    def planting(batch, **options):  # noqa: ANN001, ANN003, ANN202
+    def planting(batch, **options):
         shift = written * float(batch.ids[0, -1] == warm_end)
         edits = {Hookpoint(1): (Edit(lambda residual, mask: residual + mask[..., None] * shift),)}
         return run(batch, **{**options, "edits": edits})

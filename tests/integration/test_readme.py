@@ -48,7 +48,7 @@ def python_blocks() -> list[str]:
 
 
 def run(block: str, names: dict[str, object]) -> None:
-    exec(compile(block, "README.md", "exec"), names)  # noqa: S102
+    exec(compile(block, "README.md", "exec"), names)
 
 
 @pytest.mark.slow

@@ -40,7 +40,7 @@ FOREIGN_FORMATS: tuple[ForeignFormat, ...] = get_args(ForeignFormat)
 
 def load_foreign(
     path: str | Path,
-    format: ForeignFormat,  # noqa: A002 (the word of the command line)
+    format: ForeignFormat,
     model: HookedModel | ModelShape,
     *,
     trait: str | None = None,
@@ -81,7 +81,7 @@ def load_foreign(
 def save_foreign(
     direction: Direction,
     path: str | Path,
-    format: ForeignFormat,  # noqa: A002
+    format: ForeignFormat,
     *,
     convention: Convention | None = None,
     drop_layer_0: bool = False,
@@ -115,7 +115,7 @@ def save_foreign(
             raise _unknown(format)
 
 
-def _check_convention(format: str, convention: str | None, named: tuple[str, ...]) -> None:  # noqa: A002
+def _check_convention(format: str, convention: str | None, named: tuple[str, ...]) -> None:
     if convention is not None and format not in named:
         raise ConfigError(
             f"the layers of a {format} file are numbered in one way only; {convention!r} came.",
@@ -123,5 +123,5 @@ def _check_convention(format: str, convention: str | None, named: tuple[str, ...
         )
 
 
-def _unknown(format: str) -> ConfigError:  # noqa: A002
+def _unknown(format: str) -> ConfigError:
     return ConfigError(f"no format is called {format!r}.", f"Formats: {', '.join(FOREIGN_FORMATS)}.")

@@ -49,7 +49,7 @@ def test_sets_that_do_not_match(changes: dict, said: str):
     assert str(caught.value).split("\n")[0] == f"positive and negative activations of loud {said}"
 
 
-def kept(frame: pd.DataFrame, filter: str, threshold: float = 50.0) -> list[bool]:  # noqa: A002
+def kept(frame: pd.DataFrame, filter: str, threshold: float = 50.0) -> list[bool]:
     return passes_filter(frame, filter=filter, threshold=threshold).tolist()  # pyright: ignore
 
 

@@ -56,7 +56,7 @@ def test_an_interrupted_run_goes_on(model: HookedModelBase, tmp_path: Path, monk
         train(model, tmp_path, StyleTraining(0.1, 3, max_loss=1e9, batch_size=3))
 
 
-def real(*arguments, **options):  # noqa: ANN002, ANN003, ANN201
+def real(*arguments, **options):
     from persona_interp.directions import emission
 
     return emission.emission_vectors(*arguments, **options)

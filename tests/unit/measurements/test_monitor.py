@@ -12,7 +12,7 @@ from persona_interp.statistics.thresholds import Threshold
 from tests.small import direction
 
 
-def monitor(**changes) -> Monitor:  # noqa: ANN003
+def monitor(**changes) -> Monitor:
     vectors = torch.tensor([[3.0, 0, 0, 0], [0, 2.0, 0, 0]])
     return Monitor([direction(vectors), direction(-vectors, trait="quiet")], [0, 1], **changes)
 

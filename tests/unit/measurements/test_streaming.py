@@ -9,7 +9,7 @@ from tests.contract.tiny import make_tokenizer
 
 
 def test_items_come_in_order_and_exceptions_where_they_are_taken() -> None:
-    def produce(put) -> None:  # noqa: ANN001
+    def produce(put) -> None:
         for k in range(3):
             put(k)
         raise ValueError("planned")
@@ -24,7 +24,7 @@ def test_items_come_in_order_and_exceptions_where_they_are_taken() -> None:
 def test_closing_ends_the_producer() -> None:
     state = SimpleNamespace(put=0, ended=False)
 
-    def produce(put) -> None:  # noqa: ANN001
+    def produce(put) -> None:
         try:
             for k in range(1000):
                 put(k)
