@@ -89,6 +89,10 @@ class AgainstTextMonitor:
         """One sentence for reports."""
         return f"{self._judge.description}, and 0 where {self._monitor.name} gives 50 or more"
 
+    def unable(self, trait: Trait) -> str | None:
+        """What keeps the wrapped judge from judging the trait."""
+        return self._judge.unable(trait)
+
     def rate(self, trait: Trait, questions: Sequence[str], answers: Sequence[str]) -> list[Score]:
         """One score an answer."""
         own = self._judge.rate(trait, questions, answers)

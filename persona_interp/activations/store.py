@@ -24,7 +24,8 @@ class Activations:
     """Pooled residuals in float32 on the CPU.
 
     Args:
-        norms: mean residual norm over each sample's response tokens; the unit of steering coefficients.
+        norms: mean residual norm of a token over each sample's pooled positions (`pooling` says which): the unit of
+            steering coefficients.
         samples: one row a sample (question, side, score, ...), in the order of `values`.
     """
 

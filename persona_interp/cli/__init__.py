@@ -50,6 +50,7 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     for noisy in ("httpx", "transformers", "matplotlib"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
+    logging.getLogger("persona_interp").setLevel(logging.INFO)  # a conversion, say, which takes a while
     try:
         code = app(standalone_mode=False)  # typer turns Ctrl-C into 130 and returns it; commands return None
     except PersonaInterpError as error:

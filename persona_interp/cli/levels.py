@@ -25,12 +25,17 @@ def levels(
     max_new_tokens: Annotated[int, typer.Option(help="Tokens of an answer.")] = 64,
     seed: Seed = 0,
 ) -> None:
-    """Answers of the model at three levels of a trait: OUT/normal.jsonl, level_1.jsonl and level_2.jsonl."""
+    """Answers of the model at three levels of a trait: OUT/normal.jsonl, level_1.jsonl and level_2.jsonl.
+
+    Answers less coherent than nine of ten plain ones are left out: judges take oddness for a trait.
+    """
     from persona_interp.data.traits import load_trait
     from persona_interp.errors import ConfigError
     from persona_interp.finetuning.levels import generate_levels, training_questions
+    from persona_interp.judges.coherence import CoherenceJudge
     from persona_interp.judges.embedding import EmbeddingJudge
     from persona_interp.judges.likelihood import LikelihoodJudge
+    from persona_interp.judges.sentences import SentenceEncoder
     from persona_interp.models.load import load_model
 
     if judge not in ("embedding", "likelihood"):
@@ -42,8 +47,9 @@ def levels(
     if n_questions is not None and not 1 <= n_questions <= len(questions):
         raise ConfigError(f"{n_questions} questions were asked for; there are {len(questions)}.")
     loaded = load_model(model, backend, dtype=dtype)  # pyright: ignore (checked by load_model)
+    encoder = SentenceEncoder.packaged()
     if judge == "embedding":
-        rater = EmbeddingJudge()
+        rater = EmbeddingJudge(encoder)
     else:
         own = loaded if judge_model is None else load_model(judge_model, backend, dtype=dtype)  # pyright: ignore
         rater = LikelihoodJudge(own)
@@ -54,6 +60,7 @@ def levels(
         questions=questions[:n_questions],
         n_samples=n_samples,
         min_gap=min_gap,
+        coherence=CoherenceJudge(loaded, encoder),
         max_new_tokens=max_new_tokens,
         seed=seed,
         folder=out / "answers",

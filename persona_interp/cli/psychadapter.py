@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from persona_interp.cli.options import DEFAULT_MODEL, Backend, Dtype, Model, Out, Seed, alone_in_out, app
+from persona_interp.cli.options import DEFAULT_MODEL, Backend, Model, Out, Seed, alone_in_out, app
 from persona_interp.cli.psychadapter_inputs import (
     JUDGES,
     adapter_file,
@@ -31,6 +31,10 @@ Data = Annotated[
     ),
 ]
 AdapterPath = Annotated[Path, typer.Argument(help="The OUT of `train`, or a saved adapter.")]
+
+OpenedDtype = Annotated[
+    str | None, typer.Option(help="float32, bfloat16, float16, or auto; default: float32, with LoRA as trained.")
+]
 
 
 @psychadapter_app.command()
@@ -85,7 +89,7 @@ def generate(
     top_k: Annotated[int, typer.Option(help="0: all.")] = 10,
     top_p: Annotated[float, typer.Option(help="1: all.")] = 0.9,
     backend: Backend = "transformer_lens",
-    dtype: Dtype = "float32",
+    dtype: OpenedDtype = None,
     seed: Seed = 0,
 ) -> None:
     """Continuations of prompts by an author with these traits."""
@@ -120,7 +124,7 @@ def measure(
     max_new_tokens: Annotated[int, typer.Option(help="Of a generated text; the published 64.")] = 40,
     by_trait: Annotated[bool, typer.Option("--by-trait", help="Also shuffle the scores of each trait alone.")] = False,
     backend: Backend = "transformer_lens",
-    dtype: Dtype = "float32",
+    dtype: OpenedDtype = None,
     seed: Seed = 0,
 ) -> None:
     """Held-out loss, expression over trait values, off-target effects, induced directions, cost: tables in OUT."""

@@ -119,14 +119,16 @@ def adapter_file(path: Path) -> Path:
     return path / "psychadapter.safetensors" if path.is_dir() else path
 
 
-def open_adapter(path: Path, backend: str, dtype: str) -> "tuple[PsychAdapter, HookedModelBase, int]":
+def open_adapter(path: Path, backend: str, dtype: str | None) -> "tuple[PsychAdapter, HookedModelBase, int]":
     """An adapter, the model it belongs to, and how many weights of a LoRA are merged into that.
+
+    In another dtype than it was trained in, merged weights differ by rounding: the adapter is then bound to those.
 
     Raises:
         ArtefactError: there is no adapter.
         IncompatibleDirectionError: the model's weights are no longer those that it was trained on.
     """
-    from persona_interp.directions.psychadapter import PsychAdapter, check_psychadapter
+    from persona_interp.directions.psychadapter import PsychAdapter, check_psychadapter, rebind_psychadapter
     from persona_interp.finetuning.psychadapter_run import finished
     from persona_interp.io import read_json
     from persona_interp.models.load import load_model
@@ -134,9 +136,13 @@ def open_adapter(path: Path, backend: str, dtype: str) -> "tuple[PsychAdapter, H
     record = path / "finetune.json"
     done = finished(path, read_json(record)["base"]) if record.is_file() else None
     if done is not None and done.lora is not None:
-        return done.adapter, done.load(backend), done.parameters.lora  # pyright: ignore (load_model checks it)
+        merged = done.load(backend, dtype=dtype)  # pyright: ignore (load_model checks it)
+        own = done.adapter
+        if dtype not in (None, done.dtype) and own.provenance.weights != merged.provenance.weights:
+            own = rebind_psychadapter(own, merged)
+        return own, merged, done.parameters.lora
     adapter = PsychAdapter.load(adapter_file(path))
-    model = load_model(adapter.provenance.model, backend, dtype=dtype)  # pyright: ignore (checked by load_model)
+    model = load_model(adapter.provenance.model, backend, dtype=dtype or "float32")  # pyright: ignore (checked by load_model)
     check_psychadapter(adapter, model)
     return adapter, model, 0
 

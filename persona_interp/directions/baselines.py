@@ -43,7 +43,7 @@ def fit_direction(
     Raises:
         ConfigError: there is no such method.
         AlignmentError: the two sets differ in hookpoints, pooling or model.
-        EmptySelectionError: a side has no finite row, or too few for the method.
+        EmptySelectionError: a side has no finite row, or too few for the method, or nothing tells the sides apart.
 
     Source: Zou et al. 2023, Representation Engineering (arXiv 2310.01405), for LAT; Ledoit and Wolf 2004, A
     well-conditioned estimator for large-dimensional covariance matrices, for the shrinkage of LDA.
@@ -71,7 +71,13 @@ def fit_direction(
         vectors = _random_vectors(ours, theirs, seed)
     else:
         vectors = difference
-    return replace(reference, vectors=_like(vectors, difference).float())
+    made = _like(vectors, difference).float()
+    if not bool((made.isfinite().all(-1) & (made != 0).any(-1)).any()):
+        raise EmptySelectionError(
+            f"positive and negative rows for {trait} have the same mean at every hookpoint.",
+            "There is nothing to tell apart: look at what was pooled.",
+        )
+    return replace(reference, vectors=made)
 
 
 def check_baseline_method(method: str) -> None:

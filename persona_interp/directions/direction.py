@@ -24,7 +24,8 @@ class Direction:
 
     Args:
         positive_pole: what a larger projection means.
-        residual_norms: mean residual norm of a response token at each hookpoint, the unit of coefficients.
+        residual_norms: mean residual norm of a pooled token (those of `provenance.pooling`) at each hookpoint, the unit
+            of coefficients.
     """
 
     vectors: Float[Tensor, "layer d_model"]
@@ -39,6 +40,11 @@ class Direction:
         """Refuse vectors that do not match the hookpoints or are not finite."""
         if len(self.vectors) != len(self.hookpoints):
             raise AlignmentError(f"{len(self.vectors)} vectors came with {len(self.hookpoints)} hookpoints.")
+        if self.residual_norms is not None and len(self.residual_norms) != len(self.vectors):
+            raise AlignmentError(
+                f"{self.trait} must have one residual norm a vector, got {len(self.residual_norms)} for"
+                f" {len(self.vectors)} vectors."
+            )
         if not torch.isfinite(self.vectors).all():
             bad = [str(h) for h, v in zip(self.hookpoints, self.vectors, strict=True) if not torch.isfinite(v).all()]
             raise AlignmentError(f"the direction {self.trait} has values that are not finite, at {bad[0]}.")
@@ -56,7 +62,7 @@ class Direction:
         return self.vectors[self.index(hookpoint)]
 
     def residual_norm(self, hookpoint: Hookpoint | int) -> float:
-        """The unit of coefficients at a hookpoint: mean norm of a response token's residual.
+        """The unit of coefficients at a hookpoint: mean norm of a pooled token's residual.
 
         Raises:
             AlignmentError: the direction carries no norms (it came from a foreign file).
@@ -118,7 +124,10 @@ class Direction:
             IncompatibleDirectionError: made with another model.
         """
         tensors, manifest = load_tensors(Path(path), kind=KIND)
+        norms = tensors.get("residual_norms")
         try:
+            if norms is not None and norms.shape != tensors["vectors"].shape[:1]:
+                raise ValueError(f"{len(tensors['vectors'])} vectors have {norms.numel()} residual norms")
             direction = cls(
                 vectors=tensors["vectors"],
                 hookpoints=hookpoints_from_list(manifest["hookpoints"]),
@@ -126,16 +135,38 @@ class Direction:
                 method=manifest["method"],
                 positive_pole=manifest["positive_pole"],
                 provenance=Provenance.from_dict(manifest["provenance"]),
-                residual_norms=tensors.get("residual_norms"),
+                residual_norms=norms,
             )
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ArtefactError(
                 f"{path} with {manifest_path(Path(path))} does not describe a direction: {error}.",
                 "One of them was altered. Restore both or make them again.",
             ) from error
+        _check_read(direction, Path(path))
         if model is not None:
             check_direction(direction, model)
         return direction
+
+
+def _check_read(direction: Direction, path: Path) -> None:
+    """Refuse a file whose vectors, places or norms cannot be those of the model that its manifest names."""
+    own, norms = direction.provenance, direction.residual_norms
+    outside = [h for h in direction.hookpoints if not 0 <= h.layer < own.n_layers]
+    faults = {
+        f"it must hold a vector, got shape {tuple(direction.vectors.shape)}": not direction.hookpoints,
+        f"its width must be {own.d_model}, got {direction.vectors.shape[-1]}": direction.vectors.shape[-1]
+        != own.d_model,
+        f"its layers must be 0 to {own.n_layers - 1}, got {outside[0].layer if outside else 0}": bool(outside),
+        "its hookpoints must differ, got one twice": len(set(direction.hookpoints)) < len(direction.hookpoints),
+        "its residual norms must be positive and finite": norms is not None
+        and not bool((torch.isfinite(norms) & (norms > 0)).all()),
+    }
+    for fault, holds in faults.items():
+        if holds:
+            raise ArtefactError(
+                f"{path} cannot be a direction of {own.model}: {fault}.",
+                "The file or its manifest was altered. Restore both or make them again.",
+            )
 
 
 def unit_vectors(directions: Sequence[Direction], hookpoint: Hookpoint) -> Float[Tensor, "direction d_model"]:

@@ -180,9 +180,27 @@ class PsychAdapter(nn.Module):
                 f"{path} with {manifest_path(Path(path))} does not describe an adapter: {error}.",
                 "One of them was altered. Restore both or train again.",
             ) from error
+        _check_read(adapter, Path(path))
         if model is not None:
             check_psychadapter(adapter, model)
         return adapter
+
+
+def _check_read(adapter: PsychAdapter, path: Path) -> None:
+    """Refuse a file whose values are not finite, or whose layers are not those of the model that it names."""
+    own, standard = adapter.provenance, adapter.standard
+    spread = () if standard is None else standard.std
+    faults = {
+        "its weights must be finite": not all(bool(torch.isfinite(w).all()) for w in adapter.affine.parameters()),
+        f"it must have {own.n_layers} layers, got {adapter.shape.n_layers}": adapter.shape.n_layers != own.n_layers,
+        "its standard deviations must be positive and finite": not all(0 < s < float("inf") for s in spread),
+    }
+    for fault, holds in faults.items():
+        if holds:
+            raise ArtefactError(
+                f"{path} cannot be an adapter of {own.model}: {fault}.",
+                "The file or its manifest was altered. Restore both or train again.",
+            )
 
 
 def check_psychadapter(adapter: PsychAdapter, model: HookedModel) -> None:

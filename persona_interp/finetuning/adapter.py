@@ -11,7 +11,7 @@ from persona_interp.errors import ConfigError
 from persona_interp.finetuning.settings import LoRA
 from persona_interp.models.load import without_peft_noise
 
-WEIGHTS = "adapter_model.safetensors"
+WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 
 
 def add_adapter(plain: PreTrainedModel, lora: LoRA, *, gradient_checkpointing: bool = False) -> PeftModel:

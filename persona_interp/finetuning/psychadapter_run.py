@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from persona_interp.directions.psychadapter import PsychAdapter
 from persona_interp.errors import ArtefactError
-from persona_interp.finetuning.adapter import WEIGHTS
+from persona_interp.finetuning.adapter import CONFIG, WEIGHTS
 from persona_interp.io import (
     atomic_write_bytes,
     load_tensors,
@@ -158,6 +158,8 @@ def finish(folder: Path, adapter: PsychAdapter, losses: list[dict[str, float | i
     atomic_write_bytes(folder / LOSSES, pd.DataFrame(losses, columns=_COLUMNS).to_csv(index=False).encode())
     lora = folder / LORA / WEIGHTS
     hashes = {"sha256": sha256_file(folder / ADAPTER), "lora": sha256_file(lora) if lora.is_file() else None}
+    if lora.is_file():
+        hashes["lora_config"] = sha256_file(folder / LORA / CONFIG)
     write_json(folder / _RESULT, {**result, **hashes})
 
 
@@ -171,6 +173,7 @@ def finished(folder: Path, base: str) -> TrainedPsychAdapter | None:
         return None
     result = read_json(folder / _RESULT)
     files = {folder / ADAPTER: result.pop("sha256"), folder / LORA / WEIGHTS: (has_lora := result.pop("lora"))}
+    files[folder / LORA / CONFIG] = result.pop("lora_config", None)  # results of earlier versions have none
     for path, sha256 in files.items():
         if sha256 is not None and (not path.is_file() or sha256_file(path) != sha256):
             raise ArtefactError(

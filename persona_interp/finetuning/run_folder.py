@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from persona_interp.data.conversations import Unusable
 from persona_interp.errors import ArtefactError, ConfigError
-from persona_interp.finetuning.adapter import WEIGHTS, save_adapter
+from persona_interp.finetuning.adapter import CONFIG, WEIGHTS, save_adapter
 from persona_interp.io import read_json, sha256_file, write_json
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.load import Backend, load_model
@@ -105,6 +105,12 @@ class RunFolder:
             raise ArtefactError(
                 f"{weights} is gone or was altered after the run.", f"Delete {self.path} and run the same again."
             )
+        config = adapter / CONFIG
+        known = result.get("config_sha256")  # results of earlier versions have none
+        if known is not None and (not config.is_file() or sha256_file(config) != known):
+            raise ArtefactError(
+                f"{config} is gone or was altered after the run.", f"Delete {self.path} and run the same again."
+            )
         return Finetuned(
             base=self.base,
             adapter=adapter,
@@ -124,7 +130,8 @@ class RunFolder:
             shutil.rmtree(left, ignore_errors=True)
         save_adapter(model, making)
         making.rename(adapter)
-        write_json(self.path / _RESULT, {**result, "sha256": sha256_file(adapter / WEIGHTS)})
+        hashes = {"sha256": sha256_file(adapter / WEIGHTS), "config_sha256": sha256_file(adapter / CONFIG)}
+        write_json(self.path / _RESULT, {**result, **hashes})
         shutil.rmtree(self.checkpoints, ignore_errors=True)
 
     @property

@@ -7,6 +7,7 @@ under the intervention. Padding never changes.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite, isnan
 from typing import Literal
 
 import torch
@@ -28,6 +29,34 @@ def hookpoints_at(where: Where) -> tuple[Hookpoint, ...]:
     return tuple(Hookpoint(place) if isinstance(place, int) else place for place in wanted)
 
 
+def check_usable(direction: Direction, hookpoints: Sequence[Hookpoint], *, norms: bool = False) -> None:
+    """Refuse a vector without a direction: v/|v| would make every residual NaN.
+
+    Args:
+        norms: whether the residual norms are used too.
+
+    Raises:
+        ConfigError: a vector is zero or not finite at one of the places, or a residual norm is not positive.
+    """
+    for hookpoint in hookpoints:
+        if hookpoint not in direction.hookpoints:
+            continue  # refused where it is looked up
+        length = float(direction.at(hookpoint).norm())
+        if not (isfinite(length) and length > 0):
+            raise ConfigError(
+                f"the norm of the direction {direction.trait} ({direction.method}) at {hookpoint} must be positive and"
+                f" finite, got {length:g}.",
+                "Choose another layer, or make the direction again.",
+            )
+        if norms and direction.residual_norms is not None:
+            norm = direction.residual_norm(hookpoint)
+            if not (isfinite(norm) and norm > 0):
+                raise ConfigError(
+                    f"the residual norm of {direction.trait} at {hookpoint} must be positive and finite, got {norm:g}.",
+                    'Give coefficients in its own length: units="direction".',
+                )
+
+
 @dataclass(frozen=True, eq=False)
 class _AlongDirection:
     """The parts that all three share: a direction, where it acts, and on which positions."""
@@ -39,6 +68,10 @@ class _AlongDirection:
     def prefix(self) -> KVPrefix | None:
         """No virtual tokens."""
         return None
+
+    def __post_init__(self) -> None:
+        """Refuse a direction that is zero or not finite where it would act."""
+        check_usable(self.direction, self.hookpoints())
 
     def check(self, model: HookedModel) -> None:
         """Refuse a model that the direction does not belong to.
@@ -58,7 +91,8 @@ class Add(_AlongDirection):
     """h + c s v/|v|: steering by a coefficient c.
 
     Positive coefficients move toward the direction's positive pole. With `units="residual_norm"` s is the mean
-    norm of a response token's residual at that layer, so c is a share of it; with `units="direction"` s is |v|, so c
+    norm of a pooled token's residual at that layer (of the positions in `direction.provenance.pooling`), so c is a
+    share of it at each layer: at k layers the stream is disturbed k times. With `units="direction"` s is |v|, so c
     multiplies the raw vector as the papers do. A coefficient of 0 makes no edit at all.
 
     Source: Chen et al. 2025 (arXiv 2507.21509), section 3.2; units after Lu et al. 2026 (arXiv 2601.10387).
@@ -68,6 +102,13 @@ class Add(_AlongDirection):
     span: Span = "response"
     last_prompt_token: bool = True
     units: Units = "residual_norm"
+
+    def __post_init__(self) -> None:
+        """Refuse a coefficient that is not finite, and a direction that cannot be added."""
+        if not isfinite(self.coefficient):
+            raise ConfigError(f"coefficient must be finite, got {self.coefficient}.")
+        if self.coefficient != 0:
+            check_usable(self.direction, self.hookpoints(), norms=self.units == "residual_norm")
 
     @property
     def edits(self) -> Edits:
@@ -140,7 +181,11 @@ class Cap(_AlongDirection):
     last_prompt_token: bool = True
 
     def __post_init__(self) -> None:
-        """Refuse bounds that cannot be kept."""
+        """Refuse bounds that cannot be kept, and a direction that is zero or not finite."""
+        check_usable(self.direction, self.hookpoints())
+        for bound in (self.lower, self.upper):
+            if bound is not None and isnan(bound):
+                raise ConfigError(f"the bounds of a Cap must be numbers, got {bound}.")
         if self.lower is None and self.upper is None:
             raise ConfigError("a Cap needs a bound.", "Give lower=, upper= or both, in residual units.")
         if self.lower is not None and self.upper is not None and self.lower > self.upper:

@@ -5,7 +5,16 @@ from collections.abc import Sequence
 import numpy as np
 
 from persona_interp.data.traits import Trait
-from persona_interp.judges.protocol import Calibration, Score, calibrate, check_pairs, require_exemplars, score_rollouts
+from persona_interp.errors import TraitError
+from persona_interp.judges.protocol import (
+    Calibration,
+    Score,
+    calibrate,
+    check_pairs,
+    first_line,
+    require_exemplars,
+    score_rollouts,
+)
 from persona_interp.judges.sentences import SentenceEncoder
 from persona_interp.rollouts.generate import Rollouts
 
@@ -33,6 +42,14 @@ class EmbeddingJudge:
     def score(self, rollouts: Rollouts, trait: Trait | None = None) -> Rollouts:
         """The rollouts with `expression`, this judge's score of every answer."""
         return score_rollouts(self, rollouts, trait)
+
+    def unable(self, trait: Trait) -> str | None:
+        """Why it cannot judge a trait; None where it can."""
+        try:
+            self._axis(trait)
+        except TraitError as error:
+            return first_line(error)
+        return None
 
     def rate(self, trait: Trait, questions: Sequence[str], answers: Sequence[str]) -> list[Score]:
         """One score an answer; NaN for an empty answer."""

@@ -62,9 +62,9 @@ class LexicalJudge:
             f" rates only traits that have a valence by definition ({traits}); sees no meaning and no irony"
         )
 
-    def supports(self, trait: Trait) -> bool:
-        """Whether the trait has a declared sign."""
-        return trait.name in self.signs
+    def unable(self, trait: Trait) -> str | None:
+        """Why it cannot judge a trait; None where it can."""
+        return None if trait.name in self.signs else f"{trait.name} has no declared valence"
 
     def rate(self, trait: Trait, questions: Sequence[str], answers: Sequence[str]) -> list[Score]:
         """One score an answer, `raw` being the compound; NaN for an empty answer.
@@ -73,7 +73,7 @@ class LexicalJudge:
             ConfigError: the trait has no declared sign.
         """
         check_pairs(questions, answers)
-        if not self.supports(trait):
+        if self.unable(trait) is not None:
             raise ConfigError(
                 f"the lexical judge has no signed reading of {trait.name}.",
                 f"It rates {', '.join(self.signs)}: traits whose definition says whether words turn kinder or not.",

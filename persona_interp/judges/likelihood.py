@@ -6,7 +6,15 @@ import numpy as np
 
 from persona_interp.data.traits import Trait
 from persona_interp.errors import ConfigError, TraitError
-from persona_interp.judges.protocol import Calibration, Score, calibrate, check_pairs, require_exemplars, score_rollouts
+from persona_interp.judges.protocol import (
+    Calibration,
+    Score,
+    calibrate,
+    check_pairs,
+    first_line,
+    require_exemplars,
+    score_rollouts,
+)
 from persona_interp.judges.scoring import mean_logprobs
 from persona_interp.models.protocol import HookedModel
 from persona_interp.rollouts.generate import Rollouts
@@ -43,6 +51,16 @@ class LikelihoodJudge:
     def score(self, rollouts: Rollouts, trait: Trait | None = None) -> Rollouts:
         """The rollouts with `expression`, this judge's score of every answer."""
         return score_rollouts(self, rollouts, trait)
+
+    def unable(self, trait: Trait) -> str | None:
+        """Why it cannot judge a trait; None where it can."""
+        if not trait.instructions:
+            return f"{trait.name} has no contrastive prompts"
+        try:
+            self.calibration(trait)
+        except TraitError as error:
+            return first_line(error)
+        return None
 
     def rate(self, trait: Trait, questions: Sequence[str], answers: Sequence[str]) -> list[Score]:
         """One score an answer; NaN for an empty answer."""

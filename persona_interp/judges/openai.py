@@ -73,6 +73,10 @@ class OpenAIJudge:
         """The rollouts with `expression`, this judge's score of every answer."""
         return score_rollouts(self, rollouts, trait)
 
+    def unable(self, trait: Trait) -> str | None:
+        """Why it cannot judge a trait; None where it can."""
+        return None if trait.eval_prompt.strip() else f"{trait.name} has no rubric (eval_prompt)"
+
     def rate(self, trait: Trait, questions: Sequence[str], answers: Sequence[str]) -> list[Score]:
         """One score an answer. NaN, with the reason in `note`, for an empty answer, a refusal and a failed request.
 

@@ -37,9 +37,18 @@ class Judge(Protocol):
         """One sentence for reports: what is judged by what."""
         ...
 
+    def unable(self, trait: Trait) -> str | None:
+        """Why it cannot judge a trait, in one line; None where it can. Nothing is asked of a paid interface."""
+        ...
+
     def rate(self, trait: Trait, questions: Sequence[str], answers: Sequence[str]) -> list[Score]:
         """One score an answer."""
         ...
+
+
+def first_line(error: TraitError) -> str:
+    """What failed, without the advice."""
+    return str(error).splitlines()[0]
 
 
 def score_rollouts(judge: Judge, rollouts: Rollouts, trait: Trait | None = None) -> Rollouts:

@@ -9,7 +9,7 @@ from typing import Any
 from persona_interp.data.traits import Trait
 from persona_interp.endpoint.endpoint import Endpoint, is_local
 from persona_interp.endpoint.usage import Price, Usage
-from persona_interp.errors import ArtefactError, TraitError
+from persona_interp.errors import ArtefactError
 from persona_interp.io import read_json, write_json
 from persona_interp.judges.coherence import CoherenceJudge
 from persona_interp.judges.embedding import EmbeddingJudge
@@ -141,7 +141,7 @@ def panel(bench: Bench, trait: Trait) -> Panel:
     if not path.is_file():
         write_json(path, _blind(bench, trait))
     blind = {str(name): str(reason) for name, reason in read_json(path).items()}
-    lexical = () if bench.lexical is None or not bench.lexical.supports(trait) else (bench.lexical,)
+    lexical = () if bench.lexical is None or bench.lexical.unable(trait) is not None else (bench.lexical,)
     first, *others = (() if judge.name in blind else (judge,) for judge in bench.likelihoods)
     api = () if bench.api is None else (bench.api,)
     sparing: tuple[Judge, ...] = (*(judge for one in others for judge in one), *api)
@@ -149,15 +149,10 @@ def panel(bench: Bench, trait: Trait) -> Panel:
 
 
 def _blind(bench: Bench, trait: Trait) -> dict[str, str]:
-    blind = {}
-    for judge in bench.likelihoods:
-        try:
-            judge.calibration(trait)
-        except TraitError as error:
-            if judge is bench.filtering and bench.config.filter != "none":
-                raise
-            blind[judge.name] = str(error).splitlines()[0]
-    return blind
+    reasons = {judge.name: judge.unable(trait) for judge in bench.likelihoods}
+    if bench.config.filter != "none" and reasons[bench.filtering.name] is not None:
+        bench.filtering.calibration(trait)  # raises, with what to do
+    return {name: why for name, why in reasons.items() if why is not None}
 
 
 def provenance(bench: Bench, seconds: Mapping[str, float]) -> dict[str, Any]:

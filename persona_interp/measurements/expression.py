@@ -11,7 +11,6 @@ from persona_interp.errors import ConfigError, EmptySelectionError
 from persona_interp.interventions.protocol import Intervention
 from persona_interp.interventions.record import intervention_record
 from persona_interp.io import sha256_json
-from persona_interp.judges.lexical import LexicalJudge
 from persona_interp.judges.protocol import Judge
 from persona_interp.models.protocol import HookedModel, Sampling
 from persona_interp.rollouts.generate import answer, plain_requests
@@ -46,7 +45,7 @@ def measure_expression(
         ConfigError: there is no judge, or no question; or the folder holds answers of another configuration.
     """
     questions = trait.eval_questions if questions is None else tuple(questions)
-    rating = [judge for judge in judges if not (isinstance(judge, LexicalJudge) and not judge.supports(trait))]
+    rating = [judge for judge in judges if judge.unable(trait) is None]
     if not rating or not questions:
         raise ConfigError(
             f"the expression of {trait.name} needs a judge and a question; {len(rating)} and {len(questions)} came.",

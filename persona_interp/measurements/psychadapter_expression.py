@@ -13,7 +13,6 @@ from persona_interp.directions.psychadapter import PsychAdapter
 from persona_interp.errors import ConfigError
 from persona_interp.interventions.prefix import TraitPrefix
 from persona_interp.io import sha256_bytes
-from persona_interp.judges.lexical import LexicalJudge
 from persona_interp.judges.protocol import Judge
 from persona_interp.models.protocol import HookedModel, Sampling
 from persona_interp.models.tokens import text_batch
@@ -111,7 +110,7 @@ def score_texts(texts: pd.DataFrame, judged: Mapping[str, Trait], judges: Sequen
     different = texts.drop_duplicates("text")["text"].tolist()
     for name, trait in judged.items():
         for judge in judges:
-            if isinstance(judge, LexicalJudge) and not judge.supports(trait):
+            if judge.unable(trait) is not None:
                 continue
             scores = [score.value for score in judge.rate(trait, [JUDGED_AS] * len(different), different)]
             rated = dict(zip(different, scores, strict=True))

@@ -11,12 +11,10 @@ from persona_interp.activations.store import Activations
 from persona_interp.data.styles import StyleCorpus, style_trait
 from persona_interp.data.traits import Trait
 from persona_interp.directions.direction import Direction
-from persona_interp.errors import ConfigError, TraitError
+from persona_interp.errors import ConfigError
 from persona_interp.io import atomic_write_bytes, sha256_json
 from persona_interp.judges.coherence import CoherenceJudge
 from persona_interp.judges.embedding import EmbeddingJudge
-from persona_interp.judges.lexical import LexicalJudge
-from persona_interp.judges.likelihood import LikelihoodJudge
 from persona_interp.judges.protocol import Judge
 from persona_interp.measurements.frame import Measurements
 from persona_interp.measurements.style_arms import (
@@ -92,19 +90,9 @@ def able_judges(judges: Sequence[Judge], trait: Trait) -> tuple[list[Judge], dic
     A lexical judge needs a declared valence, a likelihood judge contrastive prompts, and each that is calibrated must
     tell the exemplars apart.
     """
-    able, unable = [], {}
-    for judge in judges:
-        if isinstance(judge, LexicalJudge) and not judge.supports(trait):
-            unable[judge.name] = f"{trait.name} has no declared valence"
-        elif isinstance(judge, LikelihoodJudge) and not trait.instructions:
-            unable[judge.name] = f"{trait.name} has no contrastive prompts"
-        else:
-            try:
-                judge.rate(trait, [""], ["A sentence."])
-                able.append(judge)
-            except TraitError as error:
-                unable[judge.name] = str(error).splitlines()[0]
-    return able, unable
+    reasons = {judge.name: judge.unable(trait) for judge in judges}
+    able = [judge for judge in judges if reasons[judge.name] is None]
+    return able, {name: why for name, why in reasons.items() if why is not None}
 
 
 def rate_style(judge: Judge, trait: Trait, questions: Sequence[str], answers: Sequence[str]) -> list[float]:

@@ -28,6 +28,9 @@ class ShareOfX:
     name = "share of x"
     description = "Counts letters."
 
+    def unable(self, trait: Trait) -> str | None:  # noqa: ARG002
+        return None
+
     def rate(self, trait: Trait, questions: Sequence[str], answers: Sequence[str]) -> list[Score]:  # noqa: ARG002
         counts = [(text.count("x"), text.count("q")) for text in answers]
         return [Score(100 * (a + 1) / (a + b + 2), 0.0) for a, b in counts]

@@ -49,6 +49,21 @@ def test_help_imports_nothing_heavy(environment: dict[str, str]) -> None:
     assert done.stdout == "[]\n"
 
 
+def test_what_the_library_warns_of_reaches_standard_error(environment: dict[str, str]) -> None:
+    code = (
+        "import logging, persona_interp.cli as cli\n"
+        "@cli.app.command()\n"
+        "def noisy() -> None:\n"
+        "    logging.getLogger('persona_interp.finetuning.run_folder').warning('3 samples were left out')\n"
+        "    logging.getLogger('persona_interp.models.packaged').info('converting once')\n"
+        "    logging.getLogger('httpx').info('a request')\n"
+        "cli.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code, "noisy"], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0
+    assert done.stdout == "" and done.stderr == "3 samples were left out\nconverting once\n"
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help(command: str) -> None:
     done = CliRunner().invoke(app, [command, "--help"])

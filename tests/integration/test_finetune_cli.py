@@ -228,7 +228,18 @@ def test_levels_writes_training_data_that_finetune_takes(
 
 def test_levels_by_likelihood(shell: Shell, model_folder: Path, trait_files: tuple[Path, Path], tmp_path: Path) -> None:
     """A random model tells the poles of the trait or of its mirror image apart, and says so where it does not."""
-    options = ["--model", model_folder, "--dtype", "float32", "--n-questions", 4, "--max-new-tokens", 4, "--min-gap", 0]
+    options = [
+        "--model",
+        model_folder,
+        "--dtype",
+        "float32",
+        "--n-questions",
+        12,
+        "--max-new-tokens",
+        4,
+        "--min-gap",
+        0,
+    ]
     done = [
         shell(
             "levels",

@@ -26,6 +26,9 @@ class FakeAPI:
     name, description = "api (rater)", "rates by length"
     asked = 0
 
+    def unable(self, trait: Trait) -> str | None:  # noqa: ARG002
+        return None
+
     def rate(self, trait: Trait, questions: Sequence[str], answers: Sequence[str]) -> list[Score]:  # noqa: ARG002
         self.asked += len(answers)
         rated = [Score(float(min(100, len(answer))), float(len(answer))) for answer in answers]

@@ -202,6 +202,12 @@ def test_a_hookpoint_where_nothing_varies_has_a_zero_vector():
         assert (vectors[0] == 0).all() and vectors[1].norm() > 0
 
 
+def test_sides_with_one_mean_have_no_direction():
+    same = activations(POSITIVE.values * 0, samples=POSITIVE.samples)
+    with pytest.raises(EmptySelectionError, match="the same mean at every hookpoint"):
+        fit_direction("mean_difference", same, same, trait="loud")
+
+
 def test_mistakes_are_named():
     with pytest.raises(ConfigError, match="no baseline is called 'svm'"):
         check_baseline_method("svm")

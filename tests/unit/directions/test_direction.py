@@ -7,6 +7,7 @@ import torch
 
 from persona_interp.directions.direction import Direction, check_direction, rebind_direction
 from persona_interp.errors import AlignmentError, ArtefactError, HookpointError, IncompatibleDirectionError
+from persona_interp.io import save_tensors
 from persona_interp.types import Hookpoint
 from tests.small import StubModel, activations, direction, provenance
 
@@ -43,6 +44,33 @@ def test_altered_and_truncated_files_are_refused(tmp_path: Path, some: Direction
         path.write_bytes(data)
         with pytest.raises(ArtefactError, match="does not match its manifest"):
             Direction.load(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"residual_norms": torch.tensor([1.0, 0.0, 1.0])}, "residual norms must be positive"),
+        ({"residual_norms": torch.tensor([1.0, torch.nan, 1.0])}, "residual norms must be positive"),
+        ({"hookpoints": (Hookpoint(0), Hookpoint(1), Hookpoint(1))}, "hookpoints must differ"),
+        ({"hookpoints": (Hookpoint(0), Hookpoint(1), Hookpoint(7))}, "layers must be 0 to 2, got 7"),
+        ({"hookpoints": (Hookpoint(-1), Hookpoint(1), Hookpoint(2))}, "layers must be 0 to 2, got -1"),
+        ({"provenance": provenance(d_model=5)}, "width must be 5, got 4"),
+    ],
+)
+def test_a_file_that_no_model_could_have_made_is_refused(tmp_path: Path, some: Direction, changes: dict, fault: str):
+    replace(some, **changes).save(tmp_path / "loud.safetensors")
+    with pytest.raises(ArtefactError, match=fault):
+        Direction.load(tmp_path / "loud.safetensors")
+
+
+def test_norms_of_another_length_are_refused(tmp_path: Path, some: Direction):
+    path = tmp_path / "loud.safetensors"
+    some.save(path)
+    manifest = {key: value for key, value in json.loads(path.with_suffix(".json").read_text()).items() if key != "kind"}
+    del manifest["sha256"]
+    save_tensors(path, {"vectors": some.vectors, "residual_norms": torch.ones(2)}, kind="direction", manifest=manifest)
+    with pytest.raises(ArtefactError, match="3 vectors have 2 residual norms"):
+        Direction.load(path)
 
 
 def test_a_damaged_manifest_is_refused(tmp_path: Path, some: Direction):

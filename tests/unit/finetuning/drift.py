@@ -27,6 +27,9 @@ class CountingJudge:
         self.answers: list[list[str]] = []
         self._fails = fails
 
+    def unable(self, trait: Trait) -> str | None:  # noqa: ARG002
+        return None
+
     def rate(self, trait: Trait, questions: Any, answers: Any) -> list[Score]:
         assert trait is TRAIT and len(questions) == len(answers)
         torch.rand(3)

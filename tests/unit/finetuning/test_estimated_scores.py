@@ -29,6 +29,9 @@ class Letters:
         self.shift = shift
         self.calls: list[list[str]] = []
 
+    def unable(self, trait: Trait) -> str | None:  # noqa: ARG002
+        return None
+
     def rate(self, trait: Trait, questions: Sequence[str], answers: Sequence[str]) -> list[Score]:
         assert len(set(questions)) == 1
         self.calls.append(list(answers))

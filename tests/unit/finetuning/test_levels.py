@@ -38,6 +38,9 @@ class Table:
     name: str = "table"
     description: str = "What a table says of the answer."
 
+    def unable(self, trait: Trait) -> str | None:  # noqa: ARG002
+        return None
+
     def rate(self, trait: Trait, questions: Sequence[str], answers: Sequence[str]) -> list[Score]:  # noqa: ARG002
         return [Score(self.known.get(text, self._drawn(text)), 0.0) for text in answers]
 

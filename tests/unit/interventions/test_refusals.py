@@ -1,5 +1,7 @@
 """Interventions that cannot be: on another model, at another place, with bounds or units that do not exist."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -32,6 +34,25 @@ def test_another_width_is_refused_at_the_latest_in_the_pass(name: str):
 def test_a_layer_without_a_vector_is_refused(name: str):
     with pytest.raises(HookpointError, match="has no vector for resid_post at layer 5"):
         _ = MAKERS[name](some_direction(), 5).edits
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_a_zero_vector_is_refused_at_once_and_only_where_it_would_act(name: str):
+    flat = some_direction()
+    flat.vectors[1] = 0
+    MAKERS[name](flat, 0)
+    with pytest.raises(ConfigError, match="at resid_post at layer 1 must be positive and finite, got 0"):
+        MAKERS[name](flat, [0, 1])
+
+
+def test_residual_norms_and_coefficients_that_make_nan_are_refused():
+    for norm in (0.0, float("nan"), float("inf"), -1.0):
+        bad = replace(some_direction(), residual_norms=torch.full((len(some_direction().vectors),), norm))
+        with pytest.raises(ConfigError, match="residual norm of loud at resid_post at layer 0 must be positive"):
+            Add(bad, 0, 0.1)
+        Add(bad, 0, 0.1, units="direction")
+    with pytest.raises(ConfigError, match="coefficient must be finite, got nan"):
+        Add(some_direction(), 0, float("nan"))
 
 
 @pytest.mark.parametrize("name", MAKERS)

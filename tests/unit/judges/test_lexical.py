@@ -40,7 +40,7 @@ def test_a_question_does_not_enter():
 
 def test_a_trait_without_a_sign_is_refused():
     judge = LexicalJudge()
-    assert not judge.supports(TRAIT)
+    assert judge.unable(TRAIT) is not None
     with pytest.raises(ConfigError) as error:
         judge.rate(TRAIT, ["Why?"], ["Yes."])
     assert str(error.value).startswith(
@@ -55,8 +55,8 @@ def test_unequal_numbers_are_refused():
 
 def test_a_sign_can_be_declared():
     judge = LexicalJudge({"loud": LexicalSign(-1, "shouting is rude")})
-    assert judge.supports(TRAIT)
-    assert not judge.supports(OPTIMISTIC)
+    assert judge.unable(TRAIT) is None
+    assert judge.unable(OPTIMISTIC) is not None
     assert judge.rate(TRAIT, ["Why?"], [UNKIND])[0].value > 75
     assert "− for loud" in judge.description
 

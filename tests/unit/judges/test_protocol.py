@@ -29,6 +29,9 @@ class LengthJudge:
     def __init__(self) -> None:
         self.traits: list[str] = []
 
+    def unable(self, trait: Trait) -> str | None:  # noqa: ARG002
+        return None
+
     def rate(self, trait: Trait, questions: list[str], answers: list[str]) -> list[Score]:  # noqa: ARG002
         self.traits.append(trait.name)
         return [Score(float(len(answer)), 0.0) for answer in answers]

@@ -15,6 +15,9 @@ class Recovering:
 
     name, description, note = "api (m)", "", "request failed: HTTP 500: no"
 
+    def unable(self, trait: Trait) -> str | None:  # noqa: ARG002
+        return None
+
     def rate(self, trait: Trait, questions: Sequence[str], answers: Sequence[str]) -> list[Score]:  # noqa: ARG002
         return [Score(float("nan") if self.note else 1.0, 1.0, self.note)] * len(answers)
 
@@ -36,6 +39,9 @@ class Partly:
 
     def __init__(self, failing: str) -> None:
         self.failing, self.asked = failing, []
+
+    def unable(self, trait: Trait) -> str | None:  # noqa: ARG002
+        return None
 
     def rate(self, trait: Trait, questions: Sequence[str], answers: Sequence[str]) -> list[Score]:  # noqa: ARG002
         self.asked += answers

@@ -32,6 +32,9 @@ class Length:
     name: str = "length"
     description: str = "The number of characters."
 
+    def unable(self, trait: Trait) -> str | None:  # noqa: ARG002
+        return None
+
     def rate(self, trait: Trait, questions: Sequence[str], answers: Sequence[str]) -> list[Score]:  # noqa: ARG002
         return [Score(float(min(len(text), 100)) if text else np.nan, 0.0) for text in answers]
 

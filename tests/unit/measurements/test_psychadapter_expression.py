@@ -28,6 +28,9 @@ class Counts:
     name = "counts"
     description = "Counts marks."
 
+    def unable(self, trait: Trait) -> str | None:  # noqa: ARG002
+        return None
+
     def rate(self, trait: Trait, questions: Sequence[str], answers: Sequence[str]) -> list[Score]:
         assert len(set(questions)) == 1
         mark = "!" if trait.name == "extraversion" else "?"

@@ -222,6 +222,9 @@ class LengthJudge:
     name = "length"
     description = "counts letters"
 
+    def unable(self, trait: Trait) -> str | None:  # noqa: ARG002
+        return None
+
     def rate(self, trait: Trait, questions: list[str], answers: list[str]) -> list[Score]:  # noqa: ARG002
         return [Score(float(len(answer)) if answer else float("nan"), 0.0) for answer in answers]
 

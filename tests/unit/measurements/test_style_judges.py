@@ -16,6 +16,9 @@ class Exclamations:
 
     name, description = "marks", "counts exclamation marks"
 
+    def unable(self, trait: Trait) -> str | None:  # noqa: ARG002
+        return None
+
     def rate(self, trait: Trait, questions: Sequence[str], answers: Sequence[str]) -> list[Score]:  # noqa: ARG002
         return [Score(100.0 * text.count("!"), 0.0) for text in answers]
 

@@ -12,7 +12,7 @@ import torch
 from persona_interp.data.styles import style_trait
 from persona_interp.data.traits import Trait
 from persona_interp.directions.style import extract_style_activations, style_vector
-from persona_interp.errors import ConfigError, IncompatibleDirectionError, TraitError
+from persona_interp.errors import ConfigError, IncompatibleDirectionError
 from persona_interp.judges.coherence import CoherenceJudge
 from persona_interp.judges.embedding import EmbeddingJudge
 from persona_interp.judges.lexical import LexicalJudge, LexicalSign
@@ -47,6 +47,9 @@ class Counting:
 
     def __init__(self) -> None:
         self.asked: list[list[str]] = []
+
+    def unable(self, trait: Trait) -> str | None:  # noqa: ARG002
+        return None
 
     def rate(self, trait: Trait, questions: Sequence[str], answers: Sequence[str]) -> list[Score]:  # noqa: ARG002
         self.asked.append(list(questions))
@@ -169,8 +172,11 @@ def test_judges_that_cannot_rate_are_named_with_their_reason(model: HookedModelB
     class Unable(Counting):
         name = "unable"
 
+        def unable(self, trait: Trait) -> str | None:
+            return f"cannot calibrate for {trait.name}."
+
         def rate(self, trait: Trait, questions: Sequence[str], answers: Sequence[str]) -> list[Score]:  # noqa: ARG002
-            raise TraitError(f"cannot calibrate for {trait.name}.", "Advice.")
+            raise AssertionError("nothing is rated to find out")
 
     judges = [
         Counting(),
