@@ -7,6 +7,8 @@ generation runs the whole text again for every token. Load a TransformerBridge f
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+import torch
+from jaxtyping import Float
 from torch import Tensor
 from transformer_lens import HookedTransformer
 from transformers import DynamicCache, GPT2Config
@@ -20,6 +22,19 @@ from persona_interp.models.recorder import Tap, Watch
 from persona_interp.models.sampling import row_uniforms, sample_tokens
 from persona_interp.models.tokens import template_hash, token_batch
 from persona_interp.types import NO_EDITS, Edits, Generation, Hookpoint, KVPrefix, Pooling, Provenance, TokenBatch
+
+
+def cached_states(model: HookedTransformer, batch: TokenBatch) -> Float[Tensor, "state batch pos d_model"]:
+    """The residual stream as the object's own cache has it: the embeddings, then the output of every block.
+
+    No model of transformers stands behind such an object, so its own cache is what reads are compared with.
+    """
+    batch, names = batch.to(next(model.parameters()).device), {f"blocks.{model.cfg.n_layers - 1}.hook_resid_post"}
+    names |= {f"blocks.{layer}.hook_resid_pre" for layer in range(model.cfg.n_layers)}
+    with torch.inference_mode():
+        cache = model.run_with_cache(batch.ids, attention_mask=batch.mask.long(), names_filter=names.__contains__)[1]
+    inputs = [cache["resid_pre", layer] for layer in range(model.cfg.n_layers)]
+    return torch.stack([state.cpu() for state in (*inputs, cache["resid_post", model.cfg.n_layers - 1])])
 
 
 class HookedTransformerModel(HookedModelBase):

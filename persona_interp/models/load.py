@@ -233,9 +233,12 @@ def _adopt(model: Any, backend: Backend) -> HookedModelBase:
         check_reads(adopted, batch, reference_states(model.original_model, batch))  # pyright: ignore
         return adopted
     if any(base.__name__ == "HookedTransformer" for base in type(model).__mro__):
-        from persona_interp.models.hooked_transformer import HookedTransformerModel
+        from persona_interp.models.hooked_transformer import HookedTransformerModel, cached_states
 
-        return HookedTransformerModel(model)
+        legacy = HookedTransformerModel(model)
+        batch = check_batch(legacy.tokenizer)
+        check_reads(legacy, batch, cached_states(model, batch))
+        return legacy
     raise ModelError(
         f"cannot load an object of type {kind}.",
         "Give a name, a folder, a .gguf file, a TransformerBridge or a HookedTransformer.",

@@ -8,6 +8,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from persona_interp.errors import ModelError
+from persona_interp.models.blocks import find_blocks
 from persona_interp.models.protocol import HookedModel
 from persona_interp.models.tokens import token_batch
 from persona_interp.types import Hookpoint, TokenBatch
@@ -24,12 +25,14 @@ def check_batch(tokenizer: PreTrainedTokenizerBase) -> TokenBatch:
 
 
 def reference_states(model: PreTrainedModel, batch: TokenBatch) -> Float[Tensor, "state batch pos d_model"]:
-    """The `hidden_states` of transformers and nothing else: the embeddings, then the output of every block.
+    """The residual stream by transformers alone: the embeddings, then the output of every block.
 
-    The last one is behind the final norm and is not a residual stream.
+    These are its `hidden_states`, but for the last of them, which is behind the final norm: the last block's own output
+    stands in its place.
     """
-    batch = batch.to(model.device)
-    with torch.inference_mode():
+    batch, last = batch.to(model.device), []
+    watched = find_blocks(model)[1][-1].register_forward_hook(lambda *passed: last.append(passed[-1]))
+    with watched, torch.inference_mode():
         states = model(
             input_ids=batch.ids,
             attention_mask=batch.mask.long(),
@@ -37,14 +40,15 @@ def reference_states(model: PreTrainedModel, batch: TokenBatch) -> Float[Tensor,
             output_hidden_states=True,
             use_cache=False,
         ).hidden_states
-    return torch.stack([state.cpu() for state in states])
+    output = last[0][0] if isinstance(last[0], tuple) else last[0]
+    return torch.stack([state.cpu() for state in (*states[:-1], output)])
 
 
 def check_reads(model: HookedModel, batch: TokenBatch, states: Float[Tensor, "state batch pos d_model"]) -> None:
     """Refuse a model whose hooks disagree with transformers.
 
-    The output of block i must be `hidden_states[i + 1]`, the input of block i `hidden_states[i]`; the last block's
-    output is compared with what enters the final norm, by way of its own input. Padding is not compared.
+    The output of block i must be state i + 1 and its input state i: `hidden_states` of transformers, the last block's
+    output among them before the final norm. Padding is not compared.
 
     Raises:
         ModelError: a layer differs by more than rounding.
@@ -54,7 +58,7 @@ def check_reads(model: HookedModel, batch: TokenBatch, states: Float[Tensor, "st
             f"transformers returned {len(states)} hidden states for {model.name}, which has {model.n_layers} layers.",
             "Expected one more than layers; this architecture needs its own handling.",
         )
-    reads = [Hookpoint(i, "resid_post") for i in range(model.n_layers - 1)]
+    reads = [Hookpoint(i, "resid_post") for i in range(model.n_layers)]
     reads += [Hookpoint(i, "resid_pre") for i in range(model.n_layers)]
     residuals = model.run(batch, read=reads, outputs="none").residuals
     for hookpoint in reads:
@@ -62,8 +66,9 @@ def check_reads(model: HookedModel, batch: TokenBatch, states: Float[Tensor, "st
         expected, came = states[index][batch.mask].float(), residuals[hookpoint].cpu()[batch.mask].float()
         error = (came - expected).norm() / expected.norm()
         if error > _TOLERANCE.get(residuals[hookpoint].dtype, _COARSE):
+            place = f"hidden_states[{index}]" + (" before the final norm" if index == model.n_layers else "")
             raise ModelError(
                 f"{model.backend} reads {hookpoint} of {model.name} differently from transformers.",
-                f"It should equal hidden_states[{index}]; the relative difference is {float(error):.1e}.",
+                f"It should equal {place}; the relative difference is {float(error):.1e}.",
                 "Every vector from this model would be wrong. Use the other backend and report the architecture.",
             )

@@ -1,14 +1,16 @@
 """Logits and residual streams equal those of the plain transformers model."""
 
-from typing import cast
+from dataclasses import replace
+from typing import Any, cast
 
 import pytest
 import torch
 
+from persona_interp.errors import ModelError
 from persona_interp.models.hooked import HookedModelBase
-from persona_interp.models.load import load_model
+from persona_interp.models.load import Backend, load_model
 from persona_interp.models.tokens import token_batch
-from persona_interp.types import STREAMS, Hookpoint, Stream
+from persona_interp.types import STREAMS, ForwardPass, Hookpoint, Stream, TokenBatch
 from tests.contract.tiny import N_LAYERS, TOLERANCE, Tiny, all_hookpoints, uneven_batch, words
 
 
@@ -108,3 +110,21 @@ def test_the_self_check_refuses_wrong_reads(llama: Tiny, monkeypatch: pytest.Mon
     monkeypatch.setattr(backend, "find_site", lambda *_: Site("model.layers.1"))
     with pytest.raises(ModelError, match=r"differently from transformers\.\n  It should equal hidden_states\[\d\]"):
         load_model(llama.folder, "nnsight", device="cpu")
+
+
+@pytest.mark.parametrize("backend", ["transformer_lens", "nnsight"])
+@pytest.mark.parametrize("layer", range(N_LAYERS))
+def test_the_self_check_reads_every_block_the_last_one_too(
+    tiny: Tiny, backend: Backend, layer: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = HookedModelBase.run
+
+    def corrupted(model: HookedModelBase, batch: TokenBatch, **options: Any) -> ForwardPass:
+        found = run(model, batch, **options)
+        wrong = {h: 3 * r + 1 if h == Hookpoint(layer) else r for h, r in found.residuals.items()}
+        return replace(found, residuals=wrong)
+
+    load_model(tiny.folder, backend, device="cpu")
+    monkeypatch.setattr(HookedModelBase, "run", corrupted)
+    with pytest.raises(ModelError, match=f"resid_post at layer {layer} of .* differently from transformers"):
+        load_model(tiny.folder, backend, device="cpu")

@@ -8,6 +8,7 @@ from transformers import AutoModelForCausalLM
 
 from persona_interp.errors import ModelError
 from persona_interp.models.hooked import HookedModelBase
+from persona_interp.models.hooked_transformer import HookedTransformerModel
 from persona_interp.models.load import load_model
 from persona_interp.models.protocol import Sampling
 from persona_interp.models.tokens import token_batch
@@ -185,3 +186,20 @@ def test_an_object_needs_its_own_backend(llama: Tiny) -> None:
     assert str(caught.value) == (
         "a TransformerBridge object cannot be used by the backend nnsight.\n  Give a name or a folder."
     )
+
+
+@pytest.mark.parametrize("layer", range(N_LAYERS))
+def test_a_hooked_transformer_whose_reads_are_wrong_is_refused(layer: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    given, tapped = hooked_transformer("LN"), HookedTransformerModel.tapped
+    load_model(given)
+    monkeypatch.setattr(
+        HookedTransformerModel,
+        "tapped",
+        lambda self, taps, **options: tapped(
+            self,
+            {h: (lambda r, tap=tap, h=h: tap(3 * r + 1 if h == Hookpoint(layer) else r)) for h, tap in taps.items()},
+            **options,
+        ),
+    )
+    with pytest.raises(ModelError, match="differently from"):
+        load_model(given)
