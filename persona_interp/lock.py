@@ -6,7 +6,9 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from secrets import token_hex
 
 from persona_interp.errors import ArtefactError, ConfigError
 from persona_interp.io import is_alive, remove_partial_writes
@@ -14,6 +16,38 @@ from persona_interp.io import is_alive, remove_partial_writes
 NAME = ".persona-interp.lock"
 STALE_S = 7 * 24 * 3600.0
 """Age at which a lock of another machine, whose processes cannot be looked up, no longer counts."""
+
+_held: set[Path] = set()
+"""The locks that this process has, for calls within calls."""
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who holds a folder: a process of a machine, since when (seconds since 1970); the token is of this one lock."""
+
+    host: str
+    pid: int
+    since: float
+    token: str
+
+    @classmethod
+    def read(cls, path: Path) -> "Holder | None":
+        """What a lock says; None where it is gone or was never finished."""
+        for _ in range(5):  # another process may be between making the file and writing it
+            try:
+                found = json.loads(path.read_text())
+                return cls(str(found["host"]), int(found["pid"]), float(found["since"]), str(found["token"]))
+            except FileNotFoundError:
+                return None
+            except (ValueError, KeyError, TypeError):
+                time.sleep(0.02)
+        return None
+
+    def is_at_work(self) -> bool:
+        """Whether its process may still run; one with this process's own number was left by an earlier one."""
+        if self.host == socket.gethostname():
+            return is_alive(self.pid)
+        return time.time() - self.since < STALE_S
 
 
 @contextmanager
@@ -24,70 +58,64 @@ def locked(folder: Path) -> Iterator[None]:
     calls another.
 
     Raises:
+        ArtefactError: the folder cannot be made or written to.
         ConfigError: another process is at work in the folder; its number, machine and start are named.
     """
     made = [place for place in (folder, *folder.parents) if not place.exists()]
-    path = folder / NAME
-    mine = _take(path)
+    path = folder.absolute() / NAME
+    if path in _held:
+        yield
+        return
+    own = Holder(socket.gethostname(), os.getpid(), time.time(), token_hex(8))
+    _take(path, own)
+    _held.add(path)
     try:
-        if mine:
-            remove_partial_writes(folder)
+        remove_partial_writes(folder)
         yield
     finally:
-        if mine:
+        _held.discard(path)
+        if Holder.read(path) == own:
             path.unlink(missing_ok=True)
-            for place in made:  # a run that was refused leaves no empty folders
-                with suppress(OSError):
-                    place.rmdir()
+        for place in made:  # a run that was refused leaves no empty folders
+            with suppress(OSError):
+                place.rmdir()
 
 
-def _take(path: Path) -> bool:
-    """Whether the lock was taken now; false where this process had it already."""
-    own = {"host": socket.gethostname(), "pid": os.getpid(), "since": time.time()}
+def _take(path: Path, own: Holder) -> None:
     for _ in range(3):
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("x") as lock:
-                json.dump(own, lock)
-            return True
-        except FileExistsError:
-            if not path.parent.is_dir():
-                raise ArtefactError(
-                    f"could not write {path}: {path.parent} is not a folder.", "Choose another one."
-                ) from None
-            holder = _holder(path)
-        except OSError as error:
-            raise ArtefactError(
-                f"could not write {path}: {error.strerror or error}.", "Choose another folder."
-            ) from error
-        if holder is not None and (holder["host"], holder["pid"]) == (own["host"], own["pid"]):
-            return False
-        if holder is not None and _is_held(holder, own["host"]):
-            since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(holder["since"]))
+        if _made(path, own):
+            return
+        holder = Holder.read(path)
+        if holder is not None and holder.is_at_work():
+            since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(holder.since))
             raise ConfigError(
-                f"another process is at work in {path.parent}: number {holder['pid']} on {holder['host']}, since"
-                f" {since}.",
+                f"another process is at work in {path.parent}: number {holder.pid} on {holder.host}, since {since}.",
                 "Wait until it has finished, or choose another folder.",
                 f"If there is no such process any more, delete {path}.",
             )
-        path.unlink(missing_ok=True)
+        _clear(path, holder, own)
     raise ConfigError(f"{path.parent} could not be locked: other processes take it at the same time.", "Try again.")
 
 
-def _is_held(holder: dict, host: str) -> bool:
-    if holder["host"] == host:
-        return is_alive(holder["pid"])
-    return time.time() - holder["since"] < STALE_S
+def _made(path: Path, own: Holder) -> bool:
+    """Whether the lock was made now; false where there is one."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("x") as lock:
+            json.dump(asdict(own), lock)
+    except OSError as error:
+        if isinstance(error, FileExistsError) and path.parent.is_dir():
+            return False
+        raise ArtefactError(f"could not write {path}: {error.strerror or error}.", "Choose another folder.") from error
+    return True
 
 
-def _holder(path: Path) -> dict | None:
-    """What a lock says; None where it is gone or was never finished."""
-    for _ in range(5):  # another process may be between making the file and writing it
-        try:
-            found = json.loads(path.read_text())
-            return {"host": str(found["host"]), "pid": int(found["pid"]), "since": float(found["since"])}
-        except FileNotFoundError:
-            return None
-        except (ValueError, KeyError, TypeError):
-            time.sleep(0.02)
-    return None
+def _clear(path: Path, stale: Holder | None, own: Holder) -> None:
+    """Take a stale lock away; one that another process has put in its place meanwhile is put back."""
+    aside = path.with_name(f"{NAME}.{own.token}")
+    with suppress(FileNotFoundError):
+        path.rename(aside)
+        if Holder.read(aside) != stale:
+            with suppress(FileExistsError):
+                os.link(aside, path)
+        aside.unlink()

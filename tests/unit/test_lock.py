@@ -7,13 +7,14 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from persona_interp.errors import ConfigError
 from persona_interp.io import TEMPORARY, atomic_write_bytes, remove_partial_writes
-from persona_interp.lock import NAME, STALE_S, locked
+from persona_interp.lock import NAME, STALE_S, Holder, _clear, locked
 
 HOLD = """
 import sys, time
@@ -65,7 +66,7 @@ def test_a_process_may_enter_a_folder_twice_and_leaves_no_empty_one(tmp_path: Pa
 
 @pytest.mark.parametrize(("age", "free"), [(60.0, False), (STALE_S + 60, True)])
 def test_another_machine_s_lock_counts_until_it_is_old(tmp_path: Path, age: float, free: bool) -> None:
-    held = {"host": "elsewhere", "pid": 1, "since": time.time() - age}
+    held = {"host": "elsewhere", "pid": 1, "since": time.time() - age, "token": "a"}
     (tmp_path / NAME).write_text(json.dumps(held))
     if free:
         with locked(tmp_path):
@@ -74,6 +75,26 @@ def test_another_machine_s_lock_counts_until_it_is_old(tmp_path: Path, age: floa
     with pytest.raises(ConfigError, match="number 1 on elsewhere"), locked(tmp_path):
         pass
     assert json.loads((tmp_path / NAME).read_text()) == held
+
+
+def test_an_earlier_process_with_our_own_number_holds_nothing(tmp_path: Path) -> None:
+    left = {"host": socket.gethostname(), "pid": os.getpid(), "since": time.time() - 60, "token": "a"}
+    (tmp_path / NAME).write_text(json.dumps(left))
+    with locked(tmp_path):
+        assert json.loads((tmp_path / NAME).read_text())["token"] != "a"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_that_is_another_s_by_now_is_left_alone(tmp_path: Path) -> None:
+    """Two processes see one stale lock; the second must not clear what the first put in its place."""
+    stale, rival = (Holder("elsewhere", 1, since, token) for since, token in ((0.0, "old"), (time.time(), "new")))
+    (tmp_path / NAME).write_text(json.dumps(asdict(rival)))
+    _clear(tmp_path / NAME, stale, Holder("here", 2, 0.0, "own"))
+    assert Holder.read(tmp_path / NAME) == rival
+    assert [path.name for path in tmp_path.iterdir()] == [NAME]
+    with locked(tmp_path / "mine"):
+        (tmp_path / "mine" / NAME).write_text(json.dumps(asdict(rival)))
+    assert Holder.read(tmp_path / "mine" / NAME) == rival
 
 
 def test_only_this_program_s_temporary_files_are_removed(tmp_path: Path) -> None:
