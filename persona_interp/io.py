@@ -5,6 +5,7 @@ import json
 import os
 import re
 import tempfile
+import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,10 @@ MANIFEST_VERSION = 1
 TEMPORARY = ".persona-interp.tmp"
 """How the name of every temporary file of this program ends, so that no other file is ever taken for one."""
 PICKLES = frozenset({".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"})
-
-
-MOST_BYTES = 150
-"""Of a name that becomes part of a path: with a prefix and a suffix it still fits the 255 bytes of a file name."""
+MOST_BYTES = 80
+"""Of a name that becomes part of a path: two of them, a prefix and a suffix fit the 255 bytes of a file name."""
+_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+"""Names that are devices on some systems, whatever their ending."""
 
 
 def atomic_write_bytes(path: Path, data: bytes) -> None:
@@ -33,7 +34,7 @@ def atomic_write_bytes(path: Path, data: bytes) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(
-            dir=path.parent, prefix=f".{path.name[:100]}.{os.getpid()}-", suffix=TEMPORARY
+            dir=path.parent, prefix=f".{_cut(path.name)}.{os.getpid()}-", suffix=TEMPORARY
         )
         temporary = Path(name)
         with os.fdopen(descriptor, "wb") as handle:
@@ -52,6 +53,11 @@ def atomic_write_bytes(path: Path, data: bytes) -> None:
             "Nothing was written there.",
             "Free space or choose another folder, then run the same command again: it goes on where it stopped.",
         ) from error
+
+
+def _cut(name: str) -> str:
+    """At most 100 bytes of a name, so that a temporary one is no longer than the system allows."""
+    return name.encode()[:100].decode(errors="ignore")
 
 
 def remove_partial_writes(folder: Path) -> None:
@@ -85,15 +91,16 @@ def path_part(name: str, what: str) -> str:
         what: the kind of name, for the message: "trait", "style", "inventory".
 
     Raises:
-        DataError: the name is empty or too long, begins with a dot or a dash, or holds a separator or a control
-            character.
+        DataError: the name is empty, too long or that of a device, begins with a dot or a dash, ends with a dot, or
+            holds a separator or a control character.
     """
-    bad = [part for part in name if part in '/\\:*?"<>|' or ord(part) < 32 or ord(part) == 127]
-    if bad or not name.strip() or name[0] in ".-~" or name != name.strip() or len(name.encode()) > MOST_BYTES:
+    bad = any(part in '/\\:*?"<>|' or unicodedata.category(part).startswith("C") for part in name)
+    edges = not name.strip() or name != name.strip() or name[0] in ".-~" or name[-1] == "."
+    if bad or edges or _RESERVED.fullmatch(name) or len(name.encode(errors="replace")) > MOST_BYTES:
         raise DataError(
             f"{name[:60]!r} cannot be the name of a {what}: files are named after it.",
             f"Give 1 to {MOST_BYTES} bytes without separators (/ \\ :), wildcards, quotes or control characters, that"
-            " do not begin with a dot, a dash or a tilde.",
+            " do not begin with a dot, a dash or a tilde, do not end with a dot, and are no device's (NUL, CON).",
         )
     return name
 

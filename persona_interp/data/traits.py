@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from persona_interp.errors import TraitError
-from persona_interp.io import read_json, sha256_json
+from persona_interp.io import path_part, read_json, sha256_json
 
 Side = Literal["positive", "negative"]
 
@@ -144,6 +144,7 @@ def check_name(name: str, source: str) -> None:
             f"{source} names its trait {name[:80]!r}.",
             "A name becomes a folder: letters, digits, space, dot, hyphen and underscore only, at most 64 of them.",
         )
+    path_part(name, f"trait in {source}")
 
 
 def trait_to_dict(trait: Trait) -> dict[str, Any]:

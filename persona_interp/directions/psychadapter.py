@@ -12,7 +12,7 @@ from transformers import PreTrainedConfig
 
 from persona_interp.data.trait_texts import Standard
 from persona_interp.errors import ArtefactError, ConfigError, IncompatibleDirectionError, ModelError
-from persona_interp.io import load_tensors, manifest_path, save_tensors
+from persona_interp.io import load_tensors, manifest_path, path_part, save_tensors
 from persona_interp.models.cache import has_kv_cache
 from persona_interp.models.protocol import HookedModel
 from persona_interp.types import KVPrefix, Provenance
@@ -85,6 +85,8 @@ class PsychAdapter(nn.Module):
         super().__init__()
         if not traits or len(set(traits)) < len(traits):
             raise ConfigError(f"the traits of an adapter are {list(traits)}.", "Expected one or more different names.")
+        for trait in traits:
+            path_part(trait, "trait of an adapter")
         if standard is not None and standard.traits != tuple(traits):
             raise ConfigError(
                 f"an adapter of {', '.join(traits)} came with a standard of {', '.join(standard.traits)}.",

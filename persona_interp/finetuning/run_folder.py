@@ -100,17 +100,13 @@ class RunFolder:
         if not (self.path / _RESULT).is_file():
             return None
         result, adapter = read_json(self.path / _RESULT), self.path / "adapter"
-        weights = adapter / WEIGHTS
-        if not weights.is_file() or sha256_file(weights) != result["sha256"]:
-            raise ArtefactError(
-                f"{weights} is gone or was altered after the run.", f"Delete {self.path} and run the same again."
-            )
-        config = adapter / CONFIG
-        known = result.get("config_sha256")  # results of earlier versions have none
-        if known is not None and (not config.is_file() or sha256_file(config) != known):
-            raise ArtefactError(
-                f"{config} is gone or was altered after the run.", f"Delete {self.path} and run the same again."
-            )
+        hashes = {WEIGHTS: result["sha256"], CONFIG: result.get("config_sha256")}  # earlier versions kept one of them
+        for name, known in hashes.items():
+            file = adapter / name
+            if known is not None and (not file.is_file() or sha256_file(file) != known):
+                raise ArtefactError(
+                    f"{file} is gone or was altered after the run.", f"Delete {self.path} and run the same again."
+                )
         return Finetuned(
             base=self.base,
             adapter=adapter,

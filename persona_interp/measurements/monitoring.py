@@ -13,6 +13,7 @@ from persona_interp.activations.store import Activations
 from persona_interp.data.traits import Trait
 from persona_interp.directions.direction import Direction, check_direction
 from persona_interp.errors import AlignmentError, ConfigError, EmptySelectionError
+from persona_interp.io import path_part
 from persona_interp.judges.protocol import Judge
 from persona_interp.measurements.frame import Measurements
 from persona_interp.models.hooked import HookedModelBase
@@ -196,7 +197,7 @@ def _answered(
         trait_hash=trait.data_hash,
         pool=("prompt_last",),
         batch_size=max(sampling.n_samples, min(128, n_at_once)),
-        folder=None if folder is None else folder / condition.name.replace(" ", "-"),
+        folder=None if folder is None else folder / path_part(condition.name, "condition").replace(" ", "-"),
         label=f"{trait.name}: {condition.name}",
         progress=progress,
     )

@@ -12,7 +12,7 @@ from persona_interp.data.writing_prompts import text_openings
 from persona_interp.directions.direction import Direction
 from persona_interp.directions.psychadapter import PsychAdapter
 from persona_interp.errors import ConfigError
-from persona_interp.io import atomic_write_bytes, path_part, sha256_bytes, write_json
+from persona_interp.io import atomic_write_bytes, sha256_bytes, write_json
 from persona_interp.judges.protocol import Judge
 from persona_interp.measurements.induced_cosines import induced_cosines
 from persona_interp.measurements.induced_direction import InducedShifts, Position, induced_geometry, induced_shifts
@@ -200,7 +200,7 @@ def _induced(
         shifts = induced_shifts(
             model, adapter, trait, read, z_values=measures.z_values, position=measures.position, progress=progress
         )
-        shifts.direction().save(out / "vectors" / f"{path_part(trait, 'trait')}.psychadapter_induced.safetensors")
+        shifts.direction().save(out / "vectors" / f"{trait}.psychadapter_induced.safetensors")
         parts += _of_trait(shifts, references, own, measures.seed)
     return pd.concat(parts, ignore_index=True).assign(position=measures.position)
 

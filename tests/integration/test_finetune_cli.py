@@ -274,3 +274,17 @@ def test_levels_that_cannot_be_made(
     done = shell("levels", trait_files[0], "--out", tmp_path / "levels", *more)
     assert (done.code, done.out) == (1, "")
     assert done.error.startswith(message)
+
+
+@pytest.mark.parametrize("name", ["adapter/notes.txt", "checkpoints/mine", "result.json"])
+def test_a_folder_with_somebody_s_own_files_is_refused_and_left_alone(
+    shell: Shell, options: list[object], tmp_path: Path, name: str
+) -> None:
+    own = tmp_path / "out" / name
+    own.parent.mkdir(parents=True)
+    own.write_text("mine")
+    done = shell(*options, "--out", tmp_path / "out")
+    assert done.code == 1
+    assert "was not made by a run in this folder" in done.error
+    assert own.read_text() == "mine"
+    assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == [own]

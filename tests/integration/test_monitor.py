@@ -44,6 +44,9 @@ class Vowels:
     name = "vowels"
     description = "the share of vowels"
 
+    def unable(self, trait) -> str | None:  # noqa: ARG002
+        return None
+
     def rate(self, trait, questions, answers) -> list[Score]:  # noqa: ARG002
         shares = [100 * sum(c in "aeiou" for c in a) / len(a) if a.strip() else float("nan") for a in answers]
         return [Score(share, share) for share in shares]

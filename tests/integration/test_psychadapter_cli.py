@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 from persona_interp.cli.psychadapter import psychadapter_app
 from persona_interp.cli.psychadapter_inputs import held_out_texts, parse_z
 from persona_interp.data.trait_texts import read_trait_texts
-from persona_interp.directions.psychadapter import PsychAdapter
+from persona_interp.directions.psychadapter import KVShape, PsychAdapter
 from persona_interp.errors import ConfigError, DataError, PersonaInterpError
 from persona_interp.io import read_json
 from persona_interp.measurements.psychadapter_run import AdapterMeasures
@@ -144,3 +144,20 @@ def test_texts_that_were_all_trained_on_are_no_held_out_texts(data: Path):
 def test_sizes_with_which_nothing_can_be_measured_are_refused():
     with pytest.raises(ConfigError, match="cannot measure an adapter with"):
         AdapterMeasures(n_texts=2)
+
+
+@pytest.mark.parametrize("column", ["../../escaped", "/tmp/escaped", "a/b"])
+def test_a_column_that_would_be_a_path_is_refused(
+    trained: tuple[Path, str], model_folder: Path, tmp_path: Path, column: str
+):
+    data, out = tmp_path / "texts.csv", tmp_path / "deep" / "er" / "out"
+    lines = [f"message_id,message,{column}", *(f"{i},number {i},{i % 5}" for i in range(30))]
+    data.write_text("\n".join(lines) + "\n")
+    before = {path for path in tmp_path.rglob("*")}
+    for arguments in (("train", data, "--model", model_folder), ("measure", trained[0], data, "--judges", "lexical")):
+        with pytest.raises(DataError, match="files are named after it"):
+            command(*arguments, "--out", out)
+    assert {path for path in tmp_path.rglob("*")} == before
+    trait = KVShape(1, 1, 2)
+    with pytest.raises(DataError, match="trait of an adapter"):
+        PsychAdapter(trait, (column,), planted_adapter(("agr_z",)).provenance)

@@ -60,6 +60,18 @@ def test_other_weights_under_the_same_name_are_refused(own: RunConfig, tmp_path:
     assert results_of(out) == before
 
 
+@pytest.mark.usefixtures("no_report")
+def test_another_judge_under_the_same_name_is_refused(own: RunConfig, tmp_path: Path) -> None:
+    judge = make_model("llama", tmp_path / "judge")
+    config, out = replace(own, judge_models=(str(judge),)), tmp_path / "out"
+    run_main_job(config, out)
+    before = results_of(out)
+    make_model("qwen2", judge)
+    with pytest.raises(ConfigError, match="judges: there"):
+        run_main_job(config, out)
+    assert results_of(out) == before
+
+
 def test_two_files_of_one_trait_are_refused_at_the_start(own: RunConfig, tmp_path: Path) -> None:
     copy = tmp_path / "copy.json"
     copy.write_text(Path(own.traits[0]).read_text())
