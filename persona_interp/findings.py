@@ -18,7 +18,8 @@ UNREADABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\
 Grade = Literal["strong", "moderate", "weak", "not shown", "not measured"]
 
 GRADES: dict[Grade, str] = {
-    "strong": "separates beyond both random nulls, no other trait's vector and no principal component does as well,"
+    "strong": "separates beyond exchanged prompts and random directions, no other"
+    " trait's vector and no principal component does as well,"
     " steering raises expression beyond every random direction tried (their number is in the configuration; with four,"
     " chance alone does it one time in five), and another judge confirms it",
     "moderate": "separates and steers beyond chance, without specificity or without a second judge",

@@ -18,8 +18,9 @@ def separation_caption(results: MainJobResults) -> str:
     return (
         "Held-out separation by layer: the area under the ROC curve (AUC) of the projection on the persona vector, for"
         " answers that were not used to make it (0.5 is chance). Bold: mean over response tokens, with its 95 %"
-        " interval; thin: other poolings. Grey: 95th percentile of the shuffled-label null (dashed) and of the"
-        " random-direction null (dotted) at each layer alone. Ring: best layer. Vertical line: layer chosen for"
+        " interval; thin: other poolings. Grey: 95th percentile of the exchanged-prompts null (dashed) and of the"
+        " random-direction null (dotted) at each layer alone. Ring: the layer chosen most"
+        " often on other prompts and questions. Vertical line: layer chosen for"
         f" steering. Answers kept after filtering: {kept}. Filter: {_filters(results)}."
     )
 
@@ -31,7 +32,8 @@ def baselines_caption(table: DataFrame) -> str:
         " held-out AUC of their projections by layer (0.5 is chance; n ="
         f" {span(distinct(table, 'n_positive'))} positive and {span(distinct(table, 'n_negative'))} negative answers)."
         " PCA is the first component of paired differences; the random direction is one draw with the covariance inside"
-        " the poles, turned to the positive side. Vertical line: layer chosen for steering, on other questions."
+        " the poles, turned to the positive side. System prompts are the same in both, so all of these are above the"
+        " separation on other prompts. Vertical line: layer chosen for steering, on other questions."
     )
 
 

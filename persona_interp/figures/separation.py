@@ -30,7 +30,7 @@ def plot_separation(
     for name, color in zip(poolings, OTHER_COLORS * len(poolings), strict=False):
         rows = keep(frame, "pooling", name).sort_values("layer")
         ax.plot(rows["layer"], rows["auc"], color=color, linewidth=0.9, label=name)
-    ax.plot(layers, main["null_shuffled_95"], color=GREY, linestyle="--", lw=1, label="shuffled labels, 95th")
+    ax.plot(layers, main["null_shuffled_95"], color=GREY, linestyle="--", lw=1, label="exchanged prompts, 95th")
     ax.plot(layers, main["null_random_95"], color=GREY, linestyle=":", lw=1.3, label="random directions, 95th")
     best = keep(main, "layer", best_layer)
     ax.plot(

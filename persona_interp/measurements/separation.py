@@ -229,7 +229,7 @@ def separation_profile(
         separation_statistic,
         other_vectors=other_directions,
         target_groups=test.questions,
-        shuffled_splits=shuffled_splits,
+        shuffled_splits=shuffled_splits if train.prompts is None else None,
         random_covariance=random_covariance,
         n_draws=n_null,
         seed=seed,

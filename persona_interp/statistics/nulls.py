@@ -75,7 +75,7 @@ def null_battery(
     *,
     other_vectors: Mapping[str, Float[np.ndarray, "_ _"]] | None = None,
     target_groups: Shaped[np.ndarray, " _"] | None = None,
-    shuffled_splits: Splits = "train",
+    shuffled_splits: Splits | None = "train",
     random_covariance: Covariance = "within",
     n_draws: int = N_DRAWS,
     n_components: int = 5,
@@ -100,7 +100,8 @@ def null_battery(
         outcomes: what a projection should tell, one a target: true for positives, an expression score, ...
         other_vectors: rows as in `vectors`; without them the battery has no family `other_traits`.
         target_groups: with `both`, outcomes are permuted within these (questions); without them, over all targets.
-        shuffled_splits: `both` permutes the outcomes of the family `shuffled_labels` too (see `separation_profile`).
+        shuffled_splits: `both` permutes the outcomes of the family `shuffled_labels` too (see `separation_profile`);
+            None leaves the family out.
         random_covariance: `within` centres each pole of the training rows first, so that random directions do not
             hold the effect itself; `total` does not.
 
@@ -119,9 +120,13 @@ def null_battery(
         groups = np.zeros(len(outcomes)) if target_groups is None else target_groups
         codes = np.unique(groups.astype(str), return_inverse=True)[1]
         permuted = outcomes[shuffled_rows(codes, n_draws, stream(seed, "targets"))]
-    labels = shuffled_labels(training.labels, training.questions, n_draws, stream(seed, "labels"))
-    mixing = stream(seed, "mixing").standard_normal(labels.shape)
-    plan = _Plan(training, statistic, outcomes, permuted, contrast_weights(labels), mixing, random_covariance, seed)
+    weights = None
+    if shuffled_splits is not None:
+        weights = contrast_weights(
+            shuffled_labels(training.labels, training.questions, n_draws, stream(seed, "labels"))
+        )
+    mixing = stream(seed, "mixing").standard_normal((n_draws, len(training.labels)))
+    plan = _Plan(training, statistic, outcomes, permuted, weights, mixing, random_covariance, seed)
     drawn, fixed = [], []
     for layer, ours in training.layers():
         theirs = targets[:, layer] - targets[:, layer].mean(axis=0, dtype=np.float64)
@@ -136,7 +141,9 @@ def null_battery(
         NullFamily("other_traits", observed[0], named[: len(others)], tuple(others)),
         NullFamily("components", observed[0], named[len(others) :], tuple(f"PC{k + 1}" for k in range(n_components))),
     ]
-    return NullBattery(tuple(family for family in families if others or family.family != "other_traits"))
+    absent = {"other_traits"} if not others else set()
+    absent |= {"shuffled_labels"} if shuffled_splits is None else set()
+    return NullBattery(tuple(family for family in families if family.family not in absent))
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,7 +154,7 @@ class _Plan:
     statistic: Statistic
     outcomes: Shaped[np.ndarray, " target"]
     permuted: Shaped[np.ndarray, "draw target"]
-    weights: Float[np.ndarray, "draw sample"]
+    weights: Float[np.ndarray, "draw sample"] | None
     mixing: Float[np.ndarray, "draw sample"]
     covariance: Covariance
     seed: int
@@ -157,13 +164,14 @@ class _Plan:
         labels, difference = self.training.labels, self.training.weights() @ ours
         means = ours[labels].mean(axis=0), ours[~labels].mean(axis=0)
         spread = ours - np.where(labels[:, None], *means) if self.covariance == "within" else ours
-        rng, found = stream(self.seed, "noise", layer), np.empty((2, len(self.weights)))
+        rng, found = stream(self.seed, "noise", layer), np.full((2, len(self.mixing)), np.nan)
         size = max(1, MAX_ELEMENTS // max(len(ours), len(theirs), ours.shape[1]))
-        for chunk in (slice(start, start + size) for start in range(0, len(self.weights), size)):
-            shuffled = self.weights[chunk] @ ours
+        for chunk in (slice(start, start + size) for start in range(0, len(self.mixing), size)):
             random = matched_random_directions(spread, self.mixing[chunk], difference, rng)
             true = np.broadcast_to(self.outcomes, (len(random), len(theirs)))
-            found[0, chunk] = self.statistic(theirs @ unit_rows(shuffled).T, self.permuted[chunk])
+            if self.weights is not None:
+                shuffled = self.weights[chunk] @ ours
+                found[0, chunk] = self.statistic(theirs @ unit_rows(shuffled).T, self.permuted[chunk])
             found[1, chunk] = self.statistic(theirs @ unit_rows(random).T, true) if spread.any() else np.nan
         return found
 

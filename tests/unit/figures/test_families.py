@@ -53,7 +53,7 @@ def test_separation_shows_the_saved_numbers_in_order_of_layer(ax: Axes):
     assert plot_separation(separation_frame(), ax, best_layer=1, steered_layer=2) is ax
     np.testing.assert_array_equal(labelled(ax, "response_mean"), [[0, 0.6], [1, 0.6 + 0.3], [2, 0.6 + 0.2]])
     np.testing.assert_array_equal(labelled(ax, "prompt_last")[:, 0], [0, 1, 2])
-    np.testing.assert_array_equal(labelled(ax, "shuffled labels, 95th")[:, 1], [0.61] * 3)
+    np.testing.assert_array_equal(labelled(ax, "exchanged prompts, 95th")[:, 1], [0.61] * 3)
     np.testing.assert_array_equal(labelled(ax, "random directions, 95th")[:, 1], [0.66] * 3)
     assert marked(ax, "best-layer") == [(1.0, 0.6 + 0.3)]
     assert labelled(ax, "layer chosen for steering")[0, 0] == 2
