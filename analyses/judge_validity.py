@@ -21,7 +21,7 @@ from persona_interp.judges.likelihood import LikelihoodJudge
 from persona_interp.judges.protocol import Judge
 from persona_interp.models.identity import library_versions
 from persona_interp.models.load import load_model
-from persona_interp.statistics import bootstrap_auc_by_layer
+from persona_interp.statistics import auc_intervals
 
 PAIRS = Path(__file__).parent.parent / "tests" / "data" / "judge_pairs"
 
@@ -33,8 +33,6 @@ class Config:
     models: tuple[str, ...] = ("smollm2-135m-instruct",)
     n_pairs: tuple[int, ...] = (1, 5)
     dtype: str = "auto"
-    n_resamples: int = 2000
-    seed: int = 0
 
 
 def judges(config: Config) -> list[tuple[str, Judge]]:
@@ -68,17 +66,15 @@ def run(config: Config) -> pd.DataFrame:
                 questions = [pair["question"] for pair in pairs]
                 answers = [pair["pos"] for pair in pairs] + [pair["neg"] for pair in pairs]
                 raw = np.array([score.raw for score in judge.rate(trait, questions * 2, answers)])
-                auc = _auc(raw[: len(pairs)], raw[len(pairs) :], config)
+                auc = _auc(raw[: len(pairs)], raw[len(pairs) :])
                 rows.append({"trait": trait.name, "answers": kind, "judge": label, **auc})
     return pd.DataFrame(rows)
 
 
-def _auc(positive: np.ndarray, negative: np.ndarray, config: Config) -> dict[str, float | int]:
+def _auc(positive: np.ndarray, negative: np.ndarray) -> dict[str, float | int]:
     pairs: Sequence[int] = range(len(positive))
     clusters = np.array(pairs)
-    interval = bootstrap_auc_by_layer(
-        positive[:, None], negative[:, None], clusters, clusters, n_resamples=config.n_resamples, seed=config.seed
-    )[0]
+    interval = auc_intervals(positive[:, None], negative[:, None], clusters, clusters)[0]
     return {"auc": interval.estimate, "low": interval.low, "high": interval.high, "n_pairs": len(positive)}
 
 

@@ -39,7 +39,7 @@ corpus = pi.load_styles("emotion").take(30)
 fit, held_out = corpus.split()
 activations = pi.extract_style_activations(model, fit, progress=False)
 tests = pi.extract_style_activations(model, held_out, progress=False)
-probe = pi.style_probe(activations, tests, styles=["joy", "fear"], n_null=200, n_resamples=200, progress=False)
+probe = pi.style_probe(activations, tests, styles=["joy", "fear"], n_null=200, progress=False)
 layers = pi.published_layers(model.n_layers)  # 18, 19, 20 of 32 as a share of the depth
 probe[probe["layer"].isin([0, *layers])].round(2)
 

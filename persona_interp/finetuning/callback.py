@@ -25,7 +25,7 @@ from persona_interp.finetuning.drift_log import COLUMNS, Base, base_path, check_
 from persona_interp.finetuning.probe import DriftBound, DriftProbe, ExpressionProbe, check_drift
 from persona_interp.models.probe import adapters_off, base_fingerprint, has_adapters, language_model, undisturbed
 from persona_interp.models.watch import describe_plain
-from persona_interp.statistics.resampling import bootstrap_mean_columns
+from persona_interp.statistics.means import bootstrap_mean_columns
 
 logger = logging.getLogger(__name__)
 

@@ -128,7 +128,9 @@ def _alpha(values: Float[np.ndarray, "judge answer"], questions: np.ndarray, n_r
     def of_rows(rows: np.ndarray) -> float:
         return krippendorff_alpha_interval(values[:, rows.astype(int)])
 
-    return bootstrap_statistic(of_rows, (np.arange(values.shape[1]),), questions, n_resamples=n_resamples)
+    return bootstrap_statistic(
+        of_rows, (np.arange(values.shape[1]),), questions, n_resamples=n_resamples, bounds=(-np.inf, 1.0)
+    )
 
 
 def _draws(n_resamples: int) -> int:

@@ -87,7 +87,6 @@ def separation(
         test_prompts=(pairs["test_positive"], pairs["test_negative"]),
         other_directions={name: vector.vectors.numpy() for name, vector in others.items()} or None,
         n_null=config.n_null,
-        n_resamples=config.n_resamples,
         seed=config.seed,
         # Test labels are shuffled too, and each pole is centred: otherwise a strong true difference inflates its nulls.
         shuffled_splits="both",
@@ -116,8 +115,6 @@ def baselines(bench: Bench, trait: Trait, direction: Direction, train: Rollouts,
             sides["test_positive"],
             sides["test_negative"],
             reference=PERSONA,
-            n_resamples=config.n_resamples,
-            seed=config.seed,
         )
         return compared.assign(trait=trait.name)
 

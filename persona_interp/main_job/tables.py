@@ -23,7 +23,6 @@ from persona_interp.statistics import (
 from persona_interp.types import Pooling
 
 _EXAMPLE_QUESTIONS = 4
-_EFFECTS = {"effect": bootstrap_difference, "g": hedges_g_interval, "delta": cliffs_delta_interval}
 
 
 def write_table(folder: Path, name: str, frame: pd.DataFrame) -> None:
@@ -70,7 +69,7 @@ def effect_rows(
     """Steered minus unsteered answers at the chosen setting by every judge, with its effect sizes.
 
     `effect` is in points of 100; `g` is Hedges' g, in pooled standard deviations of single answers; `delta` is Cliff's
-    delta, P(steered > unsteered) - P(steered < unsteered). Intervals by a bootstrap over questions, paired.
+    delta, P(steered > unsteered) - P(steered < unsteered). Intervals are over questions, paired.
     """
     at = (scored["layer"] == setting.layer).fillna(False) & (scored["coefficient"] == setting.coefficient)
     rows = []
@@ -82,8 +81,12 @@ def effect_rows(
         values = [side[judge.name].to_numpy(float) for side in (steered, unsteered)]
         questions = [side["question"].to_numpy() for side in (steered, unsteered)]
         row: dict[str, Any] = {"trait": trait.name, "judge": judge.name}
-        for name, measured in _EFFECTS.items():
-            found = measured(*values, *questions, n_resamples=n_resamples, seed=seed)
+        found_of = {
+            "effect": bootstrap_difference(*values, *questions, n_resamples=n_resamples, seed=seed),
+            "g": hedges_g_interval(*values, *questions, n_resamples=n_resamples, seed=seed),
+            "delta": cliffs_delta_interval(*values, *questions),
+        }
+        for name, found in found_of.items():
             row |= {name: found.estimate, f"{name}_low": found.low, f"{name}_high": found.high}
         rows.append(row | {"n": len(steered) + len(unsteered), "n_questions": int(steered["question"].nunique())})
     return pd.DataFrame(rows)

@@ -13,7 +13,7 @@ from persona_interp.activations.store import Activations
 from persona_interp.directions.direction import Direction
 from persona_interp.errors import AlignmentError, EmptySelectionError
 from persona_interp.measurements.contrast import contrast_of
-from persona_interp.statistics import bootstrap_auc_by_layer
+from persona_interp.statistics import auc_intervals
 from persona_interp.statistics.levels import CONFIDENCE
 from persona_interp.types import Hookpoint
 
@@ -26,11 +26,9 @@ def compare_separation(
     test_negative: Activations,
     *,
     reference: str | None = None,
-    n_resamples: int = 1000,
     level: float = CONFIDENCE,
-    seed: int = 0,
 ) -> pd.DataFrame:
-    """Held-out AUC of every direction at each of its hookpoints, with its cluster-bootstrap interval over questions.
+    """Held-out AUC of every direction at each of its hookpoints, with its interval over questions (`auc_intervals`).
 
     Above 0.5 where positives project higher. Every direction is scored on the same rows and the same resampled
     questions. The intervals hold for a layer named in advance. `cosine` is that with the reference direction at the
@@ -58,14 +56,12 @@ def compare_separation(
     rows = []
     for method, direction in directions.items():
         positive, negative = (_projections(direction, side, centre) for side in (test_positive, test_negative))
-        intervals = bootstrap_auc_by_layer(
+        intervals = auc_intervals(
             positive,
             negative,
             test.questions[test.labels],
             test.questions[~test.labels],
-            n_resamples=n_resamples,
             level=level,
-            seed=seed,
         )
         for hookpoint, interval in zip(direction.hookpoints, intervals, strict=True):
             place = (method, hookpoint.layer, hookpoint.stream)

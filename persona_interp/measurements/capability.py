@@ -18,7 +18,9 @@ from persona_interp.interventions.protocol import Intervention
 from persona_interp.measurements.text_logprobs import text_logprobs
 from persona_interp.models.protocol import HookedModel
 from persona_interp.models.tokens import render_chat
-from persona_interp.statistics.resampling import Interval, bootstrap_mean
+from persona_interp.statistics.means import bootstrap_mean
+from persona_interp.statistics.resampling import Interval
+from persona_interp.statistics.shares import exact_share
 
 _PROMPT = "{start}Question: {question}\nAnswer:"
 
@@ -46,7 +48,7 @@ class ChoiceResult:
 
     @property
     def accuracy(self) -> Interval:
-        """Share of items answered rightly, 0 to 1 (chance 0.25), with a bootstrap over items."""
+        """Share of items answered rightly, 0 to 1 (chance 0.25), with the exact binomial interval."""
         return _share(self.correct)
 
     @property
@@ -196,7 +198,7 @@ def _losses(
 
 
 def _share(correct: Bool[np.ndarray, " item"]) -> Interval:
-    return bootstrap_mean(correct.astype(float), np.arange(len(correct)))
+    return exact_share(int(correct.sum()), len(correct))
 
 
 def _start_of_text(model: HookedModel) -> str:

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 from scipy.stats import rankdata
 
 from persona_interp.errors import AlignmentError, ConfigError, EmptySelectionError
+from persona_interp.statistics.auc_interval import auc_intervals
 from persona_interp.statistics.levels import CONFIDENCE
 from persona_interp.statistics.resampling import Interval, Resampling, ratio
 from persona_interp.statistics.rows import Labels
@@ -36,8 +37,8 @@ def detection_table(
     A larger score should mean a labelled sample. AUC is P(labelled > other) + P(equal) / 2, whatever the share of
     labelled samples; 0.5 says nothing. Average precision of a score that says nothing is that share, and so is its
     precision at k, the share of labelled ones among the k samples of largest score. Samples of equal score come in
-    every order equally often. All scores see the same draws. Measured coverage of the AUC at level 0.95: 0.93, 0.94
-    and 0.95 with 40, 100 and 300 samples, 30 percent labelled (1,000 simulated sets each).
+    every order equally often. The AUC has the interval of `logit_interval`; the other metrics have stretched bootstrap
+    percentiles, all scores with the same draws.
 
     Args:
         groups: samples that are resampled together (a question's, say); default: each by itself.
@@ -58,7 +59,10 @@ def detection_table(
         once = _metrics(values, labels, np.ones((1, len(labels))), ks)
         drawn = _drawn(values, labels, resampling, ks)
         for metric, draws in drawn.items():
-            found = resampling.interval(float(once[metric][0]), draws, level)
+            if metric == "AUC":
+                found = _auc_interval(values, labels, resampling, level)
+            else:
+                found = resampling.interval(float(once[metric][0]), draws, level, bounds=(0.0, 1.0))
             rows.append({"score": name, "metric": metric, **_columns(found), "n_labelled": int(labels.sum())})
     return pd.DataFrame(rows)
 
@@ -88,7 +92,7 @@ def auc_differences(
     drawn = {name: _drawn(values, labels, resampling, ())["AUC"] for name, values in scores.items()}
     rows = []
     for a, b in combinations(scores, 2):
-        found = resampling.interval(float(once[a][0] - once[b][0]), drawn[a] - drawn[b], level)
+        found = resampling.interval(float(once[a][0] - once[b][0]), drawn[a] - drawn[b], level, bounds=(-1.0, 1.0))
         rows.append({"a": a, "b": b, "metric": "AUC difference", **_columns(found), "n_labelled": int(labels.sum())})
     return pd.DataFrame(rows)
 
@@ -211,6 +215,13 @@ def _drawn(
     blocks = [slice(start, start + at_once) for start in range(0, n_draws, at_once)]
     parts = [_metrics(values, labels, resampling.weights(block), ks) for block in blocks]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _auc_interval(
+    values: Float[np.ndarray, " sample"], labels: Flags, resampling: Resampling, level: float
+) -> Interval:
+    columns, codes = values[:, None], resampling.codes
+    return auc_intervals(columns[labels], columns[~labels], codes[labels], codes[~labels], level=level)[0]
 
 
 def _resampling(labels: Flags, groups: Labels | None, n_resamples: int, seed: int) -> Resampling:

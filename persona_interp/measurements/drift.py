@@ -16,7 +16,7 @@ from persona_interp.errors import AlignmentError, EmptySelectionError
 from persona_interp.models.protocol import HookedModel
 from persona_interp.models.tokens import render_prompt
 from persona_interp.statistics.levels import CONFIDENCE
-from persona_interp.statistics.resampling import bootstrap_mean
+from persona_interp.statistics.means import bootstrap_mean
 from persona_interp.types import Hookpoint, Provenance
 
 

@@ -13,6 +13,7 @@ from persona_interp.measurements.inventory_reliability import inventory_reliabil
 from persona_interp.measurements.inventory_scores import compare_inventories, score_inventory
 from persona_interp.measurements.inventory_types import TypeResult, inventory_type
 from persona_interp.models.identity import library_versions
+from persona_interp.statistics.permutation import corrected
 
 ANSWER_COLUMNS = ("model", "condition", "inventory")
 
@@ -72,8 +73,8 @@ def inventory_tables(
             types.append(inventory_type(answers, n_resamples=max(n_resamples, 1000), seed=seed))
     return InventoryTables(
         scores=pd.concat([score_inventory(a, n_resamples=n_resamples, seed=seed) for a in administered]),
-        reliability=pd.concat(
-            [inventory_reliability(a, n_resamples=n_resamples // 2, seed=seed) for a in administered]
+        reliability=corrected(
+            pd.concat([inventory_reliability(a, n_resamples=n_resamples // 2, seed=seed) for a in administered])
         ),
         changes=pd.concat(changes) if changes else pd.DataFrame(),
         types=tuple(types),

@@ -6,11 +6,11 @@ from typing import Literal, cast
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from persona_interp.errors import AlignmentError, ConfigError
 from persona_interp.measurements.inventory_answers import InventoryAnswers, item_table
-from persona_interp.measurements.inventory_draws import Table, interval, scale_draws, scale_score
+from persona_interp.measurements.inventory_draws import Table, balanced, interval, scale_draws, scale_score
 from persona_interp.statistics.permutation import corrected, permutation_test_paired
 from persona_interp.statistics.resampling import Interval
 
@@ -109,8 +109,9 @@ def compare_inventories(
 ) -> pd.DataFrame:
     """Change of every scale, after minus before, paired item by item: positive is toward the first pole.
 
-    The interval is over items and wordings as for scores. `p` is that of sign flips of whole items, two-sided; `q` is
-    corrected over the scales of a format (Benjamini-Hochberg).
+    The interval is over items and wordings as for scores. `p` is that of sign flips of whole items, two-sided, with
+    keys balanced as in the estimate (`balanced`), NaN where a key has fewer than three items; `q` is corrected over the
+    scales of a format (Benjamini-Hochberg).
 
     Args:
         measure: `keyed` in points of the scale; `log_odds` in nats, for forced choices.
@@ -127,9 +128,7 @@ def compare_inventories(
         values = getattr(new, measure) - getattr(old, measure)
         draws = scale_draws(values, new.keys, n_resamples=n_resamples, seed=seed, scale=new.number)
         change = interval(scale_score(values, new.keys), draws, len(new.keys))
-        test = permutation_test_paired(
-            getattr(new, measure).mean(1), getattr(old, measure).mean(1), np.arange(len(new.keys)), seed=seed
-        )
+        flipped = balanced(values.mean(axis=1), new.keys)
         rows.append(
             {
                 **_about(after, new),
@@ -142,11 +141,17 @@ def compare_inventories(
                 "acquiescence_change": float(scale_score(new.raw - old.raw, new.keys))
                 if len(np.unique(new.keys)) > 1
                 else float("nan"),
-                "p": test.p_value,
+                "p": _flip_p(flipped, seed),
             }
         )
     parts = [corrected(part) for _, part in pd.DataFrame(rows).groupby("format", sort=False)]
     return pd.concat(parts, ignore_index=True)
+
+
+def _flip_p(changes: Float[np.ndarray, " item"], seed: int) -> float:
+    if np.isnan(changes).any():
+        return float("nan")
+    return permutation_test_paired(changes, np.zeros(len(changes)), np.arange(len(changes)), seed=seed).p_value
 
 
 def _about(answers: InventoryAnswers, part: ScaleAnswers) -> dict[str, object]:

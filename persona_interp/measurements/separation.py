@@ -9,7 +9,7 @@ from jaxtyping import Float
 from pandas import DataFrame
 
 from persona_interp.errors import AlignmentError, ConfigError
-from persona_interp.statistics import Interval, bootstrap_auc_by_layer
+from persona_interp.statistics import Interval, auc_intervals
 from persona_interp.statistics.contrast import Contrast, Questions, Rows
 from persona_interp.statistics.levels import CONFIDENCE, N_DRAWS
 from persona_interp.statistics.nested_auc import NestedAuc, nested_auc, prompt_nested_auc, row_cell
@@ -41,7 +41,7 @@ class SeparationProfile:
     AUC of its best layer is optimistic. The nulls of the p-values choose their best layer too.
 
     Args:
-        intervals: held-out AUC of each layer with its cluster-bootstrap interval.
+        intervals: held-out AUC of each layer with its interval over questions.
         norms: length of the mean difference, in units of the residual stream.
         battery: all null families, for `battery_table`.
         n_shared_questions: questions that are in both training and test; 0 where the test is held out by question.
@@ -172,7 +172,6 @@ def separation_profile(
     other_directions: Mapping[str, Float[np.ndarray, "_ _"]] | None = None,
     shuffled_splits: Splits = "train",
     random_covariance: Covariance = "total",
-    n_resamples: int = 1000,
     level: float = CONFIDENCE,
     seed: int = 0,
 ) -> SeparationProfile:
@@ -244,7 +243,7 @@ def separation_profile(
         cell = row_cell(scores, test.labels)
         nested = nested_auc([cell], lambda _: [cell], test.questions, level=level)
         sides = scores[test.labels], scores[~test.labels]
-        intervals = bootstrap_auc_by_layer(*sides, *asked[1], n_resamples=n_resamples, level=level, seed=seed)
+        intervals = auc_intervals(*sides, *asked[1], level=level)
         battery = battery if held is None else untested_battery(battery)
     return SeparationProfile(
         intervals=tuple(intervals),

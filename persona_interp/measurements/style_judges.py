@@ -9,7 +9,7 @@ import pandas as pd
 from persona_interp.data.styles import StyleCorpus, style_trait
 from persona_interp.judges.protocol import Judge
 from persona_interp.measurements.style_steering import able_judges, rate_style
-from persona_interp.statistics import bootstrap_auc_by_layer
+from persona_interp.statistics import auc_intervals
 
 
 def style_judge_table(
@@ -18,10 +18,8 @@ def style_judge_table(
     sentences: StyleCorpus,
     *,
     styles: Sequence[str],
-    n_resamples: int = 1000,
-    seed: int = 0,
 ) -> pd.DataFrame:
-    """AUC of every judge on the sentences of each style against those of the others, with a bootstrap over sentences.
+    """AUC of every judge on the sentences of each style against those of the others, with an interval over sentences.
 
     Columns: style, judge, auc, low, high, n, n_style, note. A judge that cannot rate a style has no AUC, and the note
     says why. It bounds what steering can show by this judge; answers are longer and less plain than sentences.
@@ -40,9 +38,7 @@ def style_judge_table(
             scores = np.array(rate_style(judge, trait, [""] * len(texts), [text for text, _ in texts]))
             sides = [scores[side & np.isfinite(scores)] for side in (inside, ~inside)]
             labels = [np.array([f"{k} {i}" for i in range(len(side))]) for k, side in enumerate(sides)]
-            interval = bootstrap_auc_by_layer(
-                sides[0][:, None], sides[1][:, None], *labels, n_resamples=n_resamples, seed=seed
-            )[0]
+            interval = auc_intervals(sides[0][:, None], sides[1][:, None], *labels)[0]
             found = {"auc": interval.estimate, "low": interval.low, "high": interval.high}
             sizes = {"n": sum(map(len, sides)), "n_style": len(sides[0])}
             rows.append({"style": style, "judge": judge.name, **found, **sizes, "note": ""})

@@ -18,7 +18,7 @@ from persona_interp.directions.probes import logistic_vectors
 from persona_interp.directions.style import styles_of
 from persona_interp.errors import AlignmentError, ConfigError
 from persona_interp.progress import track
-from persona_interp.statistics import Interval, benjamini_hochberg, bootstrap_auc_by_layer
+from persona_interp.statistics import Interval, auc_intervals, benjamini_hochberg
 from persona_interp.statistics.levels import CONFIDENCE, NULL_QUANTILE
 from persona_interp.statistics.permutation import permutation_p_value, shuffled_labels
 from persona_interp.statistics.streams import stream
@@ -37,14 +37,13 @@ def style_probe(
     *,
     styles: Sequence[str] | None = None,
     n_null: int = 1000,
-    n_resamples: int = 1000,
     level: float = CONFIDENCE,
     seed: int = 0,
     progress: bool = True,
 ) -> pd.DataFrame:
     """Held-out AUC of every style against the others, per layer, by a logistic probe and by the style vector.
 
-    Columns: style, readout, layer, stream, auc, low, high (bootstrap over sentences, or over pairs that say the same),
+    Columns: style, readout, layer, stream, auc, low, high (over sentences, or over pairs that say the same),
     null_95, null_max_95, p, p_max, q, n_train, n_train_style, n_test, n_test_style. The row at resid_pre of layer 0 is
     the embedding of the last token alone: what punctuation gives away.
 
@@ -71,14 +70,12 @@ def style_probe(
         draws = shuffled_labels(labels, groups, n_null, stream(seed, "labels", k))
         for readout, vectors in _fitted(train, ours).items():
             scores = np.einsum("sld,ld->sl", test.values.double().numpy(), vectors)
-            intervals = bootstrap_auc_by_layer(
+            intervals = auc_intervals(
                 scores[labels],
                 scores[~labels],
                 pairs[labels],
                 pairs[~labels],
-                n_resamples=n_resamples,
                 level=level,
-                seed=seed,
             )
             rows = pd.DataFrame(_rows(intervals, shuffled_aucs(scores, draws)))
             places = [{"layer": h.layer, "stream": h.stream} for h in train.hookpoints]

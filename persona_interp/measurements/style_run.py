@@ -77,7 +77,7 @@ def run_styles(
     probe = style_probe(activations, others, n_null=run.n_null, seed=run.seed, progress=progress)
     probe = probe.assign(model=model.name, corpus=corpus.name)
     _write_csv(folder / "tables" / "style_probe.csv", probe)
-    rated = style_judge_table(judges, held_out, fit, styles=wanted, seed=run.seed)
+    rated = style_judge_table(judges, held_out, fit, styles=wanted)
     _write_csv(folder / "tables" / "style_judges.csv", rated.assign(model=model.name, corpus=corpus.name))
     vectors, counts = _vectors(model, fit, activations, wanted, prompts.generating, run, folder, progress)
     measured = measure_styles(

@@ -1,6 +1,7 @@
 """Intervals, tests and agreement for clustered measurements; every seed explicit. All of them, under one name."""
 
 from persona_interp.statistics.agreement import krippendorff_alpha_interval
+from persona_interp.statistics.auc_interval import auc_intervals
 from persona_interp.statistics.effects import auc, auc_by_layer, cliffs_delta, cohens_d, pearson, spearman
 from persona_interp.statistics.intervals import (
     cliffs_delta_interval,
@@ -9,6 +10,7 @@ from persona_interp.statistics.intervals import (
     varied_conditions,
     within_condition_correlation,
 )
+from persona_interp.statistics.means import bootstrap_difference, bootstrap_mean
 from persona_interp.statistics.permutation import (
     PermutationTest,
     benjamini_hochberg,
@@ -18,13 +20,7 @@ from persona_interp.statistics.permutation import (
     permutation_test_paired,
     permutation_test_two_samples,
 )
-from persona_interp.statistics.resampling import (
-    Interval,
-    bootstrap_auc_by_layer,
-    bootstrap_difference,
-    bootstrap_mean,
-    bootstrap_statistic,
-)
+from persona_interp.statistics.resampling import Interval, bootstrap_statistic
 from persona_interp.statistics.rows import Labels, Vector
 
 __all__ = [
@@ -34,8 +30,8 @@ __all__ = [
     "Vector",
     "auc",
     "auc_by_layer",
+    "auc_intervals",
     "benjamini_hochberg",
-    "bootstrap_auc_by_layer",
     "bootstrap_difference",
     "bootstrap_mean",
     "bootstrap_statistic",

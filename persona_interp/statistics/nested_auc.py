@@ -5,9 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
-from scipy.special import expit, logit
-from scipy.stats import t as student
 
+from persona_interp.statistics.auc_interval import logit_interval
 from persona_interp.statistics.levels import CONFIDENCE
 from persona_interp.statistics.prompt_exchange import HeldOutPrompts
 from persona_interp.statistics.resampling import Interval
@@ -73,43 +72,19 @@ def nested_auc(
     placements = np.divide(placed[0], placed[1], out=np.full(len(codes), np.nan), where=placed[1] > 0)
     positive = np.zeros(len(codes), dtype=bool)
     positive[np.concatenate([cell.positive for cell in cells])] = True
-    return NestedAuc(logit_interval(estimate, placements, positive, codes, level=level), np.array(layers))
+    return NestedAuc(_interval(estimate, placements, positive, codes, level), np.array(layers))
 
 
-def logit_interval(
+def _interval(
     estimate: float,
     placements: Float[np.ndarray, " test"],
     positive: Shaped[np.ndarray, " test"],
     codes: Int[np.ndarray, " test"],
-    *,
-    level: float = CONFIDENCE,
+    level: float,
 ) -> Interval:
-    """Interval of an AUC from the share of comparisons that every row wins for it, clustered by question.
-
-    The variance is at least that of as many independent pairs as there are questions at the boundary, so that a
-    perfect separation of few questions is no certainty.
-    """
-    used = ~np.isnan(placements)
-    n_questions = len(np.unique(codes[used]))
-    if n_questions < 2 or np.isnan(estimate):
-        return Interval(estimate, float("nan"), float("nan"), int(used.sum()), n_questions, level)
-    sums = np.zeros(int(codes.max()) + 1)
-    for side in (used & positive, used & ~positive):
-        sums += np.bincount(codes[side], (placements[side] - placements[side].mean()) / side.sum(), len(sums))
-    variance = float((sums**2).sum()) * n_questions / (n_questions - 1)
-    shrunk = (estimate * n_questions + 0.5) / (n_questions + 1)
-    floor = hanley_variance(shrunk, n_questions) if estimate in (0.0, 1.0) else 0.0
-    half = student.ppf((1 + level) / 2, n_questions - 1) * np.sqrt(max(variance, floor)) / (shrunk * (1 - shrunk))
-    low, high = expit(logit(shrunk) - half), expit(logit(shrunk) + half)
-    return Interval(
-        estimate, float(min(low, estimate)), float(max(high, estimate)), int(used.sum()), n_questions, level
-    )
-
-
-def hanley_variance(auc: float, n: int) -> float:
-    """Variance of an AUC of n positives and n negatives (Hanley and McNeil 1982)."""
-    one, two = auc / (2 - auc), 2 * auc**2 / (1 + auc)
-    return (auc * (1 - auc) + (n - 1) * (one - auc**2 + two - auc**2)) / n**2
+    """`logit_interval` of the rows that were tested."""
+    ours, theirs = (~np.isnan(placements) & side for side in (positive, ~positive))
+    return logit_interval(estimate, placements[ours], placements[theirs], codes[ours], codes[theirs], level=level)
 
 
 def layer_aucs(
@@ -125,9 +100,7 @@ def layer_aucs(
             placed[-1, rows] += 1
     values = np.divide(placed[:-1], placed[-1], out=np.full_like(placed[:-1], np.nan), where=placed[-1] > 0)
     aucs = np.mean([cell.wins.mean(axis=(1, 2)) for cell in cells], axis=0)
-    return tuple(
-        logit_interval(float(auc), row, positive, codes, level=level) for auc, row in zip(aucs, values, strict=True)
-    )
+    return tuple(_interval(float(auc), row, positive, codes, level) for auc, row in zip(aucs, values, strict=True))
 
 
 def _means(cells: list[Cell], folds: Int[np.ndarray, " test"], n_folds: int) -> Float[np.ndarray, "fold layer"]:

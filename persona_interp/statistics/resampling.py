@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int, Num
+from scipy.stats import norm as normal
+from scipy.stats import t as student
 
 from persona_interp.errors import ConfigError
-from persona_interp.statistics.effects import auc_by_layer
 from persona_interp.statistics.levels import CONFIDENCE
 from persona_interp.statistics.rows import Labels, Vector, cluster_codes
 from persona_interp.statistics.streams import stream
@@ -79,74 +80,44 @@ class Resampling:
         """How often each of these draws contains each row."""
         return self.counts[draws][:, self.codes] * self.also_counts[draws][:, self.also_codes]
 
-    def interval(self, estimate: float, draws: Float[np.ndarray, " draw"], level: float) -> Interval:
-        """The percentile interval of the draws that are not NaN.
+    def interval(
+        self,
+        estimate: float,
+        draws: Float[np.ndarray, " draw"],
+        level: float,
+        *,
+        bounds: tuple[float, float] = (-np.inf, np.inf),
+    ) -> Interval:
+        """Percentiles of the draws that are not NaN, stretched around the estimate to the width of a t interval.
 
-        The bounds are NaN where a factor has one level only, or where more than half of the draws are NaN.
+        The stretch is sqrt(n / (n - 1)) t_{n - 1} / z, n clusters, or levels of the second factor where these are
+        fewer. The bounds are NaN where a factor has one level only, or where more than half of the draws are NaN.
+
+        Args:
+            bounds: of what is estimated; the interval ends there.
+
+        Source: Hesterberg 2015, What Teachers Should Know About the Bootstrap.
         """
-        if not 0 < level < 1:
-            raise ConfigError(
-                f"an interval cannot have level {level}.", "Expected a number between 0 and 1, such as 0.95."
-            )
+        check_level(level)
         n_clusters, n_also = self.counts.shape[1], self.also_counts.shape[1] if self.crossed else None
         low, high, kept = float("nan"), float("nan"), draws[~np.isnan(draws)]
         if n_clusters > 1 and n_also != 1 and 2 * len(kept) >= len(draws):
-            low, high = (float(bound) for bound in np.quantile(kept, [(1 - level) / 2, (1 + level) / 2]))
+            wider = stretch(n_clusters if n_also is None else min(n_clusters, n_also), level)
+            ends = np.quantile(kept, [(1 - level) / 2, (1 + level) / 2])
+            low, high = (float(np.clip(estimate + wider * (end - estimate), *bounds)) for end in ends)
         return Interval(estimate, low, high, len(self.codes), n_clusters, level, n_also)
 
 
-def bootstrap_mean(
-    values: Vector,
-    clusters: Labels,
-    *,
-    also: Labels | None = None,
-    n_resamples: int = 2000,
-    level: float = CONFIDENCE,
-    seed: int = 0,
-) -> Interval:
-    """Mean of all rows, with the percentile interval of a cluster bootstrap.
-
-    Whole clusters are drawn with replacement and bring all their rows. With one cluster the bounds are NaN.
-    Few clusters give too narrow an interval: at level 0.95 the measured coverage is 0.89, 0.93, 0.93 and 0.94 with
-    8, 20, 40 and 100 clusters of two rows whose effects are normal, and 0.86, 0.90, 0.92 and 0.94 where they are
-    exponential (3,000 simulated sets each; the golden tests repeat 20 clusters).
-
-    Args:
-        also: a second factor that crosses the clusters, such as the seed of each row. Both are then resampled,
-            independently, and a row counts as often as the product says. Few seeds cannot show how far seeds differ:
-            with 20 questions and 3, 5, 10 and 20 seeds, a third of the variance each, coverage is 0.83, 0.90, 0.92 and
-            0.94 (0.56, 0.64, 0.74 and 0.80 where only questions are resampled). Where seeds do nothing the interval
-            errs to the wide side: 0.94 to 0.97 with question effects, 0.99 with independent rows (1,500 sets each).
-
-    Source: Owen 2007, The pigeonhole bootstrap (for `also`).
-    """
-    resampling = Resampling.of((values, clusters, also), n_resamples=n_resamples, seed=seed)
-    return resampling.interval(float(np.mean(values)), resampling.means(values), level)
+def stretch(n: int, level: float = CONFIDENCE) -> float:
+    """How much wider a t interval of a mean of n is than the percentile interval of its bootstrap."""
+    tail = (1 + level) / 2
+    return float(np.sqrt(n / (n - 1)) * student.ppf(tail, n - 1) / normal.ppf(tail))
 
 
-def bootstrap_difference(
-    a: Vector,
-    b: Vector,
-    clusters_a: Labels,
-    clusters_b: Labels,
-    *,
-    also_a: Labels | None = None,
-    also_b: Labels | None = None,
-    n_resamples: int = 2000,
-    level: float = CONFIDENCE,
-    seed: int = 0,
-) -> Interval:
-    """Mean of `a` minus mean of `b`, with a cluster bootstrap that is paired over shared clusters.
-
-    Each draw resamples the union of the clusters once, for both sides. Draws in which a side has no row are
-    dropped. Undercovers as `bootstrap_mean` does.
-
-    Args:
-        also_a: a second, crossed factor of each row of `a`, as in `bootstrap_mean`; its levels are paired too.
-    """
-    resampling = Resampling.of((a, clusters_a, also_a), (b, clusters_b, also_b), n_resamples=n_resamples, seed=seed)
-    draws = resampling.means(a, slice(len(a))) - resampling.means(b, slice(len(a), None))
-    return resampling.interval(float(np.mean(a) - np.mean(b)), draws, level)
+def check_level(level: float) -> None:
+    """Refuse what is no level of an interval."""
+    if not 0 < level < 1:
+        raise ConfigError(f"the level of an interval must be between 0 and 1, got {level}.", "Use 0.95, for example.")
 
 
 def bootstrap_statistic(
@@ -157,15 +128,17 @@ def bootstrap_statistic(
     also: Labels | None = None,
     n_resamples: int = 2000,
     level: float = CONFIDENCE,
+    bounds: tuple[float, float] = (-np.inf, np.inf),
     seed: int = 0,
 ) -> Interval:
-    """`statistic(*columns)` with the percentile interval of a cluster bootstrap over the rows.
+    """`statistic(*columns)` with the stretched percentile interval of a cluster bootstrap over the rows.
 
     For statistics that have no function of their own here. Draws where the statistic is NaN (a constant column)
     are dropped; where that is more than half of them the bounds are NaN.
 
     Args:
         also: a second, crossed factor of each row, as in `bootstrap_mean`.
+        bounds: of what is estimated; the interval ends there.
     """
     for column in columns[1:]:
         cluster_codes((column, clusters))  # which refuses what cannot be resampled; of the first, the next line does
@@ -175,53 +148,7 @@ def bootstrap_statistic(
     draws = np.array(
         [statistic(*(column[chosen] for column in columns)) if len(chosen) else np.nan for chosen in drawn], dtype=float
     )
-    return resampling.interval(float(statistic(*columns)), draws, level)
-
-
-def bootstrap_auc_by_layer(
-    positive: Num[np.ndarray, "positive layer"],
-    negative: Num[np.ndarray, "negative layer"],
-    clusters_positive: Labels,
-    clusters_negative: Labels,
-    *,
-    n_resamples: int = 1000,
-    level: float = CONFIDENCE,
-    seed: int = 0,
-) -> list[Interval]:
-    """The AUC of every layer with a cluster bootstrap; a draw takes the same clusters on both sides and all layers.
-
-    A draw is a quadratic form of its cluster counts in the matrix of won comparisons; no row is copied.
-    """
-    estimates = auc_by_layer(positive, negative)
-    sides = (positive, clusters_positive, None), (negative, clusters_negative, None)
-    resampling = Resampling.of(*sides, n_resamples=n_resamples, seed=seed)
-    counts, member = resampling.counts, np.eye(resampling.counts.shape[1])[resampling.codes]
-    of_positive, of_negative = member[: len(positive)], member[len(positive) :]
-    pairs = (counts @ of_positive.sum(axis=0)) * (counts @ of_negative.sum(axis=0))
-    intervals = []
-    for layer, estimate in enumerate(estimates):
-        ours, theirs = positive[:, layer, None], negative[None, :, layer]
-        wins = of_positive.T @ ((ours > theirs) + 0.5 * (ours == theirs)) @ of_negative
-        draws = ratio(((counts @ wins) * counts).sum(axis=1), pairs)
-        intervals.append(resampling.interval(float(estimate), draws, level))
-    return intervals
-
-
-def bootstrap_mean_columns(
-    values: Float[np.ndarray, "cluster ..."], *, n_resamples: int = 1000, level: float = CONFIDENCE, seed: int = 0
-) -> tuple[Float[np.ndarray, "..."], Float[np.ndarray, "..."]]:
-    """Bounds of the mean over the first axis, for every column at once; NaN with a single cluster.
-
-    The interval of `bootstrap_mean` with one row a cluster; every column sees the same draws.
-    """
-    n = len(values)
-    if n < 2:
-        nothing = np.full(values.shape[1:], np.nan)
-        return nothing, nothing
-    counts = stream(seed, "clusters").multinomial(n, np.full(n, 1 / n), size=n_resamples)
-    means = np.tensordot(counts / n, values, axes=1)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=0)
-    return low, high
+    return resampling.interval(float(statistic(*columns)), draws, level, bounds=bounds)
 
 
 def ratio(above: Float[np.ndarray, " draw"], below: Float[np.ndarray, " draw"]) -> Float[np.ndarray, " draw"]:

@@ -6,11 +6,11 @@ from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
-from scipy.stats import beta
 
 from persona_interp.errors import AlignmentError, ConfigError, EmptySelectionError
-from persona_interp.statistics import Interval, bootstrap_mean
 from persona_interp.statistics.levels import CONFIDENCE
+from persona_interp.statistics.resampling import Interval
+from persona_interp.statistics.shares import clustered_share, exact_share
 
 Per = Literal["answer", "token"]
 """What a false alarm is counted over: whole answers (any of their tokens), or single tokens."""
@@ -74,13 +74,11 @@ def calibrate_threshold(answers: Sequence[Tokens], *, false_alarm_rate: float = 
     return Threshold(value, false_alarm_rate, per, n, float(every.mean()), float(every.std(ddof=1)))
 
 
-def measure_false_alarms(
-    threshold: Threshold, answers: Sequence[Tokens], *, level: float = CONFIDENCE, seed: int = 0
-) -> Interval:
+def measure_false_alarms(threshold: Threshold, answers: Sequence[Tokens], *, level: float = CONFIDENCE) -> Interval:
     """The share of other neutral answers (or of their tokens) that raise an alert.
 
-    Answers are independent, so their interval is the exact binomial one; tokens are not, so theirs is a bootstrap over
-    answers.
+    Answers are independent, so their interval is the exact binomial one; tokens are not, so theirs is that of
+    `clustered_share`.
 
     Raises:
         EmptySelectionError: an answer has no token.
@@ -88,25 +86,9 @@ def measure_false_alarms(
     _check(answers)
     if threshold.per == "answer":
         return exact_share(sum(bool(scores.max() > threshold.value) for scores in answers), len(answers), level=level)
-    alarms = np.concatenate([(scores > threshold.value).astype(float) for scores in answers])
+    alarms = np.concatenate([scores > threshold.value for scores in answers])
     clusters = np.repeat(np.arange(len(answers)), [len(scores) for scores in answers])
-    return bootstrap_mean(alarms, clusters, level=level, seed=seed)
-
-
-def exact_share(hits: int, n: int, *, level: float = CONFIDENCE) -> Interval:
-    """The share hits / n with the exact binomial interval, which covers at least at its level whatever n.
-
-    Raises:
-        AlignmentError: more hits than trials, or no trial.
-
-    Source: Clopper and Pearson 1934, The Use of Confidence or Fiducial Limits.
-    """
-    if not 0 <= hits <= n or n < 1:
-        raise AlignmentError(f"{hits} of {n} is no share.", "Expected 0 <= hits <= n and n >= 1.")
-    tail = (1 - level) / 2
-    low = 0.0 if hits == 0 else float(beta.ppf(tail, hits, n - hits + 1))
-    high = 1.0 if hits == n else float(beta.ppf(1 - tail, hits + 1, n - hits))
-    return Interval(hits / n, low, high, n, n, level)
+    return clustered_share(alarms, clusters, level=level)
 
 
 def _check(answers: Sequence[Tokens]) -> None:

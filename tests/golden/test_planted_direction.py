@@ -117,7 +117,7 @@ def profile(train: Rollouts, test: Rollouts) -> SeparationProfile:
             parts[f"{name}_{side}"] = chosen.values.numpy()
             parts[f"{name}_{side}_questions"] = chosen.samples["question"].to_numpy()
     more = {"shuffled_splits": "both", "random_covariance": "within"}
-    return separation_profile(**parts, n_null=199, n_resamples=200, seed=0, **more)  # pyright: ignore
+    return separation_profile(**parts, n_null=199, seed=0, **more)  # pyright: ignore
 
 
 def cosine(one: Tensor, other: Tensor) -> float:

@@ -87,8 +87,9 @@ def test_a_pure_yes_sayer_has_full_acquiescence_midpoint_scores_and_a_strongly_n
     assert (found["acquiescence"] > 4.7).all()
     assert metric(answers, "half_correlation", "openness") == pytest.approx(-1)
     table = inventory_reliability(answers, n_resamples=100)
-    alphas = table[table["metric"] == "alpha"]["estimate"]
-    assert not (alphas > 0).any()
+    alphas = table[table["metric"] == "alpha"]
+    assert alphas["estimate"].isna().all() and (alphas["n"] == 6).all()
+    assert alphas["note"].str.startswith("alpha needs 10 rows, got 6").all()
 
 
 def test_a_pure_position_chooser_is_found_out() -> None:
@@ -116,18 +117,20 @@ def test_a_moved_trait_is_found_and_the_others_are_not() -> None:
 
 def test_respondents_who_differ_in_the_traits_have_a_high_alpha_above_its_null() -> None:
     def rule(prompt: str, option: str) -> float:
-        shift = {"Be low.": -1.0, "Be mid.": 0.0, "Be high.": 1.0, "Be top.": 1.5}
-        level = next((3 + by for who, by in shift.items() if who in prompt), 3.0)
+        level = next((level for who, level in people.items() if who in prompt), 3.0)
         return believer(dict.fromkeys(LEVELS, level))(prompt, option)
 
-    answers = answers_of(rule, respondents=["Be low.", "Be mid.", "Be high.", "Be top."], orders=["given"])
+    people = {
+        f"You are person {name}.": level for name, level in zip("abcdefghijkl", np.linspace(2, 4.5, 12), strict=True)
+    }
+    answers = answers_of(rule, respondents=list(people), orders=["given"], wordings=["accuracy_numbers"])
     table = inventory_reliability(answers, n_resamples=200)
     alpha = table[table["metric"] == "alpha"]
     assert set(alpha["over"]) == {"respondents"}
-    assert (alpha["n"] == 4).all()
+    assert (alpha["n"] == 12).all()
     assert (alpha["estimate"] > 0.95).all()
     assert (alpha["estimate"] > alpha["null_high"]).all()
-    assert (alpha["p"] < 0.05).all()
+    assert (alpha["q"] < 0.05).all() and (alpha["low"] > 0.8).all() and (alpha["high"] <= 1).all()
     assert metric(answers, "half_correlation", "openness") > 0.95
 
 

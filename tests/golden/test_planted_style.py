@@ -76,7 +76,7 @@ def test_random_labels_reject_at_their_level(parallel: bool) -> None:
             planted(rng, {"a": 15, "b": 15}, torch.zeros(4, 8), style="a", start=start, parallel=parallel)
             for start in (0, 100)
         )
-        table = style_probe(*sides, styles=["a"], n_null=99, n_resamples=10, seed=seed, progress=False)
+        table = style_probe(*sides, styles=["a"], n_null=99, seed=seed, progress=False)
         for readout in READOUTS:
             hits[readout] += table.loc[table["readout"] == readout, "p_max"].min() <= 0.05
     high = binomial_bounds(0.05, n)[1]
@@ -90,6 +90,6 @@ def test_a_planted_style_is_significant_and_others_are_not() -> None:
     train, test = (
         planted(rng, {"a": 30, "b": 30, "c": 30}, effect, style="a", start=start) for start in (0, 100)
     )  # fmt: skip
-    table = style_probe(train, test, n_null=199, n_resamples=50, progress=False)
+    table = style_probe(train, test, n_null=199, progress=False)
     rows = table[(table["readout"] == PROBE) & (table["style"] == "a")]
     assert rows.loc[rows["layer"] == 1, "q"].item() < 0.05 and rows.loc[rows["layer"] != 1, "q"].min() > 0.05

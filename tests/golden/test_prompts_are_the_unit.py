@@ -30,7 +30,7 @@ def simulated(prompt_sd: float, trait: float, seed: int) -> SeparationProfile:
             rows = prompts[side][pairs] + np.tile(of_questions, (N_PAIRS, 1, 1)) + noise
             sets |= {f"{split}_{pole}": rows, f"{split}_{pole}_questions": questions}
         sets[f"{split}_prompts"] = (pairs, pairs)
-    return separation_profile(**sets, n_null=300, n_resamples=10, seed=seed, shuffled_splits="both")
+    return separation_profile(**sets, n_null=300, seed=seed, shuffled_splits="both")
 
 
 def found(prompt_sd: float, trait: float, n_sets: int) -> dict[str, float]:

@@ -19,7 +19,7 @@ ALONG, ACROSS = direction(torch.eye(4)[[0, 0]]), direction(torch.tensor([[0, 2.0
 
 
 def test_one_row_a_method_and_layer():
-    table = compare_separation({"along": ALONG, "across": ACROSS}, POSITIVE, NEGATIVE, n_resamples=50)
+    table = compare_separation({"along": ALONG, "across": ACROSS}, POSITIVE, NEGATIVE)
     assert list(table.columns) == list(COLUMNS)
     assert list(zip(table["method"], table["layer"], strict=True)) == [
         ("along", 0), ("along", 1), ("across", 0), ("across", 1),
@@ -34,20 +34,20 @@ def test_one_row_a_method_and_layer():
 
 def test_the_reference_may_be_named_and_hold_fewer_hookpoints():
     short = direction(torch.eye(4)[:1], hookpoints=(Hookpoint(1),))
-    table = compare_separation({"along": ALONG, "short": short}, POSITIVE, NEGATIVE, reference="short", n_resamples=5)
+    table = compare_separation({"along": ALONG, "short": short}, POSITIVE, NEGATIVE, reference="short")
     assert table["cosine"].isna().tolist() == [True, False, False]
     assert table["auc"][2] == table["auc"][1]
 
 
 def test_a_zero_vector_separates_nothing():
-    table = compare_separation({"zero": direction(torch.zeros(2, 4))}, POSITIVE, NEGATIVE, n_resamples=5)
+    table = compare_separation({"zero": direction(torch.zeros(2, 4))}, POSITIVE, NEGATIVE)
     assert table["auc"].tolist() == [0.5, 0.5]
     assert table["cosine"].isna().all()
 
 
 def test_every_baseline_in_one_table():
     directions = {method: fit_direction(method, POSITIVE, NEGATIVE, trait="loud") for method in BASELINE_METHODS}
-    table = compare_separation(directions, POSITIVE, NEGATIVE, n_resamples=5)
+    table = compare_separation(directions, POSITIVE, NEGATIVE)
     assert len(table) == 2 * len(BASELINE_METHODS)
     assert (table.loc[table["method"].isin(["mean_difference", "logistic", "lda"]), "auc"] > 0.7).all()
 

@@ -117,7 +117,8 @@ def test_means_and_changes_with_intervals_over_questions() -> None:
     change = expression_change(table(before), table(after), "loud", "length")
     assert change.estimate == pytest.approx((after - before).mean())
     assert change.low < 5 < change.high and change.high - change.low < 1.5, "paired: what questions share cancels"
-    assert change == expression_change(table(before), table(after).sample(frac=1, random_state=1), "loud", "length")
+    again = expression_change(table(before), table(after).sample(frac=1, random_state=1), "loud", "length")
+    assert (again.low, again.high) == pytest.approx((change.low, change.high))
 
 
 def test_answers_without_a_score_do_not_count() -> None:

@@ -12,10 +12,17 @@ from persona_interp.data.inventory_items import Inventory
 from persona_interp.data.inventory_wordings import RATING_WORDINGS
 from persona_interp.errors import ConfigError
 from persona_interp.measurements.inventory import administer
-from persona_interp.measurements.inventory_draws import interval, scale_draws, scale_score, stretch
-from persona_interp.measurements.inventory_reliability import correlation, cronbach_alpha, inventory_reliability
+from persona_interp.measurements.inventory_draws import balanced, interval, scale_draws, scale_score, stretch
+from persona_interp.measurements.inventory_reliability import (
+    correlation,
+    cronbach_alpha,
+    feldt_bounds,
+    inventory_reliability,
+)
 from persona_interp.measurements.inventory_run import inventory_tables
 from persona_interp.measurements.inventory_types import inventory_type
+from persona_interp.statistics.permutation import permutation_test_paired
+from tests.golden.simulation import binomial_bounds
 from tests.unit.measurements.inventory_respondent import RuleModel
 
 TYPES = load_inventory("types_32")
@@ -127,3 +134,39 @@ def test_tables_name_model_condition_and_inventory_and_go_into_a_folder(tmp_path
     rated = answers_of(lambda *_: -1.0, load_inventory("big_five_50").take(1))
     inventory_tables([rated], n_resamples=20).write(tmp_path, {})
     assert not (tmp_path / "tables" / "inventory_types.csv").exists()
+
+
+@pytest.mark.parametrize(("up", "down"), [(17, 7), (5, 5), (7, 3)])
+def test_yes_saying_alone_moves_no_scale(up: int, down: int) -> None:
+    """Agreeing with everything adds to one key what it takes from the other; unbalanced, 0.30 of such tests reject."""
+    keys, rng, n_sets = np.repeat([1, -1], [up, down]), np.random.default_rng(3), 400
+    p_values = {"balanced": [], "as they are": []}
+    for seed in range(n_sets):
+        changes = 1.0 * keys + rng.standard_normal(len(keys))
+        for name, values in (("balanced", balanced(changes, keys)), ("as they are", changes)):
+            test = permutation_test_paired(
+                values, np.zeros(len(keys)), np.arange(len(keys)), n_permutations=199, seed=seed
+            )
+            p_values[name].append(test.p_value)
+    rejected = {name: float(np.mean(np.array(values) <= 0.05)) for name, values in p_values.items()}
+    assert rejected["balanced"] <= binomial_bounds(0.05, n_sets)[1]
+    assert up < 17 or rejected["as they are"] > 0.2
+    moved = 0.8 + 1.0 * keys + rng.standard_normal(len(keys))
+    assert balanced(moved, keys).mean() == pytest.approx(scale_score(moved[:, None], keys))
+
+
+def test_a_key_of_two_items_is_not_tested() -> None:
+    assert np.isnan(balanced(np.arange(10.0), np.repeat([1, -1], [8, 2]))).all()
+    assert balanced(np.arange(4.0), np.ones(4, dtype=int)).tolist() == [0.0, 1.0, 2.0, 3.0]
+
+
+def test_feldts_interval_covers_the_planted_alpha() -> None:
+    """k items of one factor: alpha = k r / (1 + (k - 1) r) with inter-item correlation r."""
+    rng, n_sets, k = np.random.default_rng(4), 600, 10
+    for n, r in ((10, 0.1), (10, 0.5), (30, 0.3)):
+        truth, hits = k * r / (1 + (k - 1) * r), 0
+        for _ in range(n_sets):
+            rows = np.sqrt(r) * rng.standard_normal((n, 1)) + np.sqrt(1 - r) * rng.standard_normal((n, k))
+            low, high = feldt_bounds(float(cronbach_alpha(rows)), n, k)
+            hits += low <= truth <= high
+        assert hits / n_sets > binomial_bounds(0.95, n_sets)[0]

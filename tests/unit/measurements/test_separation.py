@@ -67,7 +67,7 @@ def test_total_covariance_lets_random_directions_find_an_effect_that_is_most_of_
 
 
 def test_ties_go_to_the_earlier_layer():
-    assert separation_profile(**simulate((0.0, 50.0, 50.0)), n_null=1, n_resamples=2).best_layer == 1
+    assert separation_profile(**simulate((0.0, 50.0, 50.0)), n_null=1).best_layer == 1
 
 
 def test_a_difference_that_turns_around_scores_below_one_half():
@@ -127,7 +127,7 @@ def test_other_traits_and_components_are_in_the_summary_by_name():
     sets = simulate((0.0, 6.0, 0.0))
     near, far = np.zeros((2, LAYERS, WIDTH))
     near[:, 0], far[:, 5] = -1.0, 1.0
-    profile = separation_profile(**sets, n_null=9, n_resamples=2, other_directions={"near": near, "far": far})
+    profile = separation_profile(**sets, n_null=9, other_directions={"near": near, "far": far})
     summary = json.loads(json.dumps(profile.summary()))
     assert summary["best_other_traits"] == "near"
     assert summary["best_auc_other_traits"] > 0.95
@@ -137,7 +137,7 @@ def test_other_traits_and_components_are_in_the_summary_by_name():
     assert summary["p_components"] is None
     assert profile.p_components == profile.battery["components"].p_value
     assert profile.battery["shuffled_labels"].observed == pytest.approx(profile.auc)
-    without = separation_profile(**sets, n_null=9, n_resamples=2)
+    without = separation_profile(**sets, n_null=9)
     assert without.p_other_traits is None and without.summary()["p_other_traits"] is None
     assert without.p_random == profile.p_random
 
@@ -145,7 +145,7 @@ def test_other_traits_and_components_are_in_the_summary_by_name():
 def test_questions_in_both_splits_are_counted():
     sets = simulate()
     sets["test_positive_questions"] = QUESTIONS + 4
-    assert separation_profile(**sets, n_null=1, n_resamples=2).n_shared_questions == 2
+    assert separation_profile(**sets, n_null=1).n_shared_questions == 2
 
 
 def test_constant_activations_give_one_half_and_no_warning():

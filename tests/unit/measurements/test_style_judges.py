@@ -26,9 +26,9 @@ class Exclamations:
 def test_a_judge_that_sees_the_style_has_an_auc_of_one_and_others_are_named() -> None:
     judges = [Exclamations(), LexicalJudge({"wet": LexicalSign(1, "for the test")})]
     whole = corpus("cold", "warm", "wet")
-    table = style_judge_table(judges, whole, whole, styles=["warm", "wet"], n_resamples=20)
+    table = style_judge_table(judges, whole, whole, styles=["warm", "wet"])
     rows = table.set_index(["style", "judge"])
-    assert rows.loc[("warm", "marks"), "auc"] == rows.loc[("warm", "marks"), "low"] == 1
+    assert rows.loc[("warm", "marks"), "auc"] == 1 and 0.5 < rows.loc[("warm", "marks"), "low"] < 1
     assert rows.loc[("wet", "marks"), "auc"] == pytest.approx(0.25), "half of the others have a mark, ties count half"
     assert rows.loc[("warm", "lexical (VADER)"), "note"] == "warm has no declared valence"
     assert rows.loc[("warm", "marks"), ["n", "n_style"]].tolist() == [24, 8]

@@ -13,7 +13,7 @@ from tests.small import provenance
 from tests.styles import planted, style_activations, style_frame
 
 SIZES = {"a": 12, "b": 12, "c": 12}
-FAST = {"n_null": 49, "n_resamples": 50, "progress": False}
+FAST = {"n_null": 49, "progress": False}
 
 
 def sets(effect: torch.Tensor, seed: int = 0, **options: bool):

@@ -22,7 +22,7 @@ def profile(rng: np.random.Generator, effect: float, n_pairs: int = 5, prompt_sd
         train_positive=rows[0], train_negative=rows[1], test_positive=rows[2], test_negative=rows[3],
         train_positive_questions=questions, train_negative_questions=questions,
         test_positive_questions=questions + 9, test_negative_questions=questions + 9,
-        train_prompts=(pairs, pairs), test_prompts=(pairs, pairs), n_null=251, n_resamples=2,
+        train_prompts=(pairs, pairs), test_prompts=(pairs, pairs), n_null=251,
     )  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy.stats import t as student
 
 from persona_interp.errors import AlignmentError, ConfigError
 from persona_interp.statistics import (
@@ -19,20 +20,25 @@ def test_interval_with_seeds_reads_as_a_sentence():
     assert str(Interval(0.421, 0.306, 0.529, 60, 20, n_also=3)) == "0.42 [0.31, 0.53] (n = 60, 20 questions x 3)"
 
 
-def test_two_factors_agree_with_a_bootstrap_that_copies_rows():
-    copied = bootstrap_statistic(lambda x: float(np.mean(x)), (VALUES,), QUESTIONS, also=SEEDS, n_resamples=300, seed=1)
-    fast = bootstrap_mean(VALUES, QUESTIONS, also=SEEDS, n_resamples=300, seed=1)
-    assert (fast.low, fast.high) == pytest.approx((copied.low, copied.high), abs=1e-12)
-    assert (fast.n, fast.n_clusters, fast.n_also) == (32, 8, 4)
+def test_two_factors_add_their_variances():
+    """By hand, a balanced design: questions plus seeds minus cells, and Satterthwaite's degrees of freedom."""
+    table = VALUES.reshape(8, 4)
+    by_question, by_seed = table.mean(axis=1), table.mean(axis=0)
+    of_first, of_second = by_question.var(ddof=1) / 8, by_seed.var(ddof=1) / 4
+    variance = max(of_first + of_second - ((table - table.mean()) ** 2).sum() / 32**2, of_first, of_second)
+    freedom = np.clip(variance**2 / (of_first**2 / 7 + of_second**2 / 3), 3, 10)
+    half = student.ppf(0.975, freedom) * np.sqrt(variance)
+    found = bootstrap_mean(VALUES, QUESTIONS, also=SEEDS)
+    assert (found.low, found.high) == pytest.approx((table.mean() - half, table.mean() + half))
+    assert (found.n, found.n_clusters, found.n_also) == (32, 8, 4)
     assert bootstrap_mean(VALUES, QUESTIONS, n_resamples=300, seed=1).n_also is None
 
 
-def test_the_factors_are_resampled_independently():
-    """Means that differ by seed alone: the interval is that of the seeds, whatever the number of questions."""
+def test_means_that_differ_by_seed_alone_have_the_interval_of_the_seeds():
     by_seed = np.array([0.0, 1.0, 5.0, 9.0])
-    crossed = bootstrap_mean(by_seed[SEEDS], QUESTIONS, also=SEEDS, n_resamples=20_000)
-    alone = bootstrap_mean(by_seed, np.arange(4), n_resamples=20_000)
-    assert (crossed.low, crossed.high) == pytest.approx((alone.low, alone.high), abs=0.1)
+    crossed = bootstrap_mean(by_seed[SEEDS], QUESTIONS, also=SEEDS)
+    half = student.ppf(0.975, 3) * by_seed.std(ddof=1) / 2
+    assert (crossed.low, crossed.high) == pytest.approx((3.75 - half, 3.75 + half))
     one_way = bootstrap_mean(by_seed[SEEDS], QUESTIONS)
     assert one_way.high - one_way.low == pytest.approx(0, abs=1e-12)
 

@@ -1,5 +1,3 @@
-import time
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,8 +10,8 @@ from persona_interp.statistics import (
     Interval,
     auc,
     auc_by_layer,
+    auc_intervals,
     benjamini_hochberg,
-    bootstrap_auc_by_layer,
     bootstrap_difference,
     bootstrap_mean,
     bootstrap_statistic,
@@ -23,6 +21,8 @@ from persona_interp.statistics import (
     permutation_p_value,
     spearman,
 )
+from persona_interp.statistics.means import bootstrap_mean_columns
+from persona_interp.statistics.resampling import Resampling
 
 RNG = np.random.default_rng(0)
 CLUSTERS = np.repeat(np.arange(10), 3)
@@ -50,10 +50,29 @@ def test_mean_is_bracketed_and_repeatable():
     assert first.low < narrower.low < narrower.high < first.high
 
 
-def test_mean_agrees_with_a_bootstrap_that_copies_rows():
-    copied = bootstrap_statistic(lambda x: float(np.mean(x)), (VALUES,), CLUSTERS, n_resamples=300, seed=1)
+def test_mean_is_the_symmetric_bootstrap_t_of_its_clusters():
+    """By hand: draws of clusters that copy rows, each with its own standard error over clusters."""
+    draws = Resampling.of((VALUES, CLUSTERS, None), n_resamples=300, seed=1).counts.astype(int)
+    of_clusters = VALUES.reshape(10, 3).mean(axis=1)
+    mean, error = of_clusters.mean(), of_clusters.std(ddof=1) / np.sqrt(10)
+    ratios = []
+    for counts in draws:
+        drawn = np.repeat(of_clusters, counts)
+        ratios.append(abs(drawn.mean() - mean) / max(drawn.std() / 3, 0.2 * error))
+    half = np.clip(np.quantile(ratios, 0.95), *np.array([1, 2]) * stats.t.ppf(0.975, 9)) * error
     fast = bootstrap_mean(VALUES, CLUSTERS, n_resamples=300, seed=1)
-    assert (fast.low, fast.high) == pytest.approx((copied.low, copied.high), abs=1e-12)
+    assert (fast.low, fast.high) == pytest.approx((mean - half, mean + half))
+    columns = bootstrap_mean_columns(of_clusters[:, None], n_resamples=300, seed=1)
+    assert np.concatenate(columns) == pytest.approx([fast.low, fast.high])
+
+
+def test_the_interval_of_a_mean_is_no_narrower_than_students():
+    for seed in range(20):
+        values = np.random.default_rng(seed).standard_normal(6)
+        found = bootstrap_mean(values, np.arange(6), n_resamples=100, seed=seed)
+        student = stats.t.interval(0.95, 5, values.mean(), values.std(ddof=1) / np.sqrt(6))
+        assert found.low <= student[0] + 1e-12
+        assert found.high >= student[1] - 1e-12
 
 
 def test_all_rows_of_a_cluster_come_along():
@@ -73,7 +92,7 @@ def test_one_cluster_has_no_bounds():
     interval = bootstrap_mean(VALUES, np.zeros(30, dtype=int))
     assert interval.estimate == pytest.approx(VALUES.mean())
     assert np.isnan([interval.low, interval.high]).all()
-    assert np.isnan(bootstrap_auc_by_layer(VALUES[:, None], VALUES[:, None], *[np.zeros(30)] * 2)[0].low)
+    assert np.isnan(auc_intervals(VALUES[:, None], VALUES[:, None], *[np.zeros(30)] * 2)[0].low)
 
 
 def test_difference_is_paired_over_shared_clusters():
@@ -96,7 +115,7 @@ def test_difference_changes_sign_with_its_sides():
 def test_draws_without_a_statistic_are_dropped_and_too_many_leave_no_bounds():
     """Two clusters of four rows, all 0 and all 1: a quarter of the draws sums to 0, a half to 4, a quarter to 8."""
     x, clusters = np.repeat([0.0, 1.0], 4), np.repeat([0, 1], 4)
-    few = bootstrap_statistic(lambda a: NAN if a.sum() == 8 else float(a.sum()), (x,), clusters)
+    few = bootstrap_statistic(lambda a: NAN if a.sum() == 8 else float(a.sum()), (x,), clusters, bounds=(0.0, 8.0))
     assert (few.estimate, few.low, few.high) == (4.0, 0.0, 4.0)
     many = bootstrap_statistic(lambda a: NAN if a.sum() > 3 else 1.0, (x,), clusters)
     assert np.isnan([many.low, many.high]).all()
@@ -126,26 +145,37 @@ def test_auc_by_layer_is_the_auc_of_each_layer():
     assert auc(np.array([3, 4]), np.array([1, 2])) == 1.0
 
 
-def test_auc_draws_agree_with_a_bootstrap_that_copies_rows():
-    positive, negative = RNG.integers(1, 5, (30, 2)).astype(float), RNG.integers(0, 4, (30, 2)).astype(float)
-    both = np.concatenate([positive, negative])
-    label = np.repeat([1.0, 0.0], 30)
-    fast = bootstrap_auc_by_layer(positive, negative, CLUSTERS, CLUSTERS + 5, n_resamples=200, seed=6)
-    for layer, interval in enumerate(fast):
-        slow = bootstrap_statistic(
-            lambda x, y: auc(x[y == 1], x[y == 0]), (both[:, layer], label), np.concatenate([CLUSTERS, CLUSTERS + 5]),
-            n_resamples=200, seed=6,
-        )  # fmt: skip
-        assert interval.estimate == pytest.approx(auc(positive[:, layer], negative[:, layer]))
-        assert (interval.low, interval.high) == pytest.approx((slow.low, slow.high), abs=1e-12)
-        assert (interval.n, interval.n_clusters) == (60, 15)
+def test_auc_intervals_are_delongs_on_the_logit():
+    """Twelve values a side without clusters, by the textbook formula."""
+    positive, negative = RNG.integers(1, 5, (12, 2)).astype(float), RNG.integers(0, 4, (12, 2)).astype(float)
+    for layer, found in enumerate(auc_intervals(positive, negative, np.arange(12), np.arange(12, 24))):
+        ours, theirs = positive[:, layer], negative[:, layer]
+        a = auc(ours, theirs)
+        placed = [np.mean((x > theirs) + 0.5 * (x == theirs)) for x in ours]
+        others = [np.mean((ours > x) + 0.5 * (ours == x)) for x in theirs]
+        half = stats.t.ppf(0.975, 11) * np.sqrt((np.var(placed, ddof=1) + np.var(others, ddof=1)) / 12) / (a * (1 - a))
+        logit = np.log(a / (1 - a))
+        ends = [1 / (1 + np.exp(-end)) for end in (logit - half, logit + half)]
+        assert (found.estimate, found.low, found.high) == pytest.approx((a, *ends))
+        assert (found.n, found.n_clusters) == (24, 24)
 
 
-def test_auc_intervals_of_thirty_layers_take_about_a_second():
-    positive, negative = RNG.standard_normal((2, 100, 30))
-    started = time.perf_counter()
-    bootstrap_auc_by_layer(positive, negative, np.arange(100), np.arange(100), n_resamples=1000)
-    assert time.perf_counter() - started < 4
+def test_perfect_separation_of_few_is_no_certainty():
+    sides = np.arange(12.0, 24.0)[:, None], np.arange(12.0)[:, None]
+    (found,) = auc_intervals(*sides, np.arange(12), np.arange(12))
+    assert (found.estimate, found.high) == (1.0, pytest.approx(1.0, abs=0.01))
+    assert 0.6 < found.low < 0.9
+    (turned,) = auc_intervals(*sides[::-1], np.arange(12), np.arange(12))
+    assert turned.high == pytest.approx(1 - found.low)
+    (many,) = auc_intervals(np.arange(200.0, 400)[:, None], np.arange(200.0)[:, None], np.arange(200), np.arange(200))
+    assert many.low > 0.97
+
+
+@given(column(st.integers(2, 9)), column(st.integers(2, 9)))
+def test_auc_intervals_lie_within_0_and_1_around_the_estimate(positive: np.ndarray, negative: np.ndarray):
+    clusters = np.arange(len(positive)), np.arange(len(negative))
+    (found,) = auc_intervals(positive[:, None], negative[:, None], *clusters)
+    assert 0 <= found.low <= found.estimate <= found.high <= 1
 
 
 def test_permutation_p_value_is_never_zero_and_counts_ties():
@@ -219,7 +249,7 @@ def test_mistakes_are_named():
         auc(VALUES[:2], VALUES[:0])
     with pytest.raises(AlignmentError, match="30 rows came with 3 cluster labels"):
         bootstrap_statistic(spearman, (VALUES[:3], VALUES), CLUSTERS[:3])
-    with pytest.raises(ConfigError, match="level 95.0"):
+    with pytest.raises(ConfigError, match="between 0 and 1, got 95.0"):
         bootstrap_mean(VALUES, CLUSTERS, level=95.0)
     with pytest.raises(ConfigError, match="0 resamples"):
         bootstrap_mean(VALUES, CLUSTERS, n_resamples=0)

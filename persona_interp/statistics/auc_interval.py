@@ -1,0 +1,96 @@
+"""Intervals of an AUC on the logit, from the share of comparisons that every row wins, clustered."""
+
+import numpy as np
+from jaxtyping import Float, Int, Num
+from scipy.special import expit, logit
+from scipy.stats import t as student
+
+from persona_interp.statistics.effects import auc_by_layer
+from persona_interp.statistics.levels import CONFIDENCE
+from persona_interp.statistics.resampling import Interval, check_level
+from persona_interp.statistics.rows import Labels, cluster_codes
+
+Codes = Int[np.ndarray, "..."]
+
+
+def auc_intervals(
+    positive: Num[np.ndarray, "positive layer"],
+    negative: Num[np.ndarray, "negative layer"],
+    clusters_positive: Labels,
+    clusters_negative: Labels,
+    *,
+    level: float = CONFIDENCE,
+) -> list[Interval]:
+    """The AUC of every layer, each with an interval over clusters for a layer named before these data were seen.
+
+    Clusters may be on both sides (a question answered with and without the trait) or on one. Measured coverage at level
+    0.95, from 12 pairs to 8 against 94 rows and AUC 0.5 to 0.99: tests/golden/levels/intervals.csv.
+
+    Source: `logit_interval`.
+    """
+    estimates = auc_by_layer(positive, negative)
+    codes = cluster_codes((positive, clusters_positive), (negative, clusters_negative))
+    ours, theirs = codes[: len(positive)], codes[len(positive) :]
+    intervals = []
+    for layer, estimate in enumerate(estimates):
+        a, b = positive[:, layer, None], negative[None, :, layer]
+        wins = (a > b) + 0.5 * (a == b)
+        placed = wins.mean(axis=1), wins.mean(axis=0)
+        intervals.append(logit_interval(float(estimate), *placed, ours, theirs, level=level))
+    return intervals
+
+
+def logit_interval(
+    estimate: float,
+    positive: Float[np.ndarray, " positive"],
+    negative: Float[np.ndarray, " negative"],
+    clusters_positive: Codes,
+    clusters_negative: Codes,
+    *,
+    level: float = CONFIDENCE,
+) -> Interval:
+    """Interval of an AUC from the share of comparisons that every row wins for it; NaN with one cluster on a side.
+
+    The variance is that of the placements (DeLong), summed over clusters; degrees of freedom are those of the clusters,
+    or of the smaller side's where no cluster is on both sides. At an estimate of 0 or 1, where placements do not vary,
+    it is that of as many independent rows a side as the smaller side has clusters, around an AUC half a comparison from
+    the boundary, so that a perfect separation of few questions is no certainty.
+
+    Source: DeLong et al. 1988; Hanley and McNeil 1982; Obuchowski 1997 (clusters).
+    """
+    check_level(level)
+    n_positive, n_negative = len(np.unique(clusters_positive)), len(np.unique(clusters_negative))
+    n_clusters, n = len(np.union1d(clusters_positive, clusters_negative)), len(positive) + len(negative)
+    smaller = min(n_positive, n_negative)
+    if smaller < 2 or np.isnan(estimate):
+        return Interval(estimate, float("nan"), float("nan"), n, n_clusters, level)
+    variance, freedom = _variance(positive, negative, clusters_positive, clusters_negative)
+    centre = estimate
+    if variance <= 0 or estimate in (0.0, 1.0):
+        centre, freedom = (estimate * smaller + 0.5) / (smaller + 1), smaller - 1
+        variance = hanley_variance(centre, smaller)
+    half = student.ppf((1 + level) / 2, freedom) * np.sqrt(variance) / (centre * (1 - centre))
+    low, high = expit(logit(centre) - half), expit(logit(centre) + half)
+    return Interval(estimate, float(min(low, estimate)), float(max(high, estimate)), n, n_clusters, level)
+
+
+def _variance(
+    positive: Float[np.ndarray, " positive"], negative: Float[np.ndarray, " negative"], ours: Codes, theirs: Codes
+) -> tuple[float, int]:
+    """Variance of the mean placement over clusters, and its degrees of freedom."""
+    size = int(max(ours.max(), theirs.max())) + 1
+    of_positive, of_negative = (
+        np.bincount(codes, (side - side.mean()) / len(side), size)
+        for side, codes in ((positive, ours), (negative, theirs))
+    )
+    n, m, either = (len(np.unique(codes)) for codes in (ours, theirs, np.concatenate([ours, theirs])))
+    if either < n + m:
+        return float(((of_positive + of_negative) ** 2).sum()) * either / (either - 1), either - 1
+    variance = float((of_positive**2).sum()) * n / (n - 1) + float((of_negative**2).sum()) * m / (m - 1)
+    return variance, min(n, m) - 1
+
+
+def hanley_variance(auc: float, n: int) -> float:
+    """Variance of an AUC of n positives and n negatives (Hanley and McNeil 1982)."""
+    one, two = auc / (2 - auc), 2 * auc**2 / (1 + auc)
+    return (auc * (1 - auc) + (n - 1) * (one - auc**2 + two - auc**2)) / n**2
