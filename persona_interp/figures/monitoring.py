@@ -53,7 +53,8 @@ def plot_layer_correlations(frame: DataFrame, ax: Axes, *, named_layer: int | No
     """Pearson r against layer with its interval, overall and within conditions; dashed: 95th percentile of a null.
 
     Args:
-        frame: `layer, scope, estimate, low, high` of one trait, judge and kind, and `null_95` at each layer alone where
+        frame: `layer, scope, estimate, low, high` of one trait, judge and kind; `low_new, high_new`, dotted, where the
+            interval for new conditions was measured; and `null_95` at each layer alone where
             the null battery was run.
         named_layer: the layer named in advance, a vertical line.
     """
@@ -62,6 +63,10 @@ def plot_layer_correlations(frame: DataFrame, ax: Axes, *, named_layer: int | No
         layers = np.array(cells(rows, "layer"), dtype=float)
         ax.plot(layers, cells(rows, "estimate"), color=color, marker="o", markersize=2.5, label=SCOPE_LABELS[scope])
         ax.fill_between(layers, cells(rows, "low"), cells(rows, "high"), color=color, alpha=0.15, lw=0)
+        if "low_new" in rows:
+            label = f"interval for new conditions ({SCOPE_LABELS[scope]})"
+            for k, bound in enumerate(("low_new", "high_new")):
+                ax.plot(layers, cells(rows, bound), color=color, linestyle=":", lw=0.8, label=None if k else label)
         if "null_95" in rows:
             label = f"random directions, 95th ({SCOPE_LABELS[scope]})"
             ax.plot(layers, cells(rows, "null_95"), color=color, linestyle="--", lw=0.9, label=label)

@@ -40,10 +40,12 @@ def monitoring_table(
     """Pearson r of projection and expression: every trait, kind of condition, judge and layer, overall and within.
 
     `within` takes each condition's own means off, so it is what the projection says beyond the condition. The rows with
-    predictor `level` say how well the condition's own grade predicts, without looking into the model. Intervals are
-    bootstraps over questions. p is one-sided (larger projection, more expression): overall against whole conditions
-    exchanged, within against the answers of whole questions exchanged. q corrects over all rows of the table. Overall p
-    is that of the questions rated under every condition; p is NaN where nothing can be exchanged (one condition, say).
+    predictor `level` say how well the condition's own grade predicts, without looking into the model. `low`, `high` are
+    for new questions under these conditions; `low_new`, `high_new` for new conditions too (wider, often by far; NaN
+    with one condition). Both hold the direction, its layer and the judge fixed. p is one-sided (larger projection, more
+    expression): overall against whole conditions exchanged, within against the answers of whole questions exchanged. q
+    corrects over all rows of the table. Overall p is that of the questions rated under every condition; p is NaN where
+    nothing can be exchanged (one condition, say).
 
     Args:
         named_layers: by trait, the layer that was named before these data were seen; `named` marks its rows. Any other
@@ -160,22 +162,27 @@ def _correlated(
     tests = {"alternative": "greater", "n_permutations": n_permutations, "seed": seed}
     if scope == "overall":
         interval = correlation_interval(x, y, questions, n_resamples=n_resamples, seed=seed)
+        new = correlation_interval(x, y, questions, also=conditions, n_resamples=n_resamples, seed=seed)
         names, times = np.unique(questions, return_counts=True)
         whole = np.isin(questions, names[times == len(set(conditions))])
         # whole conditions are exchanged, so the same questions must come in one order in all of them
         order = np.lexsort((questions, conditions))
         order = order[whole[order]]
         p = _exchanged_p(x[order], y[order], conditions[order], **tests)
-        return _row(interval, len(set(conditions)), p)
+        return _row(interval, new, len(set(conditions)), p)
     kept = varied_conditions(y, conditions, min_sd=min_sd)
     try:
-        interval = within_condition_correlation(
-            x, y, conditions, clusters=questions, min_sd=min_sd, n_resamples=n_resamples, seed=seed
+        interval, new = (
+            within_condition_correlation(
+                x, y, conditions, clusters=questions, min_sd=min_sd, also=also, n_resamples=n_resamples, seed=seed
+            )
+            for also in (None, conditions)
         )
     except EmptySelectionError:
-        return _row(Interval(*(float("nan"),) * 3, n=0, n_clusters=0), 0, float("nan"))
+        nothing = Interval(*(float("nan"),) * 3, n=0, n_clusters=0)
+        return _row(nothing, nothing, 0, float("nan"))
     p = _exchanged_p(x[kept], y[kept], questions[kept], within=conditions[kept], **tests)
-    return _row(interval, len(set(conditions[kept])), p)
+    return _row(interval, new, len(set(conditions[kept])), p)
 
 
 def _exchanged_p(
@@ -190,8 +197,9 @@ def _exchanged_p(
         return float("nan")
 
 
-def _row(interval: Interval, n_conditions: int, p: float) -> dict[str, Any]:
+def _row(interval: Interval, new: Interval, n_conditions: int, p: float) -> dict[str, Any]:
     return {
         **{"estimate": interval.estimate, "low": interval.low, "high": interval.high, "n": interval.n},
+        **{"low_new": new.low, "high_new": new.high},
         **{"n_questions": interval.n_clusters, "n_conditions": n_conditions, "p": p},
     }

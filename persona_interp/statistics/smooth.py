@@ -118,9 +118,11 @@ def _crossed_t(smooth: Smooth, resampling: Resampling, shares: Float[np.ndarray,
     n, m = resampling.counts.shape[1], resampling.also_counts.shape[1]
     of_first, of_second = (_jackknife(smooth, codes) for codes in (resampling.codes, resampling.also_codes))
     cells = np.bincount(resampling.codes * m + resampling.also_codes, shares)
+    if not np.isfinite(of_first + of_second):
+        return float("nan")
     variance = max(of_first + of_second - (cells**2).sum(), of_first, of_second)
-    if not variance > 0:
-        return variance
+    if variance <= 0:
+        return 0.0
     freedom = variance**2 / (of_first**2 / (n - 1) + of_second**2 / (m - 1))
     freedom = float(np.clip(freedom, min(n, m) - 1, n + m - 2))
     return float(student.ppf((1 + level) / 2, freedom) * np.sqrt(variance))
@@ -132,7 +134,7 @@ def _jackknife(smooth: Smooth, codes: Int[np.ndarray, " _"]) -> float:
     np.add.at(totals, codes, smooth.columns)
     with np.errstate(all="ignore"):
         without = smooth.value(totals.sum(axis=0) - totals)
-    return float((len(totals) - 1) / len(totals) * ((without - without.mean()) ** 2).sum())
+        return float((len(totals) - 1) / len(totals) * ((without - without.mean()) ** 2).sum())
 
 
 def mean_of(values: Vector) -> Smooth:

@@ -118,6 +118,36 @@ def test_the_null_battery_tells_a_planted_direction_from_others() -> None:
     assert nothing.loc[(f"loud, system, {JUDGE}, within", "random_directions"), "p"] > 0.05
 
 
+def test_the_interval_for_new_conditions_covers_what_new_conditions_show_and_that_for_these_does_not() -> None:
+    """Truth: the correlation over 400 conditions drawn alike. The interval over questions alone covers it far less."""
+    n_sets, hits = 60, {"": 0, "_new": 0}
+    rng = np.random.default_rng(5)
+    many = drawn_conditions(rng, 400)
+    truth = float(np.corrcoef(many.projections[:, 0], many.units[JUDGE])[0, 1])
+    for _ in range(n_sets):
+        found = monitoring_table(
+            [drawn_conditions(rng, 8)], named_layers={"loud": LAYER}, n_permutations=9, n_resamples=300
+        )
+        row = found[(found["predictor"] == "projection") & (found["scope"] == "overall")].iloc[0]
+        for scope in hits:
+            hits[scope] += int(row[f"low{scope}"] <= truth <= row[f"high{scope}"])
+    assert hits["_new"] / n_sets >= 0.93 - 3 * np.sqrt(0.93 * 0.07 / n_sets)
+    assert hits[""] / n_sets < 0.75
+
+
+def drawn_conditions(rng: np.random.Generator, n: int) -> Monitoring:
+    """Conditions that move projection and expression together, each in its own way."""
+    result = simulate(Truth(between=0, within=0), int(rng.integers(2**31)))
+    of_condition, of_question = rng.standard_normal((2, n)), rng.standard_normal((2, N_QUESTIONS))
+    x, e = of_condition[:, :, None] + 0.4 * of_question[:, None] + 0.4 * rng.standard_normal((2, n, N_QUESTIONS))
+    units = pd.DataFrame({"kind": "system", "condition": np.repeat([f"c{k}" for k in range(n)], N_QUESTIONS)})
+    units["level"], units["question"] = 0.0, [f"q{k}" for k in range(N_QUESTIONS)] * n
+    units[JUDGE] = 50 + 10 * (0.7 * x + np.sqrt(0.51) * e).ravel()
+    units["level"] = rng.standard_normal(len(units))
+    held = {"layers": (LAYER,), "units": units, "answers": units, "projections": x.reshape(-1, 1)}
+    return Monitoring(**{**vars(result), **held})
+
+
 def test_without_varying_expression_within_is_missing_not_zero() -> None:
     result = simulate(Truth(1, 0), 0)
     flat = result.units.assign(**{JUDGE: 50 + 10 * result.units["level"]})
