@@ -118,6 +118,12 @@ EditFunction = Callable[
 ]
 """A pure function of the residual and of the positions to change; returns a new tensor."""
 
+RowEditFunction = Callable[
+    [Float[Tensor, "batch pos d_model"], Bool[Tensor, "batch pos"], Int[Tensor, " batch"]],
+    Float[Tensor, "batch pos d_model"],
+]
+"""The same, told which row of the call's batch each row of the residual belongs to (its prompt, when sampling)."""
+
 
 @dataclass(frozen=True, eq=False)
 class Edit:
@@ -125,11 +131,15 @@ class Edit:
 
     `last_prompt_token` matters for the span `response` only: the first response token is predicted at the
     last prompt token, so with True (the default) every prediction of the response is made under the edit.
+
+    Args:
+        by_row: the function takes row numbers too, so that every row of a batch can have a change of its own.
     """
 
-    function: EditFunction
+    function: EditFunction | RowEditFunction
     span: Span = "all"
     last_prompt_token: bool = True
+    by_row: bool = False
 
 
 Edits = Mapping[Hookpoint, tuple[Edit, ...]]

@@ -11,8 +11,9 @@ from transformers import PreTrainedTokenizerBase
 
 from persona_interp.errors import ConfigError
 from persona_interp.models.protocol import HookedModel
+from persona_interp.models.row_edits import row_addition
 from persona_interp.models.tokens import pad_id, token_batch
-from persona_interp.types import Edit, EditFunction, Hookpoint, TokenBatch
+from persona_interp.types import Edit, Hookpoint, TokenBatch
 
 _DECAYS = (0.9, 0.999)
 _FLOOR = 1e-8
@@ -101,7 +102,7 @@ def _losses(
     model: HookedModel, batch: TokenBatch, vectors: Vectors, hookpoints: Sequence[Hookpoint]
 ) -> tuple[Float[Tensor, " sentence"], Bool[Tensor, " sentence"]]:
     """Summed cross-entropy of every row under its own vectors, and whether each of its tokens is the likeliest."""
-    edits = {h: (Edit(_row_addition(vectors[:, k])),) for k, h in enumerate(hookpoints)}
+    edits = {h: (Edit(row_addition(vectors[:, k]), by_row=True),) for k, h in enumerate(hookpoints)}
     logits = model.run(batch, edits=edits, grad=True).logits
     assert logits is not None, "logits were asked for"
     rows, places = batch.response.nonzero(as_tuple=True)
@@ -111,17 +112,6 @@ def _losses(
     wrong = torch.zeros(len(batch), device=losses.device)
     wrong = wrong.index_add(0, rows, (predicted.argmax(-1) != targets).float())
     return of_rows.cpu(), (wrong == 0).cpu()
-
-
-def _row_addition(vectors: Float[Tensor, "batch d_model"]) -> EditFunction:
-    """Adds to each row of a batch its own vector."""
-
-    def add(
-        residual: Float[Tensor, "batch pos d_model"], mask: Bool[Tensor, "batch pos"]
-    ) -> Float[Tensor, "batch pos d_model"]:
-        return residual + mask[..., None] * vectors[:, None].to(residual.device, residual.dtype)
-
-    return add
 
 
 def _initial(seeds: Sequence[Sequence[int]], n_layers: int, d_model: int) -> Vectors:

@@ -100,7 +100,7 @@ def _prefill(
     prefix: KVPrefix | None,
 ) -> tuple[_State, Float[Tensor, "sample d_vocab"]]:
     length = n_virtual(prefix) + batch.ids.shape[1] + sampling.max_new_tokens
-    if is_shared(prefix) and shares_prefixes(model.config, length):
+    if is_shared(prefix) and not recorder.by_row and shares_prefixes(model.config, length):
         segments, rows = plan_prefill(batch)
     else:
         segments, rows = [Segment.whole(batch)], torch.arange(len(batch), device=model.device)

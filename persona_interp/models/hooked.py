@@ -90,7 +90,8 @@ class HookedModelBase(ABC):
         self.check_length(length)
         batch = batch.to(self.device)
         recorder = Recorder(read, pool, edits, watches)
-        whole = outputs == "logits" or (read and not pool) or grad or not is_shared(prefix) or not self.supports_cache
+        whole = outputs == "logits" or (read and not pool) or grad or recorder.by_row
+        whole = whole or not is_shared(prefix) or not self.supports_cache
         splits = not whole and shares_prefixes(self.config, length)
         predict_only = outputs == "token_logprobs" and not recorder.hookpoints
         segments = plan_pass(batch, predict_only=predict_only) if splits else [Segment.whole(batch)]

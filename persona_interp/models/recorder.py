@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol, cast, runtime_checkable
 
 import torch
 from einops import einsum
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from persona_interp.types import Edits, Hookpoint, Pooling, Span, TokenBatch
+from persona_interp.types import EditFunction, Edits, Hookpoint, Pooling, RowEditFunction, Span, TokenBatch
 
 Tap = Callable[[Float[Tensor, "batch pos d_model"]], Float[Tensor, "batch pos d_model"] | None]
 """Called with the residual at a hookpoint; returns a replacement, or None to leave it."""
@@ -107,12 +107,19 @@ class Recorder:
         self._weights: Float[Tensor, "pooling batch pos"] | None = None
         self._pooled_now: list[int] = []
         self._edit_masks: dict[tuple[Span, bool], Bool[Tensor, "batch pos"]] = {}
+        self._owners: Int[Tensor, " row"] | None = None  # the row of the batch that each row continues; None: its own
+        self._n_now = 0
 
     @property
     def hookpoints(self) -> set[Hookpoint]:
         """Every hookpoint that must be tapped."""
         watched = {hookpoint for watch in self.watches for hookpoint in watch.hookpoints}
         return {hookpoint for hookpoint, edits in self.edits.items() if edits} | set(self.read) | watched
+
+    @property
+    def by_row(self) -> bool:
+        """Whether rows of a batch are edited each in its own way, so that equal prompts are not one."""
+        return any(edit.by_row for edits in self.edits.values() for edit in edits)
 
     @property
     def deepest(self) -> Hookpoint | None:
@@ -128,7 +135,7 @@ class Recorder:
         """Prepare for the pass over a segment. `rows` says which of all rows the segment holds (None: all)."""
         if segment.parent is not None:
             self.expand(segment.parent)
-        self._rows = rows
+        self._rows, self._n_now = rows, len(segment.ids)
         self._edit_masks = {
             (edit.span, edit.last_prompt_token): segment.span(edit.span, last_prompt_token=edit.last_prompt_token)
             for edits in self.edits.values()
@@ -157,6 +164,7 @@ class Recorder:
         """Go on with these rows: each takes over the sums of its parent."""
         for watch in self.watches:
             watch.expand(parent)
+        self._owners = parent if self._owners is None else self._owners[parent]
         if self._sums is not None and self._counts is not None:
             self._sums, self._counts = self._sums[:, parent], self._counts[:, parent]
         if self._norms is not None:
@@ -175,7 +183,11 @@ class Recorder:
         def tap(residual: Float[Tensor, "batch pos d_model"]) -> Float[Tensor, "batch pos d_model"] | None:
             edited = residual
             for edit in edits:
-                edited = edit.function(edited, self._edit_masks[edit.span, edit.last_prompt_token].to(edited.device))
+                mask = self._edit_masks[edit.span, edit.last_prompt_token].to(edited.device)
+                if edit.by_row:
+                    edited = cast(RowEditFunction, edit.function)(edited, mask, self._numbers(edited.device))
+                else:
+                    edited = cast(EditFunction, edit.function)(edited, mask)
             if index is not None and self.pool:
                 self._accumulate(index, edited)
             elif index is not None:
@@ -185,6 +197,11 @@ class Recorder:
             return edited if edits else None
 
         return tap
+
+    def _numbers(self, device: torch.device) -> Int[Tensor, " batch"]:
+        """The row of the call's batch that each row of this pass belongs to."""
+        rows = torch.arange(self._n_now) if self._rows is None else self._rows
+        return (rows if self._owners is None else self._owners.to(rows.device)[rows]).to(device)
 
     def pooled(self) -> dict[Pooling, Float[Tensor, "batch layer d_model"]]:
         """Means over the positions seen so far; NaN where a row has no such position."""

@@ -1,6 +1,6 @@
 """Batched answers with progress and resume, pooled while they are generated."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -20,6 +20,7 @@ from persona_interp.types import NO_EDITS, POOLINGS, Edits, Hookpoint, Pooling, 
 
 Questions = Literal["extract", "eval"]
 METHOD_VERSION = 1
+EditsOf = Callable[[pd.DataFrame], Edits]
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,7 +148,7 @@ def answer(
     sampling: Sampling,
     trait: str = "",
     trait_hash: str = "",
-    edits: Edits = NO_EDITS,
+    edits: Edits | EditsOf = NO_EDITS,
     edits_hash: str | None = None,
     pool: Sequence[Pooling] = (),
     batch_size: int = 128,
@@ -161,6 +162,7 @@ def answer(
     question and system prompt.
 
     Args:
+        edits: of every batch; or what gives them for the requests of a batch, one row each (edits by row).
         edits_hash: what the edits do, so that a folder of other edits is refused.
     """
     pool = tuple(pooling for pooling in POOLINGS if pooling in pool)  # norms are of the last
@@ -179,7 +181,9 @@ def answer(
         chunk = requests.iloc[start : start + n_rows]
         prompts = _prompts(model, chunk)
         batch = text_batch(model.tokenizer, prompts)
-        made = model.generate(batch, sampling=sampling, read=hookpoints, pool=pool, edits=edits)
+        made = model.generate(
+            batch, sampling=sampling, read=hookpoints, pool=pool, edits=edits(chunk) if callable(edits) else edits
+        )
         rows = chunk.assign(prompt=prompts).loc[chunk.index.repeat(sampling.n_samples)].reset_index(drop=True)
         rows = rows.assign(
             sample=[i % sampling.n_samples for i in range(len(rows))],

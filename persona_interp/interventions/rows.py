@@ -1,0 +1,70 @@
+"""`AddEach`: steering in which every row of a batch has a direction of its own."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isfinite
+
+import torch
+
+from persona_interp.directions.direction import Direction, check_direction
+from persona_interp.errors import ConfigError
+from persona_interp.interventions.residual import check_usable
+from persona_interp.models.protocol import HookedModel
+from persona_interp.models.row_edits import row_addition
+from persona_interp.types import Edit, Edits, Hookpoint, KVPrefix, Span
+
+
+@dataclass(frozen=True, eq=False)
+class AddEach:
+    """h + c s v_r/|v_r| in row r of a batch and all its samples: `Add` with one direction a row, in one pass.
+
+    Args:
+        directions: one a row of the batch it is used with; the same one may come often.
+        layer: 0-based block; s is the residual norm there, of each direction's own record.
+        coefficient: c, one for all rows.
+
+    Raises:
+        ConfigError: no direction, a coefficient that is not finite, or a direction that cannot be added.
+    """
+
+    directions: Sequence[Direction]
+    layer: int
+    coefficient: float
+    span: Span = "response"
+    last_prompt_token: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be added."""
+        if not self.directions:
+            raise ConfigError("AddEach needs at least one direction.")
+        if not isfinite(self.coefficient):
+            raise ConfigError(f"coefficient must be finite, got {self.coefficient}.")
+        for direction in {id(direction): direction for direction in self.directions}.values():
+            check_usable(direction, [Hookpoint(self.layer)], norms=True)
+
+    @property
+    def prefix(self) -> KVPrefix | None:
+        """No virtual tokens."""
+        return None
+
+    @property
+    def edits(self) -> Edits:
+        """One addition, told which row is which."""
+        deltas = torch.stack(
+            [
+                self.coefficient * direction.residual_norm(self.layer) * vector / vector.norm()
+                for direction in self.directions
+                for vector in (direction.at(self.layer),)
+            ]
+        )
+        edit = Edit(row_addition(deltas), self.span, self.last_prompt_token, by_row=True)
+        return {Hookpoint(self.layer): (edit,)}
+
+    def check(self, model: HookedModel) -> None:
+        """Refuse a model that a direction does not belong to.
+
+        Raises:
+            IncompatibleDirectionError: names both models.
+        """
+        for direction in {id(direction): direction for direction in self.directions}.values():
+            check_direction(direction, model)

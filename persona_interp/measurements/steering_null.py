@@ -1,0 +1,165 @@
+"""Steering against random directions, each of which is a draw: the direction is the unit, not the answer.
+
+At one place and strength that were named before any steered answer was seen, the direction and each random one answer
+the same questions in the same batches, greedily, a direction a row. p is the direction's rank.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.stats import norm
+
+from persona_interp.data.traits import Trait
+from persona_interp.directions.direction import Direction, check_direction
+from persona_interp.errors import ConfigError
+from persona_interp.interventions.rows import AddEach
+from persona_interp.io import sha256_bytes, sha256_json
+from persona_interp.judges.protocol import Judge
+from persona_interp.models.protocol import HookedModel, Sampling
+from persona_interp.rollouts.generate import EditsOf, answer, plain_requests
+from persona_interp.statistics.levels import ALPHA, POWER
+from persona_interp.statistics.permutation import permutation_p_value
+from persona_interp.types import NO_EDITS, Edits
+
+TREATMENT, NULL, UNSTEERED = "treatment", "null", "unsteered"
+"""The roles of an answer: of the direction, of a random one, of none."""
+
+LEAST_DRAWS = 100
+LEAST_FOR_A_RANGE = 40
+
+
+def draws_for(n_traits: int) -> int:
+    """Random directions that one true effect among so many traits needs to be found at q <= 0.05; at least 100."""
+    return max(LEAST_DRAWS, int(np.ceil(n_traits / ALPHA)))
+
+
+@dataclass(frozen=True)
+class DirectionTest:
+    """How a direction's effect ranks among those of random directions.
+
+    Args:
+        effect: mean expression of the steered answers minus that of the unsteered ones, over questions, by one judge.
+        p: share of random directions (and itself) that raise expression at least as much; NaN without one.
+        null_low: 2.5th percentile of the random directions' effects, and `null_high` the 97.5th; NaN with fewer than
+            40 of them.
+        detectable: the least effect that exceeds the null's 95th percentile in 80 % of repetitions with as many new
+            questions, at an uncorrected level of 0.05.
+    """
+
+    layer: int
+    coefficient: float
+    effect: float
+    p: float
+    null_low: float
+    null_high: float
+    detectable: float
+    n_draws: int
+    n_questions: int
+
+
+def answer_by_direction(
+    model: HookedModel,
+    direction: Direction,
+    random: Sequence[Direction],
+    questions: Sequence[str],
+    *,
+    layer: int,
+    coefficient: float,
+    max_new_tokens: int = 24,
+    batch_size: int = 128,
+    folder: Path | None = None,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Greedy answers without steering, along the direction, and along every random one: role, draw, question, answer.
+
+    Args:
+        coefficient: in units of the mean residual norm at the layer, the same for all.
+        folder: where finished batches are kept; the same call goes on where an interrupted one stopped.
+
+    Raises:
+        ConfigError: no question, a coefficient of 0, or a direction that is zero there.
+        IncompatibleDirectionError: a direction belongs to another model.
+    """
+    directions = [direction, *random]
+    for one in directions:
+        check_direction(one, model)
+    if not questions or coefficient == 0:
+        raise ConfigError(
+            f"steering needs questions and a coefficient that is not 0, got {len(questions)} and {coefficient}."
+        )
+    plain = plain_requests(questions)
+    requests = pd.concat([plain.assign(instruction=k) for k in range(len(directions))], ignore_index=True)
+
+    def edits(rows: pd.DataFrame) -> Edits:
+        return AddEach([directions[k] for k in rows["instruction"]], layer, coefficient).edits
+
+    vectors = b"".join(one.at(layer).numpy().tobytes() for one in directions)
+    what = sha256_json([sha256_bytes(vectors), direction.residual_norm(layer), layer, coefficient])[:16]
+
+    def answered(name: str, asked: pd.DataFrame, edits: EditsOf | Edits, edits_hash: str | None) -> pd.DataFrame:
+        made = answer(
+            model,
+            asked,
+            sampling=Sampling(max_new_tokens, temperature=0.0),
+            trait=direction.trait,
+            edits=edits,
+            edits_hash=edits_hash,
+            batch_size=batch_size,
+            folder=None if folder is None else folder / name,
+            label=f"{direction.trait}: {name}, {len(asked)} answers",
+            progress=progress,
+        )
+        return made.frame[["instruction", "question", "answer"]].rename(columns={"instruction": "draw"})
+
+    steered = answered("by-direction", requests, edits, what)
+    steered = steered.assign(role=np.where(steered["draw"] == 0, TREATMENT, NULL), draw=steered["draw"] - 1)
+    unsteered = answered(UNSTEERED, plain, NO_EDITS, None)
+    return pd.concat([unsteered.assign(role=UNSTEERED), steered], ignore_index=True)
+
+
+def rate_by_direction(answers: pd.DataFrame, trait: Trait, judge: Judge) -> pd.DataFrame:
+    """The answers with a column of this judge's scores; equal answers to one question are rated once."""
+    distinct = answers[["question", "answer"]].drop_duplicates()
+    scores = judge.rate(trait, list(distinct["question"]), list(distinct["answer"]))
+    rated = distinct.assign(**{judge.name: [score.value for score in scores]})
+    return answers.merge(rated, on=["question", "answer"], how="left", validate="many_to_one")
+
+
+def direction_effects(scored: pd.DataFrame, judge: str) -> pd.DataFrame:
+    """A row a direction: role, draw, effect, se (over questions), n_questions; NaN where no answer could be rated."""
+    plain = scored[scored["role"] == UNSTEERED].set_index("question")[judge]
+    steered = scored[scored["role"] != UNSTEERED]
+    change = steered[judge] - steered["question"].map(plain)
+    grouped = steered.assign(change=change).groupby(["role", "draw"], sort=False)["change"]
+    frame = grouped.agg(effect="mean", se="sem", n_questions="count").reset_index()
+    return frame.sort_values("draw", ignore_index=True)
+
+
+def direction_test(effects: pd.DataFrame, *, layer: int, coefficient: float) -> DirectionTest:
+    """The rank of the direction among the random ones, one-sided: more expression.
+
+    A random direction without an effect (none of its answers could be rated) counts as one that raises it more.
+
+    Args:
+        effects: of `direction_effects`.
+    """
+    own = effects[effects["role"] == TREATMENT].iloc[0]
+    null = effects.loc[effects["role"] == NULL, "effect"].to_numpy(float)
+    known, tested = null[~np.isnan(null)], len(null) > 0 and not np.isnan(own["effect"])
+    low, high, upper = (
+        np.quantile(known, [0.025, 0.975, 1 - ALPHA]) if len(known) >= LEAST_FOR_A_RANGE else (np.nan,) * 3
+    )
+    return DirectionTest(
+        layer=layer,
+        coefficient=coefficient,
+        effect=float(own["effect"]),
+        p=permutation_p_value(float(own["effect"]), np.nan_to_num(null, nan=np.inf)) if tested else float("nan"),
+        null_low=float(low),
+        null_high=float(high),
+        detectable=float(upper + norm.ppf(POWER) * own["se"]),
+        n_draws=len(null),
+        n_questions=int(own["n_questions"]),
+    )
