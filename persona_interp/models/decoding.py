@@ -10,7 +10,7 @@ from transformers import DynamicCache
 
 from persona_interp.models.cache import is_shared, n_virtual, select_rows, shares_prefixes
 from persona_interp.models.forward import Forward, forward_segment, prefix_mask
-from persona_interp.models.prefix_tree import plan_prefill
+from persona_interp.models.prefix_tree import plan_pass, plan_prefill
 from persona_interp.models.protocol import Sampling
 from persona_interp.models.recorder import Recorder, Segment
 from persona_interp.models.sampling import row_uniforms, sample_tokens
@@ -100,10 +100,12 @@ def _prefill(
     prefix: KVPrefix | None,
 ) -> tuple[_State, Float[Tensor, "sample d_vocab"]]:
     length = n_virtual(prefix) + batch.ids.shape[1] + sampling.max_new_tokens
-    if is_shared(prefix) and not recorder.by_row and shares_prefixes(model.config, length):
-        segments, rows = plan_prefill(batch)
-    else:
-        segments, rows = [Segment.whole(batch)], torch.arange(len(batch), device=model.device)
+    segments, rows = [Segment.whole(batch)], torch.arange(len(batch), device=model.device)
+    if is_shared(prefix) and shares_prefixes(model.config, length):
+        if not recorder.row_spans:
+            segments, rows = plan_prefill(batch)
+        elif recorder.row_spans <= {"response", "last"}:
+            segments = plan_pass(batch)  # equal prompts are one up to their last token, which differs from row to row
     n_prompts = len(segments[0].ids)
     past = prefix_mask(prefix, n_prompts, model.device)
     cache = model.open_cache(prefix, n_prompts)

@@ -90,7 +90,7 @@ class HookedModelBase(ABC):
         self.check_length(length)
         batch = batch.to(self.device)
         recorder = Recorder(read, pool, edits, watches)
-        whole = outputs == "logits" or (read and not pool) or grad or recorder.by_row
+        whole = outputs == "logits" or (read and not pool) or grad or bool(recorder.row_spans)
         whole = whole or not is_shared(prefix) or not self.supports_cache
         splits = not whole and shares_prefixes(self.config, length)
         predict_only = outputs == "token_logprobs" and not recorder.hookpoints

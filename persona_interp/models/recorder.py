@@ -117,9 +117,9 @@ class Recorder:
         return {hookpoint for hookpoint, edits in self.edits.items() if edits} | set(self.read) | watched
 
     @property
-    def by_row(self) -> bool:
-        """Whether rows of a batch are edited each in its own way, so that equal prompts are not one."""
-        return any(edit.by_row for edits in self.edits.values() for edit in edits)
+    def row_spans(self) -> set[Span]:
+        """The spans of edits that differ from row to row."""
+        return {edit.span for edits in self.edits.values() for edit in edits if edit.by_row}
 
     @property
     def deepest(self) -> Hookpoint | None:
@@ -136,6 +136,8 @@ class Recorder:
         if segment.parent is not None:
             self.expand(segment.parent)
         self._rows, self._n_now = rows, len(segment.ids)
+        if rows is None:
+            self._owners = None  # a segment of prompts, of which the last has the batch's own rows
         self._edit_masks = {
             (edit.span, edit.last_prompt_token): segment.span(edit.span, last_prompt_token=edit.last_prompt_token)
             for edits in self.edits.values()
