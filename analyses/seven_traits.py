@@ -52,7 +52,7 @@ class Config:
     traits: tuple[str, ...] = TRAITS
     n_eval_samples: int = 1
     coefficients: tuple[float, ...] = (-0.15, 0.15)
-    n_random: int = 3
+    n_random: int | None = None
     seed: int = 0
 
     @property
@@ -128,7 +128,7 @@ def _separation(summary: Mapping[str, Any], at_best: pd.Series) -> dict[str, Any
         "estimate": summary["auc"],
         "low": summary["auc_low"],
         "high": summary["auc_high"],
-        "null_low": 0.5,
+        "null_low": np.nan,  # only its 95th percentile is kept
         "null_high": float(max(at_best["null_shuffled_95"], at_best["null_random_95"])),
         **{name: summary[name] for name in NULLS},
         "layer": summary["best_layer"],
@@ -149,6 +149,8 @@ def _steering(summary: Mapping[str, Any], effect: Mapping[str, Any]) -> dict[str
         "null_low": summary["effect_random_low"] if headline else np.nan,
         "null_high": summary["effect_random_high"] if headline else np.nan,
         **dict.fromkeys(NULLS, np.nan),
+        "p_steering": summary.get("p_steering") if headline else np.nan,
+        "q_steering": summary.get("q_steering") if headline else np.nan,
         "layer": summary["chosen_layer"],
         "coefficient": summary["chosen_coefficient"],
         "g": effect["g"],

@@ -8,7 +8,7 @@ from persona_interp.figures.results import TraitSummary
 from persona_interp.statistics.levels import ALPHA
 
 Q_LEVEL = ALPHA
-"""A separation is called found when both q values are below this."""
+"""A separation is called found when both q values are at most this."""
 
 RAISES = "raises expression"
 
@@ -20,8 +20,8 @@ Grade = Literal["strong", "moderate", "weak", "not shown", "not measured"]
 GRADES: dict[Grade, str] = {
     "strong": "separates beyond exchanged prompts and random directions, no other"
     " trait's vector and no principal component does as well,"
-    " steering raises expression beyond every random direction tried (their number is in the configuration; with four,"
-    " chance alone does it one time in five), and another judge confirms it",
+    " steering raises expression more than random directions do (each a draw; q over the traits), and another judge"
+    " confirms it",
     "moderate": "separates and steers beyond chance, without specificity or without a second judge",
     "weak": "separates or steers beyond chance, not both",
     "not shown": "neither separates nor steers beyond chance, at this size and these counts",
@@ -39,8 +39,7 @@ def grade(row: TraitSummary) -> Grade:
         return "not shown"
     if not all(met):
         return "weak"
-    tested = row.effect_random_high is not None
-    return "strong" if tested and is_specific(row) and row.n_judges_agreeing else "moderate"
+    return "strong" if is_specific(row) and row.n_judges_agreeing else "moderate"
 
 
 def is_specific(row: TraitSummary) -> bool | None:
@@ -134,7 +133,7 @@ def _separation(row: TraitSummary) -> str:
 def _not_beaten(row: TraitSummary) -> list[str]:
     """The nulls against which q is not below the level."""
     nulls = {"exchanged prompts": row.q_shuffled, "random directions": row.q_random}
-    return [name for name, q in nulls.items() if q is None or not q < Q_LEVEL]
+    return [name for name, q in nulls.items() if q is None or not q <= Q_LEVEL]
 
 
 def _unsteered(row: TraitSummary) -> bool:
@@ -150,12 +149,15 @@ def _effect(row: TraitSummary) -> str:
     size = f"{interval(row.effect, row.effect_low, row.effect_high, digits=1)} points of 100"
     return (
         f"{place} {_verb(row)}: {size} against unsteered (judge: {plain(row.effect_judge or 'not named')};"
-        f" {equal('n', whole(row.n_eval))} answers to {whole(row.n_eval_questions)} questions{_random_range(row)})"
+        f" {equal('n', whole(row.n_eval))} answers to {whole(row.n_eval_questions)} questions){_ranked(row)}"
     )
 
 
 def _verb(row: TraitSummary) -> str:
-    """What steering did, judged by its interval, its sign and the range of the random directions."""
+    """What steering did: by its interval at the chosen setting, and by its rank among random directions.
+
+    It raises expression only where both say so.
+    """
     assert row.effect is not None and row.chosen_coefficient is not None
     if row.effect_low is None or row.effect_high is None:
         return "has an effect on expression whose uncertainty could not be computed"
@@ -164,16 +166,29 @@ def _verb(row: TraitSummary) -> str:
     verb = RAISES if row.effect > 0 else "lowers expression"
     if row.effect * row.chosen_coefficient < 0:
         verb += ", which is against the vector's direction"
-    low, high = row.effect_random_low, row.effect_random_high
-    if low is not None and high is not None and (row.effect <= high if row.effect > 0 else row.effect >= low):
-        verb += ", but no more than random directions of equal norm do"
-    return verb
+    if verb != RAISES:
+        return verb
+    if row.q_steering is None:
+        return f"{RAISES}, which was not tested against random directions"
+    return verb if row.q_steering <= Q_LEVEL else f"{RAISES}, but not beyond random directions of equal norm"
 
 
-def _random_range(row: TraitSummary) -> str:
-    if row.effect_random_low is None or row.effect_random_high is None:
+def _ranked(row: TraitSummary) -> str:
+    """The test against random directions, and what it could have found where it found nothing."""
+    if row.test_effect is None or row.p_steering is None:
         return ""
-    return f"; random directions of equal norm: {extent(row.effect_random_low, row.effect_random_high)} points"
+    said = (
+        f"; at layer {whole(row.test_layer)} with coefficient {signed(row.test_coefficient)}, named beforehand, its"
+        f" effect of {signed(row.test_effect, 1)} points ranks with {equal('p', number(row.p_steering))},"
+        f" {equal('q', number(row.q_steering))} among {whole(row.n_random)} random directions of equal norm"
+    )
+    if row.effect_random_low is not None:
+        said += f" ({extent(row.effect_random_low, row.effect_random_high)} points)"
+    if row.detectable_effect is not None and not (row.q_steering is not None and row.q_steering <= Q_LEVEL):
+        said += (
+            f"; an effect of {signed(row.detectable_effect, 1)} points or more would be found in 80 % of repetitions"
+        )
+    return said
 
 
 def interval(estimate: float, low: float | None, high: float | None, *, digits: int = 2) -> str:

@@ -121,7 +121,7 @@ def span(numbers: Iterable[int | float]) -> str:
 
 def _shared(frame: DataFrame) -> str:
     """What both dose-response figures say of counts, judges, controls and hollow points."""
-    random = " Grey: random directions of equal norm." if set(distinct(frame, "direction")) - {"persona"} else ""
+    random = " Grey: random directions of equal norm." if "null_draw" in distinct(frame, "role") else ""
     return (
         f" Each point: n = {span(distinct(frame, 'n'))} answers to {span(distinct(frame, 'n_questions'))} questions."
         f" Judge: {', '.join(distinct(frame, 'judge'))}. Hollow points fail the coherence gate.{random}"

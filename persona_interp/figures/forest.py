@@ -14,7 +14,8 @@ def plot_forest(
 ) -> Axes:
     """Estimate and interval of every trait (rows, top to bottom) for every series (colours).
 
-    The grey bar behind an estimate is what its null gives; the dashed line is no effect. An estimate whose bounds
+    The grey bar behind an estimate is what its null gives, from no effect on where only its upper end is known; the
+    dashed line is no effect. An estimate whose bounds
     are missing is drawn without a bar.
 
     Args:
@@ -28,8 +29,8 @@ def plot_forest(
         color, _ = category(index)
         for row in records(keep(frame, "series", name)):
             height = traits.index(row["trait"]) + (index - (len(names) - 1) / 2) * step
-            if "null_low" in row and row["null_low"] == row["null_low"]:
-                bar = (row["null_low"], row["null_high"])
+            if "null_high" in row and row["null_high"] == row["null_high"]:
+                bar = (row["null_low"] if row["null_low"] == row["null_low"] else chance, row["null_high"])
                 ax.plot(bar, (height, height), color=LIGHT_GREY, linewidth=5, solid_capstyle="butt", zorder=1.5)
             ax.plot((row["low"], row["high"]), (height, height), color=color, linewidth=1.1, zorder=2)
             ax.plot(row["estimate"], height, "o", color=color, markersize=4, label=name, zorder=2.2)

@@ -18,6 +18,7 @@ from persona_interp.figures.norms import plot_relative_norm
 from persona_interp.figures.results import MainJobResults, load_results
 from persona_interp.figures.separation import plot_separation
 from persona_interp.figures.steering import incoherent_handle, layer_colors, plot_coherence, plot_expression
+from persona_interp.figures.steering_null import draw_steering_null
 from persona_interp.figures.style import GREY, legend_below, panel_figure, paper_style, save_figure, wrap
 
 GEOMETRY_LAYERS = 4
@@ -60,6 +61,7 @@ def draw_main_job(results: MainJobResults) -> Iterator[DrawnFigure]:
     yield from draw_baselines(results)
     yield from _steering(results, "expression")
     yield from _steering(results, "coherence")
+    yield from draw_steering_null(results)
     yield from _geometry(results)
     yield from draw_agreement(results)
     yield from _relative_norm(results)
@@ -112,7 +114,7 @@ def _steering(results: MainJobResults, metric: str) -> Iterator[DrawnFigure]:
 
 def _sweeping_judges(table: DataFrame) -> list[str]:
     """The judges that rated the whole sweep of some trait; others would be drawn as lines of one point."""
-    cells = keep(table, "direction", "persona").value_counts(["trait", "judge"])
+    cells = keep(table, "role", "treatment").value_counts(["trait", "judge"])
     most = cells.groupby("trait").max()
     whole = {judge for (trait, judge), n in cells.items() if n == most[trait]}  # pyright: ignore
     return [judge for judge in distinct(table, "judge") if judge in whole]

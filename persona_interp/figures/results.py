@@ -25,9 +25,10 @@ COLUMNS = {
         "layer auc low high null_shuffled_95 null_random_95 norm relative_norm",
     ),
     "steering": (
-        "trait direction metric judge coherent",
+        "trait role metric judge coherent",
         "layer coefficient estimate low high n n_questions",
     ),
+    "steering_null": ("trait judge role", "layer coefficient effect n_questions"),
     "judge_pairs": ("trait condition judge_a judge_b", "value_a value_b"),
     "agreement": ("trait condition judge_a judge_b", "spearman low high alpha n"),
     "alpha": ("trait condition scale", "alpha low high n n_judges"),
@@ -56,7 +57,11 @@ class TraitSummary:
         best_other_traits: the other trait of the run whose vector separates this trait best, at its own best layer.
         n_judges_agreeing: of `n_judges_beside` other judges, those by which the effect has the same sign and an
             interval that leaves out zero.
-        effect_random_low: least of the same effect over random directions of equal norm.
+        test_effect: expression along the vector minus unsteered at `test_layer` and `test_coefficient`, which were
+            named before any answer, in points by `effect_judge`; `p_steering` is its rank among `n_random` random
+            directions, `q_steering` corrected over the traits.
+        effect_random_low: 2.5th percentile of those directions' effects, `effect_random_high` the 97.5th.
+        detectable_effect: the least effect that this test finds in 80 % of repetitions.
     """
 
     trait: str
@@ -95,6 +100,14 @@ class TraitSummary:
     n_judges_beside: int | None = None
     effect_random_low: float | None = None
     effect_random_high: float | None = None
+    test_layer: int | None = None
+    test_coefficient: float | None = None
+    test_effect: float | None = None
+    p_steering: float | None = None
+    q_steering: float | None = None
+    n_random: int | None = None
+    n_test_questions_steering: int | None = None
+    detectable_effect: float | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -107,6 +120,7 @@ class MainJobResults:
     summary: tuple[TraitSummary, ...]
     separation: DataFrame
     steering: DataFrame
+    steering_null: DataFrame | None
     judge_pairs: DataFrame | None
     agreement: DataFrame | None
     alpha: DataFrame | None

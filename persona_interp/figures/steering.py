@@ -21,7 +21,7 @@ def incoherent_handle() -> Line2D:
 
 def layer_colors(frame: DataFrame) -> dict[int, str]:
     """A colour for every steered layer of a figure, light to dark from first to last."""
-    layers = sorted(int(layer) for layer in distinct(keep(frame, "direction", "persona"), "layer"))
+    layers = sorted(int(layer) for layer in distinct(keep(frame, "role", "treatment"), "layer"))
     return dict(zip(layers, sequential(len(layers)), strict=True))
 
 
@@ -34,7 +34,7 @@ def plot_expression(
     lines are the expression of answers to prompts that ask for the trait or its opposite.
 
     Args:
-        frame: `direction, layer, coefficient, estimate, low, high, coherent` of one trait, judge and metric.
+        frame: `role, layer, coefficient, estimate, low, high, coherent` of one trait, judge and metric.
         prompted: `condition, estimate` of the same trait and judge.
     """
     for condition, estimate in (
@@ -63,11 +63,13 @@ def plot_coherence(frame: DataFrame, ax: Axes, *, colors: Mapping[int, str], gat
 
 def _plot_dose(frame: DataFrame, ax: Axes, colors: Mapping[int, str]) -> None:
     """The lines, error bars and points of one panel; layers are shifted sideways so that bars stay apart."""
-    persona, controls = keep(frame, "direction", "persona"), leave_out(frame, "direction", "persona")
-    for name in distinct(controls, "direction"):
+    persona, controls = keep(frame, "role", "treatment"), leave_out(frame, "role", "treatment")
+    for role in distinct(controls, "role"):
         for layer in distinct(controls, "layer"):
-            rows = _at_layer(keep(controls, "direction", name), layer)
-            _plot_series(rows, ax, color=GREY, label=f"{name} directions" if name == "random" else str(name), shift=0.0)
+            rows = _at_layer(keep(controls, "role", role), layer)
+            _plot_series(
+                rows, ax, color=GREY, label="random directions" if role == "null_draw" else str(role), shift=0.0
+            )
     coefficients = distinct(frame, "coefficient") or [0.0]
     step = 0.012 * (max(coefficients) - min(coefficients))
     for index, (layer, color) in enumerate(colors.items()):

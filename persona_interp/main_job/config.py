@@ -9,6 +9,7 @@ from persona_interp.data.traits import Trait, load_trait
 from persona_interp.directions.persona import Filter
 from persona_interp.errors import ConfigError
 from persona_interp.judges.protocol import require_exemplars
+from persona_interp.measurements.steering_null import draws_for
 from persona_interp.models.load import BACKENDS
 from persona_interp.rollouts.generate import contrastive_requests
 from persona_interp.statistics.levels import N_DRAWS
@@ -26,7 +27,11 @@ class RunConfig:
         coefficients: in units of the mean residual norm of the layer.
         n_selection_questions: extraction questions on which the layer and coefficient are chosen, so that the
             evaluation questions never choose.
-        n_random: random directions of equal norm in the control.
+        n_random: random directions of equal norm that the vector's effect is ranked among; None: 100, or as many as one
+            true effect among the traits needs (`draws_for`); 0: no test.
+        test_coefficient: strength of that test, at the middle of the steered layers, named before any answer is seen;
+            None: the smallest positive coefficient.
+        test_tokens: length of its answers.
         judge_models: models of the likelihood judges, of which the first filters; empty: the unsteered model itself,
             said so in the report (to have it beside others, name it).
         api_judge: name of a model behind an OpenAI-compatible endpoint; empty: no such judge. Address and key come
@@ -58,7 +63,9 @@ class RunConfig:
     n_eval_samples: int = 2
     eval_tokens: int = 32
     eval_temperature: float = 0.7
-    n_random: int = 4
+    n_random: int | None = None
+    test_coefficient: float | None = None
+    test_tokens: int = 16
     judge_models: tuple[str, ...] = ()
     api_judge: str = ""
     api_price: tuple[float, float] | None = None
@@ -86,6 +93,9 @@ class RunConfig:
             or (len(self.api_price) == 2 and all(0 <= price < math.inf for price in self.api_price)),
             "coefficients must hold a positive number": any(c > 0 for c in self.coefficients),
             "coefficients must be finite": all(map(math.isfinite, self.coefficients)),
+            "n_random must be at least 0": self.n_random is None or self.n_random >= 0,
+            "test_coefficient must be a positive number": self.test_coefficient is None
+            or 0 < self.test_coefficient < math.inf,
             "counts must be at least 1": min(
                 self.n_questions,
                 self.n_samples,
@@ -95,6 +105,7 @@ class RunConfig:
                 self.n_eval_samples,
                 self.max_new_tokens,
                 self.eval_tokens,
+                self.test_tokens,
                 self.n_judge_pairs,
                 self.n_null,
             )
@@ -134,6 +145,15 @@ class RunConfig:
         if self.layers:
             return self.layers
         return tuple(dict.fromkeys(round(depth * (n_layers - 1)) for depth in _RELATIVE_DEPTHS))
+
+    def test_place(self, n_layers: int) -> tuple[int, float]:
+        """The layer and the coefficient of the test against random directions, which no answer chose."""
+        layers, positive = self.steered_layers(n_layers), [c for c in self.coefficients if c > 0]
+        return layers[len(layers) // 2], self.test_coefficient or min(positive)
+
+    def n_drawn(self) -> int:
+        """How many random directions the test draws."""
+        return draws_for(len(self.traits)) if self.n_random is None else self.n_random
 
 
 def split_names(text: str | Sequence[str]) -> tuple[str, ...]:

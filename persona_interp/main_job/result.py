@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from persona_interp.data.traits import Trait
@@ -12,6 +13,7 @@ from persona_interp.main_job.config import RunConfig
 from persona_interp.measurements.frame import Measurements
 from persona_interp.measurements.separation import SeparationProfile
 from persona_interp.measurements.steering import SELECTION_RULE, Setting
+from persona_interp.measurements.steering_null import DirectionTest
 from persona_interp.rollouts.generate import Rollouts
 from persona_interp.statistics import Interval, bootstrap_mean
 from persona_interp.types import Pooling
@@ -31,8 +33,7 @@ class TraitResult:
     baselines: pd.DataFrame = field(default_factory=pd.DataFrame)
     scored: pd.DataFrame = field(default_factory=pd.DataFrame)
     measured: Measurements = field(default_factory=lambda: Measurements.from_rows([]))
-    random: Measurements = field(default_factory=lambda: Measurements.from_rows([]))
-    random_effects: list[float] = field(default_factory=list)
+    by_direction: pd.DataFrame | None = None
     effect: Interval | None = None
     facts: pd.DataFrame | None = None
 
@@ -109,10 +110,33 @@ def summary_row(
         "effect_judge": judge,
         "n_judges_agreeing": n_agreeing,
         "n_judges_beside": n_others,
-        "effect_random_low": min(result.random_effects, default=None),
-        "effect_random_high": max(result.random_effects, default=None),
         "n_eval": effect.n,
         "n_eval_questions": effect.n_clusters,
         "n_resamples": config.n_resamples,
         "notes": notes(result),
+    }
+
+
+def steering_row(test: DirectionTest | None, q: float | None) -> dict[str, Any]:
+    """The test against random directions in the summary, JSON-ready.
+
+    Args:
+        q: corrected over the traits of the run.
+    """
+    if test is None:
+        return {"n_random": 0}
+    numbers = {
+        "test_effect": test.effect,
+        "p_steering": test.p,
+        "effect_random_low": test.null_low,
+        "effect_random_high": test.null_high,
+        "detectable_effect": test.detectable,
+    }
+    return {
+        "test_layer": test.layer,
+        "test_coefficient": test.coefficient,
+        **{name: None if np.isnan(value) else value for name, value in numbers.items()},
+        "q_steering": q,
+        "n_random": test.n_draws,
+        "n_test_questions_steering": test.n_questions,
     }

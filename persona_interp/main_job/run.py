@@ -26,9 +26,10 @@ from persona_interp.main_job.bench import (
 )
 from persona_interp.main_job.config import RunConfig
 from persona_interp.main_job.kept import unscored_answers
-from persona_interp.main_job.result import TraitResult, summary_row
+from persona_interp.main_job.result import TraitResult, steering_row, summary_row
 from persona_interp.measurements.frame import Measurements
 from persona_interp.measurements.steering import steering_effect, steering_table, to_measurements
+from persona_interp.measurements.steering_null import direction_test
 from persona_interp.rollouts.parts import refuse_other_config
 from persona_interp.statistics import benjamini_hochberg
 from persona_interp.statistics.null_families import battery_table
@@ -107,28 +108,25 @@ def _steering(bench: Bench, result: TraitResult, clock: "_Clock") -> None:
     with clock.stage("choosing a setting"):
         result.setting, _ = steering.select_setting(bench, trait, vector)
     with clock.stage("steering and judging"):
-        result.scored, control = steering.evaluate(bench, trait, result.panel, vector, result.setting, result.train)
+        result.scored = steering.evaluate(bench, trait, result.panel, vector, result.setting)
         keep_asked(bench)
+    with clock.stage("steering along random directions"):
+        result.by_direction = steering.against_random(bench, trait, vector, result.train)
+    with clock.stage("steering and judging"):
         result.facts = steering.factual_check(bench, trait, vector, result.setting)
     names = {"model": bench.model.name, "trait": trait.name}
     result.measured = to_measurements(result.scored, method=vector.method, **names)
     result.effect = steering_effect(result.measured, result.setting, judge=judge, seed=bench.config.seed)
-    if len(control):
-        result.random = to_measurements(control, method="random", **names)
-        for draw in range(bench.config.n_random):
-            one = control[control["draw"].isin([draw, -1])]
-            if one.loc[one["coefficient"] == result.setting.coefficient, judge].isna().all():
-                continue  # under this direction every answer was empty
-            measured = to_measurements(one, method="random", **names)
-            result.random_effects.append(steering_effect(measured, result.setting, judge=judge).estimate)
 
 
 def _write_tables(bench: Bench, results: list[TraitResult]) -> pd.DataFrame:
     """Every table of the run; returns that of the steering effects."""
     config, folder = bench.config, bench.folder
-    measured = Measurements.concat([m for r in results for m in (r.measured, r.random)])
+    measured = Measurements.concat([r.measured for r in results])
     measured.save(folder / "measurements.parquet", {"config": asdict(config), **bench.model.provenance.to_dict()})
     tables.write_table(folder, "steering", steering_table(measured, n_resamples=config.n_resamples, seed=config.seed))
+    if drawn := [r.by_direction for r in results if r.by_direction is not None]:
+        tables.write_table(folder, "steering_null", pd.concat(drawn, ignore_index=True))
     rows = [tables.separation_rows(r.trait, p, r.profiles[p], r.vectors[p]) for r in results for p in POOLINGS]
     tables.write_table(folder, "separation", pd.concat(rows, ignore_index=True))
     prompted = [tables.prompted_rows(r.trait, r.test, r.panel.judges, config.n_resamples) for r in results]
@@ -167,15 +165,20 @@ def _write_agreement(bench: Bench, results: list[TraitResult]) -> None:
 
 
 def _summaries(bench: Bench, results: list[TraitResult], effects: pd.DataFrame) -> list[dict[str, Any]]:
-    """One row a trait, with every p-value of the run corrected together."""
+    """One row a trait. The p-values of separation are corrected together, those of steering (one a trait) together."""
     summaries = [result.profiles["response_mean"].summary() for result in results]
     p_values = np.array([[summary[test] for test in TESTS] for summary in summaries], dtype=float)
     q_values = benjamini_hochberg(p_values.ravel()).reshape(p_values.shape).tolist()
+    tests = [None if r.by_direction is None else direction_test(r.by_direction) for r in results]
+    q_steering = benjamini_hochberg(np.array([np.nan if test is None else test.p for test in tests]))
     rows = []
-    for result, row in zip(results, q_values, strict=True):
+    for result, row, test, q in zip(results, q_values, tests, q_steering.tolist(), strict=True):
         known = {test: None if np.isnan(q) else float(q) for test, q in zip(TESTS, row, strict=True)}
         of_trait = effects[effects["trait"] == result.trait.name]
-        rows.append(summary_row(bench.config, result, of_trait, known, bench.embedding.name))
+        rows.append(
+            summary_row(bench.config, result, of_trait, known, bench.embedding.name)
+            | steering_row(test, None if np.isnan(q) else q)
+        )
     return rows
 
 

@@ -17,6 +17,7 @@ from persona_interp.measurements.steering import (
     steering_table,
     to_measurements,
 )
+from persona_interp.measurements.steering_null import answer_by_direction, direction_effects, rate_by_direction
 from persona_interp.rollouts.generate import Rollouts
 from persona_interp.statistics.streams import derived_seed
 from persona_interp.types import Hookpoint
@@ -47,10 +48,8 @@ def select_setting(bench: Bench, trait: Trait, direction: Direction) -> tuple[Se
     return choose_setting(table, judge=bench.embedding.name), table
 
 
-def evaluate(
-    bench: Bench, trait: Trait, judges: Panel, direction: Direction, setting: Setting, rollouts: Rollouts
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Scored answers to the evaluation questions: of the whole sweep, and of random directions at the setting.
+def evaluate(bench: Bench, trait: Trait, judges: Panel, direction: Direction, setting: Setting) -> pd.DataFrame:
+    """Scored answers to the evaluation questions, of the whole sweep.
 
     A sparing judge has no score (NaN) where it was not asked.
     """
@@ -80,39 +79,39 @@ def evaluate(
         return scored[asked.to_numpy(bool)]
 
     ask_again(folder / "scored.parquet", trait, judges.sparing, sparingly)
-    scored = kept_table(folder / "scored.parquet", sweep)
+    return kept_table(folder / "scored.parquet", sweep)
 
-    def control() -> pd.DataFrame:
-        hookpoint = Hookpoint(setting.layer)
+
+def against_random(bench: Bench, trait: Trait, direction: Direction, rollouts: Rollouts) -> pd.DataFrame | None:
+    """Effects of the direction and of random ones at the place of the test (`direction_effects`); None without any."""
+    config, judge = bench.config, bench.embedding
+    layer, coefficient = config.test_place(bench.model.n_layers)
+    folder = bench.folder / "steering" / trait.name / "random"
+
+    def score() -> pd.DataFrame:
         drawn = random_directions(
             rollouts.activations("response_mean"),
-            hookpoint,
+            Hookpoint(layer),
             like=direction,
-            n=config.n_random,
+            n=config.n_drawn(),
             seed=derived_seed(config.seed, "random directions"),
         )
-        own = scored[(scored["coefficient"] == 0) & (scored["sample"] == 0)]
-        tables = [own[["question", "sample", "prompt", "answer", "layer", "coefficient"]].assign(draw=-1)]
-        for number, vector in enumerate(drawn):
-            answers = steered_answers(
-                bench.model,
-                vector,
-                questions,
-                layers=[setting.layer],
-                coefficients=[-setting.coefficient, setting.coefficient],
-                max_new_tokens=config.eval_tokens,
-                temperature=config.eval_temperature,
-                seed=derived_seed(config.seed, "evaluation"),
-                unsteered=False,
-                folder=folder.with_name("random") / f"direction-{number:02d}",
-            )
-            tables.append(answers.assign(draw=number))
-        answers = pd.concat(tables, ignore_index=True)
-        return score_answers(answers, trait, judges=[bench.embedding], coherence=bench.coherence)[0]
+        answers = answer_by_direction(
+            bench.model,
+            direction,
+            drawn,
+            trait.eval_questions[: config.n_eval_questions],
+            layer=layer,
+            coefficient=coefficient,
+            max_new_tokens=config.test_tokens,
+            folder=folder,
+        )
+        return rate_by_direction(answers, trait, judge)
 
-    if config.n_random == 0:
-        return scored, pd.DataFrame()
-    return scored, kept_table(folder.with_name("random") / "scored.parquet", control)
+    if config.n_drawn() == 0:
+        return None
+    effects = direction_effects(kept_table(folder / "scored.parquet", score), judge.name)
+    return effects.assign(trait=trait.name, judge=judge.name, layer=layer, coefficient=coefficient)
 
 
 def factual_check(bench: Bench, trait: Trait, direction: Direction, setting: Setting) -> pd.DataFrame | None:

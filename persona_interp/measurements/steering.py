@@ -15,6 +15,7 @@ from persona_interp.io import sha256_bytes, sha256_json
 from persona_interp.judges.coherence import CoherenceJudge, CoherenceReference
 from persona_interp.judges.protocol import Judge
 from persona_interp.measurements.frame import Measurements
+from persona_interp.measurements.roles import NULL, TREATMENT
 from persona_interp.models.protocol import HookedModel, Sampling
 from persona_interp.rollouts.generate import answer, plain_requests
 from persona_interp.statistics import Interval, bootstrap_difference, bootstrap_mean
@@ -206,8 +207,8 @@ def to_measurements(scored: pd.DataFrame, *, model: str, trait: str, method: str
 def steering_table(measurements: Measurements, *, n_resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
     """Mean and cluster-bootstrap interval (over questions) of every cell: the numbers behind the figures.
 
-    Columns: trait, direction, layer, coefficient, metric, judge, estimate, low, high, n, n_questions, coherent. The
-    unsteered cell has no layer.
+    Columns: trait, role (treatment, or null_draw for random directions), layer, coefficient, metric, judge, estimate,
+    low, high, n, n_questions, coherent. The unsteered cell has no layer.
     """
     frame = measurements.frame
     rows = []
@@ -223,7 +224,7 @@ def steering_table(measurements: Measurements, *, n_resamples: int = 2000, seed:
             rows.append(
                 {
                     "trait": trait,
-                    "direction": "random" if str(method).startswith("random") else "persona",
+                    "role": NULL if method == "random" else TREATMENT,
                     "layer": layer,
                     "coefficient": coefficient,
                     "metric": kind,
@@ -247,7 +248,7 @@ def choose_setting(table: pd.DataFrame, *, judge: str) -> Setting:
         EmptySelectionError: there is no positive coefficient, or no score by this judge.
     """
     positive = table[(table["metric"] == "expression") & (table["judge"] == judge) & (table["coefficient"] > 0)]
-    positive = positive[positive["direction"] == "persona"]
+    positive = positive[positive["role"] == TREATMENT]
     if positive.empty:
         raise EmptySelectionError(f"no steered answers with positive coefficients were rated by {judge}.")
     coherent = positive[positive["coherent"]]

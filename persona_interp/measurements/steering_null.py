@@ -18,14 +18,12 @@ from persona_interp.errors import ConfigError
 from persona_interp.interventions.rows import AddEach
 from persona_interp.io import sha256_bytes, sha256_json
 from persona_interp.judges.protocol import Judge
+from persona_interp.measurements.roles import NULL, TREATMENT, UNSTEERED
 from persona_interp.models.protocol import HookedModel, Sampling
 from persona_interp.rollouts.generate import EditsOf, answer, plain_requests
 from persona_interp.statistics.levels import ALPHA, POWER
 from persona_interp.statistics.permutation import permutation_p_value
 from persona_interp.types import NO_EDITS, Edits
-
-TREATMENT, NULL, UNSTEERED = "treatment", "null", "unsteered"
-"""The roles of an answer: of the direction, of a random one, of none."""
 
 LEAST_DRAWS = 100
 LEAST_FOR_A_RANGE = 40
@@ -138,13 +136,13 @@ def direction_effects(scored: pd.DataFrame, judge: str) -> pd.DataFrame:
     return frame.sort_values("draw", ignore_index=True)
 
 
-def direction_test(effects: pd.DataFrame, *, layer: int, coefficient: float) -> DirectionTest:
+def direction_test(effects: pd.DataFrame) -> DirectionTest:
     """The rank of the direction among the random ones, one-sided: more expression.
 
     A random direction without an effect (none of its answers could be rated) counts as one that raises it more.
 
     Args:
-        effects: of `direction_effects`.
+        effects: of `direction_effects`, with the columns layer and coefficient.
     """
     own = effects[effects["role"] == TREATMENT].iloc[0]
     null = effects.loc[effects["role"] == NULL, "effect"].to_numpy(float)
@@ -153,8 +151,8 @@ def direction_test(effects: pd.DataFrame, *, layer: int, coefficient: float) -> 
         np.quantile(known, [0.025, 0.975, 1 - ALPHA]) if len(known) >= LEAST_FOR_A_RANGE else (np.nan,) * 3
     )
     return DirectionTest(
-        layer=layer,
-        coefficient=coefficient,
+        layer=int(own["layer"]),
+        coefficient=float(own["coefficient"]),
         effect=float(own["effect"]),
         p=permutation_p_value(float(own["effect"]), np.nan_to_num(null, nan=np.inf)) if tested else float("nan"),
         null_low=float(low),

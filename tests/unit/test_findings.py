@@ -25,7 +25,8 @@ FOUND = TraitSummary(
     best_layer=14, auc=0.951, auc_low=0.893, auc_high=0.988, p_shuffled=0.005, p_random=0.01, q_shuffled=0.0075,
     q_random=0.015, n_null=199, chosen_layer=12, chosen_coefficient=0.5, selection_rule="largest coherent effect",
     effect=22.14, effect_low=17.5, effect_high=26.6, effect_judge="likelihood", n_eval=40, n_eval_questions=20,
-    n_resamples=2000, effect_random_low=-2.75, effect_random_high=3.1,
+    n_resamples=2000, effect_random_low=-2.75, effect_random_high=3.1, test_layer=14, test_coefficient=0.15,
+    test_effect=12.4, p_steering=0.0099, q_steering=0.0198, n_random=100, detectable_effect=4.2,
 )  # fmt: skip
 
 
@@ -44,7 +45,8 @@ def test_a_positive_result_in_full():
         " prompts exchanged and p = 0.01, q = 0.015 against random directions, 199 draws each); adding it at"
         " layer 12 with"
         " coefficient +0.5 raises expression: +22.1 [+17.5, +26.6] points of 100 against unsteered (judge: likelihood;"
-        " n = 40 answers to 20 questions; random directions of equal norm: −2.8 to +3.1 points)."
+        " n = 40 answers to 20 questions); at layer 14 with coefficient +0.15, named beforehand, its effect of +12.4"
+        " points ranks with p = 0.0099, q = 0.0198 among 100 random directions of equal norm (−2.8 to +3.1 points)."
     )
     assert verdict(FOUND) == "separated; steering raises expression"
 
@@ -53,7 +55,7 @@ def test_a_positive_result_in_full():
     ("changes", "words"),
     [
         ({"q_shuffled": 0.2, "q_random": 0.3}, "better than exchanged prompts or random directions would"),
-        ({"q_shuffled": 0.05}, "better than exchanged prompts would"),
+        ({"q_shuffled": 0.051}, "better than exchanged prompts would"),
         ({"q_random": None}, "better than random directions would"),
     ],
 )
@@ -74,12 +76,13 @@ def test_a_negative_separation_is_said_as_plainly(changes: dict, words: str):
             "coefficient −0.5 lowers expression: −9.0 [−12.0, −6.0]",
         ),
         (
-            {"effect": 2.0, "effect_low": 1.0, "effect_high": 3.0},
-            "raises expression, but no more than random directions of equal norm do: +2.0",
+            {"effect": 2.0, "effect_low": 1.0, "effect_high": 3.0, "q_steering": 0.3},
+            "raises expression, but not beyond random directions of equal norm: +2.0",
         ),
+        ({"q_steering": 0.3}, "(−2.8 to +3.1 points); an effect of +4.2 points or more would be found in 80 % of rep"),
         (
-            {"effect": 2.0, "effect_low": 1.0, "effect_high": 3.0, "effect_random_low": 2.5},
-            "raises expression, but no more than random directions of equal norm do: +2.0",
+            {"p_steering": None, "q_steering": None, "test_effect": None},
+            "raises expression, which was not tested against random directions: +22.1",
         ),
         ({"effect_low": None}, "has an effect on expression whose uncertainty could not be computed: +22.1 [no"),
         ({"effect": None}, "the effect of adding it at layer 12 with coefficient +0.5 was not measured."),
@@ -102,12 +105,11 @@ NO_EFFECT = {"effect": -0.3, "effect_low": -4.0, "effect_high": 3.0}
         (BEATS_ALL | {"n_judges_agreeing": 0}, "moderate"),
         (BEATS_ALL | {"best_auc_other_traits": 0.951}, "moderate"),
         (BEATS_ALL | {"best_auc_components": 0.96}, "moderate"),
-        (BEATS_ALL | {"effect_random_low": None, "effect_random_high": None}, "moderate"),
+        (BEATS_ALL | {"p_steering": None, "q_steering": None}, "weak"),
         ({}, "moderate"),
         (BEATS_ALL | {"q_random": 0.2}, "weak"),
         (BEATS_ALL | NO_EFFECT, "weak"),
-        (BEATS_ALL | {"effect": 2.0, "effect_low": 1.0, "effect_high": 3.0}, "weak"),
-        (BEATS_ALL | {"effect": 2.0, "effect_low": 1.0, "effect_high": 3.0, "effect_random_low": 2.5}, "weak"),
+        (BEATS_ALL | {"q_steering": 0.06}, "weak"),
         (BEATS_ALL | {"effect": -9.0, "effect_low": -12.0, "effect_high": -6.0}, "weak"),
         (BEATS_ALL | NO_EFFECT | {"q_shuffled": 0.2}, "not shown"),
         ({"auc": None}, "not measured"),
@@ -136,7 +138,7 @@ def test_specificity_is_said_either_way_and_only_where_tested():
 
 
 def test_without_random_directions_none_are_mentioned():
-    assert "equal norm" not in sentence(effect_random_low=None, effect_random_high=None)
+    assert "equal norm" not in sentence(p_steering=None, q_steering=None, test_effect=None)
 
 
 def test_a_sentence_is_one_sentence_even_with_nothing_measured():

@@ -35,6 +35,7 @@ TABLES = (
     "prompted",
     "separation",
     "steering",
+    "steering_null",
 )
 FIGURES = (
     "baselines_by_layer",
@@ -44,6 +45,7 @@ FIGURES = (
     "relative_norm_by_layer",
     "separation_by_layer",
     "steering_dose_response",
+    "steering_null",
 )
 
 
@@ -83,7 +85,7 @@ def test_vectors_have_manifests_and_load(whole: Path, config: RunConfig) -> None
 def test_measurements_hold_every_cell(whole: Path) -> None:
     frame = Measurements.load(whole / "measurements.parquet").frame
     assert set(frame["trait"]) == set(TRAITS)
-    assert set(frame["method"]) == {"persona_vector", "random"}
+    assert set(frame["method"]) == {"persona_vector"}
     assert {m.partition(":")[0] for m in frame["metric"]} == {"expression", "coherence", "passes_gate"}
     assert set(frame.loc[frame["method"] == "persona_vector", "coefficient"]) == {-0.3, 0.0, 0.3}
 
@@ -120,7 +122,19 @@ def test_the_summary_is_of_these_numbers(whole: Path) -> None:
         assert (row["n_kept_positive"], row["n_kept_negative"]) == (8, 8)
         assert row["filter"] == "none"
         assert (row["chosen_layer"], row["chosen_coefficient"]) == (1, 0.3)
-        assert row["effect_random_low"] <= row["effect_random_high"]
+        assert (row["test_layer"], row["test_coefficient"], row["n_random"]) == (1, 0.3, 3)
+        assert row["p_steering"] in (0.25, 0.5, 0.75, 1.0) and row["q_steering"] >= row["p_steering"]
+        assert row["effect_random_low"] is None, "three draws have no range"
+
+
+def test_every_direction_of_the_test_is_kept(whole: Path) -> None:
+    table = pd.read_csv(whole / "tables" / "steering_null.csv")
+    assert table.groupby(["trait", "role"]).size().to_dict() == {
+        (trait, role): n for trait in TRAITS for role, n in (("null_draw", 3), ("treatment", 1))
+    }
+    answers = pd.read_parquet(whole / "steering" / TRAITS[0] / "random" / "scored.parquet")
+    assert answers["role"].value_counts().to_dict() == {"null_draw": 9, "treatment": 3, "unsteered": 3}
+    assert answers.loc[answers["role"] == "null_draw", "answer"].nunique() > 3
 
 
 @pytest.mark.usefixtures("no_report")

@@ -40,17 +40,17 @@ def separation_rows(rng: np.random.Generator) -> list[dict]:
 def steering_rows(rng: np.random.Generator) -> list[dict]:
     rows = []
     for trait in TRAITS:
-        for direction, layers in (("persona", LAYERS), ("random", [12])):
+        for role, layers in (("treatment", LAYERS), ("null_draw", [12])):
             for layer in layers:
                 for coefficient in COEFFICIENTS:
-                    pull = STRENGTH[trait] * (direction == "persona") * (1 - abs(layer - 12) / 20)
+                    pull = STRENGTH[trait] * (role == "treatment") * (1 - abs(layer - 12) / 20)
                     coherence = 92 - 45 * coefficient**2 * (0.6 + layer / 30) + rng.normal(0, 2)
                     for metric, judge in [("expression", j) for j in JUDGES] + [("coherence", JUDGES[0])]:
                         expression = max(3.0, 25 + 30 * pull * np.tanh(1.6 * coefficient) + rng.normal(0, 2))
                         value = coherence if metric == "coherence" else expression
                         rows.append(
                             {
-                                "trait": trait, "direction": direction, "layer": layer, "coefficient": coefficient,
+                                "trait": trait, "role": role, "layer": layer, "coefficient": coefficient,
                                 "metric": metric, "judge": judge, "estimate": value, "low": max(0.0, value - 5),
                                 "high": value + 5, "n": 40, "n_questions": 20, "coherent": bool(coherence >= GATE),
                             }
@@ -137,6 +137,12 @@ def tables() -> dict[str, DataFrame]:
             {"trait": t, "condition": c, "judge": j, "estimate": v, "low": v - 4, "high": v + 4, "n": 40}
             for t in TRAITS for j in JUDGES for c, v in (("positive", 68.0), ("negative", 12.0))
         ],
+        "steering_null": [
+            {"trait": trait, "judge": JUDGES[0], "role": role, "draw": draw, "layer": 12, "coefficient": 0.25,
+             "effect": 12.0 * STRENGTH[trait] if role == "treatment" else 1.5 * rng.normal(), "se": 1.0,
+             "n_questions": 20}
+            for trait in TRAITS for role, n in (("treatment", 1), ("null_draw", 48)) for draw in range(n)
+        ],
         "geometry": [
             {"trait_a": a, "trait_b": b, "layer": layer, "cosine": cosine, "null_95": 0.2}
             for layer in (12, 18)
@@ -162,7 +168,8 @@ def summary_row(trait: str) -> dict:
         "best_other_traits": "optimistic", "best_auc_other_traits": 0.71, "best_auc_components": 0.66,
         "p_other_traits": 1 / 3, "q_other_traits": 0.4, "p_components": 1 / 6, "q_components": 0.25,
         "n_judges_agreeing": 1 if strength else 0, "n_judges_beside": 1,
-        "effect_random_low": -2.75, "effect_random_high": 3.1,
+        "effect_random_low": -2.75, "effect_random_high": 3.1, "test_layer": 12, "test_coefficient": 0.25,
+        "test_effect": 12.0 * strength, "p_steering": p, "q_steering": q, "n_random": 48, "detectable_effect": 4.5,
         "notes": [] if strength else ["8 of 60 answers refused <i>outright</i>"],
     }  # fmt: skip
 

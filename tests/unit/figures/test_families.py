@@ -41,9 +41,9 @@ def separation_frame() -> pd.DataFrame:
 
 def steering_frame(coherent: bool = True) -> pd.DataFrame:
     rows = [
-        {"direction": direction, "layer": layer, "coefficient": c, "estimate": 10.0 * c + layer,
+        {"role": role, "layer": layer, "coefficient": c, "estimate": 10.0 * c + layer,
          "low": 10.0 * c + layer - 3, "high": 10.0 * c + layer + 4, "coherent": coherent or abs(c) < 1}
-        for direction, layer in (("persona", 12), ("persona", 6), ("random", 6))
+        for role, layer in (("treatment", 12), ("treatment", 6), ("null_draw", 6))
         for c in (1.0, -1.0, 0.0)
     ]  # fmt: skip
     return pd.DataFrame(rows)
@@ -97,7 +97,7 @@ def test_layers_are_shifted_by_little_and_only_sideways(ax: Axes):
 
 def test_error_bars_are_the_saved_interval(ax: Axes):
     frame = steering_frame()
-    plot_expression(frame[frame["direction"] == "random"], ax, colors={})
+    plot_expression(frame[frame["role"] == "null_draw"], ax, colors={})
     (bars,) = ax.collections
     ends = [tuple(np.asarray(path.vertices)[:, 1]) for path in bars.get_paths()]
     assert ends == [(-7.0, 0.0), (3.0, 10.0), (13.0, 20.0)]
@@ -119,7 +119,7 @@ def test_coherent_points_are_never_hollow(ax: Axes):
 
 def test_several_random_directions_at_one_coefficient_are_points_without_a_line(ax: Axes):
     frame = steering_frame()
-    random = frame[frame["direction"] == "random"]
+    random = frame[frame["role"] == "null_draw"]
     plot_expression(pd.concat([random, random.assign(estimate=1.0)]), ax, colors={})
     (line,) = [line for line in ax.lines if line.get_label() == "random directions"]
     assert line.get_linestyle() == "None"

@@ -15,6 +15,7 @@ NAMES = [
     "baselines_by_layer",
     "steering_dose_response",
     "coherence",
+    "steering_null",
     "geometry",
     "judge_agreement",
     "judge_matrix",
@@ -95,7 +96,8 @@ def test_a_missing_optional_table_is_none(results_folder: Path, table: str):
 
 
 def test_missing_optional_tables_leave_their_figures_out(results_folder: Path):
-    for table in ("geometry", "judge_pairs", "agreement", "alpha", "effects", "baselines", "prompted", "examples"):
+    optional = ("geometry", "judge_pairs", "agreement", "alpha", "effects", "baselines", "prompted", "examples")
+    for table in (*optional, "steering_null"):
         (results_folder / "tables" / f"{table}.csv").unlink()
     assert drawn_names(results_folder) == ["separation_by_layer", *NAMES[2:4], "relative_norm_by_layer"]
 
@@ -110,7 +112,7 @@ def test_tables_without_rows_leave_their_figures_out(results_folder: Path):
 def test_pairs_without_correlations_are_drawn(results_folder: Path):
     for table in ("agreement", "steering", "separation", "baselines"):
         change(results_folder / "tables" / f"{table}.csv", lambda frame: frame.head(0))
-    assert drawn_names(results_folder) == ["geometry", "judge_agreement"]
+    assert drawn_names(results_folder) == ["steering_null", "geometry", "judge_agreement"]
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ def test_table_of_cells():
     assert at["coherent"].to_dict() == {0.0: True, 0.5: True, 1.0: False}
     assert at["estimate"].to_dict() == {0.0: 20.0, 0.5: 60.0, 1.0: 80.0}
     assert pd.isna(at["layer"][0.0]) and at["layer"][0.5] == 1
-    assert (expression["judge"] == "j").all() and (expression["direction"] == "persona").all()
+    assert (expression["judge"] == "j").all() and (expression["role"] == "treatment").all()
     assert (expression["n"] == 8).all() and (expression["n_questions"] == 4).all()
     assert ((expression["low"] < expression["estimate"]) & (expression["estimate"] < expression["high"])).all()
     coherence = table[table["metric"] == "coherence"]
@@ -94,8 +94,8 @@ def test_random_directions_are_rows_of_their_own():
         [measured(UNSTEERED, (1, 0.5, 60.0, 1.0)), measured((1, 0.5, 90.0, 1.0), method="random")]
     )
     table = steering_table(both, n_resamples=50)
-    steered = table[(table["metric"] == "expression") & (table["coefficient"] == 0.5)].set_index("direction")
-    assert steered["estimate"].to_dict() == {"persona": 60.0, "random": 90.0}
+    steered = table[(table["metric"] == "expression") & (table["coefficient"] == 0.5)].set_index("role")
+    assert steered["estimate"].to_dict() == {"treatment": 60.0, "null_draw": 90.0}
     assert (steered["n"] == 8).all()
     assert choose_setting(table, judge="j") == Setting(1, 0.5, coherent=True)
 
