@@ -64,7 +64,7 @@ class Config:
     n_generated: int = 20
     n_trained: int = 8
     training: StyleTraining = StyleTraining(1.0, 400, 5.0, max_characters=None)
-    n_random: int = 2
+    n_random: int = 100
     max_new_tokens: int = 40
     likelihood: bool = True
     n_null: int = 2000
@@ -83,7 +83,7 @@ PRESETS = {
         n_generated=10,
         n_trained=4,
         training=StyleTraining(1.0, 300, 5.0, max_characters=None),
-        n_random=2,
+        n_random=100,
         max_new_tokens=32,
         likelihood=False,
         n_null=500,
@@ -100,7 +100,7 @@ PRESETS = {
         n_generated=3,
         n_trained=2,
         training=StyleTraining(0.3, 3, 500.0, max_characters=None),
-        n_random=1,
+        n_random=40,
         max_new_tokens=12,
         likelihood=False,
         n_null=100,

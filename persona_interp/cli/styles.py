@@ -31,7 +31,7 @@ def styles(
     n_sentences: Annotated[int | None, typer.Option(help="Sentences a style, at most; default: all.")] = None,
     n_questions: Annotated[int, typer.Option(help="Evaluation prompts of each kind.")] = 20,
     n_selection: Annotated[int, typer.Option(help="Prompts on which the coefficient is chosen.")] = 8,
-    n_random: Annotated[int, typer.Option(help="Random directions.")] = 2,
+    n_random: Annotated[int, typer.Option(help="Random directions that each vector is ranked among.")] = 100,
     likelihood: Annotated[bool, typer.Option(help="Also the likelihood judge, by the model itself; slow.")] = False,
     max_new_tokens: Annotated[int, typer.Option(help="Tokens of a steered answer.")] = 40,
     n_trained: Annotated[int, typer.Option(help="Sentences a style of the trained variant.")] = 8,

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from math import isfinite
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from persona_interp.directions.direction import Direction, check_direction
 from persona_interp.errors import ConfigError
-from persona_interp.interventions.residual import check_usable
+from persona_interp.interventions.residual import Where, check_usable, hookpoints_at
 from persona_interp.models.protocol import HookedModel
 from persona_interp.models.row_edits import row_addition
 from persona_interp.types import Edit, Edits, Hookpoint, KVPrefix, Span
@@ -20,7 +22,7 @@ class AddEach:
 
     Args:
         directions: one a row of the batch it is used with; the same one may come often.
-        layer: 0-based block; s is the residual norm there, of each direction's own record.
+        layer: 0-based block, or several; s is the residual norm there, of each direction's own record.
         coefficient: c, one for all rows.
 
     Raises:
@@ -28,7 +30,7 @@ class AddEach:
     """
 
     directions: Sequence[Direction]
-    layer: int
+    layer: Where
     coefficient: float
     span: Span = "response"
     last_prompt_token: bool = True
@@ -40,7 +42,7 @@ class AddEach:
         if not isfinite(self.coefficient):
             raise ConfigError(f"coefficient must be finite, got {self.coefficient}.")
         for direction in {id(direction): direction for direction in self.directions}.values():
-            check_usable(direction, [Hookpoint(self.layer)], norms=True)
+            check_usable(direction, hookpoints_at(self.layer), norms=True)
 
     @property
     def prefix(self) -> KVPrefix | None:
@@ -49,16 +51,16 @@ class AddEach:
 
     @property
     def edits(self) -> Edits:
-        """One addition, told which row is which."""
-        deltas = torch.stack(
-            [
-                self.coefficient * direction.residual_norm(self.layer) * vector / vector.norm()
-                for direction in self.directions
-                for vector in (direction.at(self.layer),)
-            ]
-        )
-        edit = Edit(row_addition(deltas), self.span, self.last_prompt_token, by_row=True)
-        return {Hookpoint(self.layer): (edit,)}
+        """One addition at each hookpoint, told which row is which."""
+        return {
+            hookpoint: (Edit(row_addition(self._deltas(hookpoint)), self.span, self.last_prompt_token, by_row=True),)
+            for hookpoint in hookpoints_at(self.layer)
+        }
+
+    def _deltas(self, hookpoint: Hookpoint) -> Float[Tensor, "row d_model"]:
+        units = torch.nn.functional.normalize(torch.stack([one.at(hookpoint) for one in self.directions]), dim=-1)
+        norms = torch.tensor([one.residual_norm(hookpoint) for one in self.directions])
+        return self.coefficient * norms[:, None] * units
 
     def check(self, model: HookedModel) -> None:
         """Refuse a model that a direction does not belong to.

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -18,11 +19,12 @@ from persona_interp.directions.style_generated import style_request
 from persona_interp.errors import ConfigError, HookpointError
 from persona_interp.interventions.record import intervention_record
 from persona_interp.interventions.residual import Add
-from persona_interp.io import sha256_json
+from persona_interp.interventions.rows import AddEach
+from persona_interp.io import sha256_bytes, sha256_json
 from persona_interp.models.protocol import HookedModel, Sampling
 from persona_interp.models.tokens import render_prompt
 from persona_interp.rollouts.generate import Rollouts, answer, plain_requests
-from persona_interp.types import NO_EDITS, Hookpoint, Span
+from persona_interp.types import NO_EDITS, Edits, Hookpoint, Span
 
 UNSTEERED, PROMPT, RANDOM = "unsteered", "prompt", "random"
 SELECTION = "selection"
@@ -37,12 +39,13 @@ class StyleSteering:
         placements: blocks at whose output a vector is added, one or several at once.
         coefficients: in units of the mean residual norm of a token of the unsteered answers, the same for all vectors.
             Several blocks share a coefficient equally, so that placements are compared at the same total.
-        n_random: random directions with the covariance of the sentences, per placement and coefficient.
+        n_random: random directions with the covariance of the sentences. Every vector is ranked among them at the first
+            placement and the smallest coefficient, a place that no answer chose. 0: none.
     """
 
     placements: tuple[tuple[int, ...], ...]
     coefficients: tuple[float, ...] = (0.1, 0.2)
-    n_random: int = 2
+    n_random: int = 100
     n_samples: int = 1
     max_new_tokens: int = 40
     temperature: float = 0.7
@@ -59,6 +62,11 @@ class StyleSteering:
             raise ConfigError("styles are steered at one block or several, and none came.", "Give placements.")
         if not self.coefficients or not all(c > 0 for c in self.coefficients):
             raise ConfigError(f"coefficients must be above 0; {list(self.coefficients)} came.", "0 is always measured.")
+
+    @property
+    def tested(self) -> tuple[tuple[int, ...], float]:
+        """The placement and the coefficient of the test against random directions."""
+        return self.placements[0], min(self.coefficients)
 
     @property
     def sampling(self) -> Sampling:
@@ -92,10 +100,9 @@ class StyleArm:
 def style_arms(
     corpus: StyleCorpus,
     vectors: Mapping[str, Mapping[str, Direction]],
-    random: Sequence[Direction],
     settings: StyleSteering,
 ) -> list[StyleArm]:
-    """Random directions, then of every style its prompt and its vectors; the unsteered arm is not among them.
+    """Of every style its prompt and its vectors; neither the unsteered arm nor random directions are among them.
 
     Args:
         vectors: style -> method -> direction, all in the same units.
@@ -108,7 +115,7 @@ def style_arms(
             for layers, c in grid
         ]
 
-    arms = [arm for k, direction in enumerate(random) for arm in added(f"{RANDOM} {k}", None, direction)]
+    arms: list[StyleArm] = []
     for style, of_style in vectors.items():
         arms.append(StyleArm(PROMPT, style, description=corpus.descriptions[style]))
         arms += [arm for method, direction in of_style.items() for arm in added(method, style, direction)]
@@ -152,6 +159,51 @@ def answer_arm(
     )
     sets = [name for name, of_set in prompts.items() for _ in of_set for _ in range(settings.n_samples)]
     return made.with_columns(prompts=np.array(sets, dtype=object))
+
+
+def answer_random(
+    model: HookedModel,
+    directions: Sequence[Direction],
+    prompts: Mapping[str, Sequence[str]],
+    settings: StyleSteering,
+    *,
+    folder: Path | None,
+    progress: bool,
+) -> pd.DataFrame:
+    """Answers along every random direction at the place of the test, in batches with a direction a row.
+
+    An answer is the one that `answer_arm` gives along that direction alone: all share their random numbers. The
+    columns are those of `arm_columns` and prompts, question, sample, answer.
+    """
+    layers, coefficient = settings.tested
+    questions = [question for of_set in prompts.values() for question in of_set]
+    sets = [name for name, of_set in prompts.items() for _ in of_set]
+    plain = plain_requests(questions)
+    requests = pd.concat([plain.assign(instruction=k) for k in range(len(directions))], ignore_index=True)
+
+    def edits(rows: pd.DataFrame) -> Edits:
+        chosen = [directions[k] for k in rows["instruction"]]
+        return AddEach(chosen, layers, coefficient / len(layers), span=settings.span).edits
+
+    what = sha256_json([[sha256_bytes(d.vectors.numpy().tobytes()) for d in directions], layers, coefficient])[:16]
+    made = answer(
+        model,
+        requests,
+        sampling=settings.sampling,
+        trait=RANDOM,
+        edits=edits,
+        edits_hash=what,
+        folder=None if folder is None else folder / RANDOM,
+        label=f"answers along {len(directions)} random directions",
+        progress=progress,
+    )
+    names = np.repeat(np.array(sets * len(directions), dtype=object), settings.n_samples)
+    return made.frame[["question", "sample", "answer"]].assign(
+        prompts=names,
+        method=[f"{RANDOM} {k}" for k in made.frame["instruction"]],
+        layers="+".join(map(str, layers)),
+        coefficient=coefficient,
+    )
 
 
 def answer_norms(unsteered: Rollouts) -> Float[Tensor, " layer"]:
@@ -207,3 +259,8 @@ def check_layers(settings: StyleSteering, model: HookedModel) -> None:
 def arm_columns(arm: StyleArm) -> dict[str, Any]:
     """What an answer's row says of its arm."""
     return {"method": arm.method, "layers": "+".join(map(str, arm.layers)), "coefficient": arm.coefficient}
+
+
+def is_random(methods: pd.Series) -> pd.Series:
+    """Which arms are random directions."""
+    return methods.str.fullmatch(rf"{RANDOM} \d+")

@@ -23,7 +23,7 @@ from persona_interp.measurements.style_judges import style_judge_table
 from persona_interp.measurements.style_probe import style_probe
 from persona_interp.measurements.style_setup import StyleRun, shortest, style_prompts
 from persona_interp.measurements.style_steering import able_judges, measure_styles
-from persona_interp.measurements.style_table import style_table
+from persona_interp.measurements.style_table import style_null_table, style_table
 from persona_interp.models.protocol import HookedModel
 from persona_interp.rollouts.parts import refuse_other_config
 
@@ -90,11 +90,17 @@ def run_styles(
         coherence=coherence,
         selection=prompts.selection,
         prompts=prompts.evaluation,
+        random_judge=chooser.name,
         folder=folder,
         progress=progress,
     )
     measured.save(folder / "measurements_styles.parquet", {"corpus": corpus.name})
-    table = style_table(measured, judge=chooser.name, n_resamples=run.n_resamples, seed=run.seed)
+    layers, coefficient = run.steering.tested
+    tested = ("+".join(map(str, layers)), coefficient)
+    options = {"n_resamples": run.n_resamples, "seed": run.seed}
+    table = style_table(measured, judge=chooser.name, tested=tested, **options)
+    null = style_null_table(measured, judge=chooser.name).assign(model=model.name, corpus=corpus.name)
+    _write_csv(folder / "tables" / "style_null.csv", null)
     table = table.assign(model=model.name, corpus=corpus.name)
     _write_csv(folder / "tables" / "style_steering.csv", table)
     said = _said(model, corpus, run, judges, coherence) | {

@@ -24,9 +24,11 @@ from persona_interp.measurements.style_arms import (
     StyleSteering,
     answer_arm,
     answer_norms,
+    answer_random,
     arm_columns,
     check_layers,
     in_units,
+    is_random,
     layers_of,
     random_style_directions,
     style_arms,
@@ -48,13 +50,15 @@ def measure_styles(
     coherence: CoherenceJudge,
     selection: Sequence[str],
     prompts: Mapping[str, Sequence[str]],
+    random_judge: str = "",
     folder: Path | None = None,
     progress: bool = True,
 ) -> Measurements:
     """Expression (0..100, one metric a judge) and coherence of every answer of every arm, for every style.
 
     Arms: unsteered; prompted for the style; each vector at each placement and coefficient; random directions at the
-    same. All add vectors of equal length: a coefficient is a share of the mean residual norm of the unsteered answers.
+    first placement and smallest coefficient, rated by one judge and without coherence. All add vectors of equal length:
+    a coefficient is a share of the mean residual norm of the unsteered answers.
     `method` is the arm, `run_id` the set of prompts, `stream` names all blocks where there are several (layer is then
     missing). A judge that cannot rate a style is left out for it; `able_judges` says which and why.
 
@@ -62,6 +66,7 @@ def measure_styles(
         corpus: sentences that no vector was made from: judges take their exemplars from them.
         vectors: style -> method -> direction.
         activations: of the sentences that the vectors were made from; random directions have their covariance.
+        random_judge: name of the judge that rates the answers along random directions; default: the first.
         selection: prompts to choose a coefficient on; prompts: sets of others to evaluate on, by name.
         folder: where answers and scores are kept; the same call goes on where an interrupted one stopped.
 
@@ -79,7 +84,7 @@ def measure_styles(
         trait = style_trait(corpus, style, questions=[q for of_set in prompts.values() for q in of_set])
         able, _ = able_judges(judges, trait)
         ours = gated[gated["style"].isin(["", style])].reset_index(drop=True)
-        scored = _scored(ours, trait, able, folder)
+        scored = _scored(ours, trait, able, random_judge or judges[0].name, folder)
         parts.append(_measurements(scored, [judge.name for judge in able], model=model.name, style=style))
     return Measurements.concat(parts)
 
@@ -142,12 +147,17 @@ def _answers(
         for style, of_style in vectors.items()
     }
     drawn = random_style_directions(activations, layers_of(settings), n=settings.n_random, seed=settings.seed)
-    arms = style_arms(corpus, scaled, [in_units(direction, norms, model) for direction in drawn], settings)
+    arms = style_arms(corpus, scaled, settings)
     rows = [plain.frame.assign(style="", **arm_columns(StyleArm(UNSTEERED)))]
     for k, arm in enumerate(arms, start=1):
         label = f"{corpus.name}: answers {k}/{len(arms)}"
         made = answer_arm(model, arm, prompts, settings, folder=home, label=label, progress=progress)
         rows.append(made.frame.assign(style=arm.style or "", **arm_columns(arm)))
+    if drawn:
+        random = [in_units(direction, norms, model) for direction in drawn]
+        evaluated = {name: of_set for name, of_set in prompts.items() if name != SELECTION}
+        made = answer_random(model, random, evaluated, settings, folder=home, progress=progress)
+        rows.append(made.assign(style=""))
     return pd.concat(rows, ignore_index=True)[list(_KEYS)]
 
 
@@ -156,28 +166,31 @@ def _with_coherence(answers: pd.DataFrame, coherence: CoherenceJudge, folder: Pa
 
     def compute() -> pd.DataFrame:
         parts = []
-        for _, group in answers.groupby("prompts", sort=False):
+        for _, group in answers[~is_random(answers["method"])].groupby("prompts", sort=False):
             signs = coherence.signs(list(group["question"]), list(group["answer"]))
             reference = coherence.reference(signs[(group["method"] == UNSTEERED).to_numpy()])
             worst = coherence.score(signs, reference)
             flags = {"coherence": np.maximum(worst, _WORST), "passes_gate": worst >= reference.gate}
             parts.append(pd.DataFrame(flags, index=group.index))
-        return pd.concat(parts).loc[answers.index]
+        return pd.concat(parts).reindex(answers.index).astype(float)
 
     name = f"{coherence.model.name}, {coherence.encoder.name}"
     return answers.join(_kept(folder, "coherence", {"answers": _hash(answers), "judge": name}, compute))
 
 
-def _scored(answers: pd.DataFrame, trait: Trait, judges: Sequence[Judge], folder: Path | None) -> pd.DataFrame:
-    """The answers with one column a judge."""
+def _scored(
+    answers: pd.DataFrame, trait: Trait, judges: Sequence[Judge], random_judge: str, folder: Path | None
+) -> pd.DataFrame:
+    """The answers with one column a judge; all but one leave out those along random directions."""
     columns = []
     for judge in judges:
         key = {"answers": _hash(answers), "judge": judge.description, "trait": trait.data_hash}
+        key["random directions"] = str(judge.name == random_judge)
 
         def compute(judge: Judge = judge) -> pd.DataFrame:
-            return pd.DataFrame(
-                {judge.name: rate_style(judge, trait, list(answers["question"]), list(answers["answer"]))}
-            )
+            rated = answers if judge.name == random_judge else answers[~is_random(answers["method"])]
+            scores = rate_style(judge, trait, list(rated["question"]), list(rated["answer"]))
+            return pd.DataFrame({judge.name: pd.Series(scores, rated.index, dtype=float).reindex(answers.index)})
 
         place = f"{trait.name}-{sha256_json(judge.name)[:8]}"
         columns.append(_kept(folder, place, key, compute))

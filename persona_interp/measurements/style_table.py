@@ -4,62 +4,119 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float
 
 from persona_interp.errors import ConfigError
 from persona_interp.measurements.frame import Measurements
+from persona_interp.measurements.roles import CONTROL, TREATMENT
+from persona_interp.measurements.roles import UNSTEERED as NO_CHANGE
 from persona_interp.measurements.steering import COHERENT_SHARE, choose_setting
-from persona_interp.measurements.style_arms import PROMPT, RANDOM, SELECTION, UNSTEERED
+from persona_interp.measurements.steering_null import LEAST_FOR_A_RANGE
+from persona_interp.measurements.style_arms import PROMPT, SELECTION, UNSTEERED, is_random
 from persona_interp.statistics import (
     benjamini_hochberg,
     bootstrap_difference,
     bootstrap_mean,
+    permutation_p_value,
     permutation_test_paired,
 )
+from persona_interp.statistics.levels import N_RESAMPLES
 
 EXPRESSION = "expression: "
 _ARM = ["method", "layers", "coefficient"]
 _CELL = ["style", "prompts", *_ARM]
 
 
-def style_table(measured: Measurements, *, judge: str, n_resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
+def style_table(
+    measured: Measurements, *, judge: str, tested: tuple[str, float], n_resamples: int = N_RESAMPLES, seed: int = 0
+) -> pd.DataFrame:
     """One row a style, set of evaluation prompts, arm and judge: mean expression, and what the arm changes.
 
-    Columns: style, prompts, method, layers, coefficient, judge, estimate, low, high, effect, effect_low, effect_high, p
-    (against unsteered answers to the same questions: bootstrap and sign flips over questions), null_low, null_high
-    (effects of the random directions at the same blocks and coefficient), p_random (against their mean, paired), q and
-    q_random (Benjamini-Hochberg over the table), n, n_questions, coherent_share, coherent, chosen.
+    Columns: style, prompts, method, role, layers, coefficient, judge, estimate, low, high, effect, effect_low,
+    effect_high, p (against unsteered answers to the same questions: sign flips over questions), q (Benjamini-Hochberg
+    over the table), p_random (rank of the effect among those of the random directions, each a draw; more expression),
+    q_random (over all of these), null_low, null_high (middle 95 % of their effects; missing with fewer than 40),
+    n_random, n, n_questions, coherent_share, coherent, chosen. Intervals are over questions.
 
     `chosen` marks for each vector and placement the coefficient that the selection prompts picked: the highest mean
-    expression whose answers are coherent there, the weakest where none is. Random directions are rows too, with their
-    own effects.
+    expression whose answers are coherent there, the weakest where none is. The random directions themselves are in
+    `style_null_table`.
 
     Args:
-        judge: whose scores choose the coefficient.
+        judge: whose scores choose the coefficient, and rated the answers along random directions.
+        tested: layers and coefficient of the test against random directions, named before any answer.
 
     Raises:
         ConfigError: this judge rated no answer.
     """
-    frame = _tidy(measured)
-    scores = frame[frame["metric"].str.startswith(EXPRESSION)]
-    scores = scores.assign(judge=scores["metric"].str.removeprefix(EXPRESSION))
-    if judge not in set(scores["judge"]):
-        known = ", ".join(sorted(set(scores["judge"]))) or "none"
-        raise ConfigError(f"no answer was rated by {judge!r}.", f"Judges: {known}.")
-    shares = frame[frame["metric"] == "passes_gate"].groupby(_CELL)["value"].mean()
+    scores, shares = _scores(measured, judge)
     chosen = _chosen(scores[scores["judge"] == judge], shares)
+    random = is_random(scores["method"])
+    null = _direction_effects(scores, judge)
     rows = []
-    for (style, prompts, name), group in scores[scores["prompts"] != SELECTION].groupby(
-        ["style", "prompts", "judge"], sort=False
-    ):
+    evaluated = scores[(scores["prompts"] != SELECTION) & ~random]
+    for (style, prompts, name), group in evaluated.groupby(["style", "prompts", "judge"], sort=False):
         place = {"style": style, "prompts": prompts, "judge": name}
-        rows += [place | row for row in _arm_rows(group, n_resamples, seed)]
+        effects = null.loc[(null["style"] == style) & (null["prompts"] == prompts), "effect"].to_numpy(float)
+        rows += [
+            place | row | (_against_random(row, effects, tested) if name == judge else _UNTESTED)
+            for row in _arm_rows(group, n_resamples, seed)
+        ]
     table = pd.DataFrame(rows)
+    table["role"] = [_ROLES.get(str(method), TREATMENT) for method in table["method"]]
     table["coherent_share"] = [float(shares[tuple(key)]) for key in table[_CELL].itertuples(index=False)]
     table["coherent"] = table["coherent_share"] >= COHERENT_SHARE
     table["chosen"] = [tuple(key) in chosen for key in table[["style", *_ARM]].itertuples(index=False)]
     for p, q in (("p", "q"), ("p_random", "q_random")):
         table[q] = benjamini_hochberg(table[p].to_numpy(float))
     return table[[*_FIRST, *(column for column in table.columns if column not in _FIRST)]]
+
+
+def style_null_table(measured: Measurements, *, judge: str) -> pd.DataFrame:
+    """What every random direction changes: style, prompts, method, layers, coefficient, judge, effect, n_questions.
+
+    Raises:
+        ConfigError: this judge rated no answer.
+    """
+    return _direction_effects(_scores(measured, judge)[0], judge)
+
+
+def _scores(measured: Measurements, judge: str) -> tuple[pd.DataFrame, pd.Series]:
+    """Every score with its judge, and the share of coherent answers of every cell."""
+    frame = _tidy(measured)
+    scores = frame[frame["metric"].str.startswith(EXPRESSION)]
+    scores = scores.assign(judge=scores["metric"].str.removeprefix(EXPRESSION))
+    if judge not in set(scores["judge"]):
+        known = ", ".join(sorted(set(scores["judge"]))) or "none"
+        raise ConfigError(f"no answer was rated by {judge!r}.", f"Judges: {known}.")
+    return scores, frame[frame["metric"] == "passes_gate"].groupby(_CELL)["value"].mean()
+
+
+def _direction_effects(scores: pd.DataFrame, judge: str) -> pd.DataFrame:
+    """Mean change of every random direction against unsteered answers to the same questions."""
+    ours = scores[(scores["judge"] == judge) & (scores["prompts"] != SELECTION)]
+    key = ["style", "prompts", "question", "sample"]
+    plain = ours[ours["method"] == UNSTEERED][[*key, "value"]]
+    steered = ours[is_random(ours["method"])].merge(plain, on=key, suffixes=("", "_plain"))
+    steered["effect"] = steered["value"] - steered["value_plain"]
+    grouped = steered.groupby(["style", "prompts", *_ARM], sort=False)
+    found = grouped.agg(effect=("effect", "mean"), n_questions=("question", "nunique")).reset_index()
+    return found.assign(judge=judge)
+
+
+def _against_random(
+    row: dict[str, Any], effects: Float[np.ndarray, " draw"], tested: tuple[str, float]
+) -> dict[str, float]:
+    """The rank of an arm's effect among those of the random directions, at the place that was named for it."""
+    if not len(effects) or (row["layers"], row["coefficient"]) != tested:
+        return _UNTESTED
+    low, high = np.quantile(effects, [0.025, 0.975]) if len(effects) >= LEAST_FOR_A_RANGE else (np.nan, np.nan)
+    p = permutation_p_value(row["effect"], effects)
+    return {"p_random": p, "null_low": float(low), "null_high": float(high), "n_random": len(effects)}
+
+
+_UNTESTED = {"p_random": float("nan"), "null_low": float("nan"), "null_high": float("nan"), "n_random": 0}
+_ROLES = {UNSTEERED: NO_CHANGE, PROMPT: CONTROL}
 
 
 def _tidy(measured: Measurements) -> pd.DataFrame:
@@ -75,12 +132,10 @@ def _chosen(scores: pd.DataFrame, shares: pd.Series) -> set[tuple[Any, ...]]:
     found: set[tuple[Any, ...]] = set()
     steered = scores[(scores["prompts"] == SELECTION) & (scores["coefficient"] > 0)]
     for (style, method, layers), group in steered.groupby(["style", "method", "layers"], sort=False):
-        if str(method).startswith(RANDOM):
-            continue
         means = group.groupby("coefficient", as_index=False)["value"].mean().rename(columns={"value": "estimate"})
         share = [shares[style, SELECTION, method, layers, c] for c in means["coefficient"]]
         cells = means.assign(
-            coherent=np.array(share) >= COHERENT_SHARE, metric="expression", judge="", direction="persona", layer=0
+            coherent=np.array(share) >= COHERENT_SHARE, metric="expression", judge="", role=TREATMENT, layer=0
         )
         found.add((style, method, layers, choose_setting(cells, judge="").coefficient))
     return found | {(style, PROMPT, "", 0.0) for style in set(scores["style"])}
@@ -105,11 +160,6 @@ def _arm_rows(group: pd.DataFrame, n_resamples: int, seed: int) -> list[dict[str
         }
         if method != UNSTEERED:
             row |= _against(values, plain, n_resamples, seed)
-            if not str(method).startswith(RANDOM):
-                random = [
-                    v for (m, la, c), v in by_arm.items() if m.startswith(RANDOM) and (la, c) == (layers, coefficient)
-                ]
-                row |= _against_random(values, plain, random, seed)
         rows.append(row)
     return rows
 
@@ -128,20 +178,8 @@ def _against(values: pd.Series, plain: pd.Series, n_resamples: int, seed: int) -
     return {"effect": interval.estimate, "effect_low": interval.low, "effect_high": interval.high, "p": test.p_value}
 
 
-def _against_random(values: pd.Series, plain: pd.Series, random: list[pd.Series], seed: int) -> dict[str, float]:
-    """The range of what random directions change, and the test of the arm against their mean."""
-    if not random:
-        return dict.fromkeys(("null_low", "null_high", "p_random"), float("nan"))
-    effects = [float((of_one - plain).mean()) for of_one in random]
-    mean = pd.concat(random, axis=1).mean(axis=1)
-    a, b = values.align(mean, join="inner")
-    whole = (a.notna() & b.notna()).to_numpy()
-    test = permutation_test_paired(a[whole].to_numpy(float), b[whole].to_numpy(float), _questions(a[whole]), seed=seed)
-    return {"null_low": min(effects), "null_high": max(effects), "p_random": test.p_value}
-
-
 def _questions(values: pd.Series) -> np.ndarray:
     return values.index.get_level_values("question").to_numpy(object).astype(str)
 
 
-_FIRST = [*_CELL, "judge", "estimate", "low", "high", "effect", "effect_low", "effect_high", "p", "q"]
+_FIRST = [*_CELL, "role", "judge", "estimate", "low", "high", "effect", "effect_low", "effect_high", "p", "q"]

@@ -63,7 +63,7 @@ def _sample(
     state, logits = _prefill(model, forward, batch, recorder, sampling, prefix)
     stops = torch.tensor(sorted(stop_ids(model, sampling)), device=logits.device)
     prompts = [ids[mask].tolist() for ids, mask in zip(batch.ids.cpu(), batch.mask.cpu(), strict=True)]
-    uniforms = row_uniforms(prompts, sampling).to(logits.device)
+    uniforms = row_uniforms(prompts, sampling, continued=not recorder.row_spans).to(logits.device)
     step = 0
     while True:
         chosen = sample_tokens(logits, uniforms[state.rows.to(logits.device), step], sampling)

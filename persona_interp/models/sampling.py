@@ -15,15 +15,21 @@ _BLOCK = 256
 _BELOW_ONE = 1 - 2**-24
 
 
-def row_uniforms(prompts: Sequence[Sequence[int]], sampling: Sampling) -> Float[Tensor, "sample step"]:
+def row_uniforms(
+    prompts: Sequence[Sequence[int]], sampling: Sampling, *, continued: bool = True
+) -> Float[Tensor, "sample step"]:
     """Uniform numbers in [0, 1), one stream a sample, seeded by (seed, prompt tokens, sample index).
 
-    A prompt that comes twice in a call continues its sample index, so that its samples differ.
+    Args:
+        continued: a prompt that is there twice continues its sample index, so that its samples differ. False where rows
+            of one prompt differ in their edits, and are compared by the same random numbers.
     """
     seen: Counter[int] = Counter()
     streams = []
     for prompt in prompts:
         key = zlib.crc32(np.asarray(prompt, dtype=np.int64).tobytes())
+        if not continued:
+            seen[key] = 0
         for _ in range(sampling.n_samples):
             streams.append(np.random.default_rng([sampling.seed, key, seen[key]]).random(sampling.max_new_tokens))
             seen[key] += 1

@@ -14,7 +14,7 @@ from tests.styles import WORDS
 assert styles
 MORE = ("house", "stone", "spoon", "shirt", "table", "street")
 OPTIONS = (
-    "--dtype", "float32", "--coefficients", "0.3", "--n-questions", 6, "--n-selection", 6, "--n-random", 1,
+    "--dtype", "float32", "--coefficients", "0.3", "--n-questions", 6, "--n-selection", 6, "--n-random", 3,
     "--max-new-tokens", 6, "--n-trained", 2, "--learning-rate", 0.05, "--epochs", 2, "--max-loss", 1e9,
 )  # fmt: skip
 
@@ -46,7 +46,10 @@ def test_it_leaves_vectors_tables_and_provenance_and_goes_on(
     probe = pd.read_csv(tmp_path / "tables" / "style_probe.csv")
     assert set(probe["style"]) == {"cold", "warm"} and set(probe["corpus"]) == {"weather"}
     table = pd.read_csv(tmp_path / "tables" / "style_steering.csv")
-    assert set(table["method"]) == {"unsteered", "prompt", "random 0", *methods}
+    assert set(table["method"]) == {"unsteered", "prompt", *methods}
+    null = pd.read_csv(tmp_path / "tables" / "style_null.csv")
+    assert set(null["method"]) == {"random 0", "random 1", "random 2"}
+    assert table["p_random"].notna().any()
     judges = pd.read_csv(tmp_path / "tables" / "style_judges.csv")
     assert set(judges["judge"]) == {"embedding (all-MiniLM-L6-v2)", "lexical (VADER)"}
     said = json.loads((tmp_path / "provenance_styles.json").read_text())

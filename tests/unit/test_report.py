@@ -121,7 +121,7 @@ def test_nothing_is_loaded_and_nothing_runs(page: Page):
 def test_pictures_are_the_saved_ones(page: Page, folder: Path):
     embedded = [base64.b64decode(str(a["src"]).split(",")[1]) for tag, a in page.tags if tag == "img"]
     saved = [path.read_bytes() for path in (folder / "figures").glob("*.png")]
-    assert len(embedded) == 6
+    assert len(embedded) == 7
     assert sorted(embedded) == sorted(saved)
     assert all(a["alt"] for tag, a in page.tags if tag == "img")
 

@@ -13,6 +13,7 @@ from persona_interp.data.styles import style_trait
 from persona_interp.data.traits import Trait
 from persona_interp.directions.style import extract_style_activations, style_vector
 from persona_interp.errors import ConfigError, IncompatibleDirectionError
+from persona_interp.interventions.residual import Add
 from persona_interp.judges.coherence import CoherenceJudge
 from persona_interp.judges.embedding import EmbeddingJudge
 from persona_interp.judges.lexical import LexicalJudge, LexicalSign
@@ -23,19 +24,21 @@ from persona_interp.measurements.style_arms import (
     StyleArm,
     StyleSteering,
     answer_arm,
+    answer_random,
     in_units,
     random_style_directions,
     style_arms,
 )
 from persona_interp.measurements.style_steering import able_judges, measure_styles, rate_style
-from persona_interp.measurements.style_table import style_table
+from persona_interp.measurements.style_table import style_null_table, style_table
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.types import Hookpoint
 from tests.contract.tiny import D_MODEL
 from tests.small import WordEncoder, direction
 from tests.styles import corpus
 
-SETTINGS = StyleSteering(((1,), (0, 1)), (0.5, 1.0), n_random=1, max_new_tokens=4)
+SETTINGS = StyleSteering(((1,), (0, 1)), (0.5, 1.0), n_random=3, max_new_tokens=4)
+TESTED = ("1", 0.5)
 SELECTION = ("Why run?", "Who am I?", "What is tea?")
 PROMPTS = {"factual": ("How?", "When is it?", "Which one?"), "subjective": ("Is it so?", "Must we?", "Shall I?")}
 
@@ -84,29 +87,56 @@ def measured(model: HookedModelBase) -> Measurements:
 def test_every_arm_answers_every_prompt(measured: Measurements) -> None:
     frame = measured.frame[measured.frame["metric"] == "expression: letters"]
     sizes = frame.groupby(["method", "stream", "coefficient", "run_id"]).size()
-    assert (sizes == 3).all() and len(sizes) == (1 + 1 + 2 * 4) * 3
-    assert set(frame["method"]) == {"unsteered", "prompt", "style_vector", "random 0"}
+    assert (sizes == 3).all() and len(sizes) == (1 + 1 + 4) * 3 + 3 * 2
+    assert set(frame["method"]) == {"unsteered", "prompt", "style_vector", "random 0", "random 1", "random 2"}
     assert set(frame["stream"]) == {"resid_post", "resid_post 0+1"}
     assert frame.loc[frame["stream"] == "resid_post 0+1", "layer"].isna().all()
+    random = frame[frame["method"].str.startswith("random")]
+    assert set(random["layer"]) == {1} and set(random["coefficient"]) == {0.5}
+    assert set(random["run_id"]) == {"factual", "subjective"}, "selection prompts need no null"
 
 
 def test_the_table_has_an_effect_a_null_and_tests_for_every_arm(measured: Measurements) -> None:
-    table = style_table(measured, judge="letters", n_resamples=50)
+    table = style_table(measured, judge="letters", tested=TESTED, n_resamples=50)
+    null = style_null_table(measured, judge="letters")
     assert set(table["prompts"]) == {"factual", "subjective"}, "selection prompts evaluate nothing"
     plain = table[table["method"] == "unsteered"]
     steered = table[table["method"] == "style_vector"]
     assert plain[["effect", "p", "q"]].isna().all(axis=None)
-    assert steered[["effect", "p", "q", "null_low", "null_high", "p_random", "q_random"]].notna().all(axis=None)
+    assert steered[["effect", "p", "q"]].notna().all(axis=None)
+    assert table.set_index("method")["role"].to_dict() == {
+        "unsteered": "unsteered", "prompt": "control", "style_vector": "treatment"
+    }  # fmt: skip
     for row in steered.itertuples():
         unsteered = plain.loc[plain["prompts"] == row.prompts, "estimate"].item()
         assert row.effect == pytest.approx(row.estimate - unsteered)
-        null = table[(table["method"] == "random 0") & (table["prompts"] == row.prompts)]
-        null = null[(null["layers"] == row.layers) & (null["coefficient"] == row.coefficient)]
-        assert row.null_low == row.null_high == pytest.approx(null["effect"].item())
+        effects = null.loc[null["prompts"] == row.prompts, "effect"]
+        assert len(effects) == 3
+        if (row.layers, row.coefficient) == TESTED:
+            assert row.p_random == (1 + (effects >= row.effect).sum()) / 4 and row.n_random == 3
+            assert np.isnan(row.null_low), "three draws have no range"
+        else:
+            assert np.isnan(row.p_random) and row.n_random == 0
     chosen = steered[steered["chosen"]]
     assert chosen.groupby(["prompts", "layers"]).size().tolist() == [1] * 4
     assert table.loc[table["method"] == "prompt", "chosen"].all()
-    assert not table.loc[table["method"].isin(["unsteered", "random 0"]), "chosen"].any()
+    assert not table.loc[table["method"] == "unsteered", "chosen"].any()
+
+
+def test_random_directions_answer_as_they_do_one_by_one(model: HookedModelBase) -> None:
+    settings = replace(SETTINGS, n_samples=2, placements=((0, 1),))
+    activations = extract_style_activations(model, corpus(), progress=False)
+    norms = torch.tensor([4.0, 5.0, 6.0])
+    drawn = random_style_directions(activations, (0, 1), n=3, seed=0)
+    directions = [in_units(one, norms, model) for one in drawn]
+    together = answer_random(model, directions, PROMPTS, settings, folder=None, progress=False)
+    for k, one in enumerate(directions):
+        arm = StyleArm(f"random {k}", None, (0, 1), 0.5, Add(one, (0, 1), 0.25))
+        alone = answer_arm(model, arm, PROMPTS, settings, folder=None, label="", progress=False).frame
+        ours = together[together["method"] == f"random {k}"]
+        columns = ["prompts", "question", "sample", "answer"]
+        assert ours[columns].to_numpy().tolist() == alone[columns].to_numpy().tolist()
+    assert together["answer"].nunique() > 6
 
 
 def test_the_coefficient_is_chosen_on_selection_prompts_alone(measured: Measurements) -> None:
@@ -117,7 +147,9 @@ def test_the_coefficient_is_chosen_on_selection_prompts_alone(measured: Measurem
         wins = ours & (frame["run_id"] == "selection") & (frame["coefficient"] == coefficient)
         value = frame["value"].where(~wins, 1000.0).where(~(ours & ~wins), 0.0)
         gate = frame["metric"] == "passes_gate"
-        table = style_table(Measurements(frame.assign(value=value.where(~gate, 1.0))), judge="letters", n_resamples=10)
+        table = style_table(
+            Measurements(frame.assign(value=value.where(~gate, 1.0))), judge="letters", tested=TESTED, n_resamples=10
+        )
         best[coefficient] = set(table.loc[table["chosen"] & (table["method"] == "style_vector"), "coefficient"])
     assert best == {0.5: {0.5}, 1.0: {1.0}}
 
@@ -138,14 +170,13 @@ def test_all_arms_add_the_same_length(model: HookedModelBase) -> None:
     activations = extract_style_activations(model, corpus(), progress=False)
     norms = torch.tensor([4.0, 5.0, 6.0])
     long = style_vector(activations, "warm")
-    drawn = random_style_directions(activations, (0, 1), n=1, seed=0)
     vectors = {
         "warm": {
             "a": in_units(long, norms, model),
             "b": in_units(replace(long, vectors=9 * long.vectors), norms, model),
         }
     }
-    arms = style_arms(corpus(), vectors, [in_units(drawn[0], norms, model)], SETTINGS)
+    arms = style_arms(corpus(), vectors, SETTINGS)
     residual, mask = torch.zeros(1, 2, D_MODEL), torch.ones(1, 2, dtype=torch.bool)
     for arm in arms:
         if arm.intervention is None:
@@ -226,4 +257,4 @@ def test_foreign_vectors_and_empty_settings_are_refused(model: HookedModelBase, 
     with pytest.raises(ConfigError, match="coefficients must be above 0; \\[0.0\\] came"):
         StyleSteering(((1,),), (0.0,))
     with pytest.raises(ConfigError, match="no answer was rated by 'nobody'.\n  Judges: letters."):
-        style_table(measured, judge="nobody")
+        style_table(measured, judge="nobody", tested=TESTED)
