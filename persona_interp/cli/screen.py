@@ -40,6 +40,9 @@ def screen(
     percentile: Annotated[
         float | None, typer.Option(help=f"Of the clean data, above which a sample is flagged; default {_PERCENTILE:g}.")
     ] = None,
+    joint: Annotated[
+        bool, typer.Option(help="The percentile is that of passing any threshold, over all vectors and layers.")
+    ] = False,
     rank_by: Annotated[
         str | None, typer.Option(help="difference, projection, prompt_last or judge; default: the first there is.")
     ] = None,
@@ -62,6 +65,7 @@ def screen(
     from persona_interp.screening.text_report import text_report
 
     refuse_idle(percentile, "--percentile", clean is not None, "--clean")
+    refuse_idle(joint or None, "--joint", clean is not None, "--clean")
     refuse_idle(max_new_tokens, "--max-new-tokens", delta == "generate", "--delta generate")
     refuse_idle(ray_address, "--ray-address", engine == "ray", "--engine ray")
     refuse_idle(workers, "--workers", engine == "ray", "--engine ray")
@@ -83,6 +87,7 @@ def screen(
         delta=delta,  # pyright: ignore (checked there)
         clean=clean,
         percentile=_PERCENTILE if percentile is None else percentile,
+        joint=joint,
         rank_by=rank_by,  # pyright: ignore (checked there)
         n_flagged=n_flagged,
         judge=judge,  # pyright: ignore (checked there)

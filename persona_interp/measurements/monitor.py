@@ -159,18 +159,31 @@ class Monitor:
                     int(step.index[k]), token_id, pieces.send(token_id), *readings, alert=bool(step.alerts[k].any())
                 )
 
-    def calibrate(self, *, false_alarm_rate: float = 0.01, per: Per = "answer") -> "Monitor":
+    def calibrate(
+        self,
+        *,
+        false_alarm_rate: float = 0.01,
+        per: Per = "answer",
+        clusters: Sequence[str] | None = None,
+        joint: bool = False,
+    ) -> "Monitor":
         """A new monitor with thresholds set on what this one has seen, which must be neutral traffic.
 
-        The rate holds for each direction and layer alone; see `calibrate_threshold` for what it promises.
+        See `calibrate_threshold` for what the rate promises.
+
+        Args:
+            clusters: of the answers seen, in order (their questions or conversations), where several belong together.
+            joint: whether the rate is that of any alarm over all directions and layers: each then has its share of it
+                (Bonferroni), so it needs that many times as many answers. Otherwise it is that of each alone, and any
+                alarm is raised at up to their number times the rate.
 
         Raises:
             ConfigError: too few answers for the rate.
             EmptySelectionError: this monitor has seen no answer.
         """
-        found = [
-            calibrate_threshold(answers, false_alarm_rate=false_alarm_rate, per=per) for answers in self.answer_scores()
-        ]
+        channels = self.answer_scores()
+        rate = false_alarm_rate / len(channels) if joint else false_alarm_rate
+        found = [calibrate_threshold(one, false_alarm_rate=rate, per=per, clusters=clusters) for one in channels]
         return Monitor(self.directions, self.layers, thresholds=found, on_alert=self.on_alert, smoothing=self.smoothing)
 
     def answer_scores(self) -> list[list[Float[np.ndarray, " _"]]]:

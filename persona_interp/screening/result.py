@@ -20,10 +20,16 @@ _FIRST = ("row", "name", "reason", *TOKENS)
 
 @dataclass(frozen=True)
 class Clean:
-    """What the thresholds were set on: a percentile of the usable samples of a data set of wanted behaviour."""
+    """What the thresholds were set on: the usable samples of a data set of wanted behaviour.
+
+    Args:
+        percentile: of each threshold, 100 less the percentage of new clean samples that pass it, at most.
+        any_rate: share of new clean samples that pass any of the thresholds, at most.
+    """
 
     source: str
     percentile: float
+    any_rate: float
     n: int
     n_unusable: int
     thresholds: Mapping[Channel, float]

@@ -1,11 +1,12 @@
 """`screen`: every sample of a data set on persona directions, with a summary, a ranking and what to look at."""
 
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
-from persona_interp.data.streams import source_hash
+from persona_interp.data.streams import source_hash, stream_conversations
 from persona_interp.directions.direction import Direction, check_direction
 from persona_interp.errors import ConfigError
 from persona_interp.measurements.detection import percentile_threshold
@@ -25,6 +26,7 @@ from persona_interp.screening.local_engine import screen_here
 from persona_interp.screening.result import Clean, ScreenResult, write_result
 from persona_interp.screening.store import Shards
 from persona_interp.screening.summary import score_values, unusable, usable
+from persona_interp.statistics.thresholds import fewest_samples
 
 
 def screen(
@@ -37,6 +39,7 @@ def screen(
     delta: Delta = "prompt",
     clean: str | None = None,
     percentile: float = 95.0,
+    joint: bool = False,
     rank_by: Score | None = None,
     n_flagged: int = 50,
     judge: TextJudge | None = None,
@@ -58,8 +61,10 @@ def screen(
         layers: 0-based blocks; default: the one at 0.6 of the depth.
         delta: ΔP against the projection of the last prompt token (`prompt`, no extra cost), against the model's own
             greedy answers (`generate`, which takes most of the time), or none.
-        clean: a data set of wanted behaviour, screened in the same way; a sample is flagged above this percentile of
-            its score. Without it there is no threshold, and samples are only ranked.
+        clean: a data set of wanted behaviour, screened in the same way, which sets the threshold of each direction and
+            layer: a new clean sample passes it with at most 100 - `percentile` percent probability
+            (`percentile_threshold`). Without it there is no threshold, and samples are only ranked.
+        joint: whether that is the probability to pass any of the thresholds; else it is that of each alone.
         rank_by: default: the difference, or the projection where there is none.
         n_flagged: samples a direction and layer that are shown with text and tokens, at most.
         judge: a text judge's score of the answer beside the projections, where it knows the trait.
@@ -80,6 +85,9 @@ def screen(
     _check_directions(model, directions, layers)
     screener = Screener.make(model, directions, ScreenConfig(layers, delta, batch_rows, max_new_tokens, judge))
     score = choose_score(screener.config, rank_by, screener.channels)
+    each = 100 - (100 - percentile) / (len(screener.channels) if joint else 1)
+    if clean is not None:
+        _check_clean(clean, each)
     shards = Shards.open(out, screener, source=source, source_hash=source_hash(source))
     neutral = None
     if clean is not None:
@@ -93,7 +101,7 @@ def screen(
         screen_here(screener, *part, progress=progress)
     thresholds = None
     if clean is not None and neutral is not None:
-        thresholds = _thresholds(screener, neutral, clean, score, percentile)
+        thresholds = _thresholds(screener, neutral, clean, score, each)
     return write_result(screener, shards, source, score=score, clean=thresholds, n_flagged=n_flagged)
 
 
@@ -105,12 +113,24 @@ def _thresholds(screener: Screener, shards: Shards, source: str, score: Score, p
     return Clean(
         source=source,
         percentile=percentile,
+        any_rate=min(1.0, len(values) * (1 - percentile / 100)),
         n=len(table),
         n_unusable=len(unusable(everything)),
         thresholds={
             channel: percentile_threshold(found[np.isfinite(found)], percentile) for channel, found in values.items()
         },
     )
+
+
+def _check_clean(source: str, percentile: float) -> None:
+    """Refuse too few clean samples before anything is computed; rows that turn out unusable are seen only later."""
+    needed = fewest_samples(1 - percentile / 100)
+    there = sum(1 for _ in islice(stream_conversations(source), needed))
+    if there < needed:
+        raise ConfigError(
+            f"a threshold at percentile {percentile:.6g} needs at least {needed} clean samples, got {there}: {source}",
+            "Give more of them, or a lower percentile.",
+        )
 
 
 def _check_flagging(percentile: float, n_flagged: int) -> None:

@@ -23,10 +23,11 @@ def text_report(result: ScreenResult, *, width: int = 120) -> str:
 def _threshold_line(result: ScreenResult) -> str:
     clean = result.clean
     if clean is None:
-        return f"No clean data came, so there is no threshold: samples are only ranked, by {result.score}."
+        return f"No clean data was given, so there is no threshold: samples are only ranked, by {result.score}."
     return (
         f"Threshold: percentile {clean.percentile:g} of the {result.score} of {clean.n:,} clean samples"
-        f" ({clean.source})."
+        f" ({clean.source}): of new clean ones at most {100 - clean.percentile:.3g} % pass it"
+        + (f", and at most {100 * clean.any_rate:.3g} % any of {n}." if (n := len(clean.thresholds)) > 1 else ".")
     )
 
 

@@ -25,7 +25,7 @@ class Threshold:
     Args:
         false_alarm_rate: no more than this share of neutral answers (or tokens) raises one, on average over draws of
             the neutral traffic; None where the value was simply given.
-        n: neutral answers it was set on.
+        n: neutral answers it was set on, or clusters of them.
         mean: of all neutral scores, token by token; `sd` is their standard deviation. A z-score is relative to them.
     """
 
@@ -37,41 +37,76 @@ class Threshold:
     sd: float = float("nan")
 
 
-def calibrate_threshold(answers: Sequence[Tokens], *, false_alarm_rate: float = 0.01, per: Per = "answer") -> Threshold:
+def calibrate_threshold(
+    answers: Sequence[Tokens],
+    *,
+    false_alarm_rate: float = 0.01,
+    per: Per = "answer",
+    clusters: Sequence[str] | None = None,
+) -> Threshold:
     """Smallest score that a new neutral answer's maximum (or a token of it) passes with at most this probability.
 
-    A conformal quantile: with n neutral answers the k-th smallest maximum, k = ceil((n + 1)(1 - rate)). It holds for
-    every n and every distribution, as long as neutral answers and the traffic to come are exchangeable. Per token,
-    every answer has the same weight however long it is, so tokens of one answer may depend on each other.
+    A conformal quantile (`conformal_threshold`): it holds for every n and every distribution, as long as neutral
+    answers and the traffic to come are exchangeable. Per token, every answer has the same weight however long it is, so
+    tokens of one answer may depend on each other.
 
     Args:
         answers: the scores of each neutral answer, token by token, smoothed as they will be when monitoring.
+        clusters: what answers came from together, one a row (the question of several answers, the conversation of
+            several turns), of which new traffic brings others; n is then their number. Default: each answer its own.
 
     Raises:
-        ConfigError: too few answers for the rate (n must be at least 1 / rate - 1), or a rate outside (0, 1).
+        AlignmentError: not one cluster an answer, or scores that are not finite.
+        ConfigError: too few answers or clusters for the rate (n must be at least 1 / rate - 1), or a rate outside
+            (0, 1).
         EmptySelectionError: an answer has no token.
-
-    Source: Vovk et al. 2005, Algorithmic Learning in a Random World; per token Lee, Barber and Willett 2023,
-    Distribution-free inference with hierarchical data.
     """
     _check(answers)
-    n = len(answers)
-    if not 0 < false_alarm_rate < 1:
-        raise ConfigError(f"a false-alarm rate of {false_alarm_rate} came.", "Expected a number between 0 and 1: 0.01.")
-    needed = int(np.ceil(1 / false_alarm_rate - 1 - 1e-9))
+    if clusters is not None and len(clusters) != len(answers):
+        raise AlignmentError(f"expected one cluster for each of {len(answers)} answers, got {len(clusters)}.")
+    counted = [np.array([scores.max()]) if per == "answer" else scores for scores in answers]
+    names = np.arange(len(answers)) if clusters is None else np.array(clusters, dtype=object).astype(str)
+    parts = [
+        [scores for scores, other in zip(counted, names, strict=True) if other == name] for name in np.unique(names)
+    ]
+    value = conformal_threshold(parts, false_alarm_rate)
+    every = np.concatenate(list(answers))
+    return Threshold(value, false_alarm_rate, per, len(parts), float(every.mean()), float(every.std(ddof=1)))
+
+
+def conformal_threshold(clusters: Sequence[Sequence[Tokens]], rate: float) -> float:
+    """The score above which a score of a new cluster is with at most this probability.
+
+    With one score a cluster the k-th smallest, k = ceil((n + 1)(1 - rate)), n clusters. Otherwise clusters weigh alike,
+    so do the parts of a cluster (answers) and the scores of a part (tokens), and a new cluster has the weight of one.
+
+    Raises:
+        ConfigError: too few clusters for the rate, or a rate outside (0, 1).
+
+    Source: Vovk et al. 2005, Algorithmic Learning in a Random World; Lee, Barber and Willett 2023, Distribution-free
+    inference with hierarchical data.
+    """
+    if not 0 < rate < 1:
+        raise ConfigError(f"a false-alarm rate must be between 0 and 1, got {rate}.", "Use 0.01, for example.")
+    n, needed = len(clusters), fewest_samples(rate)
     if n < needed:
         raise ConfigError(
-            f"{n} neutral answers cannot set a threshold for a false-alarm rate of {false_alarm_rate:g}.",
-            f"Needed: at least {needed} (1 / rate - 1). Give more neutral answers, or allow a larger rate.",
+            f"a threshold for a false-alarm rate of {rate:g} needs at least {needed} independent neutral samples"
+            f" (1 / rate - 1), got {n}.",
+            "Give more of them, or allow a larger rate.",
         )
-    counted = [np.array([scores.max()]) if per == "answer" else scores for scores in answers]
-    values = np.concatenate(counted)
+    values = np.concatenate([scores for parts in clusters for scores in parts])
+    weights = np.concatenate(
+        [np.full(len(scores), 1 / len(parts) / len(scores)) for parts in clusters for scores in parts]
+    )
     order = np.argsort(values, kind="stable")
-    weights = np.concatenate([np.full(len(scores), 1 / len(scores)) for scores in counted])[order]
-    reached = np.cumsum(weights) / (n + 1) >= 1 - false_alarm_rate - 1e-9
-    every = np.concatenate(list(answers))
-    value = float(values[order][int(np.argmax(reached))])
-    return Threshold(value, false_alarm_rate, per, n, float(every.mean()), float(every.std(ddof=1)))
+    reached = np.cumsum(weights[order]) / (n + 1) >= 1 - rate - 1e-9
+    return float(values[order][int(np.argmax(reached))])
+
+
+def fewest_samples(rate: float) -> int:
+    """Independent neutral samples that a threshold for this false-alarm rate needs: 19 for 0.05, 99 for 0.01."""
+    return int(np.ceil(1 / rate - 1 - 1e-9))
 
 
 def measure_false_alarms(threshold: Threshold, answers: Sequence[Tokens], *, level: float = CONFIDENCE) -> Interval:

@@ -177,7 +177,24 @@ def test_the_threshold_is_exceeded_by_the_rest() -> None:
     clean = np.random.default_rng(0).normal(size=10_000)
     assert (clean > percentile_threshold(clean)).mean() == pytest.approx(0.05, abs=1e-3)
     assert (clean > percentile_threshold(clean, 99.0)).mean() == pytest.approx(0.01, abs=1e-3)
-    assert percentile_threshold(np.array([3.0]), 95.0) == 3.0
+    assert percentile_threshold(np.arange(19.0)) == 18.0, "the largest of the fewest"
+    with pytest.raises(ConfigError, match="needs at least 19 independent neutral samples .*, got 18"):
+        percentile_threshold(np.arange(18.0))
+    with pytest.raises(ConfigError, match="at least 19 .*, got 10"):
+        percentile_threshold(np.arange(40.0), groups=np.arange(40) % 10)
+
+
+@pytest.mark.parametrize(("n", "per_group"), [(34, 1), (49, 1), (100, 1), (24, 4)])
+def test_one_new_clean_sample_in_twenty_passes_the_threshold(n: int, per_group: int) -> None:
+    """With the sample's own 95th percentile it is 0.074, 0.068 and 0.059; with questions of four answers 0.07."""
+    rng, shares = np.random.default_rng(n), []
+    for _ in range(600):
+        groups = np.repeat(np.arange(n), per_group)
+        clean = rng.standard_normal(n)[groups] + 0.5 * rng.standard_normal(n * per_group)
+        limit = percentile_threshold(clean, groups=groups)
+        shares.append(np.mean(rng.standard_normal(200) + 0.5 * rng.standard_normal(200) > limit))
+    error = np.std(shares) / np.sqrt(len(shares))
+    assert 0.02 < np.mean(shares) <= 0.05 + 3 * error
 
 
 def test_what_cannot_be_scored_is_refused() -> None:
@@ -206,7 +223,7 @@ def test_what_cannot_be_scored_is_refused() -> None:
         cross_fitted_logistic({"good": good}, np.arange(100) < 2)
     with pytest.raises(AlignmentError, match="3 of 100 values of the score clean"):
         percentile_threshold(holed)
-    with pytest.raises(ConfigError, match="no percentile 950"):
+    with pytest.raises(ConfigError, match="between 0 and 100, got 950"):
         percentile_threshold(good, 950.0)
     with pytest.raises(EmptySelectionError):
         percentile_threshold(np.zeros(0))

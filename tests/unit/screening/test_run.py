@@ -62,7 +62,7 @@ def test_planted_samples_come_out_on_top(
     assert result.clean is not None and result.clean.n == 40
     limit = result.clean.thresholds[result.channels[0]]
     below = read_samples(tmp_path / "out" / "clean")["shouting_layer0_projection"] <= limit
-    assert below.mean() == pytest.approx(0.95, abs=0.02)
+    assert below.mean() == pytest.approx(39 / 40), "ceil(41 * 0.95) of 40"
     row = result.summary.iloc[0]
     assert row["threshold"] == limit
     assert row["n_above"] == ranking["above_threshold"].sum() >= 6
@@ -112,7 +112,7 @@ def test_unusable_rows_are_counted_and_the_rest_goes_on(
     assert result.summary["layer"].unique().tolist() == [2]
     report = text_report(result)
     assert "10 of 12 rows screened, 2 unusable" in report
-    assert "No clean data came, so there is no threshold: samples are only ranked, by difference." in report
+    assert "No clean data was given, so there is no threshold: samples are only ranked, by difference." in report
     ranking = result.ranking()
     assert ranking["above_threshold"].isna().all()
     assert len(ranking) == 2 * (N_ROWS - N_UNUSABLE)
@@ -137,10 +137,14 @@ def test_clean_data_screened_with_other_vectors_are_not_taken(
     write: Write, model: HookedModelBase, directions: Directions, tmp_path: Path
 ) -> None:
     source, clean = write("data.jsonl", ROWS[:3]), write("clean.jsonl", ROWS[3:6])
-    screen(model, source, directions, out=tmp_path / "out", clean=clean, **QUIET)
+    with pytest.raises(ConfigError, match="needs at least 19 clean samples, got 3"):
+        screen(model, source, directions, out=tmp_path / "out", clean=clean, **QUIET)
+    assert not (tmp_path / "out").exists(), "said before anything is computed"
+    options = {**QUIET, "percentile": 75.0}
+    screen(model, source, directions, out=tmp_path / "out", clean=clean, **options)
     other = write("clean.jsonl", ROWS[2:6])
     with pytest.raises(ConfigError, match=r"clean holds results of another data set"):
-        screen(model, source, directions, out=tmp_path / "out", clean=other, **QUIET)
+        screen(model, source, directions, out=tmp_path / "out", clean=other, **options)
 
 
 def test_what_cannot_be_screened_is_refused_before_anything_is_written(

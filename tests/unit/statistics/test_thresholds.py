@@ -31,9 +31,32 @@ def test_too_few_neutral_answers_are_refused(rate: float, needed: int) -> None:
         with pytest.raises(ConfigError) as caught:
             calibrate_threshold(answers[1:], false_alarm_rate=rate)
         assert str(caught.value).startswith(
-            f"{needed - 1} neutral answers cannot set a threshold for a false-alarm rate of {rate}.\n"
-            f"  Needed: at least {needed} (1 / rate - 1)."
+            f"a threshold for a false-alarm rate of {rate} needs at least {needed} independent neutral samples"
+            f" (1 / rate - 1), got {needed - 1}."
         )
+
+
+def test_answers_to_one_question_count_as_one() -> None:
+    rng = np.random.default_rng(0)
+    answers = [rng.standard_normal(3) for _ in range(40)]
+    questions = [f"q{k % 20}" for k in range(40)]
+    found = calibrate_threshold(answers, false_alarm_rate=0.05, clusters=questions)
+    assert found.n == 20
+    with pytest.raises(ConfigError, match="needs at least 99 .*, got 20"):
+        calibrate_threshold(answers, false_alarm_rate=0.01, clusters=questions)
+    with pytest.raises(AlignmentError, match="one cluster for each of 40 answers, got 39"):
+        calibrate_threshold(answers, clusters=questions[1:])
+
+
+def test_answers_of_one_question_hold_the_rate_together() -> None:
+    rng, shares = np.random.default_rng(2), []
+    for _ in range(400):
+        means, new = rng.standard_normal(24), rng.standard_normal(300)
+        answers = [np.array([mean + 0.3 * rng.standard_normal()]) for mean in np.repeat(means, 4)]
+        clusters = [str(k // 4) for k in range(96)]
+        found = calibrate_threshold(answers, false_alarm_rate=0.05, clusters=clusters)
+        shares.append(float(np.mean(new + 0.3 * rng.standard_normal(300) > found.value)))
+    assert 0.02 < np.mean(shares) <= 0.05 + 3 * np.std(shares) / 20
 
 
 def test_bad_neutral_traffic_is_refused() -> None:
@@ -41,7 +64,7 @@ def test_bad_neutral_traffic_is_refused() -> None:
         calibrate_threshold([np.ones(2), np.ones(0)])
     with pytest.raises(AlignmentError, match="1 scores of the neutral traffic are not finite"):
         measure_false_alarms(Threshold(0.0), [np.array([np.nan, 1.0])])
-    with pytest.raises(ConfigError, match="a false-alarm rate of 1.0 came"):
+    with pytest.raises(ConfigError, match="between 0 and 1, got 1.0"):
         calibrate_threshold([np.ones(2)], false_alarm_rate=1.0)
 
 
