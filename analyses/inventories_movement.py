@@ -11,7 +11,7 @@ import pandas as pd
 from persona_interp.measurements.inventory_answers import InventoryAnswers
 from persona_interp.measurements.inventory_draws import interval, scale_draws, scale_score
 from persona_interp.measurements.inventory_scores import Measure, ScaleAnswers, scales_of
-from persona_interp.statistics.permutation import permutation_p_value
+from persona_interp.statistics.permutation import corrected, permutation_p_value
 
 ALL = "all"
 
@@ -67,7 +67,7 @@ def validity_table(contrasts: Sequence[Contrast], *, n_resamples: int, seed: int
     """One row a method, format and scale: what its own trait moves it minus what the other traits move it.
 
     For `all`, the mean over scales; `p` is the share of assignments of traits to scales whose mean movement on the
-    diagonal is at least as large.
+    diagonal is at least as large, and `q` corrects it over the table (Benjamini-Hochberg).
     """
     groups: dict[tuple[str, str, str], list[Contrast]] = {}
     for contrast in contrasts:
@@ -78,7 +78,7 @@ def validity_table(contrasts: Sequence[Contrast], *, n_resamples: int, seed: int
         changes = {c.trait: {part.scale: (part, change) for part, change in c.changes()} for c in group}
         if len(changes) > 1:
             rows += _validity(group[0], changes, n_resamples, seed)
-    return pd.DataFrame(rows)
+    return corrected(pd.DataFrame(rows))
 
 
 def _validity(

@@ -18,6 +18,7 @@ from persona_interp.progress import track
 from persona_interp.statistics import (
     Interval,
     bootstrap_mean,
+    corrected,
     permutation_p_value,
     permutation_test_paired,
 )
@@ -91,7 +92,7 @@ def adapter_nll(
         )
         difference = bootstrap_mean(mean - right, texts, n_resamples=n_resamples, seed=seed)
         rows.append(_row(trait, "nll difference", condition, difference) | {"p": p})
-    table = pd.DataFrame(rows).sort_values(["metric", "trait"], kind="stable", ignore_index=True)
+    table = corrected(pd.DataFrame(rows)).sort_values(["metric", "trait"], kind="stable", ignore_index=True)
     return table.assign(model=model.name, method="psychadapter", data=data.source, n_shuffles=n_shuffles)
 
 

@@ -11,10 +11,8 @@ from persona_interp.statistics import (
     correlation_interval,
     permutation_p_value,
 )
-from persona_interp.statistics.levels import NULL_QUANTILE
+from persona_interp.statistics.levels import ALPHA, NULL_QUANTILE
 from persona_interp.statistics.streams import stream
-
-_AT_ONCE = 500
 
 
 def expression_table(scored: pd.DataFrame, *, n_resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
@@ -37,14 +35,16 @@ def effect_table(
 ) -> pd.DataFrame:
     """How the score of every trait follows the value of every trait: points of 100 for one standard deviation of z.
 
-    `estimate` is the mean over openings of the least-squares slope within an opening, its interval a bootstrap over
-    openings; `p` (two-sided) permutes the values of z within each opening and sample, and `null_95` is the 95th
-    percentile of the slope's size then. `spearman` (with bounds) is the rank correlation of score and z over all texts,
+    `estimate` is the mean over openings of the least-squares slope within an opening, its interval over openings; `p`
+    (two-sided) turns the slopes of whole openings round, since openings may follow z each in its own way, and `null_95`
+    is the 95th percentile of the slope's size then. p is NaN with fewer than six openings, which cannot reach 0.05.
+    `spearman` (with bounds) is the rank correlation of score and z over all texts,
     `rising` the share of steps from one value of z to the next at which the mean score rises. `q` corrects over the
     off-target effects of a judge and, apart from them, over the on-target ones.
 
-    Measured with 12 openings of exponential scores and no effect: 0.06 have p <= 0.05, and 0.89 of the intervals hold 0
-    (600 simulated sets): with few openings they are somewhat narrow.
+    Measured with exponential scores and no effect on average, whether or not slopes differ between openings (300 sets
+    each): with 8 openings 0.03 and 0.04 have p <= 0.05 and 0.97 and 0.99 of the intervals hold 0; with 12 openings 0.07
+    and 0.07, and 0.94 and 0.94.
 
     Raises:
         EmptySelectionError: no opening was scored at every value of a trait.
@@ -84,23 +84,19 @@ def _effect(cell: pd.DataFrame, n_resamples: int, n_permutations: int, seed: int
         n_resamples=n_resamples,
         seed=seed,
     )
-    rng = stream(seed, "permuted z")
-    null = np.concatenate(
-        [
-            slopes(rng.permuted(np.repeat(values[None], min(_AT_ONCE, n_permutations - done), axis=0), axis=2), z).mean(
-                1
-            )
-            for done in range(0, n_permutations, _AT_ONCE)
-        ]
-    )
+    codes = np.unique(openings, return_inverse=True)[1]
+    of_openings = np.bincount(codes, slopes(values[None], z)[0]) / len(values)
+    signs = stream(seed, "turned openings").choice([-1.0, 1.0], (n_permutations, len(of_openings)))
+    null, possible = np.abs(signs @ of_openings), 2 / 2 ** len(of_openings) <= ALPHA
+    p = permutation_p_value(abs(found.estimate) * (1 - 1e-9), null) if possible else float("nan")
     return {
         "estimate": found.estimate,
         "low": found.low,
         "high": found.high,
         "n": found.n,
         "n_openings": found.n_clusters,
-        "p": permutation_p_value(abs(found.estimate) - 1e-9 * abs(found.estimate), np.abs(null)),
-        "null_95": float(np.quantile(np.abs(null), NULL_QUANTILE)),
+        "p": p,
+        "null_95": float(np.quantile(null, NULL_QUANTILE)),
         "spearman": ranks.estimate,
         "spearman_low": ranks.low,
         "spearman_high": ranks.high,
