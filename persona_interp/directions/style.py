@@ -248,6 +248,6 @@ def _sources(activations: Activations, style: str, reading: Reading) -> dict[Hoo
     return found
 
 
-def _check_choice(name: str, came: str, known: Sequence[str]) -> None:
-    if came not in known:
-        raise ConfigError(f"no {name} is called {came!r}.", f"There are: {', '.join(known)}.")
+def _check_choice(name: str, given: str, known: Sequence[str]) -> None:
+    if given not in known:
+        raise ConfigError(f"no {name} is called {given!r}.", f"There are: {', '.join(known)}.")

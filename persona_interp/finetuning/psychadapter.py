@@ -173,7 +173,7 @@ def _provenance(
 def _texts(
     data: TraitTexts, tokenizer: PreTrainedTokenizerBase, settings: PsychAdapterSettings, plain: PreTrainedModel
 ) -> _Texts:
-    """Texts to train on and held-out ones, standardised by the former unless they came standardised."""
+    """Texts to train on and held-out ones, standardised by the former unless they already are."""
     train, held = data, None
     if settings.holdout > 0:
         train, held = data.split(held_out=settings.holdout, seed=settings.seed)

@@ -40,12 +40,12 @@ def compare_separation(
         reference: name of the persona vector among the directions; the first of them by default.
 
     Raises:
-        EmptySelectionError: no direction came, or a pole has no rows.
+        EmptySelectionError: no direction was given, or a pole has no rows.
         AlignmentError: the activations differ or lack a hookpoint or questions, or there is no such reference.
         IncompatibleDirectionError: a direction belongs to another model.
     """
     if not directions:
-        raise EmptySelectionError("no direction came to compare.", "Give at least one, by name.")
+        raise EmptySelectionError("no direction was given to compare.", "Give at least one, by name.")
     name = next(iter(directions)) if reference is None else reference
     if name not in directions:
         raise AlignmentError(f"no direction is called {name!r}.", f"Directions: {', '.join(directions)}.")

@@ -148,17 +148,17 @@ class HookedModelBase(ABC):
             HookpointError: a layer is outside 0..n_layers-1.
         """
         for hookpoint in hookpoints:
-            came = hookpoint.layer
-            if 0 <= came < self.n_layers:
+            layer = hookpoint.layer
+            if 0 <= layer < self.n_layers:
                 continue
             hint = (
-                f"If {came} came from hidden_states[{came}], that is the output of layer {came - 1}:"
-                f' Hookpoint({came - 1}, "resid_post").'
+                f"If {layer} came from hidden_states[{layer}], that is the output of layer {layer - 1}:"
+                f' Hookpoint({layer - 1}, "resid_post").'
             )
             raise HookpointError(
                 f"cannot reach {hookpoint} of {self.name} ({self.backend}).",
                 f"Layers run 0..{self.n_layers - 1}.",
-                *([hint] if came == self.n_layers else []),
+                *([hint] if layer == self.n_layers else []),
             )
 
     def check_length(self, length: int) -> None:

@@ -63,8 +63,8 @@ def check_reads(model: HookedModel, batch: TokenBatch, states: Float[Tensor, "st
     residuals = model.run(batch, read=reads, outputs="none").residuals
     for hookpoint in reads:
         index = hookpoint.layer + (hookpoint.stream == "resid_post")
-        expected, came = states[index][batch.mask].float(), residuals[hookpoint].cpu()[batch.mask].float()
-        error = (came - expected).norm() / expected.norm()
+        expected, got = states[index][batch.mask].float(), residuals[hookpoint].cpu()[batch.mask].float()
+        error = (got - expected).norm() / expected.norm()
         if error > _TOLERANCE.get(residuals[hookpoint].dtype, _COARSE):
             place = f"hidden_states[{index}]" + (" before the final norm" if index == model.n_layers else "")
             raise ModelError(
