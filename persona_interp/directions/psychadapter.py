@@ -66,7 +66,7 @@ class PsychAdapter(nn.Module):
     """One virtual key/value token a layer, W z + b, where z is a trait vector in standard deviations.
 
     The k traits give L (layers) x 2 (key, value) x key/value heads x head width numbers, in that order. The key is not
-    rotated; the text behind it starts at position 1. There are (k + 1) L 2 n_kv d_head parameters.
+    rotated; the text after it starts at position 1. There are (k + 1) L 2 n_kv d_head parameters.
 
     A fresh one has torch's own initialisation of a linear map, as published. It changes the model: even a zero key and
     value take some of every head's attention.

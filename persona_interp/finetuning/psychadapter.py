@@ -66,7 +66,7 @@ def train_psychadapter(
 ) -> TrainedPsychAdapter:
     """An adapter that minimises -log p(text | z) a token, z the standardised scores, kept in the folder `out`.
 
-    Every text is predicted from the start (beginning of text) on, its first token and its end included, behind one
+    Every text is predicted from the start (beginning of text) on, its first token and its end included, after one
     virtual token a layer. Only the adapter is trained; with `lora`, as the published code has it, the base gets a
     low-rank adapter trained beside it, saved in `out`/adapter. A base without one stays in evaluation mode. The same
     call goes on where an interrupted one stopped, and returns at once where it is done.

@@ -1,4 +1,4 @@
-"""From texts with trait vectors to steps of equal length, and the loss of a batch behind its virtual tokens."""
+"""From texts with trait vectors to steps of equal length, and the loss of a batch after its virtual tokens."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -71,12 +71,12 @@ def trait_samples(
 
     Raises:
         DataError: no text is left, or one has no token.
-        ConfigError: the context has no room behind the start.
+        ConfigError: the context has no room after the start.
     """
     start = tuple(encode(tokenizer, [start_text(tokenizer, settings.start)])[0])
     longest = min(settings.max_tokens, context - 1 - len(start))
     if longest < 2:
-        raise ConfigError(f"a context of {context} tokens has no room for a text behind {len(start)} others.")
+        raise ConfigError(f"a context of {context} tokens has no room for a text after {len(start)} others.")
     ids, chosen, n_long = [], [], 0
     for i, tokens in enumerate(encode(tokenizer, data.texts)):
         if not tokens:
@@ -125,7 +125,7 @@ def n_predicted(samples: TraitSamples, rows: Sequence[int]) -> int:
 def text_loss(
     model: Base, adapter: PsychAdapter | None, samples: TraitSamples, rows: Sequence[int]
 ) -> Float[Tensor, ""]:
-    """Summed cross-entropy (nats) of the tokens of some texts behind the virtual tokens of their trait vectors.
+    """Summed cross-entropy (nats) of the tokens of some texts after the virtual tokens of their trait vectors.
 
     Padding is on the right and known by its place, not by its id: where padding and end of text are one token, the end
     is trained on all the same. Without an adapter it is the loss of the model alone, from the same start.

@@ -50,7 +50,9 @@ def compare_separation(
     if name not in directions:
         raise AlignmentError(f"no direction is called {name!r}.", f"Directions: {', '.join(directions)}.")
     if test_positive.hookpoints != test_negative.hookpoints:
-        raise AlignmentError("positive and negative test activations differ in hookpoints.", "Extract both alike.")
+        raise AlignmentError(
+            "positive and negative test activations differ in hookpoints.", "Extract both in the same way."
+        )
     test = contrast_of(test_positive, test_negative, name="test")
     centre = torch.cat([test_positive.values, test_negative.values]).double().mean(0)
     rows = []

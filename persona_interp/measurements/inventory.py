@@ -73,7 +73,7 @@ def administer(
         orders: of the listed options (see `Order`).
         normalise: how answers are compared (see `Normalise`).
         condition: name in tables; default: `baseline`, or what was given.
-        calibration: earlier answers of this model, asked in the same way, whose neutral items need not be asked anew.
+        calibration: earlier answers of this model, asked in the same way, whose neutral items need not be asked again.
 
     Raises:
         ConfigError: a wording, order or normalisation is unknown, `system` and `respondents` were both given, or the

@@ -30,7 +30,7 @@ from persona_interp.types import (
 
 
 class HookedModelBase(ABC):
-    """A causal language model of transformers behind a backend.
+    """A causal language model of transformers, run by a backend.
 
     A backend implements `tapped`. Everything else - masks, caches, shared prefixes, sampling, pooling - is here
     and in the modules beside it, the same for all backends.
@@ -68,7 +68,7 @@ class HookedModelBase(ABC):
     ) -> AbstractContextManager[Forward]:
         """A context in which every forward pass calls the taps; on leaving it nothing stays hooked.
 
-        `stop_after` ends each pass behind that hookpoint.
+        `stop_after` ends each pass after that hookpoint.
         """
 
     def run(

@@ -27,7 +27,7 @@ def check_batch(tokenizer: PreTrainedTokenizerBase) -> TokenBatch:
 def reference_states(model: PreTrainedModel, batch: TokenBatch) -> Float[Tensor, "state batch pos d_model"]:
     """The residual stream by transformers alone: the embeddings, then the output of every block.
 
-    These are its `hidden_states`, but for the last of them, which is behind the final norm: the last block's own output
+    These are its `hidden_states`, but for the last of them, which is after the final norm: the last block's own output
     stands in its place.
     """
     batch, last = batch.to(model.device), []

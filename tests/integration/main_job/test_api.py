@@ -125,16 +125,16 @@ def test_requests_that_failed_are_repeated_by_the_same_command_and_nothing_else_
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """In vain at first; then they succeed, and the run is killed before they are off the list; then it is whole."""
+    """They fail again; then they succeed, and the run is killed before they are off the list; then it is whole."""
     priced = replace(judged, api_price=(3.0, 7.0))
     run_main_job(priced, tmp_path)
     first, usage, listed = scores(tmp_path), api_usage(tmp_path), reasons(tmp_path)
     run_main_job(priced, tmp_path)
     for before, after in zip(first, scores(tmp_path), strict=True):
         pd.testing.assert_frame_equal(after, before)
-    told = [record.getMessage() for record in caplog.records if "in vain" in record.getMessage()]
+    told = [record.getMessage() for record in caplog.records if "all failed again" in record.getMessage()]
     assert len(told) == 2 and all(
-        f"failed requests were repeated in vain: {JUDGE} rated none of" in one for one in told
+        f"failed requests were retried, all failed again: {JUDGE} rated none of" in one for one in told
     )
     assert reasons(tmp_path) == listed
     judges = json.loads((tmp_path / "provenance.json").read_text())["judges"]
