@@ -77,7 +77,7 @@ def train_psychadapter(
 
     Raises:
         DataError: fewer than two texts, a constant score, or a text without a token.
-        ConfigError: `out` holds another run, or nothing stands in front of the texts.
+        ConfigError: `out` holds another run, or nothing comes before the texts.
         ModelError: the model has no key/value cache.
         TrainingError: the loss is not finite; the last good checkpoint is kept.
 

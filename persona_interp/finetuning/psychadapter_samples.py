@@ -50,7 +50,7 @@ class TraitSamples:
 
 
 def start_text(tokenizer: PreTrainedTokenizerBase, start: str | None) -> str:
-    """What stands in front of every text.
+    """What comes before every text.
 
     Raises:
         ConfigError: the tokenizer has neither a beginning nor an end of text, or the text given has no token.
@@ -58,7 +58,7 @@ def start_text(tokenizer: PreTrainedTokenizerBase, start: str | None) -> str:
     text = start if start is not None else tokenizer.bos_token or tokenizer.eos_token
     if not text or not encode(tokenizer, [str(text)])[0]:
         raise ConfigError(
-            "nothing stands in front of the texts, so their first token cannot be predicted.",
+            "nothing comes before the texts, so their first token cannot be predicted.",
             'Name a text that has a token: PsychAdapterSettings(start="...").',
         )
     return str(text)

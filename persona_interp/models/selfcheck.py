@@ -28,7 +28,7 @@ def reference_states(model: PreTrainedModel, batch: TokenBatch) -> Float[Tensor,
     """The residual stream by transformers alone: the embeddings, then the output of every block.
 
     These are its `hidden_states`, but for the last of them, which is after the final norm: the last block's own output
-    stands in its place.
+    takes its place.
     """
     batch, last = batch.to(model.device), []
     watched = find_blocks(model)[1][-1].register_forward_hook(lambda *passed: last.append(passed[-1]))

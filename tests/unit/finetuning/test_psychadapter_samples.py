@@ -66,7 +66,7 @@ def test_texts_start_at_the_beginning_or_the_end_of_text() -> None:
     with pytest.raises(ConfigError) as caught:
         start_text(tokenizer, "")
     assert str(caught.value) == (
-        "nothing stands in front of the texts, so their first token cannot be predicted.\n"
+        "nothing comes before the texts, so their first token cannot be predicted.\n"
         '  Name a text that has a token: PsychAdapterSettings(start="...").'
     )
 
