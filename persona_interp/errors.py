@@ -1,10 +1,10 @@
-"""Errors a user can cause: what failed, what came, what was expected, what to do."""
+"""Errors a user can cause: what failed, what was given, what was expected, what to do."""
 
 
 class PersonaInterpError(Exception):
     """Base of every error that this package raises for a caller's mistake.
 
-    The message is one paragraph: a first line that says what failed and what came, then indented
+    The message is one paragraph: a first line that says what failed and what was given, then indented
     lines that say what was expected and what to do.
     """
 

@@ -181,12 +181,12 @@ def load_tensors(path: Path, *, kind: str) -> tuple[dict[str, Float[Tensor, "...
         )
     data, manifest = read_bytes(path), read_json(manifest_path(path))
     if not isinstance(manifest, dict) or manifest.get("kind") != kind:
-        came = manifest.get("kind") if isinstance(manifest, dict) else type(manifest).__name__
-        raise ArtefactError(f"{manifest_path(path)} describes {came!r}.", f"Expected {kind!r}.")
+        found = manifest.get("kind") if isinstance(manifest, dict) else type(manifest).__name__
+        raise ArtefactError(f"{manifest_path(path)} describes {found!r}.", f"Expected {kind!r}.")
     if manifest.get("sha256") != sha256_bytes(data):
         raise ArtefactError(
-            f"{path} does not match its manifest: SHA-256 {sha256_bytes(data)[:12]}… came,"
-            f" {str(manifest.get('sha256'))[:12]}… was expected.",
+            f"{path} does not match its manifest: expected SHA-256 {str(manifest.get('sha256'))[:12]}…,"
+            f" got {sha256_bytes(data)[:12]}….",
             "The file or its manifest was truncated or altered after saving. Restore both or make them again.",
         )
     try:

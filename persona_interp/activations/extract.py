@@ -42,7 +42,7 @@ def extract_activations(
         ContextLengthError: a sample is longer than the model's context.
     """
     if len(prompts) != len(responses):
-        raise AlignmentError(f"{len(prompts)} prompts came with {len(responses)} responses.", "Give one each.")
+        raise AlignmentError(f"got {len(prompts)} prompts and {len(responses)} responses.", "Give one each.")
     hookpoints = all_blocks(model) if hookpoints is None else tuple(hookpoints)
     prompt_ids = encode(model.tokenizer, prompts)
     response_ids = [ids if not isinstance(ids, str) else encode(model.tokenizer, [ids])[0] for ids in responses]

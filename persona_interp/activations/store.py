@@ -41,7 +41,7 @@ class Activations:
         n_samples, n_hookpoints, _ = self.values.shape
         if len(self.samples) != n_samples or len(self.hookpoints) != n_hookpoints:
             raise AlignmentError(
-                f"activations of shape {tuple(self.values.shape)} came with {len(self.samples)} samples and"
+                f"got activations of shape {tuple(self.values.shape)} with {len(self.samples)} samples and"
                 f" {len(self.hookpoints)} hookpoints.",
                 "Give one sample a row and one hookpoint a layer.",
             )

@@ -40,7 +40,7 @@ def convert(
 
     _check_files(source, dest, source_format, dest_format)
     if last_row not in ("", "normed", "residual"):
-        raise ConfigError(f"--last-row is normed or residual; {last_row!r} came.")
+        raise ConfigError(f"--last-row must be normed or residual, got {last_row!r}.")
     _refuse_idle(
         source_format,
         dest_format,
@@ -96,7 +96,7 @@ def _check_files(source: Path, dest: Path, source_format: str, dest_format: str)
             "Name another file to write.",
         )
     if dest_format == NATIVE and dest.suffix != ".safetensors":
-        raise ConfigError(f"a native direction is a .safetensors file; {dest.name} came.")
+        raise ConfigError(f"a native direction must be a .safetensors file, got {dest.name}.")
 
 
 def _refuse_idle(source_format: str, dest_format: str, given: Mapping[str, bool]) -> None:

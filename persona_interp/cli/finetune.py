@@ -144,7 +144,7 @@ def _intervention(
     parts = []
     if prevent is not None:
         if coefficient is None:
-            raise ConfigError("--prevent came without --coefficient.", "Say how much of the direction is added.")
+            raise ConfigError("--prevent was given without --coefficient.", "Say how much of the direction is added.")
         direction = Direction.load(prevent)
         if layer is None:
             parts.append(preventative_steering_all_layers(direction, coefficient))
@@ -163,7 +163,7 @@ def _penalty(path: Path | None, layer: int | None, weight: float | None) -> "Pro
     if path is None:
         return None
     if layer is None:
-        raise ConfigError("--penalise came without --layer.", "Say at which block the projection must not move.")
+        raise ConfigError("--penalise was given without --layer.", "Say at which block the projection must not move.")
     direction = Direction.load(path)
     return ProjectionPenalty(direction, layer) if weight is None else ProjectionPenalty(direction, layer, weight)
 

@@ -41,7 +41,7 @@ def levels(
     if judge not in ("embedding", "likelihood"):
         raise ConfigError(f"no judge is called {judge!r}.", "Judges: embedding, likelihood.")
     if judge_model is not None and judge != "likelihood":
-        raise ConfigError("--judge-model came without --judge likelihood.", "Give both, or leave it out.")
+        raise ConfigError("--judge-model was given without --judge likelihood.", "Give both, or leave it out.")
     wanted = load_trait(trait)
     questions = training_questions(wanted)
     if n_questions is not None and not 1 <= n_questions <= len(questions):

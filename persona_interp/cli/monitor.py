@@ -37,9 +37,11 @@ def monitor(
     from persona_interp.models.load import load_model
 
     if threshold is not None and neutral is not None:
-        raise ConfigError("both --threshold and --neutral came.", "Give the threshold, or the traffic that sets it.")
+        raise ConfigError("got both --threshold and --neutral.", "Give the threshold, or the traffic that sets it.")
     if false_alarm_rate is not None and neutral is None:
-        raise ConfigError("--false-alarm-rate came without --neutral.", "Give the traffic that sets the threshold.")
+        raise ConfigError(
+            "--false-alarm-rate was given without --neutral.", "Give the traffic that sets the threshold."
+        )
     if figure is not None and figure.suffix not in (".png", ".pdf"):
         raise ConfigError(f"a figure cannot be written as {figure.name!r}.", "The name must end in .png or .pdf.")
     conversations = read_transcript(transcript)

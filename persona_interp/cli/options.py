@@ -102,7 +102,7 @@ def parse_numbers(text: str, kind: type, name: str) -> list:
     Raises:
         ConfigError: a part is no such number.
     """
-    expected = f"{name} must be {'whole ' if kind is int else ''}numbers separated by commas; {text!r} came."
+    expected = f"{name} must be {'whole ' if kind is int else ''}numbers separated by commas, got {text!r}."
     try:
         numbers = [kind(part) for part in text.split(",") if part.strip()]
     except ValueError as error:
@@ -120,5 +120,5 @@ def refuse_idle(value: object, option: str, used: bool, where: str) -> None:
     """
     if value is not None and not used:
         raise ConfigError(
-            f"{option} came without {where}, where it would do nothing.", f"Give {where}, or leave it out."
+            f"{option} was given without {where}, where it would do nothing.", f"Give {where}, or leave it out."
         )

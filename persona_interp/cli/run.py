@@ -101,7 +101,7 @@ def _price(text: str) -> tuple[float, float] | None:
     prices = parse_numbers(text, float, "api-price")
     if len(prices) != 2:
         raise ConfigError(
-            f"api-price must be two prices, of prompt and completion tokens; {text!r} came.",
+            f"api-price must be two prices, of prompt and completion tokens, got {text!r}.",
             "Give US dollars per million tokens, as in --api-price 0.4,1.6.",
         )
     return prices[0], prices[1]

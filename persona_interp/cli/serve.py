@@ -1,4 +1,4 @@
-"""`persona-interp serve`: a model on this machine behind the interface of OpenAI's, or a rehearsal without one."""
+"""`persona-interp serve`: a model on this machine with an OpenAI-compatible interface, or a rehearsal without one."""
 
 import threading
 from contextlib import suppress

@@ -57,7 +57,7 @@ def styles(
     single = layers[:1] if layer is None else (layer,)
     if depth is not None:
         if layer is not None:
-            raise ConfigError("--layer and --depth both came.", "Give one of them.")
+            raise ConfigError("got both --layer and --depth.", "Give one of them.")
         single = layers_at_depth([depth], loaded.n_layers)
     placements = (single, layers) if joint and layers != single else (single,)
     steering = StyleSteering(

@@ -100,7 +100,7 @@ def arithmetic_conversations(level: Level, *, n: int, seed: int) -> list[Convers
         made[question] = question_and_answer(question, answer, name=f"arithmetic {len(made) + 1}")
         if len(made) == n:
             return list(made.values())
-    raise ConfigError(f"only {len(made)} different word problems came in {attempt + 1} attempts.", "Ask for fewer.")
+    raise ConfigError(f"got only {len(made)} different word problems in {attempt + 1} attempts.", "Ask for fewer.")
 
 
 def advice_conversations(level: Level) -> list[Conversation]:
@@ -177,7 +177,7 @@ def _slips(problem: _Problem, exact: Sequence[_Working]) -> list[tuple[_Change, 
 
 
 def _work(problem: _Problem, numbers: Mapping[str, int], changes: Sequence[_Change]) -> list[_Working]:
-    """The steps in order, each on what the steps before it came to."""
+    """The steps in order, each on the results of the steps before it."""
     known, made = dict(numbers), []
     for i, (step, change) in enumerate(zip(problem.steps, changes, strict=True), start=1):
         left, right, rule = known[step.left], known[step.right], ""

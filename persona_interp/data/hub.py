@@ -87,9 +87,9 @@ def _split(source: HubSource) -> Any:
     names = [str(name) for name in found]
     wanted = source.split or (names[0] if len(names) == 1 else "train")
     if wanted not in names:
-        came = "no split was named" if source.split is None else f"it has no split {wanted!r}"
+        reason = "no split was named" if source.split is None else f"it has no split {wanted!r}"
         raise DataError(
-            f"could not choose from the data set {source}: {came}.",
+            f"could not choose from the data set {source}: {reason}.",
             f"Splits: {', '.join(names)}. Name one: {source.name}:{names[0]}.",
         )
     return found[wanted]

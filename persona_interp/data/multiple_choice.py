@@ -60,14 +60,14 @@ def load_multiple_choice(path: Path | None = None, *, subjects: Sequence[str] | 
 
 def _item(row: Any, subject: str, where: str) -> ChoiceItem:
     if not isinstance(row, dict):
-        raise DataError(f"{where}: {type(row).__name__} came.", _FORM)
+        raise DataError(f"{where}: got {type(row).__name__}.", _FORM)
     question, options, answer = row.get("question"), row.get("options"), row.get("answer")
     if not isinstance(question, str) or not question.strip():
         raise DataError(f"{where}: there is no question.", _FORM)
     if not isinstance(options, list) or not all(isinstance(option, str) and option.strip() for option in options):
         raise DataError(f"{where}: the options are not texts.", _FORM)
     if len(options) != 4 or len({option.strip() for option in options}) != 4:
-        raise DataError(f"{where}: {len({option.strip() for option in options})} different options came.", _FORM)
+        raise DataError(f"{where}: got {len({option.strip() for option in options})} different options.", _FORM)
     if type(answer) is not int or not 0 <= answer <= 3:
         raise DataError(f"{where}: the answer is {answer!r}.", _FORM)
     first, second, third, fourth = (option.strip() for option in options)

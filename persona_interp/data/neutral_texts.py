@@ -24,5 +24,5 @@ def load_neutral_texts(path: Path | None = None) -> tuple[str, ...]:
         raise DataError(f"{path} holds no texts.", "Expected a JSON list of texts.")
     for i, text in enumerate(texts, start=1):
         if not isinstance(text, str) or not text.strip():
-            raise DataError(f"{path}, text {i}: {text!r} came.", "Expected a text that is not empty.")
+            raise DataError(f"{path}, text {i}: got {text!r}.", "Expected a text that is not empty.")
     return tuple(texts)

@@ -114,7 +114,7 @@ def parse_turns(messages: Sequence[object]) -> tuple[Turn, ...]:
 
 
 def _pair(row: Mapping[str, object]) -> tuple[Turn, ...]:
-    """The turns of a row that holds what came before under one key and the answer under another."""
+    """The turns of a row that holds what comes before the answer under one key and the answer under another."""
     pair = next((pair for pair in _PAIRS if all(row.get(key) is not None for key in pair)), None)
     if pair is None:
         keys = [reprlib.repr(key) for key, value in row.items() if value is not None]
@@ -134,13 +134,13 @@ def _side(row: Mapping[str, object], key: str, role: Role) -> tuple[Turn, ...]:
 def _turn(message: object, k: int) -> Turn:
     said = message if isinstance(message, Mapping) else {}
     shared = said.get("role") is None and said.get("from") is not None
-    came, content = (said.get("from"), said.get("value")) if shared else (said.get("role"), said.get("content"))
+    speaker, content = (said.get("from"), said.get("value")) if shared else (said.get("role"), said.get("content"))
     known = _SPEAKERS if shared else _ROLES
-    role = known.get(came) if isinstance(came, str) else None
+    role = known.get(speaker) if isinstance(speaker, str) else None
     text = isinstance(content, str | list)
     if role is None or not text:
         raise DataError(
-            f"turn {k} has the role {reprlib.repr(came)} and a content of type {type(content).__name__}."
+            f"turn {k} has the role {reprlib.repr(speaker)} and a content of type {type(content).__name__}."
             + (f" Roles: {', '.join(known)}." if role is None else " The content must be a text.")
         )
     return Turn(role, _text(content, f"turn {k}"))

@@ -116,7 +116,7 @@ def corpus_of_rows(
             raise DataError(f"{place}: the style is {style[:80]!r}.", "Expected a short name: letters, digits, space.")
         before, where = seen.setdefault(same_text(text), (style, place))
         if before != style:
-            raise DataError(f"{place}: {_two(text, before, style)}", f"It came before at {where}.", _ONE)
+            raise DataError(f"{place}: {_two(text, before, style)}", f"It was first seen at {where}.", _ONE)
         texts = found.setdefault(style, {})
         repeats += same_text(text) in texts
         texts.setdefault(same_text(text), text.strip())

@@ -31,7 +31,7 @@ def decode(path: Path) -> str:
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         raise DataError(
-            f"{path}, line {line} is not UTF-8: byte 0x{data[error.start]:02x} came.", "Save the file as UTF-8."
+            f"{path}, line {line} is not UTF-8: found byte 0x{data[error.start]:02x}.", "Save the file as UTF-8."
         ) from error
 
 
@@ -83,5 +83,5 @@ def _row(row: Mapping[str, Any], place: str) -> Row:
         raise DataError(f"{place} lacks the column {' and '.join(missing)}.", f"Found {found}.", FORMS)
     texts = [row[column] for column in _COLUMNS]
     if not all(isinstance(value, str) for value in texts):
-        raise DataError(f"{place}: text and style must be texts; {texts!r} came.", FORMS)
+        raise DataError(f"{place}: text and style must be texts, got {texts!r}.", FORMS)
     return place, texts[0], texts[1]

@@ -1,8 +1,8 @@
 """Styles from what others have: parallel lines, prompts, rated reviews, verses in two translations, tweets.
 
 Other people's data repeat themselves and contradict themselves. What cannot tell two styles apart is left out, and the
-corpus's `source` says how much: pairs with an empty or the same text on both sides, pairs with a sentence that came
-before, and texts that came with two labels.
+corpus's `source` says how much: pairs with an empty or the same text on both sides, pairs with a repeated
+sentence, and texts with two labels.
 """
 
 import csv
@@ -139,7 +139,7 @@ def _parallel(
         elif len(keys) == 1:
             left_out["the same on both sides"] += 1
         elif keys & seen:
-            left_out["with a sentence that came before"] += 1
+            left_out["with a repeated sentence"] += 1
         else:
             kept.append((first.strip(), second.strip()))
             seen |= keys
@@ -155,7 +155,7 @@ def _parallel(
 
 
 def _sentiments(rows: Iterable[Row], *, name: str, source: str) -> StyleCorpus:
-    """A corpus of labelled texts, without those that came with two labels, in the words of the packaged sentiments."""
+    """A corpus of labelled texts, without those that have two labels, in the words of the packaged sentiments."""
     rows = list(rows)
     labels: dict[str, set[str]] = {}
     for _, text, style in rows:

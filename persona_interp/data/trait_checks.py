@@ -54,7 +54,7 @@ def text_problems(key: str, value: object, field: Field, shown: Sequence[str] = 
         shown: texts of the request that the value could be copied from.
     """
     if not isinstance(value, str):
-        return [f'"{key}" must be a text; {quote(value)} came.']
+        return [f'"{key}" must be a text, got {quote(value)}.']
     if len(value) > 4 * field.high:
         return [f'"{key}" has {len(value)} characters; at most {field.high} are allowed.']
     strange = [c for c in value if c not in "\n\t" and unicodedata.category(c)[0] == "C"]

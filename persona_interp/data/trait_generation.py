@@ -81,7 +81,7 @@ def kept_trait(path: Path, name: str, description: str) -> Trait | None:
         raise TraitError(
             f"{path} holds a trait with another {'description' if there.name == name else 'name'}:"
             f" {checks.quote(there.description if there.name == name else there.name)}.",
-            "Give that one, another folder or another name, or delete the file to have it written anew.",
+            "Give that one, another folder or another name, or delete the file to have it written again.",
         )
     return there
 

@@ -235,12 +235,12 @@ def _check_form(data: TraitTexts) -> None:
     if not data.traits or len(set(data.traits)) < len(data.traits):
         raise DataError(f"the traits of {source} are {list(data.traits)}.", "Expected one or more different names.")
     if len(data.ids) != n:
-        raise DataError(f"{n} texts came with {len(data.ids)} ids ({source}).", "Give one each.")
+        raise DataError(f"got {n} texts and {len(data.ids)} ids ({source}).", "Give one each.")
     for judge, scores in {"": data.scores, **data.also}.items():
         if scores.shape != (n, len(data.traits)):
             by = f" by {judge}" if judge else ""
             raise DataError(
-                f"{n} texts with {len(data.traits)} traits came with scores of shape {scores.shape}{by} ({source})."
+                f"got {n} texts with {len(data.traits)} traits and scores of shape {scores.shape}{by} ({source})."
             )
         if len(bad := np.argwhere(~np.isfinite(scores))):
             row, column = bad[0]

@@ -1,4 +1,4 @@
-"""Other ways to a direction from the same activations (PCA, probes, LDA), and random ones, behind one interface."""
+"""Other ways to a direction from the same activations (PCA, probes, LDA), and random ones, with one interface."""
 
 from dataclasses import replace
 from typing import Literal, get_args

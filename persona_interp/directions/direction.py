@@ -39,7 +39,7 @@ class Direction:
     def __post_init__(self) -> None:
         """Refuse vectors that do not match the hookpoints or are not finite."""
         if len(self.vectors) != len(self.hookpoints):
-            raise AlignmentError(f"{len(self.vectors)} vectors came with {len(self.hookpoints)} hookpoints.")
+            raise AlignmentError(f"got {len(self.vectors)} vectors and {len(self.hookpoints)} hookpoints.")
         if self.residual_norms is not None and len(self.residual_norms) != len(self.vectors):
             raise AlignmentError(
                 f"{self.trait} must have one residual norm a vector, got {len(self.residual_norms)} for"

@@ -79,7 +79,7 @@ def emission_vectors(
 
 
 def start_token(tokenizer: PreTrainedTokenizerBase) -> int:
-    """What stands in front of a text: the beginning-of-text token, or end-of-text where there is none.
+    """What comes before a text: the beginning-of-text token, or end-of-text where there is none.
 
     Raises:
         ConfigError: the tokenizer has neither.

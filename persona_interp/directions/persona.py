@@ -39,7 +39,7 @@ def persona_vector(
     """
     activations = rollouts.activations(pooling)
     keep = passes_filter(rollouts.frame, filter=filter, threshold=threshold)
-    # An answer that ended at once has no response token, hence no response mean.
+    # An answer that ended at once has no response token, so no response mean.
     keep &= activations.values.isfinite().flatten(1).all(1).numpy()
     side = rollouts.frame["side"]
     counts = {name: int((keep & (side == name)).sum()) for name in ("positive", "negative")}

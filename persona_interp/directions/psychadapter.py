@@ -66,7 +66,7 @@ class PsychAdapter(nn.Module):
     """One virtual key/value token a layer, W z + b, where z is a trait vector in standard deviations.
 
     The k traits give L (layers) x 2 (key, value) x key/value heads x head width numbers, in that order. The key is not
-    rotated; the text behind it starts at position 1. There are (k + 1) L 2 n_kv d_head parameters.
+    rotated; the text after it starts at position 1. There are (k + 1) L 2 n_kv d_head parameters.
 
     A fresh one has torch's own initialisation of a linear map, as published. It changes the model: even a zero key and
     value take some of every head's attention.
@@ -89,7 +89,7 @@ class PsychAdapter(nn.Module):
             path_part(trait, "trait of an adapter")
         if standard is not None and standard.traits != tuple(traits):
             raise ConfigError(
-                f"an adapter of {', '.join(traits)} came with a standard of {', '.join(standard.traits)}.",
+                f"got an adapter of {', '.join(traits)} with a standard of {', '.join(standard.traits)}.",
                 "Both need the same traits in the same order.",
             )
         self.shape, self.traits, self.provenance, self.standard = shape, tuple(traits), provenance, standard
@@ -118,7 +118,7 @@ class PsychAdapter(nn.Module):
         """
         if z.shape[-1] != self.n_traits:
             raise ConfigError(
-                f"a trait vector of {z.shape[-1]} came to an adapter of {self.n_traits}.",
+                f"got a trait vector of {z.shape[-1]} for an adapter of {self.n_traits}.",
                 f"Its traits, in order: {', '.join(self.traits)}.",
             )
         if not bool(torch.isfinite(z).all()):

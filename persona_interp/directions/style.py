@@ -48,12 +48,12 @@ def extract_style_activations(
 ) -> Activations:
     """Residual at the last token of every sentence, at the embeddings and at the output of every block.
 
-    The sentence goes in as it is, without a chat template, behind the beginning-of-text token where the tokenizer adds
+    The sentence goes in as it is, without a chat template, after the beginning-of-text token where the tokenizer adds
     one. Samples have the columns style, text and pair; rows that say the same in a parallel corpus share their pair,
     all other rows have one of their own. Norms are those of the last token.
 
     Args:
-        deepest_layer: last block read; the pass stops behind it. Default: the last of the model.
+        deepest_layer: last block read; the pass stops after it. Default: the last of the model.
         batch_size: sentences of similar length in one pass.
 
     Raises:
@@ -248,6 +248,6 @@ def _sources(activations: Activations, style: str, reading: Reading) -> dict[Hoo
     return found
 
 
-def _check_choice(name: str, came: str, known: Sequence[str]) -> None:
-    if came not in known:
-        raise ConfigError(f"no {name} is called {came!r}.", f"There are: {', '.join(known)}.")
+def _check_choice(name: str, given: str, known: Sequence[str]) -> None:
+    if given not in known:
+        raise ConfigError(f"no {name} is called {given!r}.", f"There are: {', '.join(known)}.")

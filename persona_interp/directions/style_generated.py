@@ -36,7 +36,7 @@ def generate_style_rollouts(
 ) -> Rollouts:
     """Answers to every question in every style of a corpus, pooled over the answer while they are generated.
 
-    The style is asked for by a sentence behind the question (`style_request`). Of the corpus only the names and
+    The style is asked for by a sentence after the question (`style_request`). Of the corpus only the names and
     descriptions of the styles are used. Answers have the columns style and pair, which is the question.
 
     Args:

@@ -61,7 +61,7 @@ class StyleTraining:
 
 @dataclass(frozen=True, eq=False)
 class TrainedStyleVectors:
-    """One vector a sentence and layer, and how far its training came.
+    """One vector a sentence and layer, and how far its training got.
 
     Args:
         sentences: style, text, pair, n_tokens, loss (nats, summed over tokens), epochs, matched, kept.
@@ -146,7 +146,7 @@ def train_style_vectors(
     """
     settings = settings or StyleTraining()
     if not layers:
-        raise ConfigError("style vectors are trained at layers, and none came.", "published_layers gives three.")
+        raise ConfigError("style vectors are trained at layers, got none.", "published_layers gives three.")
     hookpoints = tuple(Hookpoint(layer) for layer in dict.fromkeys(layers))
     samples, left_out = _short_enough(style_samples(corpus), settings)
     tokens = encode(model.tokenizer, list(samples["text"]))

@@ -155,7 +155,7 @@ class ChatClient:
         return read_reply(response.content, max_tokens=request.max_tokens, logprobs=request.top_logprobs is not None)
 
     def _failure(self, error: OpenAIError) -> RequestFailure:
-        """The failure of one row; an error where every row would fail alike."""
+        """The failure of one row; an error where every row would fail in the same way."""
         if isinstance(error, UnreachableError) or isinstance(error.__cause__, NO_CONNECTION):
             reason = str(error) if isinstance(error, UnreachableError) else type(error.__cause__).__name__
             raise EndpointError(

@@ -12,7 +12,7 @@ DEFAULT_BASE_URL = "https://api.openai.com/v1"
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A model behind an OpenAI-compatible server.
+    """A model on an OpenAI-compatible server.
 
     The key is left out of `repr`; nothing in this package writes it to a file, a log or an error.
 

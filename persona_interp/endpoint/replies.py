@@ -28,7 +28,7 @@ def read_reply(body: bytes, *, max_tokens: int, logprobs: bool) -> ChatReply:
     reason = first.get("finish_reason")
     text = _text(_object(first.get("message"), "the message"), reason)
     if len(text) > MAX_TOKEN_LENGTH * max_tokens:
-        raise MalformedReplyError(f"{len(text):,} characters came where at most {max_tokens:,} tokens were asked for")
+        raise MalformedReplyError(f"got {len(text):,} characters where at most {max_tokens:,} tokens were asked for")
     prompt_tokens, completion_tokens = _counts(data.get("usage"))
     return ChatReply(
         text=text,

@@ -52,7 +52,7 @@ def _read(response: httpx2.Response, request: httpx2.Request, deadline: float) -
     for part in response.iter_bytes():
         size += len(part)
         if size > MAX_BYTES:
-            raise OversizedReplyError(f"more than {MAX_BYTES >> 20} MB came")
+            raise OversizedReplyError(f"got more than {MAX_BYTES >> 20} MB")
         if time.monotonic() > deadline:
             raise httpx2.ReadTimeout("the reply did not end in time", request=request)
         parts.append(part)

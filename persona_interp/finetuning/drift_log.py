@@ -74,7 +74,7 @@ def drift_frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write all rows anew, atomically; a number that is missing is null in JSON and empty in CSV."""
+    """Rewrite all rows, atomically; a number that is missing is null in JSON and empty in CSV."""
     if path.suffix == ".csv":
         text = drift_frame(rows).to_csv(index=False, lineterminator="\n")
     else:

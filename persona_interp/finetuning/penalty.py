@@ -50,7 +50,7 @@ class ProjectionPenalty:
             )
         if self.reference is not None and len(self.hookpoints()) != 1:
             raise ConfigError(
-                f"one reference projection came for {len(self.hookpoints())} hookpoints.",
+                f"got one reference projection for {len(self.hookpoints())} hookpoints.",
                 "Projections differ between layers: penalise one, or leave the reference out.",
             )
         for hookpoint in self.hookpoints():

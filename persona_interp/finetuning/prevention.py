@@ -75,7 +75,7 @@ def concept_ablation(directions: Direction | Sequence[Direction], layers: Sequen
 def preventative_prompting(conversations: Sequence[Conversation], system: str) -> list[Conversation]:
     """The same conversations under a system prompt that asks for the trait, which is not there at inference.
 
-    An own system prompt of a conversation stays, behind it.
+    A conversation's own system prompt stays, after it.
 
     Source: Chen et al. 2025 (arXiv 2507.21509), appendix J.7; also called inoculation prompting.
     """

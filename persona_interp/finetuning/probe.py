@@ -155,7 +155,7 @@ def check_drift(
     measured = f"{', '.join(traits)} at layers {', '.join(map(str, layers))}"
     if len(set(traits)) < len(traits) or len(set(layers)) < len(layers):
         raise ConfigError(
-            f"a trait or a layer came twice: {measured}.",
+            f"a trait or a layer was given twice: {measured}.",
             "Rows are told apart by both. Give a second direction another name: dataclasses.replace(d, trait=...).",
         )
     for bound in bounds:

@@ -66,7 +66,7 @@ def train_psychadapter(
 ) -> TrainedPsychAdapter:
     """An adapter that minimises -log p(text | z) a token, z the standardised scores, kept in the folder `out`.
 
-    Every text is predicted from the start (beginning of text) on, its first token and its end included, behind one
+    Every text is predicted from the start (beginning of text) on, its first token and its end included, after one
     virtual token a layer. Only the adapter is trained; with `lora`, as the published code has it, the base gets a
     low-rank adapter trained beside it, saved in `out`/adapter. A base without one stays in evaluation mode. The same
     call goes on where an interrupted one stopped, and returns at once where it is done.
@@ -77,7 +77,7 @@ def train_psychadapter(
 
     Raises:
         DataError: fewer than two texts, a constant score, or a text without a token.
-        ConfigError: `out` holds another run, or nothing stands in front of the texts.
+        ConfigError: `out` holds another run, or nothing comes before the texts.
         ModelError: the model has no key/value cache.
         TrainingError: the loss is not finite; the last good checkpoint is kept.
 
@@ -173,7 +173,7 @@ def _provenance(
 def _texts(
     data: TraitTexts, tokenizer: PreTrainedTokenizerBase, settings: PsychAdapterSettings, plain: PreTrainedModel
 ) -> _Texts:
-    """Texts to train on and held-out ones, standardised by the former unless they came standardised."""
+    """Texts to train on and held-out ones, standardised by the former unless they already are."""
     train, held = data, None
     if settings.holdout > 0:
         train, held = data.split(held_out=settings.holdout, seed=settings.seed)

@@ -1,4 +1,4 @@
-"""From texts with trait vectors to steps of equal length, and the loss of a batch behind its virtual tokens."""
+"""From texts with trait vectors to steps of equal length, and the loss of a batch after its virtual tokens."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -50,7 +50,7 @@ class TraitSamples:
 
 
 def start_text(tokenizer: PreTrainedTokenizerBase, start: str | None) -> str:
-    """What stands in front of every text.
+    """What comes before every text.
 
     Raises:
         ConfigError: the tokenizer has neither a beginning nor an end of text, or the text given has no token.
@@ -58,7 +58,7 @@ def start_text(tokenizer: PreTrainedTokenizerBase, start: str | None) -> str:
     text = start if start is not None else tokenizer.bos_token or tokenizer.eos_token
     if not text or not encode(tokenizer, [str(text)])[0]:
         raise ConfigError(
-            "nothing stands in front of the texts, so their first token cannot be predicted.",
+            "nothing comes before the texts, so their first token cannot be predicted.",
             'Name a text that has a token: PsychAdapterSettings(start="...").',
         )
     return str(text)
@@ -71,12 +71,12 @@ def trait_samples(
 
     Raises:
         DataError: no text is left, or one has no token.
-        ConfigError: the context has no room behind the start.
+        ConfigError: the context has no room after the start.
     """
     start = tuple(encode(tokenizer, [start_text(tokenizer, settings.start)])[0])
     longest = min(settings.max_tokens, context - 1 - len(start))
     if longest < 2:
-        raise ConfigError(f"a context of {context} tokens has no room for a text behind {len(start)} others.")
+        raise ConfigError(f"a context of {context} tokens has no room for a text after {len(start)} others.")
     ids, chosen, n_long = [], [], 0
     for i, tokens in enumerate(encode(tokenizer, data.texts)):
         if not tokens:
@@ -125,7 +125,7 @@ def n_predicted(samples: TraitSamples, rows: Sequence[int]) -> int:
 def text_loss(
     model: Base, adapter: PsychAdapter | None, samples: TraitSamples, rows: Sequence[int]
 ) -> Float[Tensor, ""]:
-    """Summed cross-entropy (nats) of the tokens of some texts behind the virtual tokens of their trait vectors.
+    """Summed cross-entropy (nats) of the tokens of some texts after the virtual tokens of their trait vectors.
 
     Padding is on the right and known by its place, not by its id: where padding and end of text are one token, the end
     is trained on all the same. Without an adapter it is the loss of the model alone, from the same start.

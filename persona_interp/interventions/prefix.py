@@ -93,7 +93,7 @@ def _matrix(adapter: PsychAdapter, z: object) -> Float[Tensor, "batch trait"]:
         )
     if matrix.shape[0] == 0 or matrix.shape[1] != adapter.n_traits:
         raise ConfigError(
-            f"{matrix.shape[0]} trait vectors of {matrix.shape[1]} numbers came to an adapter of {adapter.n_traits}.",
+            f"got {matrix.shape[0]} trait vectors of {matrix.shape[1]} numbers for an adapter of {adapter.n_traits}.",
             f"Its traits, in order: {', '.join(adapter.traits)}.",
         )
     return matrix.detach().float().cpu()

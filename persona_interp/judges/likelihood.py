@@ -33,7 +33,7 @@ class LikelihoodJudge:
 
     def __init__(self, model: HookedModel, *, n_pairs: int = 5, progress: bool = True) -> None:
         if n_pairs < 1:
-            raise ConfigError(f"n_pairs must be at least 1; {n_pairs} came.")
+            raise ConfigError(f"n_pairs must be at least 1, got {n_pairs}.")
         self.model = model
         self.n_pairs = n_pairs
         self.progress = progress

@@ -1,4 +1,4 @@
-"""`OpenAIJudge`: a chat model behind an OpenAI-compatible API, asked for a rating by a rubric."""
+"""`OpenAIJudge`: a chat model with an OpenAI-compatible API, asked for a rating by a rubric."""
 
 import logging
 import math

@@ -117,4 +117,4 @@ def check_pairs(questions: Sequence[str], answers: Sequence[str]) -> None:
         AlignmentError: they differ.
     """
     if len(questions) != len(answers):
-        raise AlignmentError(f"{len(questions)} questions came with {len(answers)} answers.", "Give one each.")
+        raise AlignmentError(f"got {len(questions)} questions and {len(answers)} answers.", "Give one each.")

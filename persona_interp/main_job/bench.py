@@ -63,18 +63,18 @@ class Panel:
 
     Args:
         everywhere: rate every answer that is measured.
-        sparing: too slow for that; they rate the held-out answers and some of the steered ones.
+        asked_rarely: too slow for that; they rate the held-out answers and some of the steered ones.
         blind: judges that cannot rate this trait, and what they said.
     """
 
     everywhere: tuple[Judge, ...]
-    sparing: tuple[Judge, ...]
+    asked_rarely: tuple[Judge, ...]
     blind: Mapping[str, str]
 
     @property
     def judges(self) -> tuple[Judge, ...]:
         """All that rate this trait."""
-        return self.everywhere + self.sparing
+        return self.everywhere + self.asked_rarely
 
 
 def load_bench(config: RunConfig, folder: Path) -> Bench:
@@ -144,8 +144,8 @@ def panel(bench: Bench, trait: Trait) -> Panel:
     lexical = () if bench.lexical is None or bench.lexical.unable(trait) is not None else (bench.lexical,)
     first, *others = (() if judge.name in blind else (judge,) for judge in bench.likelihoods)
     api = () if bench.api is None else (bench.api,)
-    sparing: tuple[Judge, ...] = (*(judge for one in others for judge in one), *api)
-    return Panel((bench.embedding, *first, *lexical), sparing, blind)
+    rarely: tuple[Judge, ...] = (*(judge for one in others for judge in one), *api)
+    return Panel((bench.embedding, *first, *lexical), rarely, blind)
 
 
 def _blind(bench: Bench, trait: Trait) -> dict[str, str]:
@@ -204,7 +204,7 @@ def _usage(kept: Mapping[str, Any], folder: Path) -> Usage:
         return Usage(**kept["usage"])
     except (KeyError, TypeError) as error:
         raise ArtefactError(
-            f"{folder / _ASKED} does not say what the API judge asked.", "Delete it: the count begins anew."
+            f"{folder / _ASKED} does not say what the API judge asked.", "Delete it: the count starts again."
         ) from error
 
 

@@ -34,7 +34,7 @@ class RunConfig:
         test_tokens: length of its answers.
         judge_models: models of the likelihood judges, of which the first filters; empty: the unsteered model itself,
             said so in the report (to have it beside others, name it).
-        api_judge: name of a model behind an OpenAI-compatible endpoint; empty: no such judge. Address and key come
+        api_judge: name of a model at an OpenAI-compatible endpoint; empty: no such judge. Address and key come
             from the environment (OPENAI_BASE_URL, OPENAI_API_KEY), so that no folder holds them.
         api_price: US dollars per million prompt tokens and per million completion tokens of the API judge, for the cost
             in provenance.json; None: tokens are counted and no cost is told.

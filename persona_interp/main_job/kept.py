@@ -65,7 +65,9 @@ def ask_again(path: Path, trait: Trait, judges: Sequence[Judge], rated: Callable
         try:
             scores = _rate(judge, trait, answers)
         except EndpointError as error:
-            logger.warning("%d failed requests were repeated in vain: %s", len(answers), str(error).splitlines()[0])
+            logger.warning(
+                "%d failed requests were retried, all failed again: %s", len(answers), str(error).splitlines()[0]
+            )
             continue
         repeated = True
         table.loc[answers.index, judge.name] = [score.value for score in scores]
@@ -87,7 +89,7 @@ def _unscored(judge: str, answers: pd.DataFrame, scores: Sequence[Score]) -> pd.
 
 
 def _keep_unscored(folder: Path, tables: Sequence[pd.DataFrame]) -> None:
-    """These alone are kept: an older list is of failures that need not have come again."""
+    """These alone are kept: an older list is of failures that need not have happened again."""
     some = [table for table in tables if len(table)]
     if some:
         _write_parquet(folder / _UNSCORED, pd.concat(some))

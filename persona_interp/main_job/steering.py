@@ -51,7 +51,7 @@ def select_setting(bench: Bench, trait: Trait, direction: Direction) -> tuple[Se
 def evaluate(bench: Bench, trait: Trait, judges: Panel, direction: Direction, setting: Setting) -> pd.DataFrame:
     """Scored answers to the evaluation questions, of the whole sweep.
 
-    A sparing judge has no score (NaN) where it was not asked.
+    A judge that is asked rarely has no score (NaN) where it was not asked.
     """
     config = bench.config
     folder = bench.folder / "steering" / trait.name / "evaluation"
@@ -71,14 +71,14 @@ def evaluate(bench: Bench, trait: Trait, judges: Panel, direction: Direction, se
             folder=folder,
         )
         scored = score_answers(answers, trait, judges=judges.everywhere, coherence=bench.coherence)[0]
-        return scored.join(rate_answers(trait, judges.sparing, sparingly(scored), folder))
+        return scored.join(rate_answers(trait, judges.asked_rarely, selected(scored), folder))
 
-    def sparingly(scored: pd.DataFrame) -> pd.DataFrame:
+    def selected(scored: pd.DataFrame) -> pd.DataFrame:
         chosen = (scored["layer"] == setting.layer).fillna(False) & (scored["coefficient"] == setting.coefficient)
         asked = chosen | (scored["coefficient"] == 0) | (config.extra_judges_on == "all")
         return scored[asked.to_numpy(bool)]
 
-    ask_again(folder / "scored.parquet", trait, judges.sparing, sparingly)
+    ask_again(folder / "scored.parquet", trait, judges.asked_rarely, selected)
     return kept_table(folder / "scored.parquet", sweep)
 
 

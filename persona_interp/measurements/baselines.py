@@ -40,17 +40,19 @@ def compare_separation(
         reference: name of the persona vector among the directions; the first of them by default.
 
     Raises:
-        EmptySelectionError: no direction came, or a pole has no rows.
+        EmptySelectionError: no direction was given, or a pole has no rows.
         AlignmentError: the activations differ or lack a hookpoint or questions, or there is no such reference.
         IncompatibleDirectionError: a direction belongs to another model.
     """
     if not directions:
-        raise EmptySelectionError("no direction came to compare.", "Give at least one, by name.")
+        raise EmptySelectionError("no direction was given to compare.", "Give at least one, by name.")
     name = next(iter(directions)) if reference is None else reference
     if name not in directions:
         raise AlignmentError(f"no direction is called {name!r}.", f"Directions: {', '.join(directions)}.")
     if test_positive.hookpoints != test_negative.hookpoints:
-        raise AlignmentError("positive and negative test activations differ in hookpoints.", "Extract both alike.")
+        raise AlignmentError(
+            "positive and negative test activations differ in hookpoints.", "Extract both in the same way."
+        )
     test = contrast_of(test_positive, test_negative, name="test")
     centre = torch.cat([test_positive.values, test_negative.values]).double().mean(0)
     rows = []

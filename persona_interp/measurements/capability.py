@@ -107,7 +107,7 @@ def measure_multiple_choice(
     r"""Items answered by the option with the largest sum of log p(option token | prompt, earlier option tokens).
 
     The prompt is plain dialogue for every model, `Question: ...\nAnswer:`, and an option follows after a space. Chat
-    models are not given their template: behind it they begin with a sentence rather than with the bare option, and a
+    models are not given their template: after it they begin with a sentence rather than with the bare option, and a
     base model and its chat version are then asked the same. The model never sees the options together, so their
     order does not count. A start token comes first where the tokenizer puts one.
 
@@ -139,7 +139,7 @@ def measure_perplexity(
 ) -> PerplexityResult:
     """Exp of the mean of -log p(token | start token, earlier tokens) over all tokens of all texts.
 
-    Every text is on its own behind a start token (end-of-text for a model that has none), so its first token counts
+    Every text is on its own after a start token (end-of-text for a model that has none), so its first token counts
     too. Perplexities of models with different tokenizers cannot be compared.
 
     Args:

@@ -124,10 +124,12 @@ def probe_activations(
     """Activations of the last prompt token of every question, at the output of every block, before any answer.
 
     Raises:
-        EmptySelectionError: no question came.
+        EmptySelectionError: no question was given.
     """
     if not questions:
-        raise EmptySelectionError("no question came to probe the model with.", "Give a trait's evaluation questions.")
+        raise EmptySelectionError(
+            "no question was given to probe the model with.", "Give a trait's evaluation questions."
+        )
     prompts = [render_prompt(model.tokenizer, question, system=system) for question in questions]
     samples = pd.DataFrame({"question": list(questions), "prompt": prompts})
     nothing = [""] * len(prompts)

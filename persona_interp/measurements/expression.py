@@ -48,7 +48,7 @@ def measure_expression(
     rating = [judge for judge in judges if judge.unable(trait) is None]
     if not rating or not questions:
         raise ConfigError(
-            f"the expression of {trait.name} needs a judge and a question; {len(rating)} and {len(questions)} came.",
+            f"the expression of {trait.name} needs a judge and a question, got {len(rating)} and {len(questions)}.",
             "Give at least one of each; a lexical judge rates traits with a valence only.",
         )
     if intervention is not None:

@@ -51,11 +51,11 @@ class Measurements:
     def __post_init__(self) -> None:
         """Check the columns and give each its one dtype."""
         _check_columns(self.frame.columns, "the frame")
-        came = {str(name): column for name, column in self.frame.items()}
-        columns = {name: _text(came[name]) for name in TEXT_COLUMNS}
-        columns["layer"] = _layers(came["layer"])
-        columns["coefficient"] = _numbers(came["coefficient"], nullable=True)
-        columns["value"] = _numbers(came["value"], nullable=False)
+        given = {str(name): column for name, column in self.frame.items()}
+        columns = {name: _text(given[name]) for name in TEXT_COLUMNS}
+        columns["layer"] = _layers(given["layer"])
+        columns["coefficient"] = _numbers(given["coefficient"], nullable=True)
+        columns["value"] = _numbers(given["value"], nullable=False)
         object.__setattr__(self, "frame", DataFrame({name: columns[name].array for name in COLUMNS}))
 
     def __len__(self) -> int:
@@ -140,8 +140,8 @@ class Measurements:
             raise ArtefactError(f"{manifest_path(path)} describes {kind!r}.", f"Expected {KIND!r}.")
         if manifest.get("sha256") != sha256_bytes(data):
             raise ArtefactError(
-                f"{path} does not match its manifest: SHA-256 {sha256_bytes(data)[:12]}… came,"
-                f" {str(manifest.get('sha256'))[:12]}… was expected.",
+                f"{path} does not match its manifest: expected SHA-256 {str(manifest.get('sha256'))[:12]}…,"
+                f" got {sha256_bytes(data)[:12]}….",
                 "The file or its manifest was truncated or altered after saving. Restore both or make them again.",
             )
         try:
@@ -159,11 +159,11 @@ def _check_path(path: Path) -> None:
         )
 
 
-def _check_columns(came: Iterable[str], where: str) -> None:
-    came = list(came)
-    missing = [name for name in COLUMNS if name not in came]
-    unknown = [str(name) for name in came if name not in COLUMNS]
-    repeated = sorted({str(name) for name in came if came.count(name) > 1})
+def _check_columns(given: Iterable[str], where: str) -> None:
+    given = list(given)
+    missing = [name for name in COLUMNS if name not in given]
+    unknown = [str(name) for name in given if name not in COLUMNS]
+    repeated = sorted({str(name) for name in given if given.count(name) > 1})
     wrong = {"missing": missing, "unknown": unknown, "repeated": repeated}
     if any(wrong.values()):
         said = "; ".join(f"{kind} {', '.join(names)}" for kind, names in wrong.items() if names)

@@ -73,11 +73,11 @@ def administer(
         orders: of the listed options (see `Order`).
         normalise: how answers are compared (see `Normalise`).
         condition: name in tables; default: `baseline`, or what was given.
-        calibration: earlier answers of this model, asked in the same way, whose neutral items need not be asked anew.
+        calibration: earlier answers of this model, asked in the same way, whose neutral items need not be asked again.
 
     Raises:
-        ConfigError: a wording, order or normalisation is unknown, `system` and `respondents` both came, or the model
-            gives log-probabilities that are not finite.
+        ConfigError: a wording, order or normalisation is unknown, `system` and `respondents` were both given, or the
+            model gives log-probabilities that are not finite.
         AlignmentError: the calibration is of another model, or was asked otherwise.
         IncompatibleDirectionError: the intervention was made for another model.
         ContextLengthError: a prompt is longer than the model's context.
@@ -236,11 +236,11 @@ def _systems(system: str | None, respondents: Sequence[str] | None) -> tuple[str
         return (system,)
     if system is not None:
         raise ConfigError(
-            "both system and respondents came.", "Each respondent is a system prompt; give one of the two."
+            "got both system and respondents.", "Each respondent is a system prompt; give one of the two."
         )
     if not respondents or len(set(respondents)) < len(respondents):
         raise ConfigError(
-            f"{len(respondents)} respondents came, or one of them twice.", "Give different system prompts."
+            f"got {len(respondents)} respondents, or one of them twice.", "Give different system prompts."
         )
     return tuple(respondents)
 

@@ -55,7 +55,7 @@ class Monitoring:
     def measurements(self, *, model: str, run_id: str = "") -> Measurements:
         """One row a number: `projection` at each layer, and `expression: JUDGE` of each answer.
 
-        The condition stands in `sample`, with the number of the sample behind it where there is one.
+        `sample` holds the condition, followed by the number of the sample where there is one.
         """
         shared = {"model": model, "trait": self.trait, "method": self.direction.method, "stream": "resid_post"}
         shared |= {"coefficient": None, "run_id": run_id}

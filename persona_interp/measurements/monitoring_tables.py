@@ -55,7 +55,7 @@ def monitoring_table(
     for result in results:
         named = named_layers.get(result.trait)
         if named not in result.layers:
-            raise ConfigError(f"no layer in this measurement was named in advance for {result.trait}: {named} came.")
+            raise ConfigError(f"no layer in this measurement was named in advance for {result.trait}: got {named}.")
         options = {"min_sd": min_sd, "n_resamples": n_resamples, "n_permutations": n_permutations, "seed": seed}
         for kind in result.kinds:
             for judge in result.judges:

@@ -1,4 +1,4 @@
-"""Summed log-probabilities of answer options behind prompts."""
+"""Summed log-probabilities of answer options after prompts."""
 
 from collections.abc import Sequence
 

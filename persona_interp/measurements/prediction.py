@@ -86,7 +86,7 @@ def shift_nulls(
         if rated.sum() < 3:
             continue
         if trait not in grid.training:
-            raise AlignmentError(f"{trait} came without the activations that its direction was extracted from.")
+            raise AlignmentError(f"{trait} was given without the activations that its direction was extracted from.")
         batteries[f"{trait}, {judge}"] = null_battery(
             grid.directions[trait].vectors.numpy(),
             grid.training[trait],
@@ -131,7 +131,7 @@ def predictor_table(
     for name, by_trait in predictors.items():
         for trait, values in by_trait.items():
             if trait not in grid.directions or trait not in grid.shifts:
-                raise AlignmentError(f"{name} came for {trait}, which has no direction or shifts in the grid.")
+                raise AlignmentError(f"{name} was given for {trait}, which has no direction or shifts in the grid.")
             if len(values) != len(grid.cells):
                 raise AlignmentError(f"{name} of {trait} has {len(values)} values for {len(grid.cells)} cells.")
             layer = _named(grid, named_layers, trait)
@@ -142,14 +142,14 @@ def predictor_table(
                 x, y, data = _by_data(values, outcome, grid.data)
                 rows[-1] |= _correlated(x, y, data, "greater", **tests)
     if not rows:
-        raise EmptySelectionError("no predictor came.", "Give at least one, by name and trait.")
+        raise EmptySelectionError("no predictor was given.", "Give at least one, by name and trait.")
     return corrected(pd.DataFrame(rows))
 
 
 def _named(grid: Grid, named_layers: Mapping[str, int], trait: str) -> int:
     named = named_layers.get(trait)
     if named is None or named not in grid.layers:
-        raise ConfigError(f"no layer of this grid was named in advance for {trait}: {named} came.")
+        raise ConfigError(f"no layer of this grid was named in advance for {trait}: got {named}.")
     return named
 
 

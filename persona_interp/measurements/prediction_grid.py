@@ -42,7 +42,7 @@ class Grid:
         """Refuse what does not fit together."""
         _check_cells(self.cells)
         if not self.directions:
-            raise AlignmentError("no direction came with the grid.", "Give at least one, by trait.")
+            raise AlignmentError("the grid was given without a direction.", "Give at least one, by trait.")
         first = next(iter(self.directions.values()))
         for trait, direction in self.directions.items():
             if direction.hookpoints != first.hookpoints:

@@ -41,7 +41,7 @@ def project_texts(
     """Mean residual of each text projected on each direction at the output of a block; one column a direction.
 
     In residual units; larger means more of the direction's positive pole. Texts with a prompt are averaged over the
-    response only, texts without one over all tokens behind a start token, whose own residual is a sink of huge norm.
+    response only, texts without one over all tokens after a start token, whose own residual is a sink of huge norm.
     """
     prompts, responses = [], []
     for row in samples.itertuples():

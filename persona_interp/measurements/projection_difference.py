@@ -145,7 +145,7 @@ def projection_difference(
     """
     if base_answers is not None and len(base_answers) != len(conversations):
         raise AlignmentError(
-            f"{len(base_answers)} base answers came with {len(conversations)} conversations.",
+            f"got {len(base_answers)} base answers and {len(conversations)} conversations.",
             "Give one each, in order.",
         )
     data = project_samples(model, conversations, directions, layers, progress=progress)

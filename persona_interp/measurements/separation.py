@@ -260,7 +260,7 @@ def separation_profile(
 def _check_shapes(*sets: Rows) -> None:
     if len({rows.shape[1:] for rows in sets}) > 1:
         raise AlignmentError(
-            f"the four sets differ in (layers, width): {', '.join(str(rows.shape[1:]) for rows in sets)} came.",
+            f"the four sets must have the same (layers, width), got {', '.join(str(rows.shape[1:]) for rows in sets)}.",
             "All must come from one model and its hookpoints.",
         )
 

@@ -22,10 +22,10 @@ class Smoothing:
     def __post_init__(self) -> None:
         """Refuse what cannot be averaged with."""
         if self.window < 1:
-            raise ConfigError(f"a window of {self.window} tokens came.", "Expected 1 (no smoothing) or more.")
+            raise ConfigError(f"got a window of {self.window} tokens.", "Expected 1 (no smoothing) or more.")
         if self.decay is not None and (self.window != 1 or not 0 < self.decay <= 1):
             raise ConfigError(
-                f"a decay of {self.decay} with a window of {self.window} came.",
+                f"got a decay of {self.decay} with a window of {self.window}.",
                 "Expected a decay in (0, 1] with window=1, or decay=None.",
             )
 

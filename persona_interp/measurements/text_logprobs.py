@@ -1,4 +1,4 @@
-"""Log-probabilities of the tokens of given texts behind given prompts, with or without an intervention."""
+"""Log-probabilities of the tokens of given texts after given prompts, with or without an intervention."""
 
 from collections.abc import Sequence
 

@@ -47,7 +47,7 @@ def monitor_transcripts(
     """One row a token of every assistant turn, and of the last prompt token before it; one pass a conversation.
 
     Columns of `Monitor.frame`, with conversation and turn (number of the turn, 0-based) in place of call and row. Every
-    assistant turn counts as an answer of its own: smoothing starts anew and it has its own alerts.
+    assistant turn counts as an answer of its own: smoothing starts again and it has its own alerts.
 
     Raises:
         ContextLengthError: a conversation does not fit the model; nothing was cut off.

@@ -1,1 +1,1 @@
-"""Hooked language models behind one low seam: `run` and `generate`."""
+"""Hooked language models with one low-level interface: `run` and `generate`."""

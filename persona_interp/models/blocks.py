@@ -44,7 +44,7 @@ def find_blocks(model: nn.Module) -> tuple[str, nn.ModuleList]:
 def find_site(model: nn.Module, hookpoint: Hookpoint, name: str) -> Site:
     """The module whose input or output is a stream.
 
-    attn_out and mlp_out are what is added to the residual stream, so behind the norms that Gemma puts there.
+    attn_out and mlp_out are what is added to the residual stream, so it is after the norms that Gemma puts there.
 
     Raises:
         HookpointError: this architecture keeps the stream where this function does not know it.

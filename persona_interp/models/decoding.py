@@ -40,7 +40,7 @@ def decode(
 
     A token is run through the model only to predict the next one. So the last token of a sample that reached the
     limit gets one more pass when responses are pooled or watched: every token of the answer is then covered. Nothing
-    is predicted from it, so that pass ends behind the deepest hookpoint.
+    is predicted from it, so that pass ends after the deepest hookpoint.
     """
     taps = recorder.taps()
     with model.tapped(taps) as forward:

@@ -14,7 +14,7 @@ from persona_interp.types import KVPrefix, TokenBatch
 
 
 class StopForward(Exception):
-    """Ends a pass behind the deepest hookpoint that is needed."""
+    """Ends a pass after the deepest hookpoint that is needed."""
 
 
 @runtime_checkable

@@ -30,7 +30,7 @@ from persona_interp.types import (
 
 
 class HookedModelBase(ABC):
-    """A causal language model of transformers behind a backend.
+    """A causal language model of transformers, run by a backend.
 
     A backend implements `tapped`. Everything else - masks, caches, shared prefixes, sampling, pooling - is here
     and in the modules beside it, the same for all backends.
@@ -68,7 +68,7 @@ class HookedModelBase(ABC):
     ) -> AbstractContextManager[Forward]:
         """A context in which every forward pass calls the taps; on leaving it nothing stays hooked.
 
-        `stop_after` ends each pass behind that hookpoint.
+        `stop_after` ends each pass after that hookpoint.
         """
 
     def run(
@@ -148,17 +148,17 @@ class HookedModelBase(ABC):
             HookpointError: a layer is outside 0..n_layers-1.
         """
         for hookpoint in hookpoints:
-            came = hookpoint.layer
-            if 0 <= came < self.n_layers:
+            layer = hookpoint.layer
+            if 0 <= layer < self.n_layers:
                 continue
             hint = (
-                f"If {came} came from hidden_states[{came}], that is the output of layer {came - 1}:"
-                f' Hookpoint({came - 1}, "resid_post").'
+                f"If {layer} came from hidden_states[{layer}], that is the output of layer {layer - 1}:"
+                f' Hookpoint({layer - 1}, "resid_post").'
             )
             raise HookpointError(
                 f"cannot reach {hookpoint} of {self.name} ({self.backend}).",
                 f"Layers run 0..{self.n_layers - 1}.",
-                *([hint] if came == self.n_layers else []),
+                *([hint] if layer == self.n_layers else []),
             )
 
     def check_length(self, length: int) -> None:

@@ -27,7 +27,7 @@ from persona_interp.types import NO_EDITS, Edits, Generation, Hookpoint, KVPrefi
 def cached_states(model: HookedTransformer, batch: TokenBatch) -> Float[Tensor, "state batch pos d_model"]:
     """The residual stream as the object's own cache has it: the embeddings, then the output of every block.
 
-    No model of transformers stands behind such an object, so its own cache is what reads are compared with.
+    Such an object is not made from a model of transformers, so its own cache is what reads are compared with.
     """
     batch, names = batch.to(next(model.parameters()).device), {f"blocks.{model.cfg.n_layers - 1}.hook_resid_post"}
     names |= {f"blocks.{layer}.hook_resid_pre" for layer in range(model.cfg.n_layers)}
@@ -38,7 +38,7 @@ def cached_states(model: HookedTransformer, batch: TokenBatch) -> Float[Tensor, 
 
 
 class HookedTransformerModel(HookedModelBase):
-    """A `HookedTransformer` with unprocessed weights behind the same interface."""
+    """A `HookedTransformer` with unprocessed weights, with the same interface."""
 
     backend = "transformer_lens"
 

@@ -19,7 +19,7 @@ _VALUES_AT_ONCE = 2**24
 def fingerprint(model: torch.nn.Module) -> str:
     """BLAKE2b over names, shapes and every value of every weight, in bfloat16, as `w2-` and 16 hexadecimal digits.
 
-    The same for one model in any dtype at least as fine as bfloat16 and behind any backend that keeps its weights; a
+    The same for one model in any dtype at least as fine as bfloat16 and in any backend that keeps its weights; a
     single weight that changes by more than bfloat16 rounds away changes it. Weights are hashed in parallel, some rows
     at a time. Fingerprints without `w2-` are of an earlier version, which looked at a sample of each weight: they equal
     no fingerprint of this one, so what was made under them has to be made again.

@@ -1,4 +1,4 @@
-"""`load_model`: a hub id, a folder, a GGUF file, a packaged model or a TransformerLens object, behind a backend."""
+"""`load_model`: a hub id, a folder, a GGUF file, a packaged model or a TransformerLens object, with a backend."""
 
 import warnings
 from collections.abc import Iterator
@@ -84,7 +84,7 @@ def load_plain(
     device_map: str | dict[str, str | int] | None = None,
     revision: str | None = None,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """The frozen model of transformers behind a name, and its tokenizer: what backends wrap and finetuning trains.
+    """The frozen model of transformers with a name, and its tokenizer: what backends wrap and finetuning trains.
 
     Raises:
         ModelError: unknown name, or unreadable weights.

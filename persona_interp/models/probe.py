@@ -24,7 +24,7 @@ def plain_projections(
 ) -> dict[Hookpoint, Float[Tensor, "sample direction"]]:
     """Projections a.u of the last prompt token's residual a on unit vectors u, in float32 on the CPU.
 
-    The pass runs the blocks only, in the mode the model is in, and ends behind the deepest hookpoint. No hook is left,
+    The pass runs the blocks only, in the mode the model is in, and ends after the deepest hookpoint. No hook is left,
     also after an exception.
 
     Args:

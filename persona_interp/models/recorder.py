@@ -56,7 +56,7 @@ class Watch(Protocol):
 
     Calls come in this order: `start` once a call of `run` or `generate`; then for every forward pass `begin`, `observe`
     at each hookpoint, `end`. Between passes `expand` says that the rows go on as others. What is observed is what the
-    model goes on with, behind all edits. An exception ends the call, and nothing stays hooked.
+    model goes on with, after all edits. An exception ends the call, and nothing stays hooked.
     """
 
     @property
@@ -65,7 +65,7 @@ class Watch(Protocol):
         ...
 
     def start(self) -> None:
-        """A call begins; rows are numbered anew."""
+        """A call begins; rows are numbered from 0 again."""
         ...
 
     def begin(self, segment: Segment, rows: Int[Tensor, " active"] | None) -> None:
@@ -123,7 +123,7 @@ class Recorder:
 
     @property
     def deepest(self) -> Hookpoint | None:
-        """The hookpoint behind which a pass that gives no logits may end; None where nothing is tapped."""
+        """The hookpoint after which a pass that gives no logits may end; None where nothing is tapped."""
         return max(self.hookpoints, key=lambda h: h.depth, default=None)
 
     @property

@@ -27,8 +27,8 @@ def check_batch(tokenizer: PreTrainedTokenizerBase) -> TokenBatch:
 def reference_states(model: PreTrainedModel, batch: TokenBatch) -> Float[Tensor, "state batch pos d_model"]:
     """The residual stream by transformers alone: the embeddings, then the output of every block.
 
-    These are its `hidden_states`, but for the last of them, which is behind the final norm: the last block's own output
-    stands in its place.
+    These are its `hidden_states`, but for the last of them, which is after the final norm: the last block's own output
+    takes its place.
     """
     batch, last = batch.to(model.device), []
     watched = find_blocks(model)[1][-1].register_forward_hook(lambda *passed: last.append(passed[-1]))
@@ -63,8 +63,8 @@ def check_reads(model: HookedModel, batch: TokenBatch, states: Float[Tensor, "st
     residuals = model.run(batch, read=reads, outputs="none").residuals
     for hookpoint in reads:
         index = hookpoint.layer + (hookpoint.stream == "resid_post")
-        expected, came = states[index][batch.mask].float(), residuals[hookpoint].cpu()[batch.mask].float()
-        error = (came - expected).norm() / expected.norm()
+        expected, got = states[index][batch.mask].float(), residuals[hookpoint].cpu()[batch.mask].float()
+        error = (got - expected).norm() / expected.norm()
         if error > _TOLERANCE.get(residuals[hookpoint].dtype, _COARSE):
             place = f"hidden_states[{index}]" + (" before the final norm" if index == model.n_layers else "")
             raise ModelError(

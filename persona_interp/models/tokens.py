@@ -29,7 +29,7 @@ def token_batch(
     """
     responses = [[]] * len(prompts) if responses is None else responses
     if len(prompts) != len(responses):
-        raise AlignmentError(f"{len(prompts)} prompts came with {len(responses)} responses.", "Give one each.")
+        raise AlignmentError(f"got {len(prompts)} prompts and {len(responses)} responses.", "Give one each.")
     if not prompts or not all(prompts):
         raise EmptySelectionError("cannot make a batch: there is no prompt, or one without a token.")
     rows = [[*prompt, *response] for prompt, response in zip(prompts, responses, strict=True)]

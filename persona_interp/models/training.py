@@ -65,7 +65,7 @@ class TrainingHooks:
         return dict(self._recorder.residuals)
 
     def bare_residuals(self, **inputs: Tensor) -> Mapping[Hookpoint, Float[Tensor, "batch pos d_model"]]:
-        """The same of a pass without edits and without a graph, which stops behind the deepest hookpoint read."""
+        """The same of a pass without edits and without a graph, which stops after the deepest hookpoint read."""
         kept = dict(self._recorder.residuals)
         self._bare = True
         try:

@@ -87,12 +87,12 @@ def many_shot_contexts(
         EmptySelectionError: too few other questions were answered.
     """
     if not counts or min(counts) < 0 or n_draws < 1:
-        raise ConfigError(f"shots {list(counts)} in {n_draws} draws came.", "Expected counts of 0 or more, and 1 draw.")
+        raise ConfigError(f"got shots {list(counts)} in {n_draws} draws.", "Expected counts of 0 or more, and 1 draw.")
     usable = answers[~answers["question"].isin(list(questions)) & (answers["answer"].str.strip() != "")]
     there = usable["question"].nunique()
     if there < max(counts):
         raise EmptySelectionError(
-            f"{max(counts)} shots need as many questions; answers to {there} that are not evaluated came.",
+            f"{max(counts)} shots need as many answered questions that are not evaluated, got {there}.",
             "Make rollouts of more extraction questions, or use fewer shots.",
         )
     draws = [_draw(usable, max(counts), stream(seed, "exemplars", k)) for k in range(n_draws)]

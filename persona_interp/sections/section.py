@@ -120,14 +120,16 @@ def text(name: str, heading: str | None = None) -> Column:
 
 def count(name: str, heading: str | None = None) -> Column:
     """A column of counts or layers."""
-    return Column(name if heading is None else heading, lambda row: whole(None if _gone(row[name]) else int(row[name])))
+    return Column(
+        name if heading is None else heading, lambda row: whole(None if _empty(row[name]) else int(row[name]))
+    )
 
 
 def value(name: str, heading: str | None = None, *, digits: int = 2, sign: bool = False) -> Column:
     """A column of numbers without an interval."""
     show = signed if sign else number
     return Column(
-        name if heading is None else heading, lambda row: "—" if _gone(row[name]) else show(float(row[name]), digits)
+        name if heading is None else heading, lambda row: "—" if _empty(row[name]) else show(float(row[name]), digits)
     )
 
 
@@ -140,10 +142,10 @@ def estimate(
 
 def spread(value: Any, low: Any, high: Any, *, digits: int = 2, sign: bool = False) -> str:
     """`0.93 [0.88, 0.97]`; a dash where there is no number."""
-    if _gone(value):
+    if _empty(value):
         return "—"
     show = signed if sign else number
-    ends = "no interval" if _gone(low) or _gone(high) else f"{show(float(low), digits)}, {show(float(high), digits)}"
+    ends = "no interval" if _empty(low) or _empty(high) else f"{show(float(low), digits)}, {show(float(high), digits)}"
     return f"{show(float(value), digits)} [{ends}]"
 
 
@@ -159,8 +161,8 @@ def flat(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]
 
 def words(cell: Any) -> str:
     """A cell as text; a dash where it is empty."""
-    return "—" if _gone(cell) else str(cell)
+    return "—" if _empty(cell) else str(cell)
 
 
-def _gone(cell: Any) -> bool:
+def _empty(cell: Any) -> bool:
     return cell is None or (isinstance(cell, float) and not math.isfinite(cell))

@@ -142,12 +142,12 @@ def test_a_holdout_has_its_loss_printed(shell: Shell, options: list[object], tmp
 
 REFUSED: list[tuple[list[object], str]] = [
     (["--preset", "huge"], "ConfigError: no preset is called 'huge'.\n  Presets: small, paper."),
-    (["--coefficient", 1.0], "ConfigError: --coefficient came without --prevent, where it would do nothing."),
-    (["--layer", 1], "ConfigError: --layer came without --prevent or --penalise, where it would do nothing."),
-    (["--weight", 1.0], "ConfigError: --weight came without --penalise, where it would do nothing."),
-    (["--watch-layer", 1], "ConfigError: --watch-layer came without --watch, where it would do nothing."),
-    (["--prevent", "V"], "ConfigError: --prevent came without --coefficient."),
-    (["--penalise", "V"], "ConfigError: --penalise came without --layer."),
+    (["--coefficient", 1.0], "ConfigError: --coefficient was given without --prevent, where it would do nothing."),
+    (["--layer", 1], "ConfigError: --layer was given without --prevent or --penalise, where it would do nothing."),
+    (["--weight", 1.0], "ConfigError: --weight was given without --penalise, where it would do nothing."),
+    (["--watch-layer", 1], "ConfigError: --watch-layer was given without --watch, where it would do nothing."),
+    (["--prevent", "V"], "ConfigError: --prevent was given without --coefficient."),
+    (["--penalise", "V"], "ConfigError: --penalise was given without --layer."),
     (["--prevent", "nothing.safetensors", "--coefficient", 1.0], "ArtefactError: nothing.safetensors does not exist."),
     (
         ["--prevent", "V", "--coefficient", 1.0, "--layer", 9],
@@ -263,7 +263,7 @@ def test_levels_by_likelihood(shell: Shell, model_folder: Path, trait_files: tup
     ("more", "message"),
     [
         (["--judge", "oracle"], "ConfigError: no judge is called 'oracle'."),
-        (["--judge-model", "x"], "ConfigError: --judge-model came without --judge likelihood."),
+        (["--judge-model", "x"], "ConfigError: --judge-model was given without --judge likelihood."),
         (["--n-questions", 0], "ConfigError: 0 questions were asked for; there are "),
         (["--n-questions", 9999], "ConfigError: 9999 questions were asked for; there are "),
     ],

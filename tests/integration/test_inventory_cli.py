@@ -91,9 +91,9 @@ def test_an_adapter_moves_the_answers(tmp_path: Path, questionnaire: Path, model
     ("arguments", "said"),
     [
         ([], "--out is missing."),
-        (["--out", "x", "--layer", "1"], "--layer came without --vector"),
-        (["--out", "x", "--coefficient", "1"], "--coefficient came without --vector"),
-        (["--out", "x", "--z", "a=1"], "--z came without --adapter"),
+        (["--out", "x", "--layer", "1"], "--layer was given without --vector"),
+        (["--out", "x", "--coefficient", "1"], "--coefficient was given without --vector"),
+        (["--out", "x", "--z", "a=1"], "--z was given without --adapter"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(questionnaire: Path, arguments: list[str], said: str) -> None:

@@ -241,8 +241,8 @@ def test_the_command_prints_turns_and_writes_tokens_and_a_figure(saved: list[str
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--threshold", 1, "--neutral", "x.jsonl"], "both --threshold and --neutral came."),
-        (["--threshold", 1, "--false-alarm-rate", 0.1], "--false-alarm-rate came without --neutral."),
+        (["--threshold", 1, "--neutral", "x.jsonl"], "got both --threshold and --neutral."),
+        (["--threshold", 1, "--false-alarm-rate", 0.1], "--false-alarm-rate was given without --neutral."),
         (["--figure", "x.svg"], "a figure cannot be written as 'x.svg'."),
         (["--layer", 9], "the direction loud has no vector for resid_post at layer 9."),
     ],

@@ -122,13 +122,13 @@ def test_failed_rows_are_told_apart(make: Make, caplog: pytest.LogCaptureFixture
     assert [score.note for score in scores[1:]] == [
         "request failed: HTTP 500: no",
         "request failed: the reply is not JSON",
-        "request failed: 1,000,000 characters came where at most 12 tokens were asked for",
+        "request failed: got 1,000,000 characters where at most 12 tokens were asked for",
         "request failed: HTTP 500: no",
     ]
     (record,) = [r for r in caplog.records if r.name.startswith("persona_interp") and r.levelno >= logging.WARNING]
     assert record.getMessage() == (
-        "api (judge-1): 4 of 5 rows failed: HTTP 500: no (2 times); the reply is not JSON (1 times); 1,000,000"
-        " characters came where at most 12 tokens were asked for (1 times)"
+        "api (judge-1): 4 of 5 rows failed: HTTP 500: no (2 times); the reply is not JSON (1 times); got 1,000,000"
+        " characters where at most 12 tokens were asked for (1 times)"
     )
 
 

@@ -139,10 +139,10 @@ def test_a_folder_belongs_to_one_data_set_and_configuration(
 @pytest.mark.parametrize(
     ("extra", "words"),
     [
-        (["--percentile", 90], "--percentile came without --clean"),
-        (["--max-new-tokens", 9], "--max-new-tokens came without --delta generate"),
-        (["--ray-address", "auto"], "--ray-address came without --engine ray"),
-        (["--workers", 2], "--workers came without --engine ray"),
+        (["--percentile", 90], "--percentile was given without --clean"),
+        (["--max-new-tokens", 9], "--max-new-tokens was given without --delta generate"),
+        (["--ray-address", "auto"], "--ray-address was given without --engine ray"),
+        (["--workers", 2], "--workers was given without --engine ray"),
         (["--engine", "spark"], "no engine is called 'spark'"),
         (["--delta", "some"], "delta must be one of none, prompt, generate"),
         (["--judge", "me"], "judge must be one of embedding"),

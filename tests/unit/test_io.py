@@ -98,11 +98,11 @@ def test_any_altered_byte_is_noticed(saved: Path, position: int, flip: int):
 def test_the_error_for_altered_bytes_has_both_hashes(saved: Path):
     expected = hashlib.sha256(saved.read_bytes()).hexdigest()
     saved.write_bytes(saved.read_bytes() + b"x")
-    came = hashlib.sha256(saved.read_bytes()).hexdigest()
+    got = hashlib.sha256(saved.read_bytes()).hexdigest()
     with pytest.raises(ArtefactError) as error:
         io.load_tensors(saved, kind=KIND)
     assert str(error.value) == (
-        f"{saved} does not match its manifest: SHA-256 {came[:12]}… came, {expected[:12]}… was expected.\n"
+        f"{saved} does not match its manifest: expected SHA-256 {expected[:12]}…, got {got[:12]}….\n"
         "  The file or its manifest was truncated or altered after saving. Restore both or make them again."
     )
 

@@ -118,7 +118,7 @@ def save_foreign(
 def _check_convention(format: str, convention: str | None, named: tuple[str, ...]) -> None:
     if convention is not None and format not in named:
         raise ConfigError(
-            f"the layers of a {format} file are numbered in one way only; {convention!r} came.",
+            f"the layers of a {format} file are numbered in one way only, got {convention!r}.",
             "Leave the convention out.",
         )
 

@@ -64,7 +64,7 @@ def save_assistant_axis(direction: Direction, path: str | Path, *, layout: Layou
     """Write an axis, bare or with its metadata, or a role vector.
 
     Args:
-        layout: default: as the file that it came from, else `axis`.
+        layout: default: that of the file that it came from, else `axis`.
 
     Raises:
         AlignmentError: the direction lacks a block, lies elsewhere, or an axis does not point toward the Assistant.

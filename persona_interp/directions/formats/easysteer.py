@@ -86,7 +86,7 @@ def save_easysteer(
     path = Path(path)
     if path.suffix != ".json":
         raise ArtefactError(
-            f"a SteeringSpec is a .json file; {path.name} came.", "Its vectors go into a .gguf beside it."
+            f"a SteeringSpec must be a .json file, got {path.name}.", "Its vectors go into a .gguf beside it."
         )
     if path.with_suffix(".safetensors").exists():
         raise ArtefactError(

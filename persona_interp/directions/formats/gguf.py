@@ -107,7 +107,7 @@ def save_gguf(
     Args:
         convention: `block_output` is what llama.cpp and repeng apply.
         drop_layer_0: leave out the tensor numbered 0, with which llama.cpp refuses the whole file.
-        model_hint: the architecture in llama.cpp's words ("llama"); default: as it came, else the model's name.
+        model_hint: the architecture in llama.cpp's words ("llama"); default: that of its file, else the model's name.
 
     Raises:
         AlignmentError: a vector at number 0 that may not be dropped, or one elsewhere than at outputs of blocks.
@@ -168,7 +168,7 @@ def _convention(
     convention = asked or said
     if convention is None:
         raise ConfigError(
-            f"{name} does not say what its layer numbers count ({numbers[0]}..{numbers[-1]} came,"
+            f"{name} does not say what its layer numbers count ({numbers[0]}..{numbers[-1]},"
             f" {shape.name} has {shape.n_layers} layers, and both ways fit).",
             *_MEANINGS,
             "Ask whoever wrote the file, then name it: convention=... (--convention).",

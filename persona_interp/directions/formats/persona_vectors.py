@@ -84,7 +84,7 @@ def save_persona_vectors(
         incomplete: zeros where the direction has no vector. Our own directions have none at the embedding output, nor
             after the final norm; their vector at the last block has no row and is left out.
         last_row: `residual` writes the last block's vector into the last row, where readers of the format expect one
-            taken after the final norm. Default: as the file was read that it came from, else `normed`.
+            taken after the final norm. Default: as in the file that it was read from, else `normed`.
 
     Raises:
         AlignmentError: a row is missing, or a vector has no row, and `incomplete` is not set.

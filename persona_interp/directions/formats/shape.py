@@ -42,7 +42,7 @@ class ModelShape:
 
 
 def shape_of(model: HookedModel | ModelShape) -> ModelShape:
-    """The shape and the weights of a loaded model, or the shape as it came."""
+    """The shape and the weights of a loaded model, or the shape as given."""
     if isinstance(model, ModelShape):
         return model
     return ModelShape(model.name, model.n_layers, model.d_model, model.provenance.weights)

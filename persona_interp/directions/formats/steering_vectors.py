@@ -75,10 +75,10 @@ def _unpack(content: Any, name: str) -> dict[int, Any]:
             )
         content = content["layer_activations"]
     if not isinstance(content, dict) or not all(type(layer) is int for layer in content):
-        came = (
+        found = (
             f"the keys {', '.join(map(repr, list(content)[:4]))}"
             if isinstance(content, dict)
             else type(content).__name__
         )
-        raise ArtefactError(f"{name} holds {came}.", f"A {FORMAT} file is a dictionary from layer numbers to vectors.")
+        raise ArtefactError(f"{name} holds {found}.", f"A {FORMAT} file is a dictionary from layer numbers to vectors.")
     return content

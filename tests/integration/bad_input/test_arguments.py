@@ -47,10 +47,10 @@ def test_run_refuses_the_same_names(
     for options, words in (
         (("--backend", "vllm"), "backend must be one of transformer_lens, nnsight"),
         (("--filter", "best"), "filter must be paired, independent or none"),
-        (("--coefficients", "0.1;0.2"), "coefficients must be numbers separated by commas; '0.1;0.2' came."),
-        (("--coefficients", "0.1,nan"), "coefficients must be numbers separated by commas; '0.1,nan' came."),
+        (("--coefficients", "0.1;0.2"), "coefficients must be numbers separated by commas, got '0.1;0.2'."),
+        (("--coefficients", "0.1,nan"), "coefficients must be numbers separated by commas, got '0.1,nan'."),
         (("--coefficients", "-0.1"), "coefficients must hold a positive number"),
-        (("--layers", "1.5"), "layers must be whole numbers separated by commas; '1.5' came."),
+        (("--layers", "1.5"), "layers must be whole numbers separated by commas, got '1.5'."),
         (("--layers", "1,3"), "Layers run 0..2."),
         (("--dtype", "int4"), "no dtype is called 'int4'."),
         (("--traits", "evil,evill"), "no trait is called 'evill'."),
@@ -71,7 +71,7 @@ def test_layers_that_do_not_exist_are_refused(refused: Callable[..., str], using
 @pytest.mark.parametrize("text", ["a,b", "nan", "inf", "0.1 0.2"])
 def test_coefficients_must_be_numbers(refused: Callable[..., str], vector: Path, model_folder: Path, text: str) -> None:
     arguments = ("steer", vector, "--prompt", "Hi", "--layer", 1, "--model", model_folder, "--coefficients", text)
-    assert refused(*arguments) == f"ConfigError: coefficients must be numbers separated by commas; {text!r} came."
+    assert refused(*arguments) == f"ConfigError: coefficients must be numbers separated by commas, got {text!r}."
 
 
 def test_rollouts_of_another_configuration_are_not_mixed(

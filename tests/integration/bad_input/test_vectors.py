@@ -56,8 +56,8 @@ def test_a_truncated_or_altered_vector_is_refused(refused: Callable[..., str], u
     for data in (whole[:-1], whole[:40], b"", whole[:-3] + b"\0\0\1"):
         damaged.write_bytes(data)
         error = refused(*using(damaged))
-        assert error.startswith(f"ArtefactError: {damaged} does not match its manifest: SHA-256 ")
-        assert "was expected." in error and "Restore both or make them again." in error
+        assert error.startswith(f"ArtefactError: {damaged} does not match its manifest: expected SHA-256 ")
+        assert ", got " in error and "Restore both or make them again." in error
     damaged.unlink()
     assert refused(*using(damaged)).startswith(f"ArtefactError: {damaged} does not exist.\n  In {damaged.parent}: ")
 
@@ -69,7 +69,7 @@ def test_a_truncated_or_altered_manifest_is_refused(refused: Callable[..., str],
     assert refused(*using(damaged)).startswith(f"ArtefactError: {manifest} is not valid JSON: ")
     for changes, words in (
         ({"kind": "activations"}, f"{manifest} describes 'activations'.\n  Expected 'direction'."),
-        ({"sha256": "0" * 64}, f"{damaged} does not match its manifest: SHA-256 "),
+        ({"sha256": "0" * 64}, f"{damaged} does not match its manifest: expected SHA-256 "),
         ({"hookpoints": None}, f"{damaged} with {manifest} does not describe a direction: 'hookpoints'."),
         ({"hookpoints": [3]}, f"{damaged} with {manifest} does not describe a direction: "),
         ({"provenance": {}}, f"{damaged} with {manifest} does not describe a direction: "),

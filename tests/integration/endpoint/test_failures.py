@@ -38,8 +38,8 @@ MALFORMED = {
     "the content is missing, not a text": completion(None),
     "the content is a int, not a text": completion(85),
     "usage holds no token counts": completion("x", usage={"prompt_tokens": "many"}),
-    "1,000,000 characters came": completion("9" * 1_000_000),
-    "the reply is too large: more than 8 MB came": Sent(b" " * ((8 << 20) + 1)),
+    "got 1,000,000 characters": completion("9" * 1_000_000),
+    "the reply is too large: got more than 8 MB": Sent(b" " * ((8 << 20) + 1)),
 }
 
 

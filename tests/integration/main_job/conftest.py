@@ -21,7 +21,7 @@ def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def results_of(folder: Path) -> dict[str, bytes]:
-    """Everything that must not depend on how a run came about: the numbers, the vectors and the answers."""
+    """Everything that must not depend on how a run was made: the numbers, the vectors and the answers."""
     chosen = [folder / "measurements.parquet", folder / "summary.json"]
     for pattern in ("tables/*.csv", "vectors/*", "rollouts/**/*.parquet", "steering/**/*.parquet"):
         chosen += folder.glob(pattern)

@@ -125,16 +125,16 @@ def test_requests_that_failed_are_repeated_by_the_same_command_and_nothing_else_
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """In vain at first; then they succeed, and the run is killed before they are off the list; then it is whole."""
+    """They fail again; then they succeed, and the run is killed before they are off the list; then it is whole."""
     priced = replace(judged, api_price=(3.0, 7.0))
     run_main_job(priced, tmp_path)
     first, usage, listed = scores(tmp_path), api_usage(tmp_path), reasons(tmp_path)
     run_main_job(priced, tmp_path)
     for before, after in zip(first, scores(tmp_path), strict=True):
         pd.testing.assert_frame_equal(after, before)
-    told = [record.getMessage() for record in caplog.records if "in vain" in record.getMessage()]
+    told = [record.getMessage() for record in caplog.records if "all failed again" in record.getMessage()]
     assert len(told) == 2 and all(
-        f"failed requests were repeated in vain: {JUDGE} rated none of" in one for one in told
+        f"failed requests were retried, all failed again: {JUDGE} rated none of" in one for one in told
     )
     assert reasons(tmp_path) == listed
     judges = json.loads((tmp_path / "provenance.json").read_text())["judges"]
@@ -171,7 +171,7 @@ def test_what_a_run_kept_of_its_judge_must_be_a_count(judged: RunConfig, server:
     with pytest.raises(ArtefactError) as caught:
         run_main_job(judged, tmp_path)
     assert str(caught.value) == (
-        f"{tmp_path / 'api_judge.json'} does not say what the API judge asked.\n  Delete it: the count begins anew."
+        f"{tmp_path / 'api_judge.json'} does not say what the API judge asked.\n  Delete it: the count starts again."
     )
     assert server.bodies == []
 
@@ -181,8 +181,11 @@ def test_what_a_run_kept_of_its_judge_must_be_a_count(judged: RunConfig, server:
     [
         (("--api-price", "0.4,1.6"), "api_price is the price of an api_judge, and none is named."),
         (("--api-judge", "m", "--api-price", "-1,2"), "api_price must be two prices of at least 0."),
-        (("--api-judge", "m", "--api-price", "0.4"), "api-price must be two prices, of prompt and completion tokens;"),
-        (("--api-judge", "m", "--api-price", "dear"), "api-price must be numbers separated by commas; 'dear' came."),
+        (
+            ("--api-judge", "m", "--api-price", "0.4"),
+            "api-price must be two prices, of prompt and completion tokens, got",
+        ),
+        (("--api-judge", "m", "--api-price", "dear"), "api-price must be numbers separated by commas, got 'dear'."),
     ],
 )
 def test_prices_that_cannot_be_used(options: tuple[str, ...], words: str, tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ def test_own_samples_are_kept(model: HookedModelBase):
 def test_unequal_numbers(model: HookedModelBase):
     with pytest.raises(AlignmentError) as caught:
         extract_activations(model, PROMPTS, RESPONSES[:2])
-    assert str(caught.value) == "5 prompts came with 2 responses.\n  Give one each."
+    assert str(caught.value) == "got 5 prompts and 2 responses.\n  Give one each."
 
 
 def test_what_the_model_cannot_do_is_refused(model: HookedModelBase):

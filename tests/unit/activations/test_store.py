@@ -79,7 +79,7 @@ def test_rows_and_hookpoints_must_match(n_samples: int, n_hookpoints: int):
             provenance=provenance(),
         )
     assert str(caught.value) == (
-        f"activations of shape (3, 2, 4) came with {n_samples} samples and {n_hookpoints} hookpoints.\n"
+        f"got activations of shape (3, 2, 4) with {n_samples} samples and {n_hookpoints} hookpoints.\n"
         "  Give one sample a row and one hookpoint a layer."
     )
 

@@ -73,12 +73,12 @@ def test_subjects_are_chosen_in_the_order_of_the_file(tmp_path: Path):
 @pytest.mark.parametrize(
     ("row", "said"),
     [
-        ("One?", "str came."),
+        ("One?", "got str."),
         ({**ROW, "question": " "}, "there is no question."),
         ({**ROW, "options": "abcd"}, "the options are not texts."),
         ({**ROW, "options": ["a", "b", "c", 4]}, "the options are not texts."),
-        ({**ROW, "options": ["a", "b", "c", "a "]}, "3 different options came."),
-        ({**ROW, "options": ["a", "b", "c", "d", "e"]}, "5 different options came."),
+        ({**ROW, "options": ["a", "b", "c", "a "]}, "got 3 different options."),
+        ({**ROW, "options": ["a", "b", "c", "d", "e"]}, "got 5 different options."),
         ({**ROW, "answer": 4}, "the answer is 4."),
         ({**ROW, "answer": -1}, "the answer is -1."),
         ({**ROW, "answer": True}, "the answer is True."),

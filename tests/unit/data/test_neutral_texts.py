@@ -29,8 +29,8 @@ def test_a_file_of_ones_own(tmp_path: Path):
     for data, said in (
         ({"a": "b"}, f"{path} holds no texts.\n  Expected a JSON list of texts."),
         ([], f"{path} holds no texts.\n  Expected a JSON list of texts."),
-        (["a", " "], f"{path}, text 2: ' ' came.\n  Expected a text that is not empty."),
-        ([3], f"{path}, text 1: 3 came.\n  Expected a text that is not empty."),
+        (["a", " "], f"{path}, text 2: got ' '.\n  Expected a text that is not empty."),
+        ([3], f"{path}, text 1: got 3.\n  Expected a text that is not empty."),
     ):
         path.write_text(json.dumps(data), encoding="utf-8")
         with pytest.raises(DataError) as caught:

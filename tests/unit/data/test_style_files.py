@@ -60,14 +60,14 @@ def test_repeats_within_a_style_are_left_out_and_counted(tmp_path: Path):
         ),
         (
             '{"text": "hush NOW.", "style": "loud"}',
-            "{place}: 'hush NOW.' is in calm and in loud.\n  It came before at {path}, line 1.\n"
+            "{place}: 'hush NOW.' is in calm and in loud.\n  It was first seen at {path}, line 1.\n"
             "  A sentence of two styles tells them apart in neither: keep it in one, or delete both.",
         ),
         ('{"text": "Oh."}', "{place} lacks the column style.\n  Found text." + FORMS),
         ('{"label": 3}', "{place} lacks the column text and style.\n  Found label." + FORMS),
         ("[1]", '{place} holds a list.\n  Expected {{"text": ..., "style": ...}}.'),
         ("", "{place} is not JSON: Expecting value: line 1 column 1 (char 0)." + FORMS),
-        ('{"text": 7, "style": "calm"}', "{place}: text and style must be texts; [7, 'calm'] came." + FORMS),
+        ('{"text": 7, "style": "calm"}', "{place}: text and style must be texts, got [7, 'calm']." + FORMS),
         (
             '{"text": "Oh.", "style": "../up"}',
             "{place}: the style is '../up'.\n  Expected a short name: letters, digits, space.",
@@ -92,7 +92,7 @@ def test_a_csv_names_what_it_lacks(tmp_path: Path):
     path.write_text("text,label\nHush now.,calm\n", encoding="utf-8")
     assert said(path) == f"{path}, line 2 lacks the column style.\n  Found text, label.{FORMS}"
     path.write_text("text,style\nHush now.\n", encoding="utf-8")
-    assert said(path) == f"{path}, line 2: text and style must be texts; ['Hush now.', None] came.{FORMS}"
+    assert said(path) == f"{path}, line 2: text and style must be texts, got ['Hush now.', None].{FORMS}"
     path.write_text("text,style\n", encoding="utf-8")
     assert said(path) == f"{path} has fewer than two styles: none.\n  A style is told apart from others."
 
@@ -107,7 +107,7 @@ def test_a_folder_names_file_and_line(tmp_path: Path):
 def test_a_file_that_is_not_utf8_is_named_by_line(tmp_path: Path):
     path = tmp_path / "mine.csv"
     path.write_bytes("text,style\nHush.,calm\nCaf\xe9.,calm\n".encode("latin-1"))
-    assert said(path) == f"{path}, line 3 is not UTF-8: byte 0xe9 came.\n  Save the file as UTF-8."
+    assert said(path) == f"{path}, line 3 is not UTF-8: found byte 0xe9.\n  Save the file as UTF-8."
 
 
 def test_unknown_names_and_forms_are_refused(tmp_path: Path):

@@ -39,7 +39,7 @@ def test_parallel_lines_stay_aligned_and_pairs_that_tell_nothing_are_counted(tmp
     }
     assert found.parallel
     assert found.source == (
-        f"{tmp_path} (1 pairs the same on both sides left out; 2 pairs with a sentence that came before left out;"
+        f"{tmp_path} (1 pairs the same on both sides left out; 2 pairs with a repeated sentence left out;"
         " 1 pairs with an empty side left out)"
     )
     assert found.instructions == load_styles("shakespeare").instructions

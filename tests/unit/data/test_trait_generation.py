@@ -90,7 +90,7 @@ BROKEN = [
     ("opposite", "cheerful", "Both adjectives are the same."),
     ("opposite", "", '"opposite" has 0 characters; 3 to 40 are allowed'),
     ("first", INSTRUCTIONS[1][1], "asks for nothing else than the first one"),
-    ("first", ["Laugh", "often"], '"first" must be a text; '),
+    ("first", ["Laugh", "often"], '"first" must be a text, got '),
     ("second", "Sigh " * 40, '"second" repeats itself'),
     ("look_for", "Look at {__class__} and {answer} in the text.", '"look_for" holds braces'),
     ("look_for", "Look for joy\u0007 and for delight in it.", "holds control characters ('\\x07')"),

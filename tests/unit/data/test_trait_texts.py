@@ -104,7 +104,7 @@ def test_a_file_of_another_kind_is_refused(tmp_path):
 
 
 def test_objects_with_scores_that_do_not_fit_are_refused():
-    with pytest.raises(DataError, match=r"10 texts with 2 traits came with scores of shape \(9, 2\)"):
+    with pytest.raises(DataError, match=r"got 10 texts with 2 traits and scores of shape \(9, 2\)"):
         texts(scores=np.zeros((9, 2)))
     with pytest.raises(DataError, match="made up, text 2, loud: the score is nan"):
         texts(2, scores=np.array([[1, 2], [3, np.nan]]))

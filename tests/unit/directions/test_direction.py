@@ -202,7 +202,7 @@ def test_values_that_are_not_finite_are_refused(some: Direction, bad: float):
 
 
 def test_vectors_and_hookpoints_must_match(some: Direction):
-    with pytest.raises(AlignmentError, match=r"^3 vectors came with 2 hookpoints\.$"):
+    with pytest.raises(AlignmentError, match=r"^got 3 vectors and 2 hookpoints\.$"):
         replace(some, hookpoints=some.hookpoints[:2])
 
 

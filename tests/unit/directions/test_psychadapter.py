@@ -114,7 +114,7 @@ def test_wrong_vectors_are_refused() -> None:
     adapter = an_adapter()
     with pytest.raises(ConfigError) as caught:
         adapter.prefix(torch.zeros(1, 3))
-    assert str(caught.value) == ("a trait vector of 3 came to an adapter of 2.\n  Its traits, in order: one, two.")
+    assert str(caught.value) == ("got a trait vector of 3 for an adapter of 2.\n  Its traits, in order: one, two.")
     with pytest.raises(ConfigError) as caught:
         adapter.prefix(torch.tensor([[0.0, 0.0], [0.0, float("nan")]]))
     assert str(caught.value) == (
@@ -132,7 +132,7 @@ def test_a_standard_of_other_traits_is_refused() -> None:
     with pytest.raises(ConfigError) as caught:
         an_adapter(traits=("two", "one"))
     assert str(caught.value) == (
-        "an adapter of two, one came with a standard of one, two.\n  Both need the same traits in the same order."
+        "got an adapter of two, one with a standard of one, two.\n  Both need the same traits in the same order."
     )
 
 

@@ -72,7 +72,7 @@ def test_long_sentences_are_left_out_and_counted(model: HookedModelBase) -> None
 
 
 def test_refusals(model: HookedModelBase) -> None:
-    with pytest.raises(ConfigError, match="trained at layers, and none came"):
+    with pytest.raises(ConfigError, match="trained at layers, got none"):
         train_style_vectors(StubModel(), corpus(), layers=())
     with pytest.raises(HookpointError, match="Layers run 0..2"):
         train_style_vectors(model, corpus(), layers=(3,), progress=False)

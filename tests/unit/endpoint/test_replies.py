@@ -62,7 +62,7 @@ def test_no_log_probabilities(logprobs: Any):
         (body({"content": 85}), "the content is a int, not a text (finish_reason stop)"),
         (body({"content": ["85"]}, finish_reason="\x1b[31m"), "the content is a list, not a text"),
         (body({"content": None, "refusal": "I will not."}), "the model declined to answer"),
-        (body({"content": "9" * 513}), "513 characters came where at most 2 tokens were asked for"),
+        (body({"content": "9" * 513}), "got 513 characters where at most 2 tokens were asked for"),
         (body(usage=3), "usage is a int, not an object"),
         (body(usage={"prompt_tokens": 3}), "usage holds no token counts"),
         (body(usage=USAGE | {"completion_tokens": -1}), "usage holds no token counts"),

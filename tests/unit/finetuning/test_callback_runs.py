@@ -228,7 +228,7 @@ def test_a_trainer_without_a_tokenizer_needs_one_of_the_callback(small: Tiny, tm
         ({"prompts": ()}, "0 prompts"),
         ({"layers": ()}, "0 layers"),
         ({"every": 0}, "every 0 steps"),
-        ({"layers": (1, 1)}, "came twice"),
+        ({"layers": (1, 1)}, "was given twice"),
         ({"bounds": [DriftBound("loud", 1, 2.0)]}, "loud at layer 1, which is not measured"),
         ({"bounds": [DriftBound("calm", 0, 2.0)]}, "calm at layer 0, which is not measured"),
         ({"path": Path("drift.parquet")}, r"\.jsonl or \.csv"),
@@ -243,7 +243,7 @@ def test_options_that_cannot_be_used_are_refused_before_training(
 
 def test_directions_that_cannot_be_used_are_refused_before_training(small: Tiny) -> None:
     direction = loud(small)
-    with pytest.raises(ConfigError, match="came twice"):
+    with pytest.raises(ConfigError, match="was given twice"):
         DriftCallback([direction, loud(small, seed=1)], 0, prompts=PROMPTS)
     with pytest.raises(ConfigError, match="loud is zero at layer 1"):
         DriftCallback(dataclasses.replace(direction, vectors=direction.vectors * 0), 1, prompts=PROMPTS)

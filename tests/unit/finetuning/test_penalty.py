@@ -173,5 +173,5 @@ def test_a_reference_takes_the_place_of_the_base() -> None:
 
 
 def test_one_reference_is_of_one_hookpoint() -> None:
-    with pytest.raises(ConfigError, match="one reference projection came for 2 hookpoints"):
+    with pytest.raises(ConfigError, match="got one reference projection for 2 hookpoints"):
         ProjectionPenalty(made_up(), [0, 1], reference=1.0)

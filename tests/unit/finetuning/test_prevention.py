@@ -101,7 +101,7 @@ def test_prompting_keeps_the_system_prompt_of_the_user_and_everything_else() -> 
     assert made[0].turns[1:] == rows[0].turns
     assert made[1].turns[1:] == rows[1].turns[1:]
     assert made[2].turns[1:] == rows[2].turns
-    assert rows[1].turns[0] == Turn("system", "Be kind."), "what came is unchanged"
+    assert rows[1].turns[0] == Turn("system", "Be kind."), "what was given is unchanged"
     with pytest.raises(ConfigError, match="the system prompt is empty"):
         preventative_prompting(rows, "  ")
 

@@ -1,4 +1,4 @@
-"""Texts as tokens, the steps of an epoch, and the loss behind virtual tokens, against the hooked model."""
+"""Texts as tokens, the steps of an epoch, and the loss after virtual tokens, against the hooked model."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -54,7 +54,7 @@ def test_texts_that_cannot_be_used_are_named() -> None:
             make_tokenizer(), data, PsychAdapterSettings(max_tokens=4, start="x", too_long="leave_out"), context=64
         )
     assert str(caught.value) == "all 1 texts of made are longer than 4 tokens.\n  Raise max_tokens."
-    with pytest.raises(ConfigError, match="has no room for a text behind 1 others"):
+    with pytest.raises(ConfigError, match="has no room for a text after 1 others"):
         trait_samples(make_tokenizer(), data, PsychAdapterSettings(start="x"), context=3)
 
 
@@ -66,7 +66,7 @@ def test_texts_start_at_the_beginning_or_the_end_of_text() -> None:
     with pytest.raises(ConfigError) as caught:
         start_text(tokenizer, "")
     assert str(caught.value) == (
-        "nothing stands in front of the texts, so their first token cannot be predicted.\n"
+        "nothing comes before the texts, so their first token cannot be predicted.\n"
         '  Name a text that has a token: PsychAdapterSettings(start="...").'
     )
 
@@ -101,7 +101,7 @@ def gpt2(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
 def test_the_loss_is_that_of_the_hooked_model(
     which: str, small: Tiny, gpt2: Tiny, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Left-padded passes of the hooked model, each text behind its own trait vector, give the same sum."""
+    """Left-padded passes of the hooked model, each text after its own trait vector, give the same sum."""
     make: dict[str, Callable[[], Tiny]] = {
         "small": lambda: small,
         "gpt2": lambda: gpt2,

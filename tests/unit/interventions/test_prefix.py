@@ -57,7 +57,7 @@ def test_refusals_say_what_came() -> None:
     with pytest.raises(ConfigError) as caught:
         TraitPrefix(an_adapter(), [1.0, 2.0, 3.0])
     assert str(caught.value) == (
-        "1 trait vectors of 3 numbers came to an adapter of 2.\n  Its traits, in order: one, two."
+        "got 1 trait vectors of 3 numbers for an adapter of 2.\n  Its traits, in order: one, two."
     )
     with pytest.raises(ConfigError, match="the trait vector of row 1 is inf in one"):
         TraitPrefix(an_adapter(), [[0.0, 0.0], [float("inf"), 0.0]])

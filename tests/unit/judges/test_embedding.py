@@ -73,7 +73,7 @@ def test_the_axis_is_made_once_a_trait(judge: EmbeddingJudge):
 def test_refusals(judge: EmbeddingJudge):
     with pytest.raises(TraitError, match=r"embedding \(words\) needs at least 3 exemplar answers a pole; loud has 2\."):
         judge.rate(replace(KIND, exemplars=KIND.exemplars[:2]), ["soup?"], ["rude"])
-    with pytest.raises(AlignmentError, match="1 questions came with 2 answers"):
+    with pytest.raises(AlignmentError, match="got 1 questions and 2 answers"):
         judge.rate(KIND, ["soup?"], ["rude", "kind"])
 
 

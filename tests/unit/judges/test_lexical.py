@@ -49,7 +49,7 @@ def test_a_trait_without_a_sign_is_refused():
 
 
 def test_unequal_numbers_are_refused():
-    with pytest.raises(AlignmentError, match="2 questions came with 1 answers"):
+    with pytest.raises(AlignmentError, match="got 2 questions and 1 answers"):
         LexicalJudge().rate(OPTIMISTIC, ["Why?", "How?"], ["Yes."])
 
 

@@ -79,7 +79,7 @@ def test_questions_and_answers_must_be_as_many():
     check_pairs(["a"], ["b"])
     with pytest.raises(AlignmentError) as caught:
         check_pairs(["a"], [])
-    assert str(caught.value) == "1 questions came with 0 answers.\n  Give one each."
+    assert str(caught.value) == "got 1 questions and 0 answers.\n  Give one each."
 
 
 def test_scoring_rollouts_adds_a_column():

@@ -53,7 +53,7 @@ def test_every_baseline_in_one_table():
 
 
 def test_mistakes_are_named():
-    with pytest.raises(EmptySelectionError, match="no direction came to compare"):
+    with pytest.raises(EmptySelectionError, match="no direction was given to compare"):
         compare_separation({}, POSITIVE, NEGATIVE)
     with pytest.raises(AlignmentError, match="no direction is called 'pca'"):
         compare_separation({"along": ALONG}, POSITIVE, NEGATIVE, reference="pca")

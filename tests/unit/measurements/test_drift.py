@@ -153,7 +153,7 @@ def test_probes_are_the_residuals_of_the_last_prompt_token(small: Tiny, model: H
         streams = small.run(token_batch(encode(model.tokenizer, [prompt]), pad_id=PAD)).streams
         for layer in range(model.n_layers):
             torch.testing.assert_close(held.values[row, layer], streams[Hookpoint(layer)][0, -1], rtol=1e-4, atol=1e-4)
-    with pytest.raises(EmptySelectionError, match="no question came"):
+    with pytest.raises(EmptySelectionError, match="no question was given"):
         probe_activations(model, [])
 
 

@@ -185,8 +185,8 @@ def test_options_that_hold_little_probability_are_pointed_out() -> None:
         ({"orders": ["sideways"]}, "orders cannot be 'sideways'"),
         ({"orders": []}, "orders cannot be nothing"),
         ({"normalise": "length"}, "normalise cannot be 'length'"),
-        ({"system": "Be a.", "respondents": ["Be b."]}, "both system and respondents came"),
-        ({"respondents": ["Be b.", "Be b."]}, "2 respondents came, or one of them twice"),
+        ({"system": "Be a.", "respondents": ["Be b."]}, "got both system and respondents"),
+        ({"respondents": ["Be b.", "Be b."]}, "got 2 respondents, or one of them twice"),
     ],
 )
 def test_what_cannot_be_asked_is_refused(options: dict[str, Any], said: str) -> None:

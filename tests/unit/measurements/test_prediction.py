@@ -143,7 +143,7 @@ def test_nulls_leave_unrated_tests_out_and_ask_for_the_training():
     assert "loud, a" not in shift_nulls(some, n_draws=5, progress=False)[1]
     with pytest.raises(EmptySelectionError, match="three rated cells"):
         shift_nulls(replace(made, expression={("a", "loud"): few}), n_draws=5, progress=False)
-    with pytest.raises(AlignmentError, match="sad came without the activations"):
+    with pytest.raises(AlignmentError, match="sad was given without the activations"):
         shift_nulls(replace(made, training={"loud": contrast()}), n_draws=5, progress=False)
 
 
@@ -173,10 +173,13 @@ def test_a_layer_must_be_named_in_advance(named: dict[str, int]):
 
 
 def test_predictors_that_do_not_fit_are_refused():
-    for values, said in (({"calm": np.zeros(10)}, "x came for calm"), ({"sad": np.zeros(3)}, "3 values for 10 cells")):
+    for values, said in (
+        ({"calm": np.zeros(10)}, "x was given for calm"),
+        ({"sad": np.zeros(3)}, "3 values for 10 cells"),
+    ):
         with pytest.raises(AlignmentError, match=said):
             predictor_table(grid(), {"x": values}, named_layers=NAMED)
-    with pytest.raises(EmptySelectionError, match="no predictor came"):
+    with pytest.raises(EmptySelectionError, match="no predictor was given"):
         predictor_table(grid(), {}, named_layers=NAMED)
 
 
@@ -187,7 +190,7 @@ def test_predictors_that_do_not_fit_are_refused():
         ({"cells": cells().assign(cell="x")}, ConfigError, "cell x comes twice"),
         ({"cells": cells().assign(seed=0)}, ConfigError, "data loud 0, seed 0 comes twice"),
         ({"cells": cells().assign(level=range(10))}, ConfigError, "'loud 0' has more than one trait or level"),
-        ({"directions": {}}, AlignmentError, "no direction came"),
+        ({"directions": {}}, AlignmentError, "the grid was given without a direction"),
         ({"shifts": {"loud": np.zeros((10, 3, WIDTH))}}, AlignmentError, r"shape \(10, 3, 4\); expected \(10, 2, 4\)"),
         ({"shifts": {"loud": np.full((10, 2, WIDTH), np.nan)}}, AlignmentError, "shifts of loud are not all finite"),
         ({"expression": {("a", "calm"): np.zeros(10)}}, AlignmentError, "a rated calm, whose probe prompts"),

@@ -179,7 +179,7 @@ def test_own_answers_are_kept_in_the_folder(
 
 def test_what_does_not_fit_is_refused(model: HookedModelBase, planted: tuple[Direction, list[Conversation]]) -> None:
     vector, loud = planted
-    with pytest.raises(AlignmentError, match="2 base answers came with 6 conversations"):
+    with pytest.raises(AlignmentError, match="got 2 base answers and 6 conversations"):
         measure(model, vector, loud, base_answers=["a", "b"])
     long = question_and_answer("why " * 120, "so", name="line 9")
     with pytest.raises(ContextLengthError, match="line 9 is .* tokens long, and 40 are to be generated"):

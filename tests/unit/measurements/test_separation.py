@@ -197,9 +197,7 @@ def test_mistakes_are_named():
         separation_profile(**{**sets, **empty})
     with pytest.raises(AlignmentError, match="train_positive has 12 rows and 11 questions"):
         separation_profile(**{**sets, "train_positive_questions": QUESTIONS[1:]})
-    with pytest.raises(
-        AlignmentError, match=r"differ in \(layers, width\): \(3, 8\), \(3, 8\), \(2, 8\), \(3, 8\) came"
-    ):
+    with pytest.raises(AlignmentError, match=r"same \(layers, width\), got \(3, 8\), \(3, 8\), \(2, 8\), \(3, 8\)"):
         separation_profile(**{**sets, "test_positive": sets["test_positive"][:, 1:]})
     with pytest.raises(AlignmentError, match="train_negative holds activations that are not finite"):
         separation_profile(**{**sets, "train_negative": np.full_like(sets["train_negative"], np.nan)})

@@ -35,7 +35,7 @@ def test_rows_that_end_at_different_times_do_not_mix(smoothing: Smoothing) -> No
 
 
 def test_smoothing_that_cannot_be_is_refused() -> None:
-    with pytest.raises(ConfigError, match="a window of 0 tokens came"):
+    with pytest.raises(ConfigError, match="got a window of 0 tokens"):
         Smoothing(0)
-    with pytest.raises(ConfigError, match="a decay of 0.5 with a window of 2 came"):
+    with pytest.raises(ConfigError, match="got a decay of 0.5 with a window of 2"):
         Smoothing(2, 0.5)

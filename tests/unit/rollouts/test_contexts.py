@@ -50,8 +50,8 @@ def test_shots_are_nested_drawn_once_and_never_the_evaluated_question() -> None:
 def test_too_few_answers_for_the_shots_are_refused() -> None:
     with pytest.raises(EmptySelectionError) as caught:
         many_shot_contexts(answers(9), questions=["q0?"], counts=(0, 9))
-    assert str(caught.value).startswith("9 shots need as many questions; answers to 8 that are not evaluated came.")
-    with pytest.raises(ConfigError, match=r"shots \[-1\] in 4 draws came"):
+    assert str(caught.value).startswith("9 shots need as many answered questions that are not evaluated, got 8.")
+    with pytest.raises(ConfigError, match=r"got shots \[-1\] in 4 draws"):
         many_shot_contexts(answers(9), questions=[], counts=(-1,))
 
 

@@ -64,7 +64,7 @@ def test_another_width_names_both(saved: Callable[..., Path], control_vector: Ca
 def test_a_gguf_that_does_not_say_what_it_counts_must_be_told(control_vector: Callable[..., Path]):
     path = control_vector(rows(1, 2))
     assert text_of(ConfigError, lambda: load_gguf(path, SHAPE, trait="loud")) == (
-        "foreign.gguf does not say what its layer numbers count (1..2 came, tiny-a has 3 layers, and both ways fit).\n"
+        "foreign.gguf does not say what its layer numbers count (1..2, tiny-a has 3 layers, and both ways fit).\n"
         "  block_output: direction.N is added to the output of block N (llama.cpp's loader, repeng).\n"
         "  hidden_state: direction.N was read at hidden_states[N], the output of block N-1"
         " (llama.cpp's cvector-generator).\n"
@@ -120,7 +120,7 @@ def test_what_must_be_named(saved: Callable[..., Path]):
         "vector.pt does not say which trait it holds.\n  Name it: trait=... (--trait NAME)."
     )
     assert load_persona_vectors(path, SHAPE, trait="loud").trait == "loud"
-    with pytest.raises(ConfigError, match=r"are numbered in one way only; 'hidden_state' came"):
+    with pytest.raises(ConfigError, match=r"are numbered in one way only, got 'hidden_state'"):
         load_foreign(path, "persona-vectors", SHAPE, trait="loud", convention="hidden_state")
     with pytest.raises(ConfigError, match=r"no model has 0 layers of width 4"):
         ModelShape("none", 0, 4)
