@@ -43,15 +43,16 @@ def inventory(
     """Scores with intervals, their reliability, and the type, of a model and of the model changed.
 
     Without a name: the inventories of the package. A vector, an adapter and a system prompt together make one second
-    condition, which is compared with the model as it is.
+    condition, which is compared with the model as it is. OUT is for one call: tables of another one are refused.
     """
     if only_list or not names:
         _list()
         return
     from persona_interp.data.inventories import load_inventory
     from persona_interp.interventions.record import intervention_record
+    from persona_interp.io import sha256_json
     from persona_interp.measurements.inventory import administer
-    from persona_interp.measurements.inventory_run import inventory_tables
+    from persona_interp.measurements.inventory_run import claim_inventories, inventory_tables
     from persona_interp.models.load import load_model
     from persona_interp.report import write_report
 
@@ -67,6 +68,15 @@ def inventory(
     conditions: list[Condition] = [("baseline", None, None)]
     if change is not None or system is not None:
         conditions.append((" + ".join([*(["system prompt"] if system is not None else []), *said]), system, change))
+    said_of = {name: {"system": s, "intervention": intervention_record(i)} for name, s, i in conditions}
+    options = {
+        "respondents": None if people is None else sha256_json(people)[:16],
+        "wordings": _parts(wordings) or None,
+        "orders": _parts(orders),
+        "normalise": normalise,
+        "seed": seed,
+    }
+    claim_inventories(folder, loaded, asked, said_of, options)
     administered = [
         administer(
             loaded,
@@ -74,8 +84,8 @@ def inventory(
             intervention=intervention,
             system=prompt if people is None else None,
             respondents=people if people is None or prompt is None else [f"{prompt} {line}" for line in people],
-            wordings=_parts(wordings) or None,
-            orders=_parts(orders),
+            wordings=options["wordings"],
+            orders=options["orders"],
             normalise=normalise,
             condition=name,
             seed=seed,
@@ -87,7 +97,7 @@ def inventory(
     provenance = {
         "model": loaded.provenance.to_dict(),
         "inventories": [answers.provenance for answers in administered if answers.condition == "baseline"],
-        "conditions": {name: {"system": s, "intervention": intervention_record(i)} for name, s, i in conditions},
+        "conditions": said_of,
         "respondents": people,
         "normalise": normalise,
     }

@@ -14,6 +14,7 @@ from persona_interp.cli.psychadapter_inputs import (
     make_judges,
     open_adapter,
     parse_z,
+    read_references,
     read_texts,
     summary,
     training_settings,
@@ -128,14 +129,12 @@ def measure(
     seed: Seed = 0,
 ) -> None:
     """Held-out loss, expression over trait values, off-target effects, induced directions, cost: tables in OUT."""
-    from persona_interp.directions.direction import Direction
     from persona_interp.measurements.psychadapter_run import AdapterMeasures, measure_psychadapter
     from persona_interp.report import write_report
 
     own, loaded, n_lora = open_adapter(adapter, backend, dtype)
     given, said = held_out_texts(read_texts(data), own)
     typer.echo(said)
-    references = [Direction.load(Path(part.strip()), loaded) for part in vectors.split(",") if part.strip()]
     tables = measure_psychadapter(
         loaded,
         own,
@@ -145,7 +144,7 @@ def measure(
         measures=AdapterMeasures(
             n_texts=n_texts, n_openings=n_openings, max_new_tokens=max_new_tokens, by_trait=by_trait, seed=seed
         ),
-        references={direction.trait: direction for direction in references},
+        references=read_references(vectors, loaded),
         path=adapter_file(adapter),
         n_lora_parameters=n_lora,
     )

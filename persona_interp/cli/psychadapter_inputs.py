@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from persona_interp.data.trait_texts import TraitTexts
+    from persona_interp.directions.direction import Direction
     from persona_interp.directions.psychadapter import PsychAdapter
     from persona_interp.finetuning.psychadapter_settings import PsychAdapterSettings
     from persona_interp.finetuning.settings import LoRA
@@ -182,6 +183,28 @@ def make_judges(names: str, model: "HookedModelBase") -> "list[Judge]":
         raise ConfigError(f"no judge is called {unknown[0] if unknown else ''!r}.", f"Judges: {', '.join(JUDGES)}.")
     known = {"embedding": EmbeddingJudge, "likelihood": lambda: LikelihoodJudge(model), "lexical": LexicalJudge}
     return [known[name]() for name in wanted]
+
+
+def read_references(paths: str, model: "HookedModelBase") -> "dict[str, Direction]":
+    """Saved directions of files separated by commas, by trait.
+
+    Raises:
+        ConfigError: two files hold a direction of the same trait.
+        IncompatibleDirectionError: a direction belongs to another model.
+    """
+    from persona_interp.directions.direction import Direction
+
+    found: dict[str, Direction] = {}
+    files: dict[str, Path] = {}
+    for path in (Path(part.strip()) for part in paths.split(",") if part.strip()):
+        direction = Direction.load(path, model)
+        if direction.trait in found:
+            raise ConfigError(
+                f"two vectors of {direction.trait} came: {files[direction.trait]} and {path}.",
+                "Rows of the tables are named after the trait. Give one of them, and the other with another --out.",
+            )
+        found[direction.trait], files[direction.trait] = direction, path
+    return found
 
 
 def summary(tables: "dict[str, pd.DataFrame]") -> list[str]:

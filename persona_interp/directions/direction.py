@@ -12,6 +12,7 @@ from torch import Tensor
 from persona_interp.activations.store import Activations, hookpoints_from_list, hookpoints_to_list
 from persona_interp.errors import AlignmentError, ArtefactError, ConfigError, HookpointError, IncompatibleDirectionError
 from persona_interp.io import load_tensors, manifest_path, save_tensors
+from persona_interp.models.identity import FORMAT_CHANGED, format_changed
 from persona_interp.models.protocol import HookedModel
 from persona_interp.types import Hookpoint, Provenance
 
@@ -211,6 +212,7 @@ def check_same_model(direction: Direction, other: Provenance) -> None:
         return
     raise IncompatibleDirectionError(
         f"the direction {direction.trait} ({direction.method}) belongs to {_named(own)}, not to {_named(other)}.",
+        *([FORMAT_CHANGED] if format_changed(own.weights, other.weights) else []),
         "Extract it again with this model; vectors of another model, or of other weights, mean nothing here.",
         "To study transfer on purpose (a finetuned copy, say), bind it: rebind_direction(direction, model).",
     )

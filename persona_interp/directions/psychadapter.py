@@ -14,6 +14,7 @@ from persona_interp.data.trait_texts import Standard
 from persona_interp.errors import ArtefactError, ConfigError, IncompatibleDirectionError, ModelError
 from persona_interp.io import load_tensors, manifest_path, path_part, save_tensors
 from persona_interp.models.cache import has_kv_cache
+from persona_interp.models.identity import FORMAT_CHANGED, format_changed
 from persona_interp.models.protocol import HookedModel
 from persona_interp.types import KVPrefix, Provenance
 
@@ -217,6 +218,7 @@ def check_psychadapter(adapter: PsychAdapter, model: HookedModel) -> None:
             f"the adapter of {', '.join(adapter.traits)} belongs to {own.model} ({adapter.shape}, weights"
             f" {own.weights}), not to {other.model} ({other.n_layers} layers, d_model {other.d_model}, weights"
             f" {other.weights}).",
+            *([FORMAT_CHANGED] if format_changed(own.weights, other.weights) else []),
             "Train one for this model; an adapter that was trained with LoRA belongs to the model with that merged in.",
             "To use it on a copy of equal shape on purpose, bind it: rebind_psychadapter(adapter, model).",
         )

@@ -6,9 +6,8 @@ from typing import Any
 
 from persona_interp.data.traits import Trait
 from persona_interp.errors import ConfigError
+from persona_interp.identity import of_judges, of_model, of_package
 from persona_interp.main_job.bench import Bench
-from persona_interp.models.identity import library_versions
-from persona_interp.models.protocol import HookedModel
 from persona_interp.rollouts.parts import refuse_other_config
 
 FILE = "identity.json"
@@ -38,17 +37,15 @@ def claim(folder: Path, bench: Bench, traits: Sequence[Trait]) -> None:
     Raises:
         ConfigError: names what differs: a model's weights, backend, dtype or chat template, a judge, or a trait.
     """
-    judges = (bench.embedding, bench.coherence, *([] if bench.lexical is None else [bench.lexical]))
+    lexical = [] if bench.lexical is None else [bench.lexical]
     identity = {
         **_traits(traits),
-        "model": _of_model(bench.model),
+        "model": of_model(bench.model),
         "judges": {
-            **{getattr(judge, "name", "coherence"): judge.description for judge in judges},
-            **{judge.name: [judge.description, _of_model(judge.model)] for judge in bench.likelihoods},
+            **of_judges([bench.embedding, bench.coherence, *lexical, *bench.likelihoods]),
             **({} if bench.endpoint is None else {"api": [bench.endpoint.model, bench.endpoint.base_url]}),
         },
-        "method_version": METHOD_VERSION,
-        "package": library_versions()["persona-interp"],
+        **of_package(METHOD_VERSION),
     }
     refuse_other_config(folder / FILE, identity)
 
@@ -56,14 +53,3 @@ def claim(folder: Path, bench: Bench, traits: Sequence[Trait]) -> None:
 def _traits(traits: Sequence[Trait]) -> dict[str, Any]:
     """A key a trait, so that a refusal names the one that differs."""
     return {f"contents of trait {trait.name}": trait.data_hash for trait in traits}
-
-
-def _of_model(model: HookedModel) -> dict[str, str | None]:
-    made = model.provenance
-    return {
-        "name": made.model,
-        "weights": made.weights,
-        "backend": made.backend,
-        "dtype": made.dtype,
-        "chat_template": made.chat_template,
-    }

@@ -1,4 +1,4 @@
-"""Tables of administered inventories in a folder, for figures, reports and other programs."""
+"""Tables of administered inventories in a folder that belongs to them, for figures, reports and other programs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,14 +7,24 @@ from typing import Any
 
 import pandas as pd
 
-from persona_interp.io import atomic_write_bytes, write_json
+from persona_interp.data.inventories import Inventory
+from persona_interp.errors import ConfigError
+from persona_interp.identity import of_model, of_package
+from persona_interp.io import atomic_write_bytes, read_json, sha256_bytes, write_json
 from persona_interp.measurements.inventory_answers import InventoryAnswers
 from persona_interp.measurements.inventory_reliability import inventory_reliability
 from persona_interp.measurements.inventory_scores import compare_inventories, score_inventory
 from persona_interp.measurements.inventory_types import TypeResult, inventory_type
 from persona_interp.models.identity import library_versions
+from persona_interp.models.protocol import HookedModel
+from persona_interp.rollouts.parts import refuse_other_config
 from persona_interp.statistics.permutation import corrected
 
+METHOD_VERSION = 1
+"""Raised where the same inputs come to give other numbers."""
+FILE = "identity_inventory.json"
+RECORD = "provenance_inventory.json"
+TABLES = ("scores", "reliability", "changes", "types", "answers")
 ANSWER_COLUMNS = ("model", "condition", "inventory")
 
 
@@ -34,21 +44,66 @@ class InventoryTables:
     answers: pd.DataFrame
 
     def write(self, out: Path, provenance: Mapping[str, Any]) -> None:
-        """`tables/inventory_*.csv` and `provenance_inventory.json` in a folder; tables without rows are left out."""
-        tables = {
-            "scores": self.scores,
-            "reliability": self.reliability,
-            "changes": self.changes,
-            "types": pd.concat([found.frame for found in self.types]) if self.types else pd.DataFrame(),
-            "answers": self.answers,
-        }
-        for name, table in tables.items():
-            path = out / "tables" / f"inventory_{name}.csv"
-            if table.empty:
-                path.unlink(missing_ok=True)  # of an earlier run, which the others would not belong to
-                continue
-            atomic_write_bytes(path, table.to_csv(index=False, lineterminator="\n").encode())
-        write_json(out / "provenance_inventory.json", {**provenance, "versions": library_versions()})
+        """`tables/inventory_*.csv` and `provenance_inventory.json` in a folder; tables without rows are left out.
+
+        A table that an earlier call left, and that has no rows now, is deleted where it is as that call wrote it.
+        """
+        types = pd.concat([found.frame for found in self.types]) if self.types else pd.DataFrame()
+        tables = (self.scores, self.reliability, self.changes, types, self.answers)
+        before, written = _written(out / RECORD), {}
+        for name, table in zip(TABLES, tables, strict=True):
+            path = _path(out, name)
+            if not table.empty:
+                content = table.to_csv(index=False, lineterminator="\n").encode()
+                written[path.name] = sha256_bytes(content)
+                atomic_write_bytes(path, content)
+            elif path.is_file() and before.get(path.name) == sha256_bytes(path.read_bytes()):
+                path.unlink()  # the others would not belong to it
+        write_json(out / RECORD, {**provenance, "tables": written, "versions": library_versions()})
+
+
+def claim_inventories(
+    out: Path,
+    model: HookedModel,
+    inventories: Sequence[Inventory],
+    conditions: Mapping[str, Any],
+    options: Mapping[str, Any],
+) -> None:
+    """Write down what a folder's tables will be of, before they are computed; refuse a folder with tables of others.
+
+    Args:
+        conditions: name -> what is said to and done with the model, as plain data.
+        options: everything else that the numbers depend on, as plain data.
+
+    Raises:
+        ConfigError: names what differs, or the folder's tables do not say what they are of.
+    """
+    identity = {
+        "model": of_model(model),
+        "inventories": [[inventory.name, inventory.data_hash] for inventory in inventories],
+        "conditions": conditions,
+        **options,
+        **of_package(METHOD_VERSION),
+    }
+    results = [path for path in (*(_path(out, name) for name in TABLES), out / RECORD) if path.is_file()]
+    if not results:  # a call that failed before there were any binds nobody
+        write_json(out / FILE, identity)
+    elif not (out / FILE).is_file():
+        raise ConfigError(
+            f"{out} holds {results[0].relative_to(out)}, but no {FILE} that says what it was made from.",
+            "It was made by an earlier version, or the file was deleted. Use another folder.",
+        )
+    refuse_other_config(out / FILE, identity)
+
+
+def _path(out: Path, table: str) -> Path:
+    return out / "tables" / f"inventory_{table}.csv"
+
+
+def _written(record: Path) -> Mapping[str, str]:
+    """The tables that an earlier call wrote, by their hash."""
+    said = read_json(record) if record.is_file() else {}
+    return said.get("tables", {})
 
 
 def inventory_tables(

@@ -12,7 +12,9 @@ from persona_interp.data.writing_prompts import text_openings
 from persona_interp.directions.direction import Direction
 from persona_interp.directions.psychadapter import PsychAdapter
 from persona_interp.errors import ConfigError
-from persona_interp.io import atomic_write_bytes, sha256_bytes, write_json
+from persona_interp.identity import of_judges, of_model, of_package
+from persona_interp.interventions.record import record
+from persona_interp.io import atomic_write_bytes, write_json
 from persona_interp.judges.protocol import Judge
 from persona_interp.measurements.induced_cosines import induced_cosines
 from persona_interp.measurements.induced_direction import InducedShifts, Position, induced_geometry, induced_shifts
@@ -30,6 +32,8 @@ from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.protocol import Sampling
 from persona_interp.rollouts.parts import refuse_other_config
 
+METHOD_VERSION = 1
+"""Raised where the same inputs come to give other numbers."""
 TABLES = ("nll", "expression", "offtarget", "induced", "cost")
 
 
@@ -101,19 +105,24 @@ def measure_psychadapter(
         path: the adapter's saved file, for its size.
 
     Raises:
-        ConfigError: `out` holds measurements of another adapter, of other data or sizes.
+        ConfigError: `out` holds measurements of another adapter, model, backend, dtype or chat template, of other data,
+            sizes, judges or references, or by another version.
         DataError: the texts have other scores than the adapter's.
         IncompatibleDirectionError: the adapter or a reference belongs to another model.
     """
     judged, references = judged_traits(adapter.traits) if judged is None else judged, dict(references or {})
     own = {trait: trait for trait in adapter.traits} if own is None else own
     config = {
+        "model": of_model(model),
         "adapter": adapter_hash(adapter),
+        "lora_parameters": n_lora_parameters,
         "data": held_out.data_hash,
         "measures": asdict(measures),
-        "judges": [judge.name for judge in judges],
+        "judges": of_judges(judges),
         "judged": {name: trait.data_hash for name, trait in judged.items()},
-        "references": {name: _vector_hash(direction) for name, direction in references.items()},
+        "references": {name: record(direction) for name, direction in references.items()},
+        "own": {trait: name for trait, name in own.items() if name in references},
+        **of_package(METHOD_VERSION),
     }
     refuse_other_config(out / "psychadapter_measures.json", config)
     texts = held_out.standardised(adapter.standard if held_out.standard is None else None)
@@ -222,7 +231,3 @@ def _kept(path: Path, made: Callable[[], pd.DataFrame], model: str) -> pd.DataFr
         table = table.assign(model=model, method=table.get("method", "psychadapter"))
         atomic_write_bytes(path, table.to_csv(index=False, lineterminator="\n").encode())
     return pd.read_csv(path, keep_default_na=True)
-
-
-def _vector_hash(direction: Direction) -> str:
-    return sha256_bytes(direction.vectors.contiguous().numpy().tobytes())[:16]

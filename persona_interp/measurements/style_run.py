@@ -15,6 +15,7 @@ from persona_interp.directions.style import extract_style_activations, style_vec
 from persona_interp.directions.style_generated import generate_style_rollouts, generated_style_vector
 from persona_interp.directions.style_training import train_style_vectors
 from persona_interp.errors import ConfigError
+from persona_interp.identity import of_judges, of_model, of_package
 from persona_interp.io import atomic_write_bytes, manifest_path, path_part, write_json
 from persona_interp.judges.coherence import CoherenceJudge
 from persona_interp.judges.protocol import Judge
@@ -29,6 +30,8 @@ from persona_interp.rollouts.parts import refuse_other_config
 
 logger = logging.getLogger(__name__)
 
+METHOD_VERSION = 1
+"""Raised where the same inputs come to give other numbers."""
 PUBLISHED_READING = "style_vector, published reading"
 
 
@@ -60,14 +63,15 @@ def run_styles(
     kept none of its vectors and there are other variants.
 
     Raises:
-        ConfigError: a style that the corpus lacks, no judge that can rate all of them, or a folder of other results.
+        ConfigError: a style that the corpus lacks, no judge that can rate all of them, or a folder of other results:
+            of another model, backend, dtype, chat template, corpus, judge, setting or version.
         HookpointError: there is no such block.
     """
     check_layers(run.steering, model)
     for part, kind in [(corpus.name, "corpus"), *((style, "style") for style in corpus.sentences)]:
         path_part(part, kind)
     wanted = _wanted(corpus, run)
-    refuse_other_config(folder / "config_styles.json", _identity(model, corpus, run))
+    refuse_other_config(folder / "config_styles.json", _identity(model, corpus, run, [*judges, coherence]))
     used = corpus if run.n_sentences is None else corpus.take(run.n_sentences, seed=run.seed)
     fit, held_out = used.split(held_out=run.held_out, seed=run.seed)
     prompts = style_prompts(run)
@@ -202,14 +206,16 @@ def _chooser(
     )
 
 
-def _identity(model: HookedModel, corpus: StyleCorpus, run: StyleRun) -> dict[str, Any]:
+def _identity(
+    model: HookedModel, corpus: StyleCorpus, run: StyleRun, judges: Sequence[Judge | CoherenceJudge]
+) -> dict[str, Any]:
     """What the folder belongs to."""
     return {
-        "model": model.provenance.model,
-        "weights": model.provenance.weights,
-        "dtype": model.provenance.dtype,
+        "model": of_model(model),
         "corpus": corpus.data_hash,
+        "judges": of_judges(judges),
         **asdict(run),
+        **of_package(METHOD_VERSION),
     }
 
 

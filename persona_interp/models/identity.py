@@ -1,6 +1,7 @@
 """Which model this is: a fingerprint of its weights, its provenance, and the versions of what computes it."""
 
 import hashlib
+import re
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError, version
 
@@ -12,6 +13,11 @@ from persona_interp.types import Provenance
 
 _VERSIONED = ("persona-interp", "torch", "transformers", "transformer-lens", "nnsight")
 _FINGERPRINT_VERSION = 2
+_EARLIER = re.compile(r"[0-9a-f]{16}")
+"""Fingerprints of earlier versions, which looked at a sample of each weight."""
+FORMAT_CHANGED = (
+    "The fingerprint's format changed: without `w2-` it is of an earlier version. The weights may be equal."
+)
 _VALUES_AT_ONCE = 2**24
 """Values of a weight that are copied before they are hashed: 32 MB."""
 
@@ -30,6 +36,12 @@ def fingerprint(model: torch.nn.Module) -> str:
         for (name, weight), found in zip(weights, pool.map(_digest, (weight for _, weight in weights)), strict=True):
             digest.update(f"{name}{tuple(weight.shape)}".encode() + found)
     return f"w{_FINGERPRINT_VERSION}-{digest.hexdigest()}"
+
+
+def format_changed(one: str, other: str) -> bool:
+    """Whether two fingerprints differ by their format, one being of an earlier version."""
+    earlier = sum(_EARLIER.fullmatch(weights) is not None for weights in (one, other))
+    return earlier == 1 and any(weights.startswith(f"w{_FINGERPRINT_VERSION}-") for weights in (one, other))
 
 
 def _digest(weight: torch.Tensor) -> bytes:

@@ -19,6 +19,7 @@ from persona_interp.io import (
     sha256_json,
     write_json,
 )
+from persona_interp.models.identity import FORMAT_CHANGED, format_changed
 from persona_interp.models.protocol import Sampling
 from persona_interp.types import Pooling, Provenance
 
@@ -133,20 +134,38 @@ def refuse_other_config(path: Path, config: Mapping[str, object]) -> None:
     """Write a folder's configuration, or refuse the folder where it has another one.
 
     Raises:
-        ConfigError: says which settings differ.
+        ConfigError: says which settings differ, and of those with parts which parts.
     """
     if not path.is_file():
         write_json(path, config)
         return
-    there = read_json(path)
-    differing = [key for key in config if there.get(key) != _as_json(config[key])]
+    there, now = read_json(path), {key: _as_json(value) for key, value in config.items()}
+    differing = {key: _parting(there.get(key), now[key]) for key in now if there.get(key) != now[key]}
     if differing:
-        lines = [f"{key}: there {there.get(key)!r}, now {config[key]!r}" for key in differing[:4]]
+        lines = [f"{key}: there {a!r}, now {b!r}" for key, (a, b) in list(differing.items())[:4]]
         raise ConfigError(
             f"{path.parent} holds results of another configuration.",
             *lines,
+            *([FORMAT_CHANGED] if any(_other_format(a, b) for a, b in differing.values()) else []),
             "Use another folder, or delete this one to start again.",
         )
+
+
+def _parting(there: object, now: object) -> tuple[object, object]:
+    """Two values that differ; of two mappings, what differs in them."""
+    if not isinstance(there, dict) or not isinstance(now, dict):
+        return there, now
+    same = {key for key in there.keys() & now.keys() if there[key] == now[key]}
+    return {k: v for k, v in there.items() if k not in same}, {k: v for k, v in now.items() if k not in same}
+
+
+def _other_format(there: object, now: object) -> bool:
+    """Whether fingerprints of weights in two values are of different formats."""
+    if isinstance(there, dict) and isinstance(now, dict):
+        return any(_other_format(there[key], now[key]) for key in there.keys() & now.keys())
+    if isinstance(there, list) and isinstance(now, list):
+        return any(_other_format(a, b) for a, b in zip(there, now, strict=False))
+    return isinstance(there, str) and isinstance(now, str) and format_changed(there, now)
 
 
 def _as_json(value: object) -> object:

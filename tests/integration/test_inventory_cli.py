@@ -1,19 +1,23 @@
 """`persona-interp inventory` on a tiny model: the list, tables of two conditions, and what is refused."""
 
+import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
+from transformers import AutoTokenizer
 from typer.testing import CliRunner
 
 from persona_interp.cli import app
 from persona_interp.cli import inventory as _registers_the_command  # noqa: F401
 from persona_interp.data.inventories import list_inventories
 from persona_interp.directions.psychadapter import KVShape, PsychAdapter
-from persona_interp.errors import PersonaInterpError
+from persona_interp.errors import ConfigError, PersonaInterpError
 from persona_interp.io import read_json
+from persona_interp.measurements.inventory_run import InventoryTables
 from persona_interp.models.load import load_model
+from tests.integration.conftest import make_model
 
 ITEMS = "text,scale,key\ntalk,talk,1\nchat,talk,1\nhide,talk,-1\nstay away,talk,-1\n"
 
@@ -106,3 +110,111 @@ def test_an_unknown_inventory_is_refused_before_a_model_is_loaded(tmp_path: Path
     done = CliRunner().invoke(app, ["inventory", "mbti", "--out", str(tmp_path), "--model", "no such model"])
     assert "no inventory is called 'mbti'" in str(done.exception)
     assert not list(tmp_path.iterdir())
+
+
+def quick(questionnaire: Path, out: Path, model: Path, *more: object) -> tuple[object, ...]:
+    asked = ("--wordings", "frequency_words", "--orders", "given")
+    return (questionnaire, "--out", out, "--model", model, "--dtype", "float32", *asked, *more)
+
+
+def files(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def own_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that a test may change."""
+    return make_model("llama", tmp_path_factory.mktemp("own_model"))
+
+
+@pytest.fixture(scope="module")
+def kept(questionnaire: Path, own_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("kept")
+    (out / "tables").mkdir()
+    (out / "tables" / "inventory_types.csv").write_text("mine\n")
+    (out / "notes.txt").write_text("mine\n")
+    with pytest.raises(ConfigError, match="holds tables/inventory_types.csv, but no identity_inventory.json"):
+        invoke(*quick(questionnaire, out, own_model))
+    (out / "tables" / "inventory_types.csv").unlink()
+    invoke(*quick(questionnaire, out, own_model))
+    return out
+
+
+def test_the_same_call_writes_the_same_tables_and_leaves_other_files(
+    questionnaire: Path, own_model: Path, kept: Path
+) -> None:
+    (kept / "tables" / "inventory_mine.csv").write_text("mine\n")
+    before = files(kept)
+    assert (kept / "identity_inventory.json") in before
+    invoke(*quick(questionnaire, kept, own_model))
+    assert {path.name for path in files(kept)} == {path.name for path in before}
+    for path in before:
+        if path.suffix in (".csv", ".txt") or path.name == "identity_inventory.json":
+            assert path.read_bytes() == before[path]
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (("--backend", "nnsight"), "model: there {'backend': 'transformer_lens'}, now {'backend': 'nnsight'}"),
+        (("--dtype", "bfloat16"), "model: there {'dtype': 'float32'}, now {'dtype': 'bfloat16'}"),
+        (("--system", "Be glad."), "conditions: there {}, now {'system prompt': "),
+        (("--orders", "reversed"), "orders: there ['given'], now ['reversed']"),
+        (("--wordings", "choose_number"), "wordings: there ['frequency_words'], now ['choose_number']"),
+        (("--normalise", "mean"), "normalise: there None, now 'mean'"),
+        (("--seed", 1), "seed: there 0, now 1"),
+    ],
+)
+def test_another_call_is_refused_by_what_differs(
+    questionnaire: Path, own_model: Path, kept: Path, more: tuple[object, ...], said: str
+) -> None:
+    before = files(kept)
+    done = CliRunner().invoke(app, ["inventory", *map(str, quick(questionnaire, kept, own_model, *more))])
+    assert isinstance(done.exception, ConfigError)
+    assert str(done.exception).split("\n  ")[1].startswith(said)
+    assert files(kept) == before
+
+
+def test_edited_items_and_another_template_are_refused(
+    questionnaire: Path, own_model: Path, kept: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "talk.csv").write_text(ITEMS.replace("chat", "call"))
+    done = CliRunner().invoke(app, ["inventory", *map(str, quick(tmp_path / "talk.csv", kept, own_model))])
+    assert str(done.exception).split("\n  ")[1].startswith("inventories: there [['talk', ")
+    (tmp_path / "people.txt").write_text("Be a.\nBe b.\nBe c.\n")
+    people = ("--respondents", tmp_path / "people.txt")
+    done = CliRunner().invoke(app, ["inventory", *map(str, quick(questionnaire, kept, own_model, *people))])
+    assert str(done.exception).split("\n  ")[1].startswith("respondents: there None, now ")
+    other = tmp_path / "model"
+    shutil.copytree(own_model, other)
+    tokenizer = AutoTokenizer.from_pretrained(own_model)
+    tokenizer.chat_template = "{% for m in messages %}{{ m['content'] }}{% endfor %}"
+    tokenizer.save_pretrained(own_model)
+    try:
+        done = CliRunner().invoke(app, ["inventory", *map(str, quick(questionnaire, kept, own_model))])
+    finally:
+        shutil.rmtree(own_model)
+        shutil.copytree(other, own_model)
+    assert "model: there {'chat_template': 'plain dialogue'}" in str(done.exception)
+
+
+def test_a_call_that_failed_before_any_table_does_not_bind_the_folder(
+    questionnaire: Path, own_model: Path, tmp_path: Path
+) -> None:
+    failed = CliRunner().invoke(
+        app, ["inventory", *map(str, quick(questionnaire, tmp_path, own_model, "--orders", "sideways"))]
+    )
+    assert "orders cannot be 'sideways'" in str(failed.exception)
+    invoke(*quick(questionnaire, tmp_path, own_model))
+    assert read_json(tmp_path / "identity_inventory.json")["orders"] == ["given"]
+
+
+def test_tables_of_an_earlier_call_go_where_nobody_changed_them(tmp_path: Path) -> None:
+    rows, none = pd.DataFrame({"a": [1]}), pd.DataFrame()
+    path = tmp_path / "tables" / "inventory_changes.csv"
+    for content, there in ((None, False), ("mine\n", True)):
+        InventoryTables(rows, rows, rows, (), rows).write(tmp_path, {})
+        if content is not None:
+            path.write_text(content)
+        InventoryTables(rows, rows, none, (), rows).write(tmp_path, {})
+        assert path.exists() is there

@@ -1,5 +1,6 @@
 """`persona-interp psychadapter` on a tiny model: train, generate, measure, go on, and what is refused."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,16 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from persona_interp.cli.psychadapter import psychadapter_app
-from persona_interp.cli.psychadapter_inputs import held_out_texts, parse_z
+from persona_interp.cli.psychadapter_inputs import held_out_texts, make_judges, open_adapter, parse_z
 from persona_interp.data.trait_texts import read_trait_texts
+from persona_interp.directions.direction import Direction
 from persona_interp.directions.psychadapter import KVShape, PsychAdapter
 from persona_interp.errors import ConfigError, DataError, PersonaInterpError
 from persona_interp.io import read_json
-from persona_interp.measurements.psychadapter_run import AdapterMeasures
+from persona_interp.measurements.psychadapter_run import AdapterMeasures, measure_psychadapter
 from tests.unit.measurements.planted_adapter import planted_adapter
 
+QUICK = ("--judges", "lexical", "--n-openings", 2, "--max-new-tokens", 4)
 TABLES = ("nll", "expression", "offtarget", "induced", "cost")
 
 
@@ -93,6 +96,94 @@ def test_measure_writes_every_table_and_goes_on(trained: tuple[Path, str], data:
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "tables" / "psychadapter_nll.csv"), tables["nll"])
     with pytest.raises(ConfigError, match="holds results of another configuration"):
         command("measure", out, data, "--out", tmp_path, *options, "--n-texts", 5)
+
+
+@pytest.fixture(scope="module")
+def measured(trained: tuple[Path, str], data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of `measure`."""
+    out = tmp_path_factory.mktemp("measured")
+    command("measure", trained[0], data, "--out", out, *QUICK)
+    return out
+
+
+def refusal(trained: tuple[Path, str], data: Path, out: Path, *more: object) -> str:
+    """The lines of a refused `measure` between the first and the last, which left everything as it was."""
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    with pytest.raises(ConfigError) as caught:
+        command("measure", trained[0], data, "--out", out, *QUICK, *more)
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    first, *lines, _ = str(caught.value).split("\n  ")
+    assert first.endswith("holds results of another configuration.")
+    return "\n".join(lines)
+
+
+def test_another_backend_is_refused(trained: tuple[Path, str], data: Path, measured: Path):
+    said = refusal(trained, data, measured, "--backend", "nnsight")
+    assert said == "model: there {'backend': 'transformer_lens'}, now {'backend': 'nnsight'}"
+
+
+@pytest.mark.parametrize(("name", "value"), [("chat_template", "abc"), ("weights", "w2-1"), ("dtype", "bfloat16")])
+def test_another_model_is_refused(
+    trained: tuple[Path, str], data: Path, measured: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+):
+    own, loaded, n_lora = open_adapter(trained[0], "transformer_lens", None)
+    loaded.provenance = replace(loaded.provenance, **{name: value})
+    monkeypatch.setattr("persona_interp.cli.psychadapter.open_adapter", lambda *_: (own, loaded, n_lora))
+    assert refusal(trained, data, measured).startswith(f"model: there {{'{name}': ")
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "said"),
+    [
+        ("judges.lexical.LexicalJudge.description", "by another lexicon", "judges: there {'lexical (VADER)': "),
+        ("measurements.psychadapter_run.METHOD_VERSION", 0, "method_version: there 1, now 0"),
+        ("identity.library_versions", lambda: {"persona-interp": "0.0.0"}, "package: there "),
+    ],
+)
+def test_another_judge_or_version_is_refused(
+    trained: tuple[Path, str],
+    data: Path,
+    measured: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    place: str,
+    value: object,
+    said: str,
+):
+    monkeypatch.setattr(f"persona_interp.{place}", value)
+    assert refusal(trained, data, measured).startswith(said)
+
+
+def test_references_and_which_is_a_traits_own_are_of_the_folder(
+    trained: tuple[Path, str], data: Path, measured: Path, tmp_path: Path
+):
+    own, loaded, _ = open_adapter(trained[0], "transformer_lens", None)
+    reference = Direction.load(measured / "vectors" / "swl.psychadapter_induced.safetensors", loaded)
+    given = held_out_texts(read_trait_texts(data), own)[0]
+    sizes = AdapterMeasures(n_openings=2, max_new_tokens=4)
+    options: dict[str, Any] = {"judges": make_judges("lexical", loaded), "measures": sizes, "progress": False}
+    references = {"one": reference, "two": reference}
+    for _ in range(2):
+        measure_psychadapter(
+            loaded, own, given, out=tmp_path, references=references, own={"swl": "one"}, judged={}, **options
+        )
+    with pytest.raises(ConfigError, match="own: there {'swl': 'one'}, now {'swl': 'two'}"):
+        measure_psychadapter(
+            loaded, own, given, out=tmp_path, references=references, own={"swl": "two"}, judged={}, **options
+        )
+    with pytest.raises(ConfigError, match="references: there {'two': "):
+        measure_psychadapter(
+            loaded, own, given, out=tmp_path, references={"one": reference}, own={"swl": "one"}, judged={}, **options
+        )
+
+
+def test_two_vectors_of_a_trait_are_refused(trained: tuple[Path, str], data: Path, measured: Path, tmp_path: Path):
+    first = measured / "vectors" / "swl.psychadapter_induced.safetensors"
+    second, out = tmp_path / "again.safetensors", tmp_path / "out"
+    Direction.load(first).save(second)
+    with pytest.raises(ConfigError) as caught:
+        command("measure", trained[0], data, "--out", out, *QUICK, "--vectors", f"{first},{second}")
+    assert str(caught.value).startswith(f"two vectors of swl came: {first} and {second}.")
+    assert not (out / "psychadapter_measures.json").exists()
 
 
 @pytest.mark.parametrize(

@@ -200,7 +200,7 @@ def test_a_kill_between_activations_and_table(
         ({"batch_size": 8}, "batch_size: there 4, now 8"),
         ({"pool": ("response_mean",)}, f"pool: there {list(POOLINGS)!r}, now ['response_mean']"),
         ({"n_questions": 2}, "requests: there "),
-        ({"seed": 3}, "sampling: there {'max_new_tokens': 6, 'n_samples': 2, 'seed': 0, "),
+        ({"seed": 3}, "sampling: there {'seed': 0}, now {'seed': 3}"),
         ({"temperature": 0.5}, "sampling: there "),
     ],
 )
