@@ -97,7 +97,7 @@ def screen(
         from persona_interp.screening.ray_engine import screen_on_ray
 
         screen_on_ray(screener, parts, address=ray_address, n_workers=n_workers, progress=progress)
-    for part in parts:  # behind Ray nothing is left to do
+    for part in parts:  # after Ray every shard exists
         screen_here(screener, *part, progress=progress)
     thresholds = None
     if clean is not None and neutral is not None:

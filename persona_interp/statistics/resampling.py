@@ -31,7 +31,7 @@ class Interval:
     n_also: int | None = None
 
     def __str__(self) -> str:
-        """`0.42 [0.31, 0.53] (n = 40, 20 questions)`, with ` x 3` behind the questions where seeds are resampled."""
+        """`0.42 [0.31, 0.53] (n = 40, 20 questions)`, followed by ` x 3` where seeds are resampled."""
         questions = f"{self.n_clusters} question{'' if self.n_clusters == 1 else 's'}"
         crossed = "" if self.n_also is None else f" x {self.n_also}"
         return f"{self.estimate:.2f} [{self.low:.2f}, {self.high:.2f}] (n = {self.n}, {questions}{crossed})"

@@ -95,11 +95,13 @@ def test_an_interrupted_call_goes_on(tmp_path):
 
 
 def test_a_planted_effect_is_found_on_target_and_nowhere_else():
-    scored = score_texts(written(), JUDGED, [Counts()])
+    few = effect_table(score_texts(written(), JUDGED, [Counts()]), n_resamples=200, n_permutations=499)
+    assert few["p"].isna().all(), "five openings cannot reach 0.05"
+    scored = score_texts(written(openings=(*OPENINGS, "You", "He", "She", "They", "One")), JUDGED, [Counts()])
     table = effect_table(scored, n_resamples=200, n_permutations=499).set_index(["trait", "judged"])
     own = table.loc[("loud", "loud")]
     assert own["estimate"] == pytest.approx(1)
-    assert (own["spearman"], own["rising"], own["n_openings"]) == (pytest.approx(1), 1, 5)
+    assert (own["spearman"], own["rising"], own["n_openings"]) == (pytest.approx(1), 1, 10)
     assert own["q"] <= 0.01
     for pair in (("loud", "slow"), ("slow", "loud"), ("slow", "slow")):
         assert table.loc[pair, "estimate"] == 0
@@ -107,12 +109,12 @@ def test_a_planted_effect_is_found_on_target_and_nowhere_else():
     means = expression_table(scored, n_resamples=100)
     loud = means[(means["trait"] == "loud") & (means["judged"] == "loud")]
     assert loud["estimate"].tolist() == [1, 2, 3, 4, 5, 6, 7]
-    assert set(loud["n"]) == {5}
+    assert set(loud["n"]) == {10}
 
 
 @pytest.mark.parametrize("differ", [0.0, 1.0])
 def test_without_an_effect_one_slope_in_twenty_is_called_one(differ: float):
-    """Also where every opening follows z in its own way: with z permuted inside openings 0.3 of those are called one."""
+    """Also where every opening follows z in its own way; with z permuted inside openings 0.3 of those are called one."""
     rng = np.random.default_rng(0)
     p_values = []
     for seed in range(200):
