@@ -50,8 +50,8 @@ def smooth_interval(
 
     One factor: estimate +- q SE, where q is the quantile of |draw - estimate| / SE(draw) over bootstrap draws of
     clusters (between 1 and 2 times Student's, SE(draw) at least a fifth of SE). Two crossed factors: the variance is
-    that of the first, plus that of the second, minus that of their cells, and q is Student's with Satterthwaite's
-    degrees of freedom. The bounds hold whatever the interval does not resample fixed.
+    that of the first, plus that of the second, minus that of their cells, q is Student's with Satterthwaite's degrees
+    of freedom, and the interval is no narrower than that of the first alone. Whatever is not resampled is held fixed.
 
     Source: Hall 1988, On Symmetric Bootstrap Confidence Intervals; Cameron, Gelbach and Miller 2011, Robust Inference
     with Multiway Clustering; Satterthwaite 1946.
@@ -65,10 +65,9 @@ def smooth_interval(
         with np.errstate(all="ignore"):
             centre, shares = float(smooth.value(sums)[0]), smooth.columns @ smooth.gradient(sums)[0]
         if np.isfinite(centre) and np.isfinite(shares).all():
-            if n_also is None:
-                half = _bootstrap_t(smooth, resampling, centre, shares, level)
-            else:
-                half = _crossed_t(smooth, resampling, shares, level)
+            half = _bootstrap_t(smooth, resampling, centre, shares, level)
+            if n_also is not None:
+                half = max(half, _crossed_t(smooth, resampling, shares, level))
             low, high = smooth.back(centre - half), smooth.back(centre + half)
             if bounds is not None:
                 low, high = max(low, bounds[0]), min(high, bounds[1])

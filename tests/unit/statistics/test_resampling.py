@@ -22,13 +22,14 @@ def test_interval_with_seeds_reads_as_a_sentence():
 
 def test_two_factors_add_their_variances():
     """By hand, a balanced design: questions plus seeds minus cells, and Satterthwaite's degrees of freedom."""
-    table = VALUES.reshape(8, 4)
+    values = VALUES + np.array([0.0, 2.0, 5.0, 9.0])[SEEDS]
+    table = values.reshape(8, 4)
     by_question, by_seed = table.mean(axis=1), table.mean(axis=0)
     of_first, of_second = by_question.var(ddof=1) / 8, by_seed.var(ddof=1) / 4
     variance = max(of_first + of_second - ((table - table.mean()) ** 2).sum() / 32**2, of_first, of_second)
     freedom = np.clip(variance**2 / (of_first**2 / 7 + of_second**2 / 3), 3, 10)
     half = student.ppf(0.975, freedom) * np.sqrt(variance)
-    found = bootstrap_mean(VALUES, QUESTIONS, also=SEEDS)
+    found = bootstrap_mean(values, QUESTIONS, also=SEEDS)
     assert (found.low, found.high) == pytest.approx((table.mean() - half, table.mean() + half))
     assert (found.n, found.n_clusters, found.n_also) == (32, 8, 4)
     assert bootstrap_mean(VALUES, QUESTIONS, n_resamples=300, seed=1).n_also is None
