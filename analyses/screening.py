@@ -30,6 +30,7 @@ from finetuning_setup import (
 from persona_interp.data.levels import Level
 from persona_interp.figures.screening import NOTE_PAD, plot_detection, plot_score_distributions
 from persona_interp.figures.style import legend_below, panel_figure, paper_style, save_figure
+from persona_interp.measurements.cross_fitted import cross_fitted_auc
 from persona_interp.measurements.detection import (
     auc_differences,
     cross_fitted_logistic,
@@ -44,6 +45,7 @@ from persona_interp.statistics.thresholds import exact_share
 DIFFERENCE, TEXT, CHOOSER = "projection difference", "text judge (likelihood)", "text judge (embedding)"
 ONE, MIXED = "one source", "mixed sources"
 ALONE = ("raw projection", DIFFERENCE, "last-prompt proxy", TEXT, CHOOSER)
+BOTH, REGRESSION = (DIFFERENCE, TEXT), "both, by regression"
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,10 @@ def run(config: Config, folder: Path) -> tuple[Prepared, Measured]:
                 labels, groups = mixture["planted"].to_numpy(bool), mixture["question"].to_numpy(object).astype(str)
                 scores = _with_combinations(mixture, labels, groups)
                 table = detection_table(scores, labels, groups=groups, ks=(config.k,))
+                fitted, p = cross_fitted_auc({name: scores[name] for name in BOTH}, labels, groups=groups)
+                regression = (table["score"] == REGRESSION) & (table["metric"] == "AUC")
+                table.loc[regression, ["low", "high"]] = fitted.low, fitted.high
+                table.loc[regression, "p"] = p
                 tables.append(table.assign(**named, sources=source))
                 paired = auc_differences(scores, labels, groups=groups)
                 differences.append(paired.assign(**named, sources=source))
@@ -165,11 +171,11 @@ def _samples(prepared: Prepared, config: Config, trait: str, level: Level) -> pd
 
 def _with_combinations(mixture: pd.DataFrame, labels: np.ndarray, groups: np.ndarray) -> dict[str, np.ndarray]:
     alone = {name: mixture[name].to_numpy(float) for name in ALONE}
-    both = {name: alone[name] for name in (DIFFERENCE, TEXT)}
+    both = {name: alone[name] for name in BOTH}
     return {
         **alone,
         "both, by ranks": rank_average(both),
-        "both, by regression": cross_fitted_logistic(both, labels, groups=groups),
+        REGRESSION: cross_fitted_logistic(both, labels, groups=groups),
     }
 
 

@@ -12,7 +12,7 @@ from persona_interp.statistics.effects import cliffs_delta, cohens_d, pearson, s
 from persona_interp.statistics.levels import CONFIDENCE, N_RESAMPLES
 from persona_interp.statistics.resampling import Interval, Resampling
 from persona_interp.statistics.rows import Labels, Vector, cluster_codes
-from persona_interp.statistics.smooth import correlation_of, hedges_g_of, smooth_interval
+from persona_interp.statistics.smooth import CorrelationOf, HedgesG, smooth_interval
 
 Correlation = Literal["pearson", "spearman"]
 Weights = Float[np.ndarray, "draw _"]
@@ -47,7 +47,7 @@ def correlation_interval(
     cluster_codes((x, clusters), (y, clusters))
     resampling = Resampling.of((x, clusters, also), n_resamples=n_resamples, seed=seed)
     if kind == "pearson":
-        smooth = correlation_of(x, y, np.zeros(len(x), dtype=int))
+        smooth = CorrelationOf(x, y, np.zeros(len(x), dtype=int))
         return smooth_interval(smooth, pearson(x, y), resampling, level=level)
     draws = _by_chunk(resampling, lambda weights: _ranked(weights, x, y))
     return resampling.interval(spearman(x, y), draws, level, bounds=(-1.0, 1.0))
@@ -93,7 +93,7 @@ def within_condition_correlation(
     x, y, codes = x[kept], y[kept], np.unique(conditions[kept].astype(str), return_inverse=True)[1]
     second = None if also is None else also[kept]
     resampling = Resampling.of((x, clusters[kept], second), n_resamples=n_resamples, seed=seed)
-    smooth = correlation_of(x, y, codes)
+    smooth = CorrelationOf(x, y, codes)
     with np.errstate(all="ignore"):
         estimate = float(np.tanh(smooth.value(smooth.columns.sum(axis=0, keepdims=True))[0]))
     return smooth_interval(smooth, estimate, resampling, level=level)
@@ -126,7 +126,7 @@ def hedges_g_interval(
     sides = (positive, clusters_positive, None), (negative, clusters_negative, None)
     resampling = Resampling.of(*sides, n_resamples=n_resamples, seed=seed)
     estimate = cohens_d(positive, negative, hedges_correction=True)
-    return smooth_interval(hedges_g_of(positive, negative), estimate, resampling, level=level)
+    return smooth_interval(HedgesG(positive, negative), estimate, resampling, level=level)
 
 
 def cliffs_delta_interval(

@@ -7,7 +7,7 @@ from scipy.stats import t as student
 from persona_interp.statistics.levels import CONFIDENCE, N_RESAMPLES
 from persona_interp.statistics.resampling import Interval, Resampling, check_level
 from persona_interp.statistics.rows import Labels, Vector
-from persona_interp.statistics.smooth import SMALLEST_ERROR, WIDEST, difference_of, mean_of, smooth_interval
+from persona_interp.statistics.smooth import SMALLEST_ERROR, WIDEST, DifferenceOf, MeanOf, smooth_interval
 from persona_interp.statistics.streams import stream
 
 
@@ -34,7 +34,7 @@ def bootstrap_mean(
     Source: `smooth_interval`.
     """
     resampling = Resampling.of((values, clusters, also), n_resamples=n_resamples, seed=seed)
-    return smooth_interval(mean_of(values), float(np.mean(values)), resampling, level=level)
+    return smooth_interval(MeanOf(values), float(np.mean(values)), resampling, level=level)
 
 
 def bootstrap_difference(
@@ -57,7 +57,7 @@ def bootstrap_difference(
         also_a: a second, crossed factor of each row of `a`, as in `bootstrap_mean`; its levels are paired too.
     """
     resampling = Resampling.of((a, clusters_a, also_a), (b, clusters_b, also_b), n_resamples=n_resamples, seed=seed)
-    return smooth_interval(difference_of(a, b), float(np.mean(a) - np.mean(b)), resampling, level=level)
+    return smooth_interval(DifferenceOf(a, b), float(np.mean(a) - np.mean(b)), resampling, level=level)
 
 
 def bootstrap_mean_columns(

@@ -4,8 +4,8 @@ Mean, difference, correlation and effect size are functions of weighted sums of 
 that every cluster has in the error, hence a standard error, of the estimate and of every draw alike.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -27,20 +27,26 @@ WIDEST = 2.0
 _ELEMENTS_AT_ONCE = 4_000_000
 
 
-@dataclass(frozen=True, eq=False)
-class Smooth:
+@runtime_checkable
+class Smooth(Protocol):
     """A function of weighted column sums on the scale where its errors are nearest to symmetric; NaN where undefined.
 
-    Args:
-        columns: what is summed; the function does not change when all sums are multiplied by one number.
-        gradient: its derivatives by the sums.
-        back: from that scale to the units of the estimate, rising.
+    It does not change when all sums are multiplied by one number.
     """
 
     columns: Float[np.ndarray, "_ column"]
-    value: Callable[[Sums], Draws]
-    gradient: Callable[[Sums], Sums]
-    back: Callable[[float], float] = float
+
+    def value(self, sums: Sums) -> Draws:
+        """The function of the sums of each draw."""
+        ...
+
+    def gradient(self, sums: Sums) -> Sums:
+        """Its derivatives by the sums."""
+        ...
+
+    def back(self, value: float) -> float:
+        """From that scale to the units of the estimate, rising."""
+        ...
 
 
 def smooth_interval(
@@ -136,50 +142,69 @@ def _jackknife(smooth: Smooth, codes: Int[np.ndarray, " _"]) -> float:
         return float((len(totals) - 1) / len(totals) * ((without - without.mean()) ** 2).sum())
 
 
-def mean_of(values: Vector) -> Smooth:
+class MeanOf:
     """The mean of all rows."""
-    columns = np.stack([np.ones(len(values)), values], axis=1).astype(float)
 
-    def gradient(sums: Sums) -> Sums:
+    def __init__(self, values: Vector) -> None:
+        self.columns = np.stack([np.ones(len(values)), values], axis=1).astype(float)
+
+    def value(self, sums: Sums) -> Draws:
+        """The mean."""
+        return sums[:, 1] / sums[:, 0]
+
+    def gradient(self, sums: Sums) -> Sums:
+        """By count and sum."""
         return np.stack([-sums[:, 1] / sums[:, 0] ** 2, 1 / sums[:, 0]], axis=1)
 
-    return Smooth(columns, lambda sums: sums[:, 1] / sums[:, 0], gradient)
+    def back(self, value: float) -> float:
+        """Its own units."""
+        return value
 
 
-def difference_of(a: Vector, b: Vector) -> Smooth:
+class DifferenceOf:
     """Mean of `a` minus mean of `b`, over the rows of `a` and then those of `b`."""
 
-    def gradient(sums: Sums) -> Sums:
+    def __init__(self, a: Vector, b: Vector) -> None:
+        self.columns = _sides(a, b, 1)
+
+    def value(self, sums: Sums) -> Draws:
+        """The difference."""
+        return sums[:, 1] / sums[:, 0] - sums[:, 3] / sums[:, 2]
+
+    def gradient(self, sums: Sums) -> Sums:
+        """By count and sum of either side."""
         n, of_a, m, of_b = sums.T
         return np.stack([-of_a / n**2, 1 / n, of_b / m**2, -1 / m], axis=1)
 
-    return Smooth(_sides(a, b, 1), lambda sums: sums[:, 1] / sums[:, 0] - sums[:, 3] / sums[:, 2], gradient)
+    def back(self, value: float) -> float:
+        """Its own units."""
+        return value
 
 
-def hedges_g_of(positive: Vector, negative: Vector) -> Smooth:
+class HedgesG:
     """Difference of means over the pooled standard deviation, corrected for its small-sample bias.
 
     The rows of `positive` come first.
     """
-    centre = float(np.mean(np.concatenate([positive, negative])))
-    least = 1e-18 * float(np.var(np.concatenate([positive, negative])))
 
-    def parts(sums: Sums) -> tuple[Draws, Draws, Draws]:
-        n, a, aa, m, b, bb = sums.T
-        spread = (aa - a**2 / n + bb - b**2 / m) / (n + m - 2)
-        correction = 1 - 3 / (4 * (n + m - 2) - 1)
-        return a / n - b / m, np.where(spread > least, spread, np.nan), correction
+    def __init__(self, positive: Vector, negative: Vector) -> None:
+        both = np.concatenate([positive, negative])
+        self.columns = _sides(positive - float(np.mean(both)), negative - float(np.mean(both)), 2)
+        self._least = 1e-18 * float(np.var(both))
 
-    def value(sums: Sums) -> Draws:
-        difference, spread, correction = parts(sums)
+    def value(self, sums: Sums) -> Draws:
+        """The effect size."""
+        difference, spread, correction = self._parts(sums)
         return correction * difference / np.sqrt(spread)
 
-    def gradient(sums: Sums) -> Sums:
-        n, a, aa, m, b, bb = sums.T
-        difference, spread, correction = parts(sums)
-        by_difference, by_spread = correction / np.sqrt(spread), -correction * difference / (2 * spread**1.5)
-        by_squares, freedom = by_spread / (n + m - 2), n + m - 2
-        by_size = -by_spread * spread / freedom
+    def gradient(self, sums: Sums) -> Sums:
+        """By count, sum and sum of squares of either side; the correction's own change with the counts is left out."""
+        n, a, _, m, b, _ = sums.T
+        difference, spread, correction = self._parts(sums)
+        freedom = n + m - 2
+        by_difference = correction / np.sqrt(spread)
+        by_squares = -correction * difference / (2 * spread**1.5) / freedom
+        by_size = -by_squares * spread
         return np.stack(
             [
                 -by_difference * a / n**2 + by_squares * (a / n) ** 2 + by_size,
@@ -192,32 +217,37 @@ def hedges_g_of(positive: Vector, negative: Vector) -> Smooth:
             axis=1,
         )
 
-    return Smooth(_sides(positive - centre, negative - centre, 2), value, gradient)
+    def back(self, value: float) -> float:
+        """Its own units."""
+        return value
+
+    def _parts(self, sums: Sums) -> tuple[Draws, Draws, Draws]:
+        n, a, aa, m, b, bb = sums.T
+        freedom = n + m - 2
+        spread = (aa - a**2 / n + bb - b**2 / m) / freedom
+        return a / n - b / m, np.where(spread > self._least, spread, np.nan), 1 - 3 / (4 * freedom - 1)
 
 
-def correlation_of(x: Vector, y: Vector, conditions: Int[np.ndarray, " _"]) -> Smooth:
+class CorrelationOf:
     """Pearson's r after each condition's means are taken off, on Fisher's scale; one condition gives the plain r."""
-    member = np.eye(int(conditions.max()) + 1)[conditions]
-    a, b = (column - member @ (member.T @ column / member.sum(axis=0)) for column in (x.astype(float), y.astype(float)))
-    least = rounding(a, x), rounding(b, y)
-    products = np.stack([a * b, a * a, b * b], axis=1)
-    columns = np.concatenate([products, member, member * a[:, None], member * b[:, None]], axis=1)
 
-    def parts(sums: Sums) -> tuple[Draws, Draws, Draws, Parts, Parts, Parts]:
-        sizes, of_a, of_b = np.split(sums[:, 3:], 3, axis=1)
-        share = np.divide(1, sizes, out=np.zeros_like(sizes), where=sizes > 0)
-        xy, xx, yy = (
-            sums[:, k] - (first * second * share).sum(axis=1)
-            for k, (first, second) in enumerate(((of_a, of_b), (of_a, of_a), (of_b, of_b)))
+    def __init__(self, x: Vector, y: Vector, conditions: Int[np.ndarray, " _"]) -> None:
+        member = np.eye(int(conditions.max()) + 1)[conditions]
+        a, b = (
+            column - member @ (member.T @ column / member.sum(axis=0)) for column in (x.astype(float), y.astype(float))
         )
-        return xy, np.where(xx > least[0], xx, np.nan), np.where(yy > least[1], yy, np.nan), of_a, of_b, share
+        self._least = rounding(a, x), rounding(b, y)
+        products = np.stack([a * b, a * a, b * b], axis=1)
+        self.columns = np.concatenate([products, member, member * a[:, None], member * b[:, None]], axis=1)
 
-    def value(sums: Sums) -> Draws:
-        xy, xx, yy, *_ = parts(sums)
+    def value(self, sums: Sums) -> Draws:
+        """Fisher's z."""
+        xy, xx, yy, *_ = self._parts(sums)
         return np.arctanh(np.clip(xy / np.sqrt(xx * yy), -1, 1))
 
-    def gradient(sums: Sums) -> Sums:
-        xy, xx, yy, of_a, of_b, share = parts(sums)
+    def gradient(self, sums: Sums) -> Sums:
+        """By the three sums of products, and each condition's count and sums."""
+        xy, xx, yy, of_a, of_b, share = self._parts(sums)
         r = np.clip(xy / np.sqrt(xx * yy), -1, 1)
         by_xy, by_xx, by_yy = (
             (factor / (1 - r**2))[:, None] for factor in (1 / np.sqrt(xx * yy), -r / (2 * xx), -r / (2 * yy))
@@ -227,7 +257,19 @@ def correlation_of(x: Vector, y: Vector, conditions: Int[np.ndarray, " _"]) -> S
         by_a, by_b = -by_xy * means_b - 2 * by_xx * means_a, -by_xy * means_a - 2 * by_yy * means_b
         return np.concatenate([by_xy, by_xx, by_yy, by_size, by_a, by_b], axis=1)
 
-    return Smooth(columns, value, gradient, back=np.tanh)
+    def back(self, value: float) -> float:
+        """Fisher's z as r."""
+        return float(np.tanh(value))
+
+    def _parts(self, sums: Sums) -> tuple[Draws, Draws, Draws, Parts, Parts, Parts]:
+        sizes, of_a, of_b = np.split(sums[:, 3:], 3, axis=1)
+        share = np.divide(1, sizes, out=np.zeros_like(sizes), where=sizes > 0)
+        xy, xx, yy = (
+            sums[:, k] - (first * second * share).sum(axis=1)
+            for k, (first, second) in enumerate(((of_a, of_b), (of_a, of_a), (of_b, of_b)))
+        )
+        least_x, least_y = self._least
+        return xy, np.where(xx > least_x, xx, np.nan), np.where(yy > least_y, yy, np.nan), of_a, of_b, share
 
 
 def rounding(centred: Vector, column: Vector) -> float:

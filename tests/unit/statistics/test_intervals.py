@@ -24,7 +24,7 @@ from persona_interp.statistics import (
 )
 from persona_interp.statistics import smooth as smooth_module
 from persona_interp.statistics.resampling import Resampling
-from persona_interp.statistics.smooth import Smooth, correlation_of, difference_of, hedges_g_of
+from persona_interp.statistics.smooth import CorrelationOf, DifferenceOf, HedgesG, Smooth
 
 RNG = np.random.default_rng(2)
 CLUSTERS, SEEDS = np.repeat(np.arange(12), 3), np.tile(np.arange(3), 12)
@@ -66,19 +66,19 @@ def slow_bootstrap_t(smooth: Smooth, clusters: np.ndarray, *, n_resamples: int, 
 CONDITIONS = np.tile([0, 1, 2], 12)
 SMOOTH: dict[str, tuple[Smooth, Callable[[], Interval]]] = {
     "pearson": (
-        correlation_of(X, Y, np.zeros(36, dtype=int)),
+        CorrelationOf(X, Y, np.zeros(36, dtype=int)),
         lambda: correlation_interval(X, Y, CLUSTERS, n_resamples=60, seed=3),
     ),
     "within": (
-        correlation_of(X, Y, CONDITIONS),
+        CorrelationOf(X, Y, CONDITIONS),
         lambda: within_condition_correlation(X, Y, CONDITIONS, clusters=CLUSTERS, min_sd=0.0, n_resamples=60, seed=3),
     ),
     "hedges": (
-        hedges_g_of(X[:18], Y[18:]),
+        HedgesG(X[:18], Y[18:]),
         lambda: hedges_g_interval(X[:18], Y[18:], CLUSTERS[:18], CLUSTERS[18:], n_resamples=60, seed=3),
     ),
     "difference": (
-        difference_of(X[:18], Y[18:]),
+        DifferenceOf(X[:18], Y[18:]),
         lambda: bootstrap_difference(X[:18], Y[18:], CLUSTERS[:18], CLUSTERS[18:], n_resamples=60, seed=3),
     ),
 }
