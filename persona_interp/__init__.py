@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from persona_interp.interventions.prefix import TraitPrefix
     from persona_interp.interventions.protocol import Stack
     from persona_interp.interventions.residual import Ablate, Add, Cap
+    from persona_interp.interventions.rows import AddEach
     from persona_interp.interventions.text import generate_text
     from persona_interp.judges.coherence import CoherenceJudge
     from persona_interp.judges.embedding import EmbeddingJudge
@@ -80,6 +81,12 @@ if TYPE_CHECKING:
     from persona_interp.measurements.separation import separation_profile
     from persona_interp.measurements.smoothing import Smoothing
     from persona_interp.measurements.steering import measure_steering, steering_table
+    from persona_interp.measurements.steering_null import (
+        answer_by_direction,
+        direction_effects,
+        direction_test,
+        rate_by_direction,
+    )
     from persona_interp.measurements.style_arms import StyleSteering
     from persona_interp.measurements.style_probe import style_probe
     from persona_interp.measurements.style_run import run_styles
@@ -194,6 +201,7 @@ _HOMES = {
         "Add",
         "Cap",
     ),
+    "interventions.rows": ("AddEach",),
     "interventions.text": ("generate_text",),
     "judges.coherence": ("CoherenceJudge",),
     "judges.embedding": ("EmbeddingJudge",),
@@ -255,6 +263,12 @@ _HOMES = {
         "measure_steering",
         "steering_table",
     ),
+    "measurements.steering_null": (
+        "answer_by_direction",
+        "direction_effects",
+        "direction_test",
+        "rate_by_direction",
+    ),
     "measurements.style_arms": ("StyleSteering",),
     "measurements.style_probe": ("style_probe",),
     "measurements.style_run": ("run_styles",),
@@ -285,6 +299,7 @@ __all__ = [
     "Activations",
     "AdapterMeasures",
     "Add",
+    "AddEach",
     "Cap",
     "ChatClient",
     "CoherenceJudge",
@@ -322,11 +337,14 @@ __all__ = [
     "Turn",
     "adapter_nll",
     "administer",
+    "answer_by_direction",
     "calibrate_threshold",
     "compare_inventories",
     "compare_separation",
     "concept_ablation",
     "detection_table",
+    "direction_effects",
+    "direction_test",
     "extract_activations",
     "extract_style_activations",
     "factual_prompts",
@@ -380,6 +398,7 @@ __all__ = [
     "project_samples",
     "projection_difference",
     "published_layers",
+    "rate_by_direction",
     "read_conversations",
     "read_trait_texts",
     "read_vader_ratings",

@@ -80,7 +80,9 @@ def test_what_is_refused(ours: Path, tmp_path: Path):
     to_axis = ("--from", "native", "--to", "assistant-axis")
     assert "--convention is for GGUF files" in refused(ours, there, *to_axis, "--convention", "block_output")
     assert "--last-row must be normed or residual" in refused(ours, there, *to_axis, "--last-row", "odd")
-    assert "a native direction must be a .safetensors file, got there.pt" in refused(ours, there, "--from", "native", "--to", "native")
+    assert "a native direction must be a .safetensors file, got there.pt" in refused(
+        ours, there, "--from", "native", "--to", "native"
+    )
     assert refused(ours, there, *to_axis, "--last-row", "normed") == (
         "--last-row is for persona-vectors files; native to assistant-axis has no use for it.\n  Leave it out."
     )
