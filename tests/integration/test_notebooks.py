@@ -8,12 +8,18 @@ import pytest
 
 from persona_interp.models.packaged import PACKAGED_MODELS, is_installed
 
-NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.py"))
+LONG = ("styles_adapters_inventories",)
+"""Takes minutes; what it calls has tests of its own."""
+
+NOTEBOOKS = [
+    pytest.param(path, marks=[pytest.mark.slow] if path.stem in LONG else [], id=path.stem)
+    for path in sorted((Path(__file__).parents[2] / "notebooks").glob("*.py"))
+]
 
 
 @pytest.mark.skipif(not is_installed(PACKAGED_MODELS["smollm2-135m-instruct"]), reason="SmolLM2 is not installed")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", NOTEBOOKS)
 def test_notebook_runs(path: Path) -> None:
     notebook = jupytext.read(path)
     nbclient.NotebookClient(
