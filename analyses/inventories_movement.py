@@ -11,6 +11,7 @@ import pandas as pd
 from persona_interp.measurements.inventory_answers import InventoryAnswers
 from persona_interp.measurements.inventory_draws import interval, scale_draws, scale_score
 from persona_interp.measurements.inventory_scores import Measure, ScaleAnswers, scales_of
+from persona_interp.statistics.draws import LEAST_FOR_A_RANGE
 from persona_interp.statistics.permutation import corrected, permutation_p_value
 
 ALL = "all"
@@ -52,11 +53,14 @@ def movement_table(contrasts: Sequence[Contrast], *, n_resamples: int, seed: int
             )
     table = pd.DataFrame(rows)
     random = table[table["method"] == "random direction"].groupby(["model", "scale"])["estimate"]
-    bounds = random.quantile([0.025, 0.975]).unstack()
+    enough = random.transform("size") >= LEAST_FOR_A_RANGE  # with fewer, their own rows are all there is to see
+    bounds = table.loc[enough[enough].index].groupby(["model", "scale"])["estimate"].quantile([0.025, 0.975]).unstack()
     vectors = table["method"] == "persona vector"
     for name, level in (("null_low", 0.025), ("null_high", 0.975)):
         at = [
-            float(bounds.loc[(row["model"], row["scale"]), level]) if is_vector else float("nan")
+            float(bounds.loc[(row["model"], row["scale"]), level])
+            if is_vector and (row["model"], row["scale"]) in bounds.index
+            else float("nan")
             for row, is_vector in zip(table.to_dict("records"), vectors, strict=True)
         ]
         table[name] = at

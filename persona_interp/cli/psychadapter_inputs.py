@@ -200,7 +200,8 @@ def read_references(paths: str, model: "HookedModelBase") -> "dict[str, Directio
         direction = Direction.load(path, model)
         if direction.trait in found:
             raise ConfigError(
-                f"two vectors of {direction.trait} came: {files[direction.trait]} and {path}.",
+                f"--vectors must name one vector a trait, got two of {direction.trait}:"
+                f" {files[direction.trait]} and {path}.",
                 "Rows of the tables are named after the trait. Give one of them, and the other with another --out.",
             )
         found[direction.trait], files[direction.trait] = direction, path

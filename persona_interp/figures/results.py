@@ -106,7 +106,7 @@ class TraitSummary:
     p_steering: float | None = None
     q_steering: float | None = None
     n_random: int | None = None
-    n_test_questions_steering: int | None = None
+    n_steering_questions: int | None = None
     detectable_effect: float | None = None
     notes: tuple[str, ...] = ()
 

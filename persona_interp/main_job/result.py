@@ -138,5 +138,5 @@ def steering_row(test: DirectionTest | None, q: float | None) -> dict[str, Any]:
         **{name: None if np.isnan(value) else value for name, value in numbers.items()},
         "q_steering": q,
         "n_random": test.n_draws,
-        "n_test_questions_steering": test.n_questions,
+        "n_steering_questions": test.n_questions,
     }

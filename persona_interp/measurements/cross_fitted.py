@@ -6,12 +6,15 @@ import numpy as np
 from scipy.special import expit, logit
 from scipy.stats import norm
 
+from persona_interp.errors import ConfigError
 from persona_interp.measurements.detection import Flags, Scores, cross_fitted_logistic
 from persona_interp.statistics import Interval, auc_intervals, permutation_p_value
 from persona_interp.statistics.levels import CONFIDENCE
 from persona_interp.statistics.permutation import shuffled_labels
 from persona_interp.statistics.rows import Labels
 from persona_interp.statistics.streams import stream
+
+MIN_PERMUTATIONS = 19
 
 
 def cross_fitted_auc(
@@ -31,8 +34,11 @@ def cross_fitted_auc(
     than that interval says. Labels are shuffled within groups, where groups hold both kinds, else over all samples.
 
     Raises:
-        As `cross_fitted_logistic`.
+        ConfigError: fewer than 19 permutations, which cannot reach 0.05; or as `cross_fitted_logistic`.
+        AlignmentError, EmptySelectionError: as there.
     """
+    if n_permutations < MIN_PERMUTATIONS:
+        raise ConfigError(f"n_permutations must be at least {MIN_PERMUTATIONS}, got {n_permutations}.", "Use 100.")
     names = np.arange(len(labels)) if groups is None else groups
 
     def measured(drawn: Flags) -> Interval:

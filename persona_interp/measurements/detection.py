@@ -1,6 +1,6 @@
 """How well scores find labelled samples: AUC, average precision and precision at k with intervals, and combinations."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -11,6 +11,7 @@ from scipy.stats import rankdata
 
 from persona_interp.errors import AlignmentError, ConfigError, EmptySelectionError
 from persona_interp.statistics.auc_interval import auc_intervals
+from persona_interp.statistics.effects import auc
 from persona_interp.statistics.levels import CONFIDENCE
 from persona_interp.statistics.resampling import Interval, Resampling, ratio
 from persona_interp.statistics.rows import Labels
@@ -57,14 +58,14 @@ def detection_table(
     resampling = _resampling(labels, groups, n_resamples, seed)
     rows = []
     for name, values in scores.items():
-        once = _metrics(values, labels, np.ones((1, len(labels))), ks)
-        drawn = _drawn(values, labels, resampling, ks)
-        for metric, draws in drawn.items():
-            if metric == "AUC":
-                found = _auc_interval(values, labels, resampling, level)
-            else:
-                found = resampling.interval(float(once[metric][0]), draws, level, bounds=(0.0, 1.0))
-            rows.append({"score": name, "metric": metric, **_columns(found), "n_labelled": int(labels.sum())})
+        once = _precisions(_Ranking.of(values, labels, np.ones((1, len(labels)))), ks)
+        drawn = _drawn(values, labels, resampling, lambda ranking: _precisions(ranking, ks))
+        found = {"AUC": _auc_interval(values, labels, resampling, level)} | {
+            metric: resampling.interval(float(once[metric][0]), draws, level, bounds=(0.0, 1.0))
+            for metric, draws in drawn.items()
+        }
+        n_labelled = {"n_labelled": int(labels.sum())}
+        rows += [{"score": name, "metric": metric, **_columns(one), **n_labelled} for metric, one in found.items()]
     return pd.DataFrame(rows)
 
 
@@ -89,11 +90,14 @@ def auc_differences(
     """
     _check(scores, labels)
     resampling = _resampling(labels, groups, n_resamples, seed)
-    once = {name: _metrics(v, labels, np.ones((1, len(labels))), ())["AUC"] for name, v in scores.items()}
-    drawn = {name: _drawn(values, labels, resampling, ())["AUC"] for name, values in scores.items()}
+    once = {name: auc(values[labels], values[~labels]) for name, values in scores.items()}
+    drawn = {
+        name: _drawn(values, labels, resampling, lambda ranking: {"AUC": ranking.auc()})["AUC"]
+        for name, values in scores.items()
+    }
     rows = []
     for a, b in combinations(scores, 2):
-        found = resampling.interval(float(once[a][0] - once[b][0]), drawn[a] - drawn[b], level, bounds=(-1.0, 1.0))
+        found = resampling.interval(once[a] - once[b], drawn[a] - drawn[b], level, bounds=(-1.0, 1.0))
         rows.append({"a": a, "b": b, "metric": "AUC difference", **_columns(found), "n_labelled": int(labels.sum())})
     return pd.DataFrame(rows)
 
@@ -171,11 +175,11 @@ def percentile_threshold(
     n = _check({"clean": clean})
     if not 0 < percentile < 100:
         raise ConfigError(f"a percentile must be between 0 and 100, got {percentile}.", "Use 95, for example.")
-    names = np.arange(n) if groups is None else groups
-    if len(names) != n:
-        raise AlignmentError(f"expected one group for each of {n} samples, got {len(names)}.")
-    parts = [[np.array([score]) for score in clean[names == name]] for name in np.unique(names)]
-    return conformal_threshold(parts, 1 - percentile / 100)
+    codes = np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1]
+    if len(codes) != n:
+        raise AlignmentError(f"expected one group for each of {n} samples, got {len(codes)}.")
+    weights = 1 / np.bincount(codes)[codes]
+    return conformal_threshold(clean.astype(float), weights, int(codes.max()) + 1, 1 - percentile / 100)
 
 
 @dataclass(frozen=True, eq=False)
@@ -215,21 +219,22 @@ class _Ranking:
         return np.where(self.every.sum(axis=1) >= k, (share * taken).sum(axis=1) / k, np.nan)
 
 
-def _metrics(
-    values: Float[np.ndarray, " sample"], labels: Flags, weights: Float[np.ndarray, "draw sample"], ks: Sequence[int]
-) -> dict[str, Draws]:
-    ranking = _Ranking.of(values, labels, weights)
-    found = {"AUC": ranking.auc(), "average precision": ranking.average_precision()}
-    return found | {f"precision at {k}": ranking.precision_at(k) for k in ks}
+def _precisions(ranking: _Ranking, ks: Sequence[int]) -> dict[str, Draws]:
+    return {"average precision": ranking.average_precision()} | {
+        f"precision at {k}": ranking.precision_at(k) for k in ks
+    }
 
 
 def _drawn(
-    values: Float[np.ndarray, " sample"], labels: Flags, resampling: Resampling, ks: Sequence[int]
+    values: Float[np.ndarray, " sample"],
+    labels: Flags,
+    resampling: Resampling,
+    measured: Callable[[_Ranking], dict[str, Draws]],
 ) -> dict[str, Draws]:
-    """Every metric in every draw, over as many draws at once as memory likes."""
+    """What is measured in every draw, over as many draws at once as memory likes."""
     n_draws, at_once = len(resampling.counts), max(1, _WEIGHTS_AT_ONCE // len(values))
     blocks = [slice(start, start + at_once) for start in range(0, n_draws, at_once)]
-    parts = [_metrics(values, labels, resampling.weights(block), ks) for block in blocks]
+    parts = [measured(_Ranking.of(values, labels, resampling.weights(block))) for block in blocks]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 

@@ -14,19 +14,18 @@ from scipy.stats import norm
 
 from persona_interp.data.traits import Trait
 from persona_interp.directions.direction import Direction, check_direction
-from persona_interp.errors import ConfigError
+from persona_interp.errors import AlignmentError, ConfigError
 from persona_interp.interventions.rows import AddEach
 from persona_interp.io import sha256_bytes, sha256_json
 from persona_interp.judges.protocol import Judge
 from persona_interp.measurements.roles import NULL, TREATMENT, UNSTEERED
 from persona_interp.models.protocol import HookedModel, Sampling
 from persona_interp.rollouts.generate import EditsOf, answer, plain_requests
+from persona_interp.statistics.draws import rank_among
 from persona_interp.statistics.levels import ALPHA, POWER
-from persona_interp.statistics.permutation import permutation_p_value
 from persona_interp.types import NO_EDITS, Edits
 
 LEAST_DRAWS = 100
-LEAST_FOR_A_RANGE = 40
 
 
 def draws_for(n_traits: int) -> int:
@@ -143,21 +142,23 @@ def direction_test(effects: pd.DataFrame) -> DirectionTest:
 
     Args:
         effects: of `direction_effects`, with the columns layer and coefficient.
+
+    Raises:
+        AlignmentError: not one direction that is tested.
     """
-    own = effects[effects["role"] == TREATMENT].iloc[0]
-    null = effects.loc[effects["role"] == NULL, "effect"].to_numpy(float)
-    known, tested = null[~np.isnan(null)], len(null) > 0 and not np.isnan(own["effect"])
-    low, high, upper = (
-        np.quantile(known, [0.025, 0.975, 1 - ALPHA]) if len(known) >= LEAST_FOR_A_RANGE else (np.nan,) * 3
-    )
+    own = effects[effects["role"] == TREATMENT]
+    if len(own) != 1:
+        raise AlignmentError(f"the effects must have one row of role {TREATMENT}, got {len(own)}.")
+    own = own.iloc[0]
+    rank = rank_among(float(own["effect"]), effects.loc[effects["role"] == NULL, "effect"].to_numpy(float))
     return DirectionTest(
         layer=int(own["layer"]),
         coefficient=float(own["coefficient"]),
         effect=float(own["effect"]),
-        p=permutation_p_value(float(own["effect"]), np.nan_to_num(null, nan=np.inf)) if tested else float("nan"),
-        null_low=float(low),
-        null_high=float(high),
-        detectable=float(upper + norm.ppf(POWER) * own["se"]),
-        n_draws=len(null),
+        p=rank.p,
+        null_low=rank.low,
+        null_high=rank.high,
+        detectable=float(rank.upper + norm.ppf(POWER) * own["se"]),
+        n_draws=rank.n,
         n_questions=int(own["n_questions"]),
     )

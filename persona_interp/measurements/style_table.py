@@ -11,15 +11,14 @@ from persona_interp.measurements.frame import Measurements
 from persona_interp.measurements.roles import CONTROL, TREATMENT
 from persona_interp.measurements.roles import UNSTEERED as NO_CHANGE
 from persona_interp.measurements.steering import COHERENT_SHARE, choose_setting
-from persona_interp.measurements.steering_null import LEAST_FOR_A_RANGE
 from persona_interp.measurements.style_arms import PROMPT, SELECTION, UNSTEERED, is_random
 from persona_interp.statistics import (
     benjamini_hochberg,
     bootstrap_difference,
     bootstrap_mean,
-    permutation_p_value,
     permutation_test_paired,
 )
+from persona_interp.statistics.draws import rank_among
 from persona_interp.statistics.levels import N_RESAMPLES
 
 EXPRESSION = "expression: "
@@ -52,12 +51,13 @@ def style_table(
     scores, shares = _scores(measured, judge)
     chosen = _chosen(scores[scores["judge"] == judge], shares)
     random = is_random(scores["method"])
-    null = _direction_effects(scores, judge)
+    null, drawn = _direction_effects(scores, judge), scores.loc[random, "method"].unique()
     rows = []
     evaluated = scores[(scores["prompts"] != SELECTION) & ~random]
     for (style, prompts, name), group in evaluated.groupby(["style", "prompts", "judge"], sort=False):
         place = {"style": style, "prompts": prompts, "judge": name}
-        effects = null.loc[(null["style"] == style) & (null["prompts"] == prompts), "effect"].to_numpy(float)
+        here = null[(null["style"] == style) & (null["prompts"] == prompts)].set_index("method")["effect"]
+        effects = here.reindex(drawn).to_numpy(float)  # NaN where no answer along a direction could be rated
         rows += [
             place | row | (_against_random(row, effects, tested) if name == judge else _UNTESTED)
             for row in _arm_rows(group, n_resamples, seed)
@@ -97,10 +97,10 @@ def _direction_effects(scores: pd.DataFrame, judge: str) -> pd.DataFrame:
     ours = scores[(scores["judge"] == judge) & (scores["prompts"] != SELECTION)]
     key = ["style", "prompts", "question", "sample"]
     plain = ours[ours["method"] == UNSTEERED][[*key, "value"]]
-    steered = ours[is_random(ours["method"])].merge(plain, on=key, suffixes=("", "_plain"))
+    steered = ours[is_random(ours["method"])].merge(plain, how="left", on=key, suffixes=("", "_plain"))
     steered["effect"] = steered["value"] - steered["value_plain"]
     grouped = steered.groupby(["style", "prompts", *_ARM], sort=False)
-    found = grouped.agg(effect=("effect", "mean"), n_questions=("question", "nunique")).reset_index()
+    found = grouped.agg(effect=("effect", "mean"), n_questions=("effect", "count")).reset_index()
     return found.assign(judge=judge)
 
 
@@ -110,9 +110,8 @@ def _against_random(
     """The rank of an arm's effect among those of the random directions, at the place that was named for it."""
     if not len(effects) or (row["layers"], row["coefficient"]) != tested:
         return _UNTESTED
-    low, high = np.quantile(effects, [0.025, 0.975]) if len(effects) >= LEAST_FOR_A_RANGE else (np.nan, np.nan)
-    p = permutation_p_value(row["effect"], effects)
-    return {"p_random": p, "null_low": float(low), "null_high": float(high), "n_random": len(effects)}
+    rank = rank_among(row["effect"], effects)
+    return {"p_random": rank.p, "null_low": rank.low, "null_high": rank.high, "n_random": rank.n}
 
 
 _UNTESTED = {"p_random": float("nan"), "null_low": float("nan"), "null_high": float("nan"), "n_random": 0}

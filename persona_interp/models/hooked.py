@@ -151,10 +151,7 @@ class HookedModelBase(ABC):
             layer = hookpoint.layer
             if 0 <= layer < self.n_layers:
                 continue
-            hint = (
-                f"If {layer} came from hidden_states[{layer}], that is the output of layer {layer - 1}:"
-                f' Hookpoint({layer - 1}, "resid_post").'
-            )
+            hint = f'hidden_states[{layer}] is the output of layer {layer - 1}: Hookpoint({layer - 1}, "resid_post").'
             raise HookpointError(
                 f"cannot reach {hookpoint} of {self.name} ({self.backend}).",
                 f"Layers run 0..{self.n_layers - 1}.",

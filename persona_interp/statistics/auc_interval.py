@@ -3,6 +3,7 @@
 import numpy as np
 from jaxtyping import Float, Int, Num
 from scipy.special import expit, logit
+from scipy.stats import rankdata
 from scipy.stats import t as student
 
 from persona_interp.statistics.effects import auc_by_layer
@@ -31,13 +32,14 @@ def auc_intervals(
     estimates = auc_by_layer(positive, negative)
     codes = cluster_codes((positive, clusters_positive), (negative, clusters_negative))
     ours, theirs = codes[: len(positive)], codes[len(positive) :]
-    intervals = []
-    for layer, estimate in enumerate(estimates):
-        a, b = positive[:, layer, None], negative[None, :, layer]
-        wins = (a > b) + 0.5 * (a == b)
-        placed = wins.mean(axis=1), wins.mean(axis=0)
-        intervals.append(logit_interval(float(estimate), *placed, ours, theirs, level=level))
-    return intervals
+    n, m = len(positive), len(negative)
+    ranks = rankdata(np.concatenate([positive, negative]), axis=0)
+    won = (ranks[:n] - rankdata(positive, axis=0)) / m
+    lost = 1 - (ranks[n:] - rankdata(negative, axis=0)) / n
+    return [
+        logit_interval(float(estimate), won[:, layer], lost[:, layer], ours, theirs, level=level)
+        for layer, estimate in enumerate(estimates)
+    ]
 
 
 def logit_interval(

@@ -65,20 +65,22 @@ def calibrate_threshold(
     if clusters is not None and len(clusters) != len(answers):
         raise AlignmentError(f"expected one cluster for each of {len(answers)} answers, got {len(clusters)}.")
     counted = [np.array([scores.max()]) if per == "answer" else scores for scores in answers]
-    names = np.arange(len(answers)) if clusters is None else np.array(clusters, dtype=object).astype(str)
-    parts = [
-        [scores for scores, other in zip(counted, names, strict=True) if other == name] for name in np.unique(names)
-    ]
-    value = conformal_threshold(parts, false_alarm_rate)
-    every = np.concatenate(list(answers))
-    return Threshold(value, false_alarm_rate, per, len(parts), float(every.mean()), float(every.std(ddof=1)))
+    names = np.arange(len(answers)) if clusters is None else np.array(clusters, dtype=str)
+    codes = np.unique(names, return_inverse=True)[1]
+    shares = 1 / np.bincount(codes)[codes]
+    weights = np.concatenate([np.full(len(one), share / len(one)) for one, share in zip(counted, shares, strict=True)])
+    n, every = int(codes.max()) + 1, np.concatenate(list(answers))
+    value = conformal_threshold(np.concatenate(counted), weights, n, false_alarm_rate)
+    return Threshold(value, false_alarm_rate, per, n, float(every.mean()), float(every.std(ddof=1)))
 
 
-def conformal_threshold(clusters: Sequence[Sequence[Tokens]], rate: float) -> float:
+def conformal_threshold(values: Tokens, weights: Tokens, n: int, rate: float) -> float:
     """The score above which a score of a new cluster is with at most this probability.
 
-    With one score a cluster the k-th smallest, k = ceil((n + 1)(1 - rate)), n clusters. Otherwise clusters weigh alike,
-    so do the parts of a cluster (answers) and the scores of a part (tokens), and a new cluster has the weight of one.
+    With one score a cluster, of weight 1, the k-th smallest, k = ceil((n + 1)(1 - rate)).
+
+    Args:
+        weights: of the scores; those of each of the n clusters sum to 1, and so will those of a new one.
 
     Raises:
         ConfigError: too few clusters for the rate, or a rate outside (0, 1).
@@ -88,17 +90,12 @@ def conformal_threshold(clusters: Sequence[Sequence[Tokens]], rate: float) -> fl
     """
     if not 0 < rate < 1:
         raise ConfigError(f"a false-alarm rate must be between 0 and 1, got {rate}.", "Use 0.01, for example.")
-    n, needed = len(clusters), fewest_samples(rate)
-    if n < needed:
+    if n < (needed := fewest_samples(rate)):
         raise ConfigError(
             f"a threshold for a false-alarm rate of {rate:g} needs at least {needed} independent neutral samples"
             f" (1 / rate - 1), got {n}.",
             "Give more of them, or allow a larger rate.",
         )
-    values = np.concatenate([scores for parts in clusters for scores in parts])
-    weights = np.concatenate(
-        [np.full(len(scores), 1 / len(parts) / len(scores)) for parts in clusters for scores in parts]
-    )
     order = np.argsort(values, kind="stable")
     reached = np.cumsum(weights[order]) / (n + 1) >= 1 - rate - 1e-9
     return float(values[order][int(np.argmax(reached))])

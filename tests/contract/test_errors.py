@@ -18,7 +18,7 @@ def test_a_layer_too_high_names_the_range_and_the_slip(model: HookedModelBase) -
     expected = (
         f"cannot reach resid_post at layer 3 of {model.name} ({model.backend}).\n"
         "  Layers run 0..2.\n"
-        '  If 3 came from hidden_states[3], that is the output of layer 2: Hookpoint(2, "resid_post").'
+        '  hidden_states[3] is the output of layer 2: Hookpoint(2, "resid_post").'
     )
     wrong = Hookpoint(N_LAYERS)
     edits = {wrong: (Edit(shifting(0)),)}

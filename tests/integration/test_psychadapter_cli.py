@@ -182,7 +182,9 @@ def test_two_vectors_of_a_trait_are_refused(trained: tuple[Path, str], data: Pat
     Direction.load(first).save(second)
     with pytest.raises(ConfigError) as caught:
         command("measure", trained[0], data, "--out", out, *QUICK, "--vectors", f"{first},{second}")
-    assert str(caught.value).startswith(f"two vectors of swl came: {first} and {second}.")
+    assert str(caught.value).startswith(
+        f"--vectors must name one vector a trait, got two of swl: {first} and {second}."
+    )
     assert not (out / "psychadapter_measures.json").exists()
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from persona_interp.errors import ConfigError
 from persona_interp.measurements.cross_fitted import cross_fitted_auc
 from persona_interp.measurements.detection import cross_fitted_logistic
 from persona_interp.statistics import auc
@@ -30,5 +31,7 @@ def test_a_planted_difference_is_found_around_its_estimate() -> None:
     assert found.estimate == pytest.approx(auc(fitted[LABELS], fitted[~LABELS]))
     assert 0.5 < found.low < found.estimate < found.high <= 1
     assert p == pytest.approx(1 / 40)
-    grouped, _ = cross_fitted_auc(scores, LABELS, groups=np.arange(60) % 20, n_permutations=9)
+    grouped, _ = cross_fitted_auc(scores, LABELS, groups=np.arange(60) % 20, n_permutations=19)
     assert grouped.n_clusters == 20
+    with pytest.raises(ConfigError, match="n_permutations must be at least 19, got 18"):
+        cross_fitted_auc(scores, LABELS, n_permutations=18)

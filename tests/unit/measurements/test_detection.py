@@ -65,7 +65,12 @@ def test_bootstrap_draws_are_those_of_copied_rows() -> None:
     scores, labels = mixture(1, n=24)
     groups = np.repeat(np.arange(8), 3)
     resampling = detection._resampling(labels, groups, 30, 0)
-    drawn = detection._drawn(np.round(scores, 0), labels, resampling, (5,))
+    drawn = detection._drawn(
+        np.round(scores, 0),
+        labels,
+        resampling,
+        lambda ranking: {"AUC": ranking.auc(), "average precision": ranking.average_precision()},
+    )
     for i, weights in enumerate(resampling.weights()):
         rows = np.repeat(np.arange(24), weights.astype(int))
         if len(set(labels[rows].tolist())) < 2:

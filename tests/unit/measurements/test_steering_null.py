@@ -10,7 +10,7 @@ import torch
 
 from persona_interp.data.traits import Trait
 from persona_interp.directions.direction import Direction
-from persona_interp.errors import ConfigError
+from persona_interp.errors import AlignmentError, ConfigError
 from persona_interp.interventions.residual import Add
 from persona_interp.judges.protocol import Score
 from persona_interp.measurements.roles import NULL, TREATMENT, UNSTEERED
@@ -104,6 +104,8 @@ def test_equal_answers_are_rated_once_and_effects_are_against_the_same_question(
     assert test.p == pytest.approx(2 / 3), "a direction that could not be rated counts against"
     assert np.isnan(test.null_low) and np.isnan(test.detectable), "two draws have no range"
     assert (test.layer, test.coefficient, test.n_draws, test.n_questions) == (2, 0.5, 2, 2)
+    with pytest.raises(AlignmentError, match="one row of role treatment, got 0"):
+        direction_test(effects.drop((TREATMENT, -1)).reset_index())
 
 
 def simulated(rng: np.random.Generator, effect: float, n_draws: int) -> pd.DataFrame:

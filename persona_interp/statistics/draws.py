@@ -1,0 +1,41 @@
+"""A direction among random ones, each of which is a draw: its rank, and the range of the draws."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from persona_interp.statistics.levels import ALPHA, CONFIDENCE
+from persona_interp.statistics.permutation import permutation_p_value
+
+LEAST_FOR_A_RANGE = 40
+"""With fewer draws their middle 95 % is not given; the draws themselves are in the tables."""
+
+
+@dataclass(frozen=True)
+class Rank:
+    """The place of an effect among draws.
+
+    Args:
+        p: share of the draws, and of the effect itself, that are at least as large; NaN without draws or effect.
+        low: lower end of the draws' middle 95 %, and `high` the upper one; NaN with fewer than 40 draws.
+        upper: their 95th percentile, which an effect must exceed to be found at an uncorrected level of 0.05.
+    """
+
+    p: float
+    low: float
+    high: float
+    upper: float
+    n: int
+
+
+def rank_among(effect: float, draws: Float[np.ndarray, " draw"]) -> Rank:
+    """One-sided, larger effects; a draw that could not be measured (NaN) counts as one that is larger."""
+    known, nothing = draws[~np.isnan(draws)], float("nan")
+    tested = len(draws) > 0 and not np.isnan(effect)
+    p = permutation_p_value(effect, np.nan_to_num(draws, nan=np.inf)) if tested else nothing
+    if len(known) < LEAST_FOR_A_RANGE:
+        return Rank(p, nothing, nothing, nothing, len(draws))
+    ends = np.quantile(known, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2, 1 - ALPHA])
+    low, high, upper = map(float, ends)
+    return Rank(p, low, high, upper, len(draws))
