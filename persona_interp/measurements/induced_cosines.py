@@ -36,6 +36,11 @@ def induced_cosines(
     of one trait that lies as near to other traits' vectors is not specific. `equal` says whether the whole interval is
     above 0.9; a small q alone says that the two are related, not that they are the same.
 
+    The interval is of percentiles of a bootstrap over texts and is not at its level where texts scatter: the mean shift
+    of few texts points away from that of many, so its cosine is nearer to 0, and `equal` errs to the side of no. True
+    cosine 0.5, width 576, texts that scatter by 0.9 of the shift's length: it covers 0.06, 0.22 and 0.63 with 10, 20
+    and 60 texts, and at width 32 0.79, 0.86 and 0.92 (200 simulated sets each).
+
     Args:
         references: persona or style vectors by name, of the same model.
         own: the reference that the adapter's trait should be, marked by the column `own`; default: that of its name.

@@ -1,0 +1,121 @@
+"""Levels of tests and intervals that belong to one measurement; the slow test writes tests/golden/levels/others.csv.
+
+Their short versions are beside their measurements: thresholds and cross-fitted regressions in
+tests/unit/measurements/test_detection.py and test_cross_fitted.py, inventories in test_inventory_statistics.py, slopes
+in test_psychadapter_expression.py.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from persona_interp.measurements.cross_fitted import cross_fitted_auc
+from persona_interp.measurements.detection import percentile_threshold
+from persona_interp.measurements.inventory_draws import balanced
+from persona_interp.measurements.inventory_reliability import cronbach_alpha, feldt_bounds
+from persona_interp.measurements.psychadapter_effects import effect_table
+from persona_interp.statistics import permutation_test_paired
+from persona_interp.statistics.levels import ALPHA, CONFIDENCE
+from persona_interp.statistics.streams import stream
+
+TABLE = Path(__file__).parent / "levels" / "others.csv"
+Rng = np.random.Generator
+
+
+def passing(n: int, per_group: int) -> Callable[[Rng, int], float]:
+    def one(rng: Rng, seed: int) -> float:  # noqa: ARG001
+        groups = np.repeat(np.arange(n), per_group)
+        clean = rng.standard_normal(n)[groups] + 0.5 * rng.standard_normal(n * per_group)
+        limit = percentile_threshold(clean, groups=groups)
+        return float(np.mean(rng.standard_normal(400) + 0.5 * rng.standard_normal(400) > limit))
+
+    return one
+
+
+def keys(up: int, down: int) -> Callable[[Rng, int], float]:
+    def one(rng: Rng, seed: int) -> float:
+        signs = np.repeat([1, -1], [up, down])
+        values = balanced(1.0 * signs + rng.standard_normal(len(signs)), signs)
+        items = np.arange(len(signs))
+        p = permutation_test_paired(values, np.zeros(len(signs)), items, n_permutations=399, seed=seed).p_value
+        return float(p <= ALPHA)
+
+    return one
+
+
+def slope(n_openings: int, differ: float) -> Callable[[Rng, int], float]:
+    def one(rng: Rng, seed: int) -> float:
+        cells = [
+            {"trait": "a", "judged": "a", "judge": "j", "z": float(z), "opening": str(i), "sample": 0}
+            | {"score": rng.exponential() + of_opening * z}
+            for i in range(n_openings)
+            for of_opening in (differ * rng.standard_normal(),)
+            for z in range(-3, 4)
+        ]
+        found = effect_table(pd.DataFrame(cells), n_resamples=2, n_permutations=399, seed=seed)
+        return float(found["p"].iloc[0] <= ALPHA)
+
+    return one
+
+
+def alpha(n: int, r: float) -> Callable[[Rng, int], float]:
+    def one(rng: Rng, seed: int) -> float:  # noqa: ARG001
+        k = 10
+        rows = np.sqrt(r) * rng.standard_normal((n, 1)) + np.sqrt(1 - r) * rng.standard_normal((n, k))
+        low, high = feldt_bounds(float(cronbach_alpha(rows)), n, k)
+        return float(low <= k * r / (1 + (k - 1) * r) <= high)
+
+    return one
+
+
+def regression(n: int, k: int) -> Callable[[Rng, int], float]:
+    def one(rng: Rng, seed: int) -> float:
+        labels = np.arange(n) < 0.3 * n
+        scores = {f"score {i}": rng.standard_normal(n) for i in range(k)}
+        found, _ = cross_fitted_auc(scores, labels, n_permutations=30, seed=seed)
+        return float(found.low <= 0.5 <= found.high)
+
+    return one
+
+
+PASSED, REJECTED, COVERED = "share of new clean samples above", "rejected without an effect", "covered"
+SETTINGS: dict[tuple[str, str], tuple[int, Callable[[Rng, int], float]]] = {
+    **{(PASSED, f"threshold at percentile 95, {n} samples"): (1000, passing(n, 1)) for n in (19, 34, 49, 100)},
+    (PASSED, "threshold at percentile 95, 24 questions of 4 answers"): (1000, passing(24, 4)),
+    **{
+        (REJECTED, f"inventories under yes-saying, {u} and {d} keys"): (1000, keys(u, d))
+        for u, d in ((17, 7), (5, 5), (7, 3))
+    },
+    **{
+        (REJECTED, f"slopes of {n} openings that differ by {differ:g}"): (500, slope(n, differ))
+        for n in (8, 12)
+        for differ in (0.0, 1.0)
+    },
+    **{
+        (COVERED, f"Cronbach's alpha, {n} rows, 10 items, r {r:g}"): (2000, alpha(n, r))
+        for n in (10, 30)
+        for r in (0.0, 0.1, 0.5)
+    },
+    **{
+        (COVERED, f"cross-fitted AUC without information, {n} samples, {k} scores"): (200, regression(n, k))
+        for n, k in ((40, 2), (100, 6))
+    },
+}
+
+
+@pytest.mark.slow
+def test_every_level_holds() -> None:
+    rows, missed = [], []
+    for (what, setting), (n_sets, one) in SETTINGS.items():
+        found = [one(stream(seed, setting), seed) for seed in range(n_sets)]
+        nominal = CONFIDENCE if what == COVERED else ALPHA
+        share, error = float(np.mean(found)), float(np.std(found) / np.sqrt(n_sets))
+        rows.append({"what": what, "setting": setting, "nominal": nominal, "found": share, "n_sets": n_sets})
+        bound = 3 * max(error, np.sqrt(nominal * (1 - nominal) / n_sets) if what != PASSED else 0.0)
+        if (share < nominal - bound) if what == COVERED else (share > nominal + bound):
+            missed.append(rows[-1])
+    pd.DataFrame(rows).to_csv(TABLE, index=False, float_format="%.4g")
+    assert not missed
