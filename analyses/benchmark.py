@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import torch
+from benchmark_directions import DirectionsConfig, directions_rows, directions_summary
 from benchmark_extraction import BACKENDS, bfloat16_agreement, overheads, run, summary
 from benchmark_finetuning import CallbackConfig, RunConfig, callback_rows, callback_summary, run_rows
 from benchmark_judges import JudgeConfig, api_facts, judge_summary, run_judges
@@ -22,7 +23,7 @@ from persona_interp.io import atomic_write_bytes, write_json
 from persona_interp.models.identity import library_versions
 
 DTYPES = (torch.float32, torch.bfloat16)
-ROWS = ("extraction", "judges", "screening", "finetuning", "personality")
+ROWS = ("extraction", "judges", "screening", "finetuning", "personality", "directions")
 
 
 def extraction(config: Config, out: Path) -> None:
@@ -77,6 +78,13 @@ def personality(config: PersonalityConfig, out: Path) -> None:
     write_json(out / "personality_facts.json", {"config": asdict(config), **_machine()})
 
 
+def directions(config: DirectionsConfig, out: Path) -> None:
+    """Tables `directions_raw` and `directions`."""
+    raw = directions_rows(config)
+    _write_tables(out, directions_raw=raw, directions=directions_summary(raw))
+    write_json(out / "directions_facts.json", {"config": asdict(config), **_machine()})
+
+
 def _write_tables(out: Path, **tables: pd.DataFrame) -> None:
     for name, table in tables.items():
         atomic_write_bytes(out / f"{name}.csv", table.to_csv(index=False).encode())
@@ -110,6 +118,8 @@ def main() -> None:
     if "personality" in wanted:
         few = PersonalityConfig(n_sentences=100, n_texts=50, repeats=3)
         personality(few if chosen.quick else PersonalityConfig(), chosen.out)
+    if "directions" in wanted:
+        directions(DirectionsConfig(n_directions=8, n_questions=10) if chosen.quick else DirectionsConfig(), chosen.out)
     if "judges" in wanted:
         judging(JudgeConfig(n_questions=4, n_answers=6) if chosen.quick else JudgeConfig(), chosen.out)
 
