@@ -27,13 +27,14 @@ from persona_interp.judges.likelihood import LikelihoodJudge
 from persona_interp.judges.protocol import Judge
 from persona_interp.judges.style_signs import LEXICAL_STYLE_SIGNS
 from persona_interp.measurements.style_arms import StyleSteering
-from persona_interp.measurements.style_probe import PROBE, style_probe
+from persona_interp.measurements.style_probe import PROBE, probe_q, style_probe
 from persona_interp.measurements.style_run import run_styles
 from persona_interp.measurements.style_setup import StyleRun, Variant
+from persona_interp.measurements.style_table import steering_q
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.identity import library_versions
 from persona_interp.models.load import load_model
-from persona_interp.statistics import benjamini_hochberg
+from persona_interp.statistics.families import PRIMARY
 
 
 @dataclass(frozen=True)
@@ -136,9 +137,8 @@ def steering(model: HookedModelBase, config: Config, folder: Path) -> tuple[pd.D
         parts.append(made.steering)
         said[name] = made.provenance
     table = pd.concat(parts, ignore_index=True)
-    for p, q in (("p", "q"), ("p_random", "q_random")):
-        table[q] = benjamini_hochberg(table[p].to_numpy(float))
-    return table, said
+    claims = ["corpus", "style", "prompts", "method"]
+    return steering_q(table, claims, (table["declared"] == PRIMARY).to_numpy()), said
 
 
 def style_run(config: Config, n_layers: int, styles: tuple[str, ...]) -> StyleRun:
@@ -189,7 +189,7 @@ def main() -> None:
     config, work = PRESETS[chosen.preset], chosen.work / chosen.preset
     models = {name: load_model(name, dtype=config.dtype, device=chosen.device) for name in config.models}  # pyright: ignore
     probe = pd.concat([probes(model, config) for model in models.values()], ignore_index=True)
-    probe["q"] = benjamini_hochberg(probe["p_max"].to_numpy(float))
+    probe = probe_q(probe, ["model", "corpus", "style"])
     first = models[config.models[0]]
     steered, said = steering(first, config, work)
     for name, table in (("style_probe", probe), ("style_steering", steered)):

@@ -101,6 +101,7 @@ if TYPE_CHECKING:
     from persona_interp.measurements.monitoring import measure_monitoring as measure_monitoring
     from persona_interp.measurements.monitoring_tables import monitoring_nulls as monitoring_nulls
     from persona_interp.measurements.monitoring_tables import monitoring_table as monitoring_table
+    from persona_interp.measurements.prediction import compare_predictors as compare_predictors
     from persona_interp.measurements.prediction import predictor_table as predictor_table
     from persona_interp.measurements.prediction import shift_correlations as shift_correlations
     from persona_interp.measurements.prediction import shift_nulls as shift_nulls
@@ -197,7 +198,7 @@ _HOMES = {
     "measurements.monitoring": "measure_monitoring",
     "measurements.monitoring_tables": "monitoring_nulls monitoring_table",
     "statistics.nulls": "null_battery",
-    "measurements.prediction": "predictor_table shift_correlations shift_nulls",
+    "measurements.prediction": "compare_predictors predictor_table shift_correlations shift_nulls",
     "measurements.projection_difference": "projection_difference",
     "measurements.psychadapter": "adapter_nll",
     "measurements.psychadapter_run": "AdapterMeasures measure_psychadapter",

@@ -9,7 +9,8 @@ from jaxtyping import Float
 from persona_interp.directions.direction import Direction, check_same_model
 from persona_interp.errors import AlignmentError, ConfigError
 from persona_interp.measurements.induced_direction import METHOD, InducedShifts, interval_of
-from persona_interp.statistics import benjamini_hochberg, permutation_p_value
+from persona_interp.statistics import permutation_p_value
+from persona_interp.statistics.families import in_families
 from persona_interp.statistics.levels import NULL_QUANTILE
 from persona_interp.statistics.null_directions import matched_random_directions, unit_rows
 from persona_interp.statistics.streams import stream
@@ -94,9 +95,8 @@ def induced_cosines(
                     "equal": found.low > EQUAL_COSINE,
                 }
             )
-    table = pd.DataFrame(rows).assign(metric="cosine", method=METHOD, model=shifts.provenance.model, q=np.nan)
-    for index in table.groupby("reference").groups.values():
-        table.loc[index, "q"] = benjamini_hochberg(table.loc[index, "p"].to_numpy(float))
+    table = pd.DataFrame(rows).assign(metric="cosine", method=METHOD, model=shifts.provenance.model)
+    table = in_families(table, ["trait", "reference"], primary=np.zeros(len(table), dtype=bool))
     return table.sort_values(["reference", "layer"], kind="stable", ignore_index=True)
 
 

@@ -10,9 +10,9 @@ from scipy.stats import f as fisher
 
 from persona_interp.measurements.inventory_answers import InventoryAnswers
 from persona_interp.measurements.inventory_draws import LEVEL
-from persona_interp.measurements.inventory_scores import JUDGE
+from persona_interp.measurements.inventory_scores import JUDGE, scales_in_families
 from persona_interp.statistics.effects import pearson
-from persona_interp.statistics.permutation import corrected, permutation_p_value
+from persona_interp.statistics.permutation import permutation_p_value
 from persona_interp.statistics.streams import stream
 
 Answers = Float[np.ndarray, "row item"]
@@ -47,7 +47,7 @@ def inventory_reliability(answers: InventoryAnswers, *, n_resamples: int = 1000,
     respondent, and it says whether the items of a scale react alike to how they are put; the column `over` says
     which. It is not given over fewer than ten rows; the column `note` says so. Its interval is Feldt's, over rows; its
     null shuffles the keys of the items (`null_low`, `null_high`: its middle 95 %), `p` is one-sided, and `q` corrects
-    it over the table (Benjamini-Hochberg).
+    it over the scales in the first format (`declared`: primary) and apart from them over the other formats.
     `half_correlation`: Pearson's r over those rows of the mean of items keyed up and that of items keyed down,
     answers keyed; -1 for a model that only varies in how often it agrees. Over all scales, rows are also scales.
     `order_change`: mean absolute change of an answer when the options are listed backwards, in points.
@@ -70,7 +70,7 @@ def inventory_reliability(answers: InventoryAnswers, *, n_resamples: int = 1000,
                 "scale": scale,
             }
             rows += [{**about, **row} for row in found]
-    return corrected(pd.DataFrame(rows))
+    return scales_in_families(pd.DataFrame(rows))
 
 
 def _metrics(part: pd.DataFrame, n_resamples: int, seed: int, *, whole: bool) -> list[dict[str, Any]]:

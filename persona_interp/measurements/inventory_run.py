@@ -13,12 +13,11 @@ from persona_interp.identity import of_model, of_package
 from persona_interp.io import atomic_write_bytes, read_json, sha256_bytes, write_json
 from persona_interp.measurements.inventory_answers import InventoryAnswers
 from persona_interp.measurements.inventory_reliability import inventory_reliability
-from persona_interp.measurements.inventory_scores import compare_inventories, score_inventory
+from persona_interp.measurements.inventory_scores import compare_inventories, scales_in_families, score_inventory
 from persona_interp.measurements.inventory_types import TypeResult, inventory_type
 from persona_interp.models.identity import library_versions
 from persona_interp.models.protocol import HookedModel
 from persona_interp.rollouts.parts import refuse_other_config
-from persona_interp.statistics.permutation import corrected
 
 METHOD_VERSION = 1
 """Raised where the same inputs come to give other numbers."""
@@ -128,10 +127,10 @@ def inventory_tables(
             types.append(inventory_type(answers, n_resamples=max(n_resamples, 1000), seed=seed))
     return InventoryTables(
         scores=pd.concat([score_inventory(a, n_resamples=n_resamples, seed=seed) for a in administered]),
-        reliability=corrected(
+        reliability=scales_in_families(
             pd.concat([inventory_reliability(a, n_resamples=n_resamples // 2, seed=seed) for a in administered])
         ),
-        changes=pd.concat(changes) if changes else pd.DataFrame(),
+        changes=scales_in_families(pd.concat(changes)) if changes else pd.DataFrame(),
         types=tuple(types),
         answers=pd.concat([_named(a) for a in administered]),
     )

@@ -12,14 +12,15 @@ from persona_interp.errors import AlignmentError, ConfigError, EmptySelectionErr
 from persona_interp.measurements.monitoring import Monitoring, rated_units
 from persona_interp.statistics import (
     Interval,
-    corrected,
     correlation_interval,
     permutation_test_correlation,
     varied_conditions,
     within_condition_correlation,
 )
 from persona_interp.statistics.contrast import Contrast
+from persona_interp.statistics.families import in_families
 from persona_interp.statistics.nulls import NullBattery, Statistic, battery_table, correlation_statistic, null_battery
+from persona_interp.statistics.power import detectable_correlation
 
 Scope = Literal["overall", "within"]
 SCOPES: tuple[Scope, ...] = ("overall", "within")
@@ -42,10 +43,13 @@ def monitoring_table(
     `within` takes each condition's own means off, so it is what the projection says beyond the condition. The rows with
     predictor `level` say how well the condition's own grade predicts, without looking into the model. `low`, `high` are
     for new questions under these conditions; `low_new`, `high_new` for new conditions too (wider, often by far; NaN
-    with one condition). Both hold the direction, its layer and the judge fixed. p is one-sided (larger projection, more
-    expression): overall against whole conditions exchanged, within against the answers of whole questions exchanged. q
-    corrects over all rows of the table. Overall p is that of the questions rated under every condition; p is NaN where
-    nothing can be exchanged (one condition, say).
+    with one condition), from which `detectable`, the least r found in 80 % of repetitions, is taken. Both hold the
+    direction, its layer and the judge fixed. p is one-sided (larger projection, more expression): overall against whole
+    conditions exchanged, within against the answers of whole questions exchanged. q
+    corrects over the primary rows (`declared`: the projection at the named layer by the judge that comes first, overall
+    and within) and apart from them over all others, the map, in which the layers and judges of a trait, kind of
+    condition and scope are one claim (`in_families`). Overall p is that of the questions rated under every condition; p
+    is NaN where so little can be exchanged that no p could be .05 (three conditions, say).
 
     Args:
         named_layers: by trait, the layer that was named before these data were seen; `named` marks its rows. Any other
@@ -69,7 +73,11 @@ def monitoring_table(
                         place = {"predictor": "projection", "layer": layer, "scope": scope, "named": layer == named}
                         x = result.projections[units, k].astype(float)
                         rows.append(shared | place | _correlated(x, result, units, judge, scope, **options))
-    return corrected(pd.DataFrame(rows)).astype({"layer": "Int64"})
+    table = pd.DataFrame(rows)
+    table["detectable"] = detectable_correlation(table["low_new"], table["high_new"], table["n_conditions"])
+    primary = table["named"] & (table["judge"] == table["judge"].iloc[0])
+    claims = ["trait", "kind", "predictor", "scope"]
+    return in_families(table, claims, primary=primary.to_numpy(bool)).astype({"layer": "Int64"})
 
 
 def monitoring_nulls(
@@ -188,11 +196,11 @@ def _correlated(
 def _exchanged_p(
     x: Float[np.ndarray, " unit"], y: Float[np.ndarray, " unit"], clusters: Shaped[np.ndarray, " unit"], **tests: Any
 ) -> float:
-    """The p-value of the correlation; NaN where no two clusters can be exchanged (a single condition, say)."""
+    """The p-value of the correlation; NaN where too few clusters can be exchanged (a single condition, say)."""
     if len(x) == 0:
         return float("nan")
     try:
-        return permutation_test_correlation(x, y, clusters, **tests).p_value
+        return permutation_test_correlation(x, y, clusters, **tests).tested
     except AlignmentError:
         return float("nan")
 

@@ -1,6 +1,7 @@
 """What foretells a finetuned model's expression: the shift inside it, and what its data say before training."""
 
 from collections.abc import Mapping
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -12,14 +13,17 @@ from persona_interp.measurements.prediction_grid import Grid
 from persona_interp.progress import track
 from persona_interp.statistics import (
     Interval,
-    corrected,
     correlation_interval,
+    pearson,
     permutation_test_correlation,
 )
+from persona_interp.statistics.families import in_families
 from persona_interp.statistics.nulls import NullBattery, battery_table, correlation_statistic, null_battery
+from persona_interp.statistics.paired import correlation_difference
 from persona_interp.statistics.permutation import Alternative
+from persona_interp.statistics.power import detectable, detectable_correlation
 
-__all__ = ["SHIFT", "Grid", "predictor_table", "shift_correlations", "shift_nulls"]
+__all__ = ["SHIFT", "Grid", "compare_predictors", "predictor_table", "shift_correlations", "shift_nulls"]
 
 SHIFT = "finetuning shift"
 """Name of the shift among what a predictor is held against."""
@@ -39,8 +43,11 @@ def shift_correlations(
     The shift is that on the outcome trait's probe prompts, so rows of one outcome differ in the direction alone:
     `same_trait` is the trait's own, and the others say how specific it is. Intervals are bootstraps over data sets;
     the seeds of a data set stay together. p exchanges whole data sets (those with equally many seeds), one-sided for a
-    trait's own direction (larger shift, more expression) and two-sided for others; NaN where none can be exchanged.
-    q corrects over all rows of the table. Cells that a judge could not rate are left out of its rows.
+    trait's own direction (larger shift, more expression) and two-sided for others; NaN where too few can be exchanged.
+    `detectable` is the least r found in 80 % of repetitions.
+    q corrects over the primary rows (`declared`: a trait's own direction at its named layer, by the judge that comes
+    first in the grid) and apart from them over all others, the map, in which the layers and judges of a direction and
+    outcome are one claim (`in_families`). Cells that a judge could not rate are left out of its rows.
 
     Args:
         named_layers: by trait of the direction, the layer named before these data were seen; `named` marks its rows.
@@ -63,7 +70,9 @@ def shift_correlations(
             rows.append({"direction_trait": trait, "outcome_trait": outcome, "judge": judge, "layer": layer})
             rows[-1] |= {"same_trait": trait == outcome, "named": layer == named_layers[trait]}
             rows[-1] |= _correlated(projected[:, k], change, grid.data[grid.order], alternative, **tests)
-    return corrected(pd.DataFrame(rows))
+    table = pd.DataFrame(rows)
+    primary = table["same_trait"] & table["named"] & (table["judge"] == next(judge for judge, _ in grid.expression))
+    return in_families(table, ["direction_trait", "outcome_trait"], primary=primary.to_numpy(bool))
 
 
 def shift_nulls(
@@ -116,7 +125,8 @@ def predictor_table(
     A predictor is the same for every seed of a data set, so the unit is the data set: seeds are averaged first, over
     the cells where both numbers are there. `against` is `SHIFT` (its own trait, at the named layer; no judge) or
     "expression". Intervals are bootstraps over data sets, p one-sided (larger predictor, more of the trait) against
-    data sets exchanged, q over all rows of the table.
+    data sets exchanged, q over the primary rows (`declared`: the shift, and expression by the judge that comes first in
+    the grid) and apart from them over the other judges'.
 
     Args:
         predictors: by name (projection difference, raw projection, ...) and trait, a value a cell; NaN where unknown.
@@ -130,10 +140,7 @@ def predictor_table(
     rows = []
     for name, by_trait in predictors.items():
         for trait, values in by_trait.items():
-            if trait not in grid.directions or trait not in grid.shifts:
-                raise AlignmentError(f"{name} was given for {trait}, which has no direction or shifts in the grid.")
-            if len(values) != len(grid.cells):
-                raise AlignmentError(f"{name} of {trait} has {len(values)} values for {len(grid.cells)} cells.")
+            _checked(grid, name, trait, values)
             layer = _named(grid, named_layers, trait)
             outcomes = {(SHIFT, None): grid.projected(trait, trait)[:, grid.layers.index(layer)]}
             outcomes |= {("expression", judge): y for (judge, rated), y in grid.expression.items() if rated == trait}
@@ -143,7 +150,65 @@ def predictor_table(
                 rows[-1] |= _correlated(x, y, data, "greater", **tests)
     if not rows:
         raise EmptySelectionError("no predictor was given.", "Give at least one, by name and trait.")
-    return corrected(pd.DataFrame(rows))
+    table = pd.DataFrame(rows)
+    primary = table["judge"].isna() | (table["judge"] == next(iter(grid.expression), ("", ""))[0])
+    return in_families(table, ["predictor", "trait", "against"], primary=primary.to_numpy())
+
+
+def compare_predictors(
+    grid: Grid,
+    predictors: Mapping[str, Mapping[str, Float[np.ndarray, " _"]]],
+    *,
+    named_layers: Mapping[str, int],
+) -> pd.DataFrame:
+    """Whether one predictor tells the change of expression better than another: paired over the same data sets.
+
+    The shift at the named layer is one of the predictors (`SHIFT`). One row a trait, judge and pair, over the data sets
+    where both predictors and the expression are there, seeds averaged: r_a, r_b, and `estimate` with its interval, the
+    difference of the correlations on Fisher's scale (`correlation_difference`), above 0 where a is the better one. p is
+    two-sided, NaN with fewer than eight data sets, q over the primary rows (`declared`: pairs with the shift, by the
+    judge that comes first in the grid) and apart from them over the others. `detectable` is the least difference found
+    in 80 % of repetitions.
+
+    Args:
+        predictors: as in `predictor_table`.
+
+    Raises:
+        AlignmentError, ConfigError: as in `predictor_table`.
+        EmptySelectionError: no pair of predictors of a trait that was rated.
+    """
+    rows = []
+    for (judge, trait), change in grid.expression.items():
+        if trait not in grid.directions:
+            continue
+        shift = grid.projected(trait, trait)[:, grid.layers.index(_named(grid, named_layers, trait))]
+        given = {SHIFT: shift} | {
+            name: _checked(grid, name, trait, of[trait]) for name, of in predictors.items() if trait in of
+        }
+        for a, b in combinations(given, 2):
+            there = np.isfinite(given[a]) & np.isfinite(given[b])
+            y = np.where(there, change, np.nan)
+            x_a, expressed, _ = _by_data(given[a], y, grid.data)
+            x_b = _by_data(given[b], y, grid.data)[0]
+            found = correlation_difference(x_a, x_b, expressed)
+            rows.append({"trait": trait, "judge": judge, "a": a, "b": b})
+            rows[-1] |= {"r_a": pearson(x_a, expressed), "r_b": pearson(x_b, expressed), "estimate": found.estimate}
+            rows[-1] |= {"low": found.low, "high": found.high, "p": found.p, "n_data": found.n}
+            rows[-1] |= {"detectable": detectable(found.low, found.high, found.n)}
+    if not rows:
+        raise EmptySelectionError("no two predictors of a rated trait were given.", "Give at least one, by name.")
+    table = pd.DataFrame(rows)
+    primary = (table["a"] == SHIFT) & (table["judge"] == next(iter(grid.expression))[0])
+    return in_families(table, ["trait", "a", "b"], primary=primary.to_numpy())
+
+
+def _checked(grid: Grid, name: str, trait: str, values: Float[np.ndarray, " _"]) -> Float[np.ndarray, " cell"]:
+    """A predictor's values, one a cell, of a trait that the grid has."""
+    if trait not in grid.directions or trait not in grid.shifts:
+        raise AlignmentError(f"{name} was given for {trait}, which has no direction or shifts in the grid.")
+    if len(values) != len(grid.cells):
+        raise AlignmentError(f"{name} of {trait} has {len(values)} values for {len(grid.cells)} cells.")
+    return values
 
 
 def _named(grid: Grid, named_layers: Mapping[str, int], trait: str) -> int:
@@ -187,10 +252,11 @@ def _correlated(
             test = permutation_test_correlation(
                 x, y, data, alternative=alternative, n_permutations=n_permutations, seed=seed
             )
-            p = test.p_value
+            p = test.tested
     return {
         **{"estimate": interval.estimate, "low": interval.low, "high": interval.high},
         **{"n": interval.n, "n_data": interval.n_clusters, "p": p, "alternative": alternative},
+        "detectable": detectable_correlation(interval.low, interval.high, interval.n_clusters),
     }
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from persona_interp.data.trait_texts import TraitTexts
@@ -31,6 +32,7 @@ from persona_interp.measurements.psychadapter_expression import (
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.protocol import Sampling
 from persona_interp.rollouts.parts import refuse_other_config
+from persona_interp.statistics.families import in_families
 
 METHOD_VERSION = 1
 """Raised where the same inputs come to give other numbers."""
@@ -211,7 +213,10 @@ def _induced(
         )
         shifts.direction().save(out / "vectors" / f"{trait}.psychadapter_induced.safetensors")
         parts += _of_trait(shifts, references, own, measures.seed)
-    return pd.concat(parts, ignore_index=True).assign(position=measures.position)
+    table = pd.concat(parts, ignore_index=True).assign(position=measures.position)
+    if references:  # over all traits: they are reported together
+        table = in_families(table, ["trait", "reference"], primary=np.zeros(len(table), dtype=bool))
+    return table
 
 
 def _of_trait(

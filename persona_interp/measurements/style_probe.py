@@ -18,9 +18,11 @@ from persona_interp.directions.probes import logistic_vectors
 from persona_interp.directions.style import styles_of
 from persona_interp.errors import AlignmentError, ConfigError
 from persona_interp.progress import track
-from persona_interp.statistics import Interval, auc_intervals, benjamini_hochberg
+from persona_interp.statistics import Interval, auc_intervals
+from persona_interp.statistics.families import in_families
 from persona_interp.statistics.levels import CONFIDENCE, NULL_QUANTILE
 from persona_interp.statistics.permutation import permutation_p_value, shuffled_labels
+from persona_interp.statistics.power import detectable
 from persona_interp.statistics.streams import stream
 
 PROBE, VECTOR = "logistic probe", "style vector"
@@ -44,13 +46,14 @@ def style_probe(
     """Held-out AUC of every style against the others, per layer, by a logistic probe and by the style vector.
 
     Columns: style, readout, layer, stream, auc, low, high (over sentences, or over pairs that say the same),
-    null_95, null_max_95, p, p_max, q, n_train, n_train_style, n_test, n_test_style. The row at resid_pre of layer 0 is
-    the embedding of the last token alone: what punctuation gives away.
+    null_95, null_max_95, p, p_max, q, declared, detectable, n_train, n_train_style, n_test, n_test_style. The row at
+    resid_pre of layer 0 is the embedding of the last token alone: what punctuation gives away.
 
     The null shuffles the labels of the held-out sentences (within pairs, where sentences share one), with what was
     fitted held fixed. `p` belongs to a layer named in advance, `p_max` compares with the largest AUC over all layers
-    of each draw, and `q` corrects `p_max` over the table (Benjamini-Hochberg). Without a style, `p_max` of the best
-    layer was at most 0.05 in 0.054 of 1,000 simulated sets.
+    of each draw, and `q` corrects `p_max` over styles, for the style vector (`declared`: primary) and apart from it
+    for the probe (exploratory); see `in_families`. Without a style, `p_max` of the best layer was at most 0.05 in 0.054
+    of 1,000 simulated sets. `detectable`: the AUC that exceeds null_max_95 in 80 % of repetitions.
 
     Args:
         train: of `extract_style_activations`; test: of other sentences, with the same hookpoints.
@@ -81,8 +84,16 @@ def style_probe(
             places = [{"layer": h.layer, "stream": h.stream} for h in train.hookpoints]
             parts.append(pd.DataFrame(places).join(rows).assign(style=style, readout=readout, **_sizes(ours, labels)))
     table = pd.concat(parts, ignore_index=True)
-    table["q"] = benjamini_hochberg(table["p_max"].to_numpy(float))
+    upper, n = table["null_max_95"], np.minimum(table["n_test_style"], table["n_test"] - table["n_test_style"])
+    table["detectable"] = detectable(table["low"], table["high"], n, upper=upper).clip(max=1.0)
+    table = probe_q(table, ["style"])
     return table[[*_FIRST, *(column for column in table.columns if column not in _FIRST)]]
+
+
+def probe_q(table: pd.DataFrame, claims: Sequence[str]) -> pd.DataFrame:
+    """The table with q of `p_max`: the style vector's rows are the primary family, the probe's exploratory."""
+    primary = (table["readout"] == VECTOR).to_numpy()
+    return in_families(table, claims, primary=primary, tests={"p_max": "q"}, adjusted=True)
 
 
 def shuffled_aucs(scores: Scores, draws: Bool[np.ndarray, "draw test"]) -> Float[np.ndarray, "draw layer"]:

@@ -1,10 +1,11 @@
 """The table of steered styles: every arm's expression and its effect against unsteered answers, with all its tests."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from persona_interp.errors import ConfigError
 from persona_interp.measurements.frame import Measurements
@@ -13,13 +14,14 @@ from persona_interp.measurements.roles import UNSTEERED as NO_CHANGE
 from persona_interp.measurements.steering import COHERENT_SHARE, choose_setting
 from persona_interp.measurements.style_arms import PROMPT, SELECTION, UNSTEERED, is_random
 from persona_interp.statistics import (
-    benjamini_hochberg,
     bootstrap_difference,
     bootstrap_mean,
     permutation_test_paired,
 )
 from persona_interp.statistics.draws import rank_among
-from persona_interp.statistics.levels import N_RESAMPLES
+from persona_interp.statistics.families import in_families
+from persona_interp.statistics.levels import ALPHA, N_RESAMPLES
+from persona_interp.statistics.power import detectable
 
 EXPRESSION = "expression: "
 _ARM = ["method", "layers", "coefficient"]
@@ -32,10 +34,14 @@ def style_table(
     """One row a style, set of evaluation prompts, arm and judge: mean expression, and what the arm changes.
 
     Columns: style, prompts, method, role, layers, coefficient, judge, estimate, low, high, effect, effect_low,
-    effect_high, p (against unsteered answers to the same questions: sign flips over questions), q (Benjamini-Hochberg
-    over the table), p_random (rank of the effect among those of the random directions, each a draw; more expression),
-    q_random (over all of these), null_low, null_high (middle 95 % of their effects; missing with fewer than 40),
+    effect_high, p (against unsteered answers to the same questions: sign flips over questions; NaN under six), q,
+    p_random (rank of the effect among those of the random directions, each a draw; more expression; NaN under 19),
+    q_random, declared, detectable (the least effect found in 80 % of repetitions), null_low, null_high (middle 95 % of
+    the random directions' effects; missing with fewer than 40),
     n_random, n, n_questions, coherent_share, coherent, chosen. Intervals are over questions.
+
+    A claim is what a vector (or the prompt) does to a style on one set of prompts. Its primary row is that of `judge`
+    at `tested`; q corrects over primary rows and apart from them over all others (`in_families`).
 
     `chosen` marks for each vector and placement the coefficient that the selection prompts picked: the highest mean
     expression whose answers are coherent there, the weakest where none is. The random directions themselves are in
@@ -67,9 +73,15 @@ def style_table(
     table["coherent_share"] = [float(shares[tuple(key)]) for key in table[_CELL].itertuples(index=False)]
     table["coherent"] = table["coherent_share"] >= COHERENT_SHARE
     table["chosen"] = [tuple(key) in chosen for key in table[["style", *_ARM]].itertuples(index=False)]
-    for p, q in (("p", "q"), ("p_random", "q_random")):
-        table[q] = benjamini_hochberg(table[p].to_numpy(float))
+    at_tested = (table["layers"] == tested[0]) & (table["coefficient"] == tested[1]) & (table["role"] == TREATMENT)
+    table = steering_q(table, ["style", "prompts", "method"], (at_tested & (table["judge"] == judge)).to_numpy())
+    table["detectable"] = detectable(table["effect_low"], table["effect_high"], table["n_questions"])
     return table[[*_FIRST, *(column for column in table.columns if column not in _FIRST)]]
+
+
+def steering_q(table: pd.DataFrame, claims: Sequence[str], primary: Bool[np.ndarray, " _"]) -> pd.DataFrame:
+    """The table with q and q_random, over its primary rows and apart from them over the others (`in_families`)."""
+    return in_families(table, claims, primary=primary, tests={"p": "q", "p_random": "q_random"})
 
 
 def style_null_table(measured: Measurements, *, judge: str) -> pd.DataFrame:
@@ -111,7 +123,13 @@ def _against_random(
     if not len(effects) or (row["layers"], row["coefficient"]) != tested:
         return _UNTESTED
     rank = rank_among(row["effect"], effects)
-    return {"p_random": rank.p, "null_low": rank.low, "null_high": rank.high, "n_random": rank.n}
+    possible = 1 / (1 + rank.n) <= ALPHA
+    return {
+        "p_random": rank.p if possible else float("nan"),
+        "null_low": rank.low,
+        "null_high": rank.high,
+        "n_random": rank.n,
+    }
 
 
 _UNTESTED = {"p_random": float("nan"), "null_low": float("nan"), "null_high": float("nan"), "n_random": 0}
@@ -174,7 +192,7 @@ def _against(values: pd.Series, plain: pd.Series, n_resamples: int, seed: int) -
     ours, theirs = a.to_numpy(float), b.to_numpy(float)
     interval = bootstrap_difference(ours, theirs, questions, questions, n_resamples=n_resamples, seed=seed)
     test = permutation_test_paired(ours, theirs, questions, seed=seed)
-    return {"effect": interval.estimate, "effect_low": interval.low, "effect_high": interval.high, "p": test.p_value}
+    return {"effect": interval.estimate, "effect_low": interval.low, "effect_high": interval.high, "p": test.tested}
 
 
 def _questions(values: pd.Series) -> np.ndarray:

@@ -27,11 +27,23 @@ ABOUT = ("model", "condition", "inventory", "format", "scale")
 SCORE_COLUMNS = (
     *ABOUT,
     *("pole", "estimate", "low", "high", "n", "minimum", "midpoint", "maximum"),
-    *("acquiescence", "acquiescence_low", "acquiescence_high", "mass"),
+    *("acquiescence", "acquiescence_low", "acquiescence_high", "mass", "detectable"),
 )
 RELIABILITY_COLUMNS = (*ABOUT, "metric", "over", "estimate", "low", "high", "null_low", "null_high", "n")
 TYPE_COLUMNS = (*ABOUT, "first", "second", "estimate", "low", "high", "letter", "decided", "type", "modal", "credible")
-CHANGE_COLUMNS = (*ABOUT, "compared_with", "measure", "estimate", "low", "high", "n", "p", "q")
+CHANGE_COLUMNS = (
+    *ABOUT,
+    "compared_with",
+    "measure",
+    "estimate",
+    "low",
+    "high",
+    "n",
+    "p",
+    "q",
+    "declared",
+    "detectable",
+)
 NOTES = (
     "Answers are log-probabilities of the options; nothing is sampled and there is no judge. An inventory made for"
     " people asks a model what it says of itself, which need not be what it does.",
@@ -90,6 +102,9 @@ def _score_sentences(scores: DataFrame) -> list[str]:
         ]
         answers = f"{condition}, {inventory} ({form})"
         said = f"off the midpoint are {', '.join(off)}" if off else "no scale is off the midpoint"
+        least = group["detectable"].dropna()
+        if len(off) < len(group) and len(least):
+            said += f"; {number(least.max())} points off would be found on every scale in 80 % of repetitions"
         yes = records(group)[0]
         sentences.append(f"{answers}: {said} (from {number(yes['minimum'])} to {number(yes['maximum'])}).")
     return sentences
@@ -131,9 +146,10 @@ def _changes(changes: DataFrame) -> SectionTable:
     columns = [
         *(text("condition"), text("compared_with", "against"), text("inventory"), text("format"), text("measure")),
         *(text("scale"), estimate("estimate", "change", sign=True), count("n", "items")),
-        *(value("p", digits=3), value("q", digits=3)),
+        *(value("p", digits=3), value("q", digits=3), text("declared"), value("detectable", "found in 80 %")),
     ]
-    return table("What moves them", "Paired item by item; q corrects over the scales of a format.", changes, columns)
+    note = "Paired item by item; q corrects over the scales in the first format, and apart from them over the others."
+    return table("What moves them", note, changes, columns)
 
 
 def _reliability(reliability: DataFrame) -> SectionTable:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pandas import DataFrame
+from pandas import DataFrame, Series
 
 from persona_interp.figures.frames import distinct, keep, records
 from persona_interp.figures.psychadapter_drawn import draw_adapter
@@ -13,6 +13,7 @@ from persona_interp.sections.section import (
     SectionTable,
     count,
     estimate,
+    power,
     read_provenance,
     read_table,
     save,
@@ -22,9 +23,13 @@ from persona_interp.sections.section import (
     value,
 )
 from persona_interp.statistics.levels import ALPHA
+from persona_interp.statistics.power import detectable
 
-NLL_COLUMNS = ("trait", "metric", "condition", "estimate", "low", "high", "n", "p")
-EFFECT_COLUMNS = ("trait", "judged", "judge", "on_target", "estimate", "low", "high", "n", "n_openings", "p", "q")
+NLL_COLUMNS = ("trait", "metric", "condition", "estimate", "low", "high", "n", "p", "q", "detectable")
+EFFECT_COLUMNS = (
+    *("trait", "judged", "judge", "on_target", "estimate", "low", "high", "n", "n_openings", "p", "q"),
+    *("declared", "detectable"),
+)
 EXPRESSION_COLUMNS = ("trait", "judged", "judge", "z", "estimate", "low", "high", "n")
 INDUCED_COLUMNS = ("trait", "layer", "metric", "estimate", "low", "high", "n")
 COST_COLUMNS = ("metric", "estimate", "low", "high", "n")
@@ -32,7 +37,8 @@ NOTES = (
     "Loss is in nats a token on texts that were not trained on. Shuffled: every text with another text's scores. The"
     " interval is over texts, and p exchanges the right vector of a text for those of the shuffles.",
     "Slopes are points of expression (0 to 100) for one standard deviation of a trait's score, within openings, others"
-    " at the mean; q corrects over on-target and over off-target effects of a judge. Scores that a model estimated"
+    " at the mean; q corrects over the on-target effects by the first judge, the primary family, and apart from them"
+    " over all other effects, the exploratory map. Scores that a model estimated"
     " share its errors, and a judge that also scored the training texts is no independent one.",
     "The induced direction is the mean shift of the residual stream from low to high z inside the adapted model. It is"
     " called equal to a vector at a layer only where the whole interval of their cosine is above 0.9.",
@@ -85,7 +91,7 @@ def _loss_sentences(nll: DataFrame) -> list[str]:
     differences = keep(keep(nll, "metric", "nll difference"), "trait", "all")
     parts = [
         f"{row['condition']} {spread(row['estimate'], row['low'], row['high'], digits=3, sign=True)}"
-        f" (p {number(row['p'])}, {row['n']} texts)"
+        f" (p {number(row['p'])}, {row['n']} texts{'' if row['q'] <= ALPHA else power(row, digits=3)})"
         for row in records(differences)
     ]
     return [f"Held-out loss above that with each text's own trait vector, nats a token: {'; '.join(parts)}."]
@@ -96,13 +102,16 @@ def _effect_sentences(effects: DataFrame) -> list[str]:
     sentences = []
     for judge, group in effects.groupby("judge", sort=False):
         own = "; ".join(
-            f"{row['trait']} {spread(row['estimate'], row['low'], row['high'], sign=True)} (q {number(row['q'])})"
+            f"{row['trait']} {spread(row['estimate'], row['low'], row['high'], sign=True)} (q {number(row['q'])}"
+            f"{'' if row['q'] <= ALPHA else power(row)})"
             for row in records(keep(group, "on_target", True))
         )
         other = keep(group, "on_target", False)
         said = ""
         if len(other):
-            said = f" Of {len(other)} off-target effects, {int((other['q'] < ALPHA).sum())} have q below 0.05."
+            least = other["detectable"].dropna()
+            said = f" Of {len(other)} off-target effects, {int((other['q'] <= ALPHA).sum())} have q below 0.05"
+            said += f"; {_range(least)} points would be found in 80 % of repetitions." if len(least) else "."
         if own:
             sentences.append(f"Points of expression for one standard deviation of z, by {judge}: {own}.{said}")
     return sentences
@@ -115,13 +124,20 @@ def _cosine_sentences(induced: DataFrame) -> list[str]:
     for trait, group in own.groupby("trait", sort=False):
         best = records(group.loc[[group["estimate"].abs().idxmax()]])[0]
         equal = int(group["equal"].astype(bool).sum())
-        beyond = int((group["q"] < ALPHA).sum())
+        beyond = int((group["q"] <= ALPHA).sum())
+        least = detectable(group["low"], group["high"], group["n"], upper=group["null_95"])
+        least = "" if beyond else f" (a cosine of {_range(least)} would exceed them in 80 % of repetitions)"
         sentences.append(
             f"{trait}: the induced direction's cosine with the vector of {best['reference']} is largest at layer"
             f" {best['layer']}, {spread(best['estimate'], best['low'], best['high'], sign=True)}; it is beyond random"
-            f" directions (q below 0.05) at {beyond} of {len(group)} layers, and equal to the vector at {equal}."
+            f" directions (q below 0.05) at {beyond} of {len(group)} layers{least}, and equal to the vector at {equal}."
         )
     return sentences
+
+
+def _range(values: Series) -> str:
+    low, high = number(float(values.min())), number(float(values.max()))
+    return low if low == high else f"{low} to {high}"
 
 
 def _cost_sentences(cost: DataFrame) -> list[str]:
@@ -140,7 +156,8 @@ def _cost_sentences(cost: DataFrame) -> list[str]:
 def _losses(nll: DataFrame) -> SectionTable:
     columns = [
         *(text("trait"), text("metric"), text("condition"), estimate("estimate", "nats a token", digits=3)),
-        *(value("p", digits=4), count("n", "texts")),
+        *(value("p", digits=4), value("q", digits=4), value("detectable", "found in 80 %", digits=3)),
+        count("n", "texts"),
     ]
     return table("Held-out loss", "", nll, columns)
 
@@ -149,6 +166,7 @@ def _effects(effects: DataFrame) -> SectionTable:
     columns = [
         *(text("trait", "trait set"), text("judged", "trait judged"), text("judge")),
         estimate("estimate", "points a standard deviation", sign=True),
-        *(value("p", digits=4), value("q", digits=4), count("n", "texts"), count("n_openings", "openings")),
+        *(value("p", digits=4), value("q", digits=4), text("declared"), value("detectable", "found in 80 %")),
+        *(count("n", "texts"), count("n_openings", "openings")),
     ]
     return table("Effects of every trait on every trait", "", effects, columns)

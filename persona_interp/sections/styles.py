@@ -15,6 +15,7 @@ from persona_interp.sections.section import (
     SectionTable,
     count,
     estimate,
+    power,
     read_provenance,
     read_table,
     save,
@@ -23,22 +24,52 @@ from persona_interp.sections.section import (
     text,
     value,
 )
+from persona_interp.statistics.families import PRIMARY
 from persona_interp.statistics.levels import ALPHA
 
-PROBE_COLUMNS = ("corpus", "style", "readout", "layer", "stream", "auc", "low", "high", "p_max", "q", "n_test")
+PROBE_COLUMNS = (
+    "corpus",
+    "style",
+    "readout",
+    "layer",
+    "stream",
+    "auc",
+    "low",
+    "high",
+    "p_max",
+    "q",
+    "n_test",
+    "declared",
+    "detectable",
+)
 STEERING_COLUMNS = (
     *("corpus", "style", "prompts", "method", "layers", "coefficient", "judge", "estimate", "low", "high"),
-    *("effect", "effect_low", "effect_high", "q", "q_random", "n", "n_questions", "coherent_share", "chosen"),
+    *(
+        "effect",
+        "effect_low",
+        "effect_high",
+        "q",
+        "q_random",
+        "n",
+        "n_questions",
+        "coherent_share",
+        "chosen",
+        "declared",
+        "detectable",
+    ),
 )
 JUDGE_COLUMNS = ("style", "judge", "auc", "low", "high", "n", "n_style")
 NOTES = (
     "A style vector is the mean residual at the last token of a style's sentences minus that of the other styles. AUCs"
     " are of sentences that made neither vector nor probe; a fresh probe is fitted at every layer. p compares with the"
-    " best layer of shuffled labels, and q corrects p over the table.",
+    " best layer of shuffled labels, and q corrects p over styles: for the style vector, the primary family, and apart"
+    " from it for the probe, which is exploratory.",
     "Coefficients are chosen on other prompts than those that evaluate. They are shares of the mean residual norm of a"
     " token of the unsteered answers, the same for every kind of vector, and several layers share one coefficient.",
     "The prompt arm asks for the style in words, unsteered. q is against unsteered answers to the same questions; q"
-    " (random) is against random directions with the covariance of the sentences, at the same layers and coefficient.",
+    " (random) is against random directions with the covariance of the sentences, at the same layers and coefficient."
+    " Primary is the place that was named before any answer, by one judge; all else is an exploratory map, corrected"
+    " apart from it so that of the vectors said to work on a style at most 5 % do not.",
 )
 
 
@@ -62,6 +93,7 @@ def styles_section(folder: Path) -> Section | None:
             [
                 *(text("style"), text("readout"), count("layer"), estimate("auc", "AUC")),
                 *(value("p_max", "p, best layer", digits=3), value("q", digits=3), count("n_test", "sentences")),
+                *(text("declared"), value("detectable", "AUC found in 80 %")),
             ],
         )
     ]
@@ -72,7 +104,7 @@ def styles_section(folder: Path) -> Section | None:
     with paper_style():
         drawn += draw_style_probe(probe)
         if steering is not None:
-            shown = keep(steering, "chosen", True)
+            shown = steering[steering["chosen"].astype(bool) | (steering["declared"] == PRIMARY)].reset_index(drop=True)
             said += _steering_sentences(shown, provenance.get("chosen_by"))
             tables.append(_steering_table(shown))
             drawn += draw_style_steering(steering)
@@ -98,14 +130,15 @@ def _probe_sentences(best: DataFrame) -> list[str]:
     found, not_found = [], []
     for row in records(keep(best, "readout", "style vector")):
         place = f"{row['style']} (AUC {spread(row['auc'], row['low'], row['high'])} at layer {row['layer']})"
-        (found if row["q"] < ALPHA else not_found).append(place)
+        shown = row["q"] <= ALPHA
+        (found if shown else not_found).append(place if shown else place + power(row))
     sentences = []
     if found:
         sentences.append(f"The style vector tells held-out sentences of these styles from the others: {_list(found)}.")
     if not_found:
         sentences.append(
-            "It does not tell these from the others better than shuffled labels would, corrected over the table:"
-            f" {_list(not_found)}."
+            "It does not tell these from the others better than shuffled labels would, corrected over styles:"
+            f" {'; '.join(not_found)}."
         )
     return sentences
 
@@ -126,7 +159,9 @@ def _steering_sentences(shown: DataFrame, judge: str | None) -> list[str]:
 def _arm(row: dict[str, Any]) -> str:
     where = "" if row["method"] == "prompt" else f" at {row['layers']}, coefficient {row['coefficient']:g}"
     effect = spread(row["effect"], row["effect_low"], row["effect_high"], digits=1, sign=True)
-    return f"{row['method']}{where} {effect}, q {number(row['q'])}"
+    named = " (primary)" if row["declared"] == PRIMARY else ""
+    shown = row["q"] <= ALPHA
+    return f"{row['method']}{where}{named} {effect}, q {number(row['q'])}{'' if shown else power(row, digits=1)}"
 
 
 def _judges_table(judges: DataFrame) -> SectionTable:
@@ -154,6 +189,7 @@ def _steering_table(shown: DataFrame) -> SectionTable:
             estimate("estimate", "expression", digits=1),
             estimate("effect", "change", low="effect_low", high="effect_high", digits=1, sign=True),
             *(value("q", digits=3), value("q_random", "q (random)", digits=3), value("coherent_share", "coherent")),
+            *(text("declared"), value("detectable", "found in 80 %", digits=1)),
             *(count("n", "answers"), count("n_questions", "questions")),
         ],
     )

@@ -32,14 +32,20 @@ def auc_intervals(
     estimates = auc_by_layer(positive, negative)
     codes = cluster_codes((positive, clusters_positive), (negative, clusters_negative))
     ours, theirs = codes[: len(positive)], codes[len(positive) :]
-    n, m = len(positive), len(negative)
-    ranks = rankdata(np.concatenate([positive, negative]), axis=0)
-    won = (ranks[:n] - rankdata(positive, axis=0)) / m
-    lost = 1 - (ranks[n:] - rankdata(negative, axis=0)) / n
+    won, lost = placements(positive, negative)
     return [
         logit_interval(float(estimate), won[:, layer], lost[:, layer], ours, theirs, level=level)
         for layer, estimate in enumerate(estimates)
     ]
+
+
+def placements(
+    positive: Num[np.ndarray, "positive layer"], negative: Num[np.ndarray, "negative layer"]
+) -> tuple[Float[np.ndarray, "positive layer"], Float[np.ndarray, "negative layer"]]:
+    """The share of comparisons with the other side that go the right way, of every row; ties count one half."""
+    n, m = len(positive), len(negative)
+    ranks = rankdata(np.concatenate([positive, negative]), axis=0)
+    return (ranks[:n] - rankdata(positive, axis=0)) / m, 1 - (ranks[n:] - rankdata(negative, axis=0)) / n
 
 
 def logit_interval(
@@ -66,20 +72,20 @@ def logit_interval(
     smaller = min(n_positive, n_negative)
     if smaller < 2 or np.isnan(estimate):
         return Interval(estimate, float("nan"), float("nan"), n, n_clusters, level)
-    variance, freedom = _variance(positive, negative, clusters_positive, clusters_negative)
+    variance, freedom = placement_variance(positive, negative, clusters_positive, clusters_negative)
     centre = estimate
     if variance <= 0 or estimate in (0.0, 1.0):
         centre, freedom = (estimate * smaller + 0.5) / (smaller + 1), smaller - 1
-        variance = hanley_variance(centre, smaller)
+        variance = hanleyplacement_variance(centre, smaller)
     half = student.ppf((1 + level) / 2, freedom) * np.sqrt(variance) / (centre * (1 - centre))
     low, high = expit(logit(centre) - half), expit(logit(centre) + half)
     return Interval(estimate, float(min(low, estimate)), float(max(high, estimate)), n, n_clusters, level)
 
 
-def _variance(
+def placement_variance(
     positive: Float[np.ndarray, " positive"], negative: Float[np.ndarray, " negative"], ours: Codes, theirs: Codes
 ) -> tuple[float, int]:
-    """Variance of the mean placement over clusters, and its degrees of freedom."""
+    """Variance of the mean placement (or difference of two) over clusters, and its degrees of freedom."""
     size = int(max(ours.max(), theirs.max())) + 1
     of_positive, of_negative = (
         np.bincount(codes, (side - side.mean()) / len(side), size)
@@ -92,7 +98,7 @@ def _variance(
     return variance, min(n, m) - 1
 
 
-def hanley_variance(auc: float, n: int) -> float:
+def hanleyplacement_variance(auc: float, n: int) -> float:
     """Variance of an AUC of n positives and n negatives (Hanley and McNeil 1982)."""
     one, two = auc / (2 - auc), 2 * auc**2 / (1 + auc)
     return (auc * (1 - auc) + (n - 1) * (one - auc**2 + two - auc**2)) / n**2

@@ -1,59 +1,82 @@
-"""Corrections over families of tests: families first, then the tests inside those that were selected."""
+"""Corrections over claims: one primary family that was declared before, and maps in which a claim has many tests."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Shaped
+from pandas import DataFrame
 
 from persona_interp.errors import AlignmentError
-from persona_interp.statistics.levels import ALPHA
 from persona_interp.statistics.permutation import benjamini_hochberg
 from persona_interp.statistics.rows import Vector
 
-
-def simes(p_values: Vector) -> float:
-    """The p-value of "none of these is true", min over k of m p_(k) / k; NaN without tests."""
-    tested = np.sort(p_values[~np.isnan(p_values)])
-    return float(np.min(tested * len(tested) / np.arange(1, len(tested) + 1))) if len(tested) else float("nan")
+PRIMARY, EXPLORATORY, NO_TEST = "primary", "exploratory", "no test"
 
 
-def hierarchical_rejections(
-    p_values: Vector, families: Sequence[Hashable], *, rate: float = ALPHA
-) -> Bool[np.ndarray, " _"]:
-    """Which tests are rejected: families by Benjamini-Hochberg on their Simes p, then tests at rate * R / m inside.
+def claim_q(p_values: Vector, claims: Shaped[np.ndarray, " _"], *, adjusted: bool = False) -> Float[np.ndarray, " _"]:
+    """The smallest rate at which a test is rejected when claims, each of some tests, are the unit of error.
 
-    R of the m families are selected, a family (a claim) being the unit of error: both the share of false families
-    and the mean share of false tests over the selected families are at most `rate`. NaN is not tested.
+    A claim is made where one of its tests has q <= rate: of the claims that are made, the share that is false is at
+    most the rate on average, and so is the share of false tests, averaged over the claims that are made. Claims are
+    corrected by Benjamini-Hochberg on their Simes p, and at a rate r that makes R of m claims the tests inside one by
+    Benjamini-Hochberg at r R / m. With one test a claim this is Benjamini-Hochberg. NaN stays NaN, uncounted.
+
+    Args:
+        adjusted: p-values are corrected inside their claim already, such as those of a maximum over layers.
 
     Raises:
-        AlignmentError: p-values and families differ in number.
+        AlignmentError: p-values and claims differ in number.
 
     Source: Benjamini and Bogomolov 2014, Selective inference on multiple families of hypotheses.
     """
-    if len(families) != len(p_values):
+    if len(claims) != len(p_values):
         raise AlignmentError(
-            f"every test must have one family, got {len(p_values)} tests and {len(families)} families.",
-            "Give the family of every p-value.",
+            f"every test must have one claim, got {len(p_values)} tests and {len(claims)} claims.",
+            "Give the claim of every p-value.",
         )
-    names = list(dict.fromkeys(families))
-    members = [np.array([family == name for family in families]) for name in names]
-    of_families = benjamini_hochberg(np.array([simes(p_values[rows]) for rows in members]))
-    n_tested, selected = int((~np.isnan(of_families)).sum()), of_families <= rate
-    rejected = np.zeros(len(p_values), dtype=bool)
-    for rows, chosen in zip(members, selected, strict=True):
-        if chosen:
-            rejected[rows] = benjamini_hochberg(p_values[rows]) <= rate * selected.sum() / n_tested
-    return rejected
+    q_values, tested = np.full(len(p_values), np.nan), np.flatnonzero(~np.isnan(p_values))
+    if not len(tested):
+        return q_values
+    inside, codes = p_values[tested].astype(float), np.unique(claims[tested], return_inverse=True)[1]
+    n_claims = int(codes.max()) + 1
+    if not adjusted:
+        for k in range(n_claims):
+            inside[codes == k] = benjamini_hochberg(inside[codes == k])
+    smallest = np.full(n_claims, np.inf)
+    np.minimum.at(smallest, codes, inside)
+    of_claims = benjamini_hochberg(smallest)
+    ranked, n_made = np.sort(of_claims), np.arange(1, n_claims + 1)
+    rates = np.maximum(ranked, inside[:, None] * n_claims / n_made).min(axis=1)
+    q_values[tested] = np.minimum(np.maximum(rates, of_claims[codes]), 1.0)
+    return q_values
 
 
-def testable(p_floors: Vector, *, rate: float = ALPHA) -> Bool[np.ndarray, " _"]:
-    """Which tests can reject at all: those whose smallest possible p is at most the rate.
+def in_families(
+    frame: DataFrame,
+    claims: Sequence[str],
+    *,
+    primary: Bool[np.ndarray, " _"],
+    tests: Mapping[str, str] | None = None,
+    adjusted: bool = False,
+) -> DataFrame:
+    """The table with q (`claim_q`) over its primary rows and, apart from them, over its exploratory ones.
 
-    Where a test cannot, "no test possible" is the result, and it does not count in a correction.
+    The column `declared` says which a row is: "primary" (the one layer, judge or setting of a claim that was named
+    before these data were seen), "exploratory" (all others, the map), or "no test" where p is NaN.
+
+    Args:
+        claims: columns that together name a claim.
+        primary: which rows were named before.
+        tests: columns of q by the column of p that they correct; default: q of p.
     """
-    return p_floors <= rate
-
-
-def family_q(p_values: Vector, p_floors: Vector, *, rate: float = ALPHA) -> Float[np.ndarray, " _"]:
-    """Benjamini-Hochberg q over one family declared before; NaN, and not counted, where no test is possible."""
-    return benjamini_hochberg(np.where(testable(p_floors, rate=rate), p_values, np.nan))
+    tests = {"p": "q"} if tests is None else tests
+    codes = frame.groupby(list(claims), dropna=False, sort=False).ngroup().to_numpy()
+    found = {}
+    for p, q in tests.items():
+        p_values, found[q] = frame[p].to_numpy(float), np.full(len(frame), np.nan)
+        for rows in (primary, ~primary):
+            found[q][rows] = claim_q(p_values[rows], codes[rows], adjusted=adjusted)
+    declared = np.full(len(frame), EXPLORATORY, dtype=object)
+    declared[primary] = PRIMARY
+    declared[frame[list(tests)].isna().all(axis=1).to_numpy()] = NO_TEST
+    return frame.assign(**found, declared=declared)

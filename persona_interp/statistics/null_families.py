@@ -9,6 +9,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from persona_interp.errors import ConfigError
+from persona_interp.statistics.families import claim_q
 from persona_interp.statistics.levels import ALPHA, NULL_QUANTILE
 from persona_interp.statistics.permutation import corrected, permutation_p_value
 
@@ -121,12 +122,14 @@ class NullBattery:
 
 
 def battery_table(batteries: Mapping[str, NullBattery]) -> pd.DataFrame:
-    """One row a test and family; q corrects over all of them, as all are reported together.
+    """One row a test and family; q corrects over all of them, a test being a claim with its families inside.
 
-    Families that cannot reach p = 0.05 (`p_floor`) have neither p nor q and do not count: no test is possible.
+    See `claim_q`. Families that cannot reach p = 0.05 (`p_floor`) have neither p nor q and do not count: no test is
+    possible.
     """
     rows = [{"test": test, **family.row()} for test, battery in batteries.items() for family in battery.families]
-    return corrected(pd.DataFrame(rows))
+    table = pd.DataFrame(rows)
+    return table.assign(q=claim_q(table["p"].to_numpy(float), table["test"].to_numpy(object).astype(str)))
 
 
 def _maxima(values: Float[np.ndarray, "member layer"]) -> Float[np.ndarray, " member"]:

@@ -4,11 +4,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Bool, Float, Int, Num, Shaped
 from pandas import DataFrame
+from scipy.special import gammaln
 from scipy.stats import rankdata
 
 from persona_interp.errors import AlignmentError, ConfigError
+from persona_interp.statistics.levels import ALPHA
 from persona_interp.statistics.rows import Labels, Vector, cluster_codes
 from persona_interp.statistics.streams import stream
 
@@ -23,6 +25,7 @@ class PermutationTest:
         n_permutations: arrangements behind the p-value, without the one that came.
         exact: all arrangements were counted.
         n_clusters: what was flipped or exchanged.
+        p_floor: the smallest p-value that so many arrangements, and so many drawn ones, can give.
     """
 
     estimate: float
@@ -32,6 +35,12 @@ class PermutationTest:
     n: int
     n_clusters: int
     alternative: Alternative
+    p_floor: float
+
+    @property
+    def tested(self) -> float:
+        """The p-value; NaN where none could be 0.05 or less, so that no test is possible."""
+        return self.p_value if self.p_floor <= ALPHA * (1 + 1e-9) else float("nan")
 
 
 def permutation_test_paired(
@@ -60,7 +69,8 @@ def permutation_test_paired(
         flips = (np.arange(1, 2**n_clusters)[:, None] >> np.arange(n_clusters)) & 1
     else:
         flips = stream(seed, "signs").integers(0, 2, (_at_least_one(n_permutations), n_clusters))
-    return _result(observed, (1 - 2 * flips) @ totals, exact, codes, alternative)
+    log_arrangements = n_clusters * np.log(2)
+    return _result(observed, (1 - 2 * flips) @ totals, exact, codes, alternative, log_arrangements, mirrored=True)
 
 
 def permutation_test_two_samples(
@@ -91,6 +101,7 @@ def permutation_test_two_samples(
     values -= values.mean()
     if permute == "within":
         dealt, sizes = shuffled_labels(sides, codes, n, rng), np.ones(len(values))
+        log_arrangements = _log_deals(np.bincount(codes), np.bincount(codes, weights=sides))
     else:
         if shared := len(np.intersect1d(codes[sides], codes[~sides])):
             raise AlignmentError(
@@ -100,8 +111,9 @@ def permutation_test_two_samples(
         cluster_sides = np.bincount(codes, weights=sides) > 0
         sizes, values = np.bincount(codes).astype(float), np.bincount(codes, weights=values)
         dealt = rng.permuted(np.broadcast_to(cluster_sides, (n, len(cluster_sides))), axis=1)
+        log_arrangements = _log_deals(np.array([len(cluster_sides)]), np.array([cluster_sides.sum()]))
     draws = (dealt @ values) / (dealt @ sizes) - (~dealt @ values) / (~dealt @ sizes)
-    return _result(float(np.mean(a) - np.mean(b)), draws, False, codes, alternative)
+    return _result(float(np.mean(a) - np.mean(b)), draws, False, codes, alternative, log_arrangements)
 
 
 def permutation_test_correlation(
@@ -133,11 +145,11 @@ def permutation_test_correlation(
     columns = [rankdata(column) if kind == "spearman" else column.astype(float) for column in (x, y)]
     x, y = (column - (np.bincount(strata, column) / np.bincount(strata))[strata] for column in columns)
     scale = np.sqrt((x @ x) * (y @ y))
-    orders = _exchanged_rows(codes, strata, _at_least_one(n_permutations), stream(seed, "exchanges"))
+    orders, log_orders = _exchanged_rows(codes, strata, _at_least_one(n_permutations), stream(seed, "exchanges"))
     constant = min(x @ x / max(columns[0] @ columns[0], 1e-300), y @ y / max(columns[1] @ columns[1], 1e-300)) < 1e-24
     if constant:
-        return _result(float("nan"), np.full(n_permutations, np.nan), False, codes, alternative)
-    return _result(float(x @ y / scale), (y[orders] @ x) / scale, False, codes, alternative)
+        return _result(float("nan"), np.full(n_permutations, np.nan), False, codes, alternative, log_orders)
+    return _result(float(x @ y / scale), (y[orders] @ x) / scale, False, codes, alternative, log_orders)
 
 
 def shuffled_labels(
@@ -208,8 +220,11 @@ def corrected(frame: DataFrame, p_column: str = "p", q_column: str = "q") -> Dat
 
 def _exchanged_rows(
     codes: Int[np.ndarray, " _"], strata: Int[np.ndarray, " _"], n: int, rng: np.random.Generator
-) -> Int[np.ndarray, "draw _"]:
-    """For every draw, which row's value each row gets: rows of another cluster with the same strata, in order."""
+) -> tuple[Int[np.ndarray, "draw _"], float]:
+    """For every draw, which row's value each row gets: rows of another cluster with the same strata, in order.
+
+    And the logarithm of the number of such orders.
+    """
     in_order = np.lexsort((strata, codes))
     blocks = np.split(in_order, np.flatnonzero(np.diff(codes[in_order])) + 1)
     alike: dict[tuple[int, ...], list[Int[np.ndarray, " _"]]] = {}
@@ -225,7 +240,12 @@ def _exchanged_rows(
         rows = np.stack(group)
         dealt = rng.permuted(np.broadcast_to(np.arange(len(rows)), (n, len(rows))), axis=1)
         orders[:, rows.ravel()] = rows[dealt].reshape(n, -1)
-    return orders
+    return orders, float(sum(gammaln(len(group) + 1) for group in alike.values()))
+
+
+def _log_deals(sizes: Num[np.ndarray, " cluster"], chosen: Num[np.ndarray, " cluster"]) -> float:
+    """The logarithm of the number of ways to choose so many of each."""
+    return float((gammaln(sizes + 1) - gammaln(chosen + 1) - gammaln(sizes - chosen + 1)).sum())
 
 
 def _at_least_one(n_permutations: int) -> int:
@@ -240,6 +260,9 @@ def _result(
     exact: bool,
     codes: Int[np.ndarray, " _"],
     alternative: Alternative,
+    log_arrangements: float,
+    *,
+    mirrored: bool = False,
 ) -> PermutationTest:
     """The p-value, with draws that equal what came but for rounding counted as equal."""
     signed = {"greater": (observed, draws), "less": (-observed, -draws), "two-sided": (abs(observed), np.abs(draws))}
@@ -247,4 +270,6 @@ def _result(
         raise ConfigError(f"no alternative is called {alternative!r}.", f"Alternatives: {', '.join(signed)}.")
     ours, theirs = signed[alternative]
     p_value = permutation_p_value(ours - 1e-9 * abs(ours), theirs)
-    return PermutationTest(observed, p_value, len(draws), exact, len(codes), int(codes.max()) + 1, alternative)
+    alike = 2 if mirrored and alternative == "two-sided" else 1  # turning every sign gives the same size
+    floor = max(alike * float(np.exp(-log_arrangements)), 1 / (1 + len(draws)))
+    return PermutationTest(observed, p_value, len(draws), exact, len(codes), int(codes.max()) + 1, alternative, floor)

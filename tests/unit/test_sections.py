@@ -33,6 +33,7 @@ def styles(tmp_path: Path) -> Path:
             {
                 **{"style": style, "readout": readout, "layer": layer, "stream": "resid_post", "auc": auc + layer / 10},
                 **{"low": auc - 0.1, "high": 1.0, "null_95": 0.7, "null_max_95": 0.8, "p": 0.01, "p_max": q, "q": q},
+                **{"declared": "primary" if readout == "style vector" else "exploratory", "detectable": 0.91},
                 **about,
             }
             for style, auc, q in ((HOSTILE, 0.8, 0.01), ("calm", 0.5, 0.6))
@@ -42,6 +43,7 @@ def styles(tmp_path: Path) -> Path:
     )
     arm = {"estimate": 60.0, "low": 50.0, "high": 70.0, "p": 0.01, "null_low": -1.0, "null_high": 1.0, "p_random": 0.1}
     size = {"n": 4, "n_questions": 4, "coherent_share": 1.0, "coherent": True, "q_random": 0.2}
+    size |= {"declared": "exploratory", "detectable": 4.56}
     effects = [
         ("prompt", "", 0.0, 12.0, 0.01),
         ("style_vector", "17", 0.2, 3.0, 0.4),
@@ -70,7 +72,7 @@ def adapter(tmp_path: Path) -> Path:
         "psychadapter_nll",
         [
             {"trait": "all", "metric": metric, "condition": condition, "estimate": x, "low": x - 0.1, "high": x + 0.1}
-            | {"n": 9, "p": p, "model": "tiny", "method": "psychadapter"}
+            | {"n": 9, "p": p, "q": p, "detectable": 0.1, "model": "tiny", "method": "psychadapter"}
             for metric, condition, x, p in (
                 ("nll", "right", 3.0, np.nan),
                 ("nll", "no adapter", 3.2, np.nan),
@@ -92,8 +94,10 @@ def test_styles_are_told_with_their_intervals(styles: Path):
     told, not_told, steered = section.sentences
     assert f"{HOSTILE} (AUC 0.90 [0.70, 1.00] at layer 1)" in told
     assert "calm" in not_told and "does not tell" in not_told
+    assert "layer 1), not shown: 0.91 would be found in 80 % of repetitions." in not_told
     assert "prompt +12.0 [+11.0, +13.0], q 0.01" in steered
     assert "style_vector at 17, coefficient 0.2 +3.0 [+2.0, +4.0], q 0.4" in steered
+    assert steered.count(", not shown: 4.6 would be found in 80 % of repetitions") == 1
     assert [table.title for table in section.tables] == ["Styles told apart in held-out sentences", "Steered styles"]
     assert all(figure.png.is_file() for figure in section.figures)
 

@@ -32,6 +32,7 @@ from persona_interp.measurements.style_arms import (
 from persona_interp.measurements.style_steering import able_judges, measure_styles, rate_style
 from persona_interp.measurements.style_table import style_null_table, style_table
 from persona_interp.models.hooked import HookedModelBase
+from persona_interp.statistics import benjamini_hochberg
 from persona_interp.types import Hookpoint
 from tests.contract.tiny import D_MODEL
 from tests.small import WordEncoder, direction
@@ -103,7 +104,8 @@ def test_the_table_has_an_effect_a_null_and_tests_for_every_arm(measured: Measur
     plain = table[table["method"] == "unsteered"]
     steered = table[table["method"] == "style_vector"]
     assert plain[["effect", "p", "q"]].isna().all(axis=None)
-    assert steered[["effect", "p", "q"]].notna().all(axis=None)
+    assert steered[["effect", "detectable"]].notna().all(axis=None)
+    assert steered["p"].isna().all(), "three questions have four arrangements each way"
     assert table.set_index("method")["role"].to_dict() == {
         "unsteered": "unsteered", "prompt": "control", "style_vector": "treatment"
     }  # fmt: skip
@@ -113,14 +115,26 @@ def test_the_table_has_an_effect_a_null_and_tests_for_every_arm(measured: Measur
         effects = null.loc[null["prompts"] == row.prompts, "effect"]
         assert len(effects) == 3
         if (row.layers, row.coefficient) == TESTED:
-            assert row.p_random == (1 + (effects >= row.effect).sum()) / 4 and row.n_random == 3
-            assert np.isnan(row.null_low), "three draws have no range"
+            assert np.isnan([row.p_random, row.null_low]).all(), "three draws have no range and no p below 1 / 4"
+            assert row.n_random == 3
         else:
             assert np.isnan(row.p_random) and row.n_random == 0
     chosen = steered[steered["chosen"]]
     assert chosen.groupby(["prompts", "layers"]).size().tolist() == [1] * 4
     assert table.loc[table["method"] == "prompt", "chosen"].all()
     assert not table.loc[table["method"] == "unsteered", "chosen"].any()
+
+
+def test_one_place_and_judge_is_the_primary_family(measured: Measurements) -> None:
+    frame = measured.frame
+    six = Measurements(pd.concat([frame, frame.assign(question=frame["question"] + " Please.")], ignore_index=True))
+    table = style_table(six, judge="letters", tested=TESTED, n_resamples=50)
+    steered = table["method"] == "style_vector"
+    primary = steered & (table["layers"] == TESTED[0]) & (table["coefficient"] == TESTED[1])
+    assert primary.sum() == 2 and set(table.loc[primary, "declared"]) == {"primary"}
+    assert set(table.loc[table["effect"].notna() & ~primary, "declared"]) == {"exploratory"}
+    assert set(table.loc[table["effect"].isna(), "declared"]) == {"no test"}
+    np.testing.assert_allclose(table.loc[primary, "q"], benjamini_hochberg(table.loc[primary, "p"].to_numpy()))
 
 
 def test_random_directions_answer_as_they_do_one_by_one(model: HookedModelBase) -> None:

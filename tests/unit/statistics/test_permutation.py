@@ -78,7 +78,8 @@ def test_correlation_statistics_are_those_of_all_rows_or_within_strata():
 def test_clusters_are_exchanged_whole_and_only_with_their_like():
     codes = np.array([0, 1, 0, 1, 2, 2, 3, 3, 3])
     strata = np.array([0, 1, 1, 0, 0, 1, 0, 0, 1])
-    orders = _exchanged_rows(codes, strata, 500, np.random.default_rng(0))
+    orders, log_orders = _exchanged_rows(codes, strata, 500, np.random.default_rng(0))
+    assert np.exp(log_orders) == pytest.approx(6)
     assert (np.sort(orders, axis=1) == np.arange(9)).all()
     assert (strata[orders] == strata).all()
     assert (orders[:, 6:] == [6, 7, 8]).all(), "a cluster of another size stays"

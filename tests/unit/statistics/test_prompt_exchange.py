@@ -1,10 +1,9 @@
-"""Whole prompts exchanged, prompts held out, families corrected in two steps."""
+"""Whole prompts exchanged, prompts held out."""
 
 import numpy as np
 import pytest
 
 from persona_interp.measurements.separation import SeparationProfile, separation_profile
-from persona_interp.statistics.families import family_q, hierarchical_rejections, simes
 from persona_interp.statistics.prompt_exchange import prompt_arrangements
 from persona_interp.statistics.streams import stream
 
@@ -49,10 +48,3 @@ def test_prompts_that_differ_without_a_trait_are_not_found():
     rng = np.random.default_rng(2)
     found = [profile(rng, 0.0, prompt_sd=0.5) for _ in range(20)]
     assert sum(each.p_shuffled <= 0.05 for each in found) <= 4
-
-
-def test_hierarchical_rejections_by_hand():
-    p_values = np.array([0.001, 0.02, 0.9, 0.5, np.nan])
-    assert simes(p_values) == pytest.approx(0.004)
-    assert hierarchical_rejections(p_values, list("aabbc")).tolist() == [True, True, False, False, False]
-    assert np.isnan(family_q(np.array([0.01, 0.2]), np.array([0.001, 0.2]))).tolist() == [False, True]
