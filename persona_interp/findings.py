@@ -18,9 +18,9 @@ UNREADABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\
 Grade = Literal["strong", "moderate", "weak", "not shown", "not measured"]
 
 GRADES: dict[Grade, str] = {
-    "strong": "separates beyond exchanged prompts and random directions, no other"
+    "strong": "separates beyond exchanged prompts and random directions (q over all claims of the run), no other"
     " trait's vector and no principal component does as well,"
-    " steering raises expression more than random directions do (each a draw; q over the traits), and another judge"
+    " steering raises expression more than random directions do (each a draw; q likewise), and another judge"
     " confirms it",
     "moderate": "separates and steers beyond chance, without specificity or without a second judge",
     "weak": "separates or steers beyond chance, not both",
@@ -34,12 +34,22 @@ def grade(row: TraitSummary) -> Grade:
     """How much the run supports the claim that its persona vector is a direction of the trait (see `GRADES`)."""
     if row.auc is None or row.p_shuffled is None or _unsteered(row):
         return "not measured"
-    met = (not _not_beaten(row), _verb(row) == RAISES)
-    if not any(met):
+    made = claims(row)
+    if not made:
         return "not shown"
-    if not all(met):
+    if len(made) < 2:
         return "weak"
     return "strong" if is_specific(row) and row.n_judges_agreeing else "moderate"
+
+
+def claims(row: TraitSummary) -> tuple[Literal["separation", "steering"], ...]:
+    """What the run claims of one trait. Both claims of all traits are one family, corrected together.
+
+    Steering is claimed where q is at most 0.05 and the interval at the chosen setting lies above zero, too.
+    """
+    separates = row.q_separation is not None and row.q_separation <= Q_LEVEL
+    steers = not _unsteered(row) and _verb(row) == RAISES
+    return (("separation",) if separates else ()) + (("steering",) if steers else ())
 
 
 def is_specific(row: TraitSummary) -> bool | None:
@@ -51,7 +61,7 @@ def is_specific(row: TraitSummary) -> bool | None:
     if row.auc is None or row.best_auc_other_traits is None:
         return None
     ahead = all(rival is None or rival < row.auc for rival in rivals)
-    return None if ahead and _not_beaten(row) else ahead
+    return None if ahead and "separation" not in claims(row) else ahead
 
 
 def specificity(row: TraitSummary) -> str:
@@ -93,9 +103,9 @@ def verdict(row: TraitSummary) -> str:
         if row.auc is None
         else "separation not tested"
         if row.p_shuffled is None
-        else "not separated"
-        if _not_beaten(row)
         else "separated"
+        if "separation" in claims(row)
+        else "not separated"
     )
     return f"{separated}; steering {'not measured' if _unsteered(row) else _verb(row)}"
 
@@ -113,27 +123,34 @@ def _separation(row: TraitSummary) -> str:
             f"The persona vector separates with AUC {interval(row.auc, row.auc_low, row.auc_high)}, which is not"
             " tested: so few pairs of system prompts have too few arrangements"
         )
-    failed = _not_beaten(row)
+    shown = "separation" in claims(row)
     outcome = (
-        "does not tell held-out answers to positive from those to negative prompts better than"
-        f" {' or '.join(failed)} would"
-        if failed
-        else "tells held-out answers to positive from those to negative prompts"
+        "tells held-out answers to positive from those to negative prompts"
+        if shown
+        else "does not tell held-out answers to positive from those to negative prompts better than"
+        f" {_not_beaten(row)} would"
     )
-    return (
+    said = (
         f"The persona vector {outcome}: AUC {interval(row.auc, row.auc_low, row.auc_high)} at layer"
         f" {whole(row.best_layer)} ({equal('n', whole(row.n_kept_positive))} kept answers to positive and"
         f" {whole(row.n_kept_negative)} to negative prompts;"
-        f" {equal('p', number(row.p_shuffled))}, {equal('q', number(row.q_shuffled))} with whole prompts exchanged and"
-        f" {equal('p', number(row.p_random))}, {equal('q', number(row.q_random))} against random directions,"
-        f" {whole(row.n_null)} draws each)"
+        f" {equal('p', number(row.p_shuffled))} with whole prompts exchanged and"
+        f" {equal('p', number(row.p_random))} against random directions, {whole(row.n_null)} draws each;"
+        f" {equal('q', number(row.q_separation))})"
     )
+    if not shown and row.detectable_auc is not None:
+        said += (
+            f"; an AUC of {number(row.detectable_auc, 2)} or more at its best layer would exceed exchanged prompts in"
+            " 80 % of repetitions"
+        )
+    return said
 
 
-def _not_beaten(row: TraitSummary) -> list[str]:
-    """The nulls against which q is not below the level."""
-    nulls = {"exchanged prompts": row.q_shuffled, "random directions": row.q_random}
-    return [name for name, q in nulls.items() if q is None or not q <= Q_LEVEL]
+def _not_beaten(row: TraitSummary) -> str:
+    """The nulls that the vector does not exceed, or chance over all claims where it exceeds each by itself."""
+    nulls = {"exchanged prompts": row.p_shuffled, "random directions": row.p_random}
+    above = [name for name, p in nulls.items() if p is None or not p <= Q_LEVEL]
+    return " or ".join(above) or "chance among all claims of the run"
 
 
 def _unsteered(row: TraitSummary) -> bool:
@@ -156,21 +173,18 @@ def _effect(row: TraitSummary) -> str:
 def _verb(row: TraitSummary) -> str:
     """What steering did: by its interval at the chosen setting, and by its rank among random directions.
 
-    It raises expression only where both say so.
+    It raises expression only where both say so. Nothing else is tested, and nothing else is claimed.
     """
-    assert row.effect is not None and row.chosen_coefficient is not None
+    assert row.effect is not None
     if row.effect_low is None or row.effect_high is None:
         return "has an effect on expression whose uncertainty could not be computed"
     if row.effect_low <= 0 <= row.effect_high:
         return "has no detectable effect on expression"
-    verb = RAISES if row.effect > 0 else "lowers expression"
-    if row.effect * row.chosen_coefficient < 0:
-        verb += ", which is against the vector's direction"
-    if verb != RAISES:
-        return verb
+    if row.effect < 0:
+        return "does not raise expression (it is lower, which is not tested)"
     if row.q_steering is None:
         return f"{RAISES}, which was not tested against random directions"
-    return verb if row.q_steering <= Q_LEVEL else f"{RAISES}, but not beyond random directions of equal norm"
+    return RAISES if row.q_steering <= Q_LEVEL else f"{RAISES}, but not beyond random directions of equal norm"
 
 
 def _ranked(row: TraitSummary) -> str:

@@ -3,8 +3,9 @@
 from dataclasses import replace
 from typing import Literal, get_args
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from persona_interp.activations.store import Activations
@@ -101,8 +102,9 @@ def _like(
 def _random_vectors(
     positive: Float[Tensor, "layer positive d_model"], negative: Float[Tensor, "layer negative d_model"], seed: int
 ) -> Float[Tensor, "layer d_model"]:
-    within = torch.cat([side - side.mean(1, keepdim=True) for side in (positive, negative)], dim=1)
-    return torch.stack([matched_draws(rows.float(), 1, seed=seed)[0] for rows in within]).double()
+    poles = np.repeat([1, 0], [positive.shape[1], negative.shape[1]])
+    rows = torch.cat([positive, negative], dim=1).float()
+    return torch.stack([matched_draws(layer, 1, seed=seed, poles=poles)[0] for layer in rows]).double()
 
 
 def _finite(side: Activations, trait: str) -> Activations:
@@ -115,14 +117,25 @@ def _finite(side: Activations, trait: str) -> Activations:
 
 
 def random_directions(
-    activations: Activations, hookpoint: Hookpoint, *, like: Direction, n: int, seed: int
+    activations: Activations,
+    hookpoint: Hookpoint,
+    *,
+    like: Direction,
+    n: int,
+    seed: int,
+    poles: Shaped[np.ndarray, " sample"] | None = None,
 ) -> list[Direction]:
     """Draws from N(0, 0.9 S + 0.1 mean(diag S) I), S the covariance of the activations, with the norm of `like`.
 
     They point where the model's activations vary anyway, so they are a harder null than isotropic noise.
+
+    Args:
+        poles: the pole of each sample; S is then the covariance within the poles. Without it, a trait that makes up
+            much of the variance is in S, and one random direction in some is that of the trait itself.
     """
     values = activations.values[:, activations.hookpoints.index(hookpoint)]
-    drawn = matched_draws(values[values.isfinite().all(1)], n, seed=seed)
+    finite = values.isfinite().all(1)
+    drawn = matched_draws(values[finite], n, seed=seed, poles=None if poles is None else poles[finite.numpy()])
     drawn = drawn / drawn.norm(dim=-1, keepdim=True) * like.at(hookpoint).norm()
     norms = None if like.residual_norms is None else like.residual_norms[[like.index(hookpoint)]]
     provenance = like.provenance.derive("random", 1, pooling=activations.pooling, null_seed=seed)
@@ -132,8 +145,13 @@ def random_directions(
     ]
 
 
-def matched_draws(values: Float[Tensor, "sample d_model"], n: int, *, seed: int) -> Float[Tensor, "draw d_model"]:
-    """Random vectors with the shrunken covariance of the values, without forming it."""
-    rng, rows = stream(seed, "matched draws"), values.double().numpy()
+def matched_draws(
+    values: Float[Tensor, "sample d_model"], n: int, *, seed: int, poles: Shaped[np.ndarray, " sample"] | None = None
+) -> Float[Tensor, "draw d_model"]:
+    """Random vectors with the shrunken covariance of the values (within the poles), without forming it."""
+    rng, rows = stream(seed, "matched draws"), values.double().numpy().copy()
     mixing = rng.standard_normal((n, len(rows)))
-    return torch.from_numpy(null_directions.matched_draws(rows - rows.mean(0), mixing, rng)).to(values.dtype)
+    codes = np.zeros(len(rows), dtype=int) if poles is None else np.unique(poles, return_inverse=True)[1]
+    for code in np.unique(codes):
+        rows[codes == code] -= rows[codes == code].mean(axis=0)
+    return torch.from_numpy(null_directions.matched_draws(rows, mixing, rng)).to(values.dtype)

@@ -52,16 +52,20 @@ class TraitSummary:
     """The main numbers of one trait; a number that was not computed is None.
 
     Args:
-        best_layer: layer of the highest held-out AUC, to which `auc` and the p and q values belong.
+        best_layer: layer chosen most often for `auc`, on other questions and prompts.
+        p_shuffled: of exchanged prompts; `p_random` is that of the claim: random directions, and never below it.
+        q_separation: of that claim, and `q_steering` of the other, corrected together over all traits of the run;
+            `q_other_traits` and `q_components` are exploratory, corrected apart.
         effect: expression at the chosen coefficient minus unsteered, in points of 100, by `effect_judge`.
         best_other_traits: the other trait of the run whose vector separates this trait best, at its own best layer.
         n_judges_agreeing: of `n_judges_beside` other judges, those by which the effect has the same sign and an
             interval that leaves out zero.
         test_effect: expression along the vector minus unsteered at `test_layer` and `test_coefficient`, which were
             named before any answer, in points by `effect_judge`; `p_steering` is its rank among `n_random` random
-            directions, `q_steering` corrected over the traits.
+            directions.
         effect_random_low: 2.5th percentile of those directions' effects, `effect_random_high` the 97.5th.
-        detectable_effect: the least effect that this test finds in 80 % of repetitions.
+        detectable_effect: the least effect that this test finds in 80 % of repetitions; `detectable_auc` the least AUC
+            of the best layer that exceeds exchanged prompts so often.
     """
 
     trait: str
@@ -76,8 +80,7 @@ class TraitSummary:
     auc_high: float | None
     p_shuffled: float | None
     p_random: float | None
-    q_shuffled: float | None
-    q_random: float | None
+    q_separation: float | None
     n_null: int | None
     chosen_layer: int | None
     chosen_coefficient: float | None
@@ -108,6 +111,7 @@ class TraitSummary:
     n_random: int | None = None
     n_steering_questions: int | None = None
     detectable_effect: float | None = None
+    detectable_auc: float | None = None
     notes: tuple[str, ...] = ()
 
 

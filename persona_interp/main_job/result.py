@@ -9,6 +9,7 @@ import pandas as pd
 from persona_interp.data.traits import Trait
 from persona_interp.directions.direction import Direction
 from persona_interp.main_job.bench import Panel
+from persona_interp.main_job.claims import out_of_reach
 from persona_interp.main_job.config import RunConfig
 from persona_interp.measurements.frame import Measurements
 from persona_interp.measurements.separation import SeparationProfile
@@ -16,6 +17,7 @@ from persona_interp.measurements.steering import SELECTION_RULE, Setting
 from persona_interp.measurements.steering_null import DirectionTest
 from persona_interp.rollouts.generate import Rollouts
 from persona_interp.statistics import Interval, bootstrap_mean
+from persona_interp.statistics.levels import ALPHA
 from persona_interp.types import Pooling
 
 
@@ -38,7 +40,7 @@ class TraitResult:
     facts: pd.DataFrame | None = None
 
 
-def notes(result: TraitResult) -> list[str]:
+def notes(result: TraitResult, n_traits: int) -> list[str]:
     """What a reader must know beside the numbers."""
     tested = result.profiles["response_mean"].summary()
     found = [
@@ -46,6 +48,11 @@ def notes(result: TraitResult) -> list[str]:
         f" {tested['n_test_questions']} questions that made no vector, along"
         " directions that their system prompts did not make."
     ]
+    if out_of_reach(floor := tested["p_floor_shuffled"], n_traits):
+        found.append(
+            f"So few pairs of system prompts give p = {floor:.2g} at best: were this the only one of {n_traits} traits"
+            f" that separates, its q could not be below {ALPHA:g}. Give traits more pairs, or run fewer together."
+        )
     found += [f"Without the judge {name}: {reason}" for name, reason in result.panel.blind.items()]
     if not result.setting.coherent:
         found.append("No positive coefficient gave coherent answers on the selection questions; the weakest was taken.")
@@ -74,14 +81,11 @@ def agreeing_judges(effects: pd.DataFrame, judge: str) -> tuple[int, int]:
     return int((bound > 0).sum()), len(others)
 
 
-def summary_row(
-    config: RunConfig, result: TraitResult, effects: pd.DataFrame, q_values: dict[str, float | None], judge: str
-) -> dict[str, Any]:
+def summary_row(config: RunConfig, result: TraitResult, effects: pd.DataFrame, judge: str) -> dict[str, Any]:
     """The main numbers of one trait, JSON-ready.
 
     Args:
         effects: of this trait, a row a judge.
-        q_values: corrected over all tests of the run, by the name of the p-value (that of `p_random` is `q_random`).
         judge: of the effect.
     """
     separation = result.profiles["response_mean"].summary()
@@ -96,9 +100,8 @@ def summary_row(
         "n_kept_positive": separation["n_train_positive"],
         "n_kept_negative": separation["n_train_negative"],
         "filter": config.filter,
-        **{key: separation[key] for key in ("best_layer", "auc", "auc_low", "auc_high")},
-        **{key: separation[key] for key in q_values},
-        **{f"q{key.removeprefix('p')}": q for key, q in q_values.items()},
+        **{key: separation[key] for key in ("best_layer", "auc", "auc_low", "auc_high", "detectable_auc")},
+        **{f"p_{name}": separation[f"p_{name}"] for name in ("shuffled", "random", "other_traits", "components")},
         "n_null": separation["n_null"],
         **{key: separation[key] for key in ("best_other_traits", "best_auc_other_traits", "best_auc_components")},
         "chosen_layer": result.setting.layer,
@@ -113,16 +116,12 @@ def summary_row(
         "n_eval": effect.n,
         "n_eval_questions": effect.n_clusters,
         "n_resamples": config.n_resamples,
-        "notes": notes(result),
+        "notes": notes(result, len(config.traits)),
     }
 
 
-def steering_row(test: DirectionTest | None, q: float | None) -> dict[str, Any]:
-    """The test against random directions in the summary, JSON-ready.
-
-    Args:
-        q: corrected over the traits of the run.
-    """
+def steering_row(test: DirectionTest | None) -> dict[str, Any]:
+    """The test against random directions in the summary, JSON-ready."""
     if test is None:
         return {"n_random": 0}
     numbers = {
@@ -136,7 +135,6 @@ def steering_row(test: DirectionTest | None, q: float | None) -> dict[str, Any]:
         "test_layer": test.layer,
         "test_coefficient": test.coefficient,
         **{name: None if np.isnan(value) else value for name, value in numbers.items()},
-        "q_steering": q,
         "n_random": test.n_draws,
         "n_steering_questions": test.n_questions,
     }

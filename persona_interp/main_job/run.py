@@ -8,13 +8,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from persona_interp.data.traits import Trait
 from persona_interp.directions.geometry import cosine_table
 from persona_interp.io import remove_partial_writes, write_json
-from persona_interp.main_job import agreement, identity, stages, steering, tables
+from persona_interp.main_job import agreement, claims, identity, stages, steering, tables
 from persona_interp.main_job.bench import (
     Bench,
     close_api_judge,
@@ -31,14 +30,10 @@ from persona_interp.measurements.frame import Measurements
 from persona_interp.measurements.steering import steering_effect, steering_table, to_measurements
 from persona_interp.measurements.steering_null import direction_test
 from persona_interp.rollouts.parts import refuse_other_config
-from persona_interp.statistics import benjamini_hochberg
 from persona_interp.statistics.null_families import battery_table
 from persona_interp.types import POOLINGS, Hookpoint
 
 logger = logging.getLogger(__name__)
-
-TESTS = ("p_shuffled", "p_random", "p_other_traits", "p_components")
-"""Corrected together over all traits of the run. A trait alone has no other traits, and no such test."""
 
 
 def run_main_job(config: RunConfig, folder: Path) -> Path:
@@ -165,21 +160,16 @@ def _write_agreement(bench: Bench, results: list[TraitResult]) -> None:
 
 
 def _summaries(bench: Bench, results: list[TraitResult], effects: pd.DataFrame) -> list[dict[str, Any]]:
-    """One row a trait. The p-values of separation are corrected together, those of steering (one a trait) together."""
-    summaries = [result.profiles["response_mean"].summary() for result in results]
-    p_values = np.array([[summary[test] for test in TESTS] for summary in summaries], dtype=float)
-    q_values = benjamini_hochberg(p_values.ravel()).reshape(p_values.shape).tolist()
+    """One row a trait, with its two claims corrected together with those of all other traits."""
     tests = [None if r.by_direction is None else direction_test(r.by_direction) for r in results]
-    q_steering = benjamini_hochberg(np.array([np.nan if test is None else test.p for test in tests]))
-    rows = []
-    for result, row, test, q in zip(results, q_values, tests, q_steering.tolist(), strict=True):
-        known = {test: None if np.isnan(q) else float(q) for test, q in zip(TESTS, row, strict=True)}
-        of_trait = effects[effects["trait"] == result.trait.name]
-        rows.append(
-            summary_row(bench.config, result, of_trait, known, bench.embedding.name)
-            | steering_row(test, None if np.isnan(q) else q)
-        )
-    return rows
+    separations = [r.profiles["response_mean"].summary() for r in results]
+    corrected = claims.corrected(separations, tests)
+    return [
+        summary_row(bench.config, r, effects[effects["trait"] == r.trait.name], bench.embedding.name)
+        | steering_row(test)
+        | row
+        for r, test, row in zip(results, tests, corrected, strict=True)
+    ]
 
 
 class _Clock:

@@ -95,6 +95,7 @@ def against_random(bench: Bench, trait: Trait, direction: Direction, rollouts: R
             like=direction,
             n=config.n_drawn(),
             seed=derived_seed(config.seed, "random directions"),
+            poles=rollouts.frame["side"].to_numpy(str),
         )
         answers = answer_by_direction(
             bench.model,

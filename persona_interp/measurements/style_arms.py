@@ -225,12 +225,13 @@ def in_units(direction: Direction, norms: Float[Tensor, " block"], model: Hooked
 
 
 def random_style_directions(activations: Activations, layers: Sequence[int], *, n: int, seed: int) -> list[Direction]:
-    """Draws with the shrunken covariance of the sentences, the same weights of sentences at every layer.
+    """Draws with the shrunken covariance of the sentences within styles, with the same weights at every layer.
 
-    They point where the model's states vary anyway; their lengths mean nothing.
+    They point where the model's states vary anyway, not from style to style; their lengths mean nothing.
     """
-    hookpoints = tuple(Hookpoint(layer) for layer in layers)
-    drawn = [matched_draws(activations.values[:, activations.hookpoints.index(h)], n, seed=seed) for h in hookpoints]
+    hookpoints, styles = tuple(Hookpoint(layer) for layer in layers), activations.samples["style"].to_numpy(str)
+    of_layers = [activations.values[:, activations.hookpoints.index(hookpoint)] for hookpoint in hookpoints]
+    drawn = [matched_draws(values, n, seed=seed, poles=styles) for values in of_layers]
     provenance = activations.provenance.derive(RANDOM, 1, pooling=activations.pooling, null_seed=seed)
     return [
         Direction(torch.stack([rows[k] for rows in drawn]), hookpoints, RANDOM, RANDOM, f"random {k}", provenance)

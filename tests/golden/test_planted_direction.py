@@ -8,13 +8,11 @@ vector: steering along it must make its token likelier, step by step.
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM
 
 from persona_interp.data.traits import ContrastPair, Trait
 from persona_interp.directions.persona import persona_vector
@@ -25,10 +23,10 @@ from persona_interp.models.load import load_model
 from persona_interp.models.protocol import Sampling
 from persona_interp.models.tokens import text_batch
 from persona_interp.rollouts.generate import Rollouts, generate_rollouts
-from tests.contract.tiny import D_MODEL, D_VOCAB, N_LAYERS, make_tokenizer
-from tests.small import direction, make_small
+from tests.contract.tiny import D_VOCAB, N_LAYERS
+from tests.planted_model import PLANTED_LAYER, RAISED, RAISED_TOKEN, WRITTEN, plant, token, unit
+from tests.small import direction
 
-PLANTED_LAYER, SEEN_TOKEN, RAISED_TOKEN = 1, "Z", "#"
 TRAIT = Trait(
     name="zed",
     positive="calm",
@@ -39,48 +37,6 @@ TRAIT = Trait(
     eval_questions=tuple(f"{word}?" for word in ("When", "Which one", "Can it be", "Must we", "Shall I", "For whom")),
     eval_prompt="{question} {answer}",
 )
-
-
-def unit(seed: int) -> Tensor:
-    vector = torch.randn(D_MODEL, generator=torch.Generator().manual_seed(seed))
-    return vector / vector.norm()
-
-
-def token(text: str) -> int:
-    return make_tokenizer().convert_tokens_to_ids(text)  # pyright: ignore
-
-
-SEEN, RAISED = unit(1), unit(3)
-WRITTEN = unit(2) - (unit(2) @ SEEN) * SEEN
-WRITTEN /= WRITTEN.norm()
-
-
-def plant(folder: Path) -> None:
-    """Change the small model's weights: see `Z`, write WRITTEN, and read `#` along RAISED alone."""
-    make_small(folder)
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    others = torch.eye(D_MODEL) - torch.outer(SEEN, SEEN)
-    with torch.no_grad():
-        embedding = model.model.embed_tokens.weight
-        embedding.copy_(embedding @ others)
-        embedding[token(SEEN_TOKEN)] += 5 * SEEN
-        for block in model.model.layers:  # nothing but the embedding of Z lies along SEEN
-            for weight in (block.self_attn.o_proj.weight, block.mlp.down_proj.weight):
-                weight.copy_(others @ weight)
-        block = model.model.layers[PLANTED_LAYER]
-        for weight in (
-            block.self_attn.q_proj, block.self_attn.k_proj, block.self_attn.v_proj, block.self_attn.o_proj,
-            block.mlp.down_proj,
-        ):  # fmt: skip
-            weight.weight.zero_()
-        block.input_layernorm.weight.fill_(1.0)
-        block.self_attn.v_proj.weight[0] = SEEN
-        block.self_attn.o_proj.weight[:, 0] = 20 * WRITTEN
-        model.model.norm.weight.fill_(1.0)
-        head = model.lm_head.weight
-        head.copy_(head - torch.outer(head @ RAISED, RAISED))
-        head[token(RAISED_TOKEN)] = 2 * RAISED
-    model.save_pretrained(folder)
 
 
 @pytest.fixture(scope="module")

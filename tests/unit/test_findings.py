@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from persona_interp.figures.results import TraitSummary
 from persona_interp.findings import (
+    claims,
     confirmation,
     extent,
     finding,
@@ -22,8 +23,8 @@ from persona_interp.findings import (
 
 FOUND = TraitSummary(
     trait="impolite", n_positive=60, n_negative=60, n_kept_positive=52, n_kept_negative=55, filter="score above 50",
-    best_layer=14, auc=0.951, auc_low=0.893, auc_high=0.988, p_shuffled=0.005, p_random=0.01, q_shuffled=0.0075,
-    q_random=0.015, n_null=199, chosen_layer=12, chosen_coefficient=0.5, selection_rule="largest coherent effect",
+    best_layer=14, auc=0.951, auc_low=0.893, auc_high=0.988, p_shuffled=0.005, p_random=0.01, q_separation=0.015,
+    n_null=199, chosen_layer=12, chosen_coefficient=0.5, selection_rule="largest coherent effect",
     effect=22.14, effect_low=17.5, effect_high=26.6, effect_judge="likelihood", n_eval=40, n_eval_questions=20,
     n_resamples=2000, effect_random_low=-2.75, effect_random_high=3.1, test_layer=14, test_coefficient=0.15,
     test_effect=12.4, p_steering=0.0099, q_steering=0.0198, n_random=100, detectable_effect=4.2,
@@ -41,8 +42,8 @@ def sentence(**changes: Any) -> str:
 def test_a_positive_result_in_full():
     assert sentence() == (
         "The persona vector tells held-out answers to positive from those to negative prompts: AUC 0.95 [0.89, 0.99] at"
-        " layer 14 (n = 52 kept answers to positive and 55 to negative prompts; p = 0.005, q = 0.0075 with whole"
-        " prompts exchanged and p = 0.01, q = 0.015 against random directions, 199 draws each); adding it at"
+        " layer 14 (n = 52 kept answers to positive and 55 to negative prompts; p = 0.005 with whole"
+        " prompts exchanged and p = 0.01 against random directions, 199 draws each; q = 0.015); adding it at"
         " layer 12 with"
         " coefficient +0.5 raises expression: +22.1 [+17.5, +26.6] points of 100 against unsteered (judge: likelihood;"
         " n = 40 answers to 20 questions); at layer 14 with coefficient +0.15, named beforehand, its effect of +12.4"
@@ -54,9 +55,13 @@ def test_a_positive_result_in_full():
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"q_shuffled": 0.2, "q_random": 0.3}, "better than exchanged prompts or random directions would"),
-        ({"q_shuffled": 0.051}, "better than exchanged prompts would"),
-        ({"q_random": None}, "better than random directions would"),
+        (
+            {"p_shuffled": 0.2, "p_random": 0.3, "q_separation": 0.3},
+            "better than exchanged prompts or random directions would",
+        ),
+        ({"p_random": 0.06, "q_separation": 0.06}, "better than random directions would"),
+        ({"q_separation": 0.051}, "better than chance among all claims of the run would"),
+        ({"q_separation": 0.3, "detectable_auc": 0.71}, "an AUC of 0.71 or more at its best layer would exceed"),
     ],
 )
 def test_a_negative_separation_is_said_as_plainly(changes: dict, words: str):
@@ -70,11 +75,7 @@ def test_a_negative_separation_is_said_as_plainly(changes: dict, words: str):
     [
         ({"effect": -0.3, "effect_low": -4.0, "effect_high": 3.0}, "has no detectable effect on expression: −0.3"),
         ({"effect": 2.0, "effect_low": 0.0, "effect_high": 4.0}, "has no detectable effect"),
-        ({"effect": -9.0, "effect_low": -12.0, "effect_high": -6.0}, "lowers expression, which is against the vector"),
-        (
-            {"effect": -9.0, "effect_low": -12.0, "effect_high": -6.0, "chosen_coefficient": -0.5},
-            "coefficient −0.5 lowers expression: −9.0 [−12.0, −6.0]",
-        ),
+        ({"effect": -9.0, "effect_low": -12.0, "effect_high": -6.0}, "(it is lower, which is not tested): −9"),
         (
             {"effect": 2.0, "effect_low": 1.0, "effect_high": 3.0, "q_steering": 0.3},
             "raises expression, but not beyond random directions of equal norm: +2.0",
@@ -107,17 +108,23 @@ NO_EFFECT = {"effect": -0.3, "effect_low": -4.0, "effect_high": 3.0}
         (BEATS_ALL | {"best_auc_components": 0.96}, "moderate"),
         (BEATS_ALL | {"p_steering": None, "q_steering": None}, "weak"),
         ({}, "moderate"),
-        (BEATS_ALL | {"q_random": 0.2}, "weak"),
+        (BEATS_ALL | {"q_separation": 0.2}, "weak"),
         (BEATS_ALL | NO_EFFECT, "weak"),
         (BEATS_ALL | {"q_steering": 0.06}, "weak"),
         (BEATS_ALL | {"effect": -9.0, "effect_low": -12.0, "effect_high": -6.0}, "weak"),
-        (BEATS_ALL | NO_EFFECT | {"q_shuffled": 0.2}, "not shown"),
+        (BEATS_ALL | NO_EFFECT | {"q_separation": 0.2}, "not shown"),
         ({"auc": None}, "not measured"),
         ({"effect": None}, "not measured"),
     ],
 )
 def test_a_claim_is_graded_by_everything_it_asks_for(changes: dict, expected: str):
     assert grade(row(**changes)) == expected
+
+
+def test_what_is_claimed():
+    assert claims(FOUND) == ("separation", "steering")
+    assert claims(row(q_separation=0.06)) == ("steering",)
+    assert claims(row(q_steering=0.06, q_separation=None)) == ()
 
 
 def test_specificity_is_said_either_way_and_only_where_tested():
@@ -132,7 +139,7 @@ def test_specificity_is_said_either_way_and_only_where_tested():
     assert (specificity(FOUND), is_specific(FOUND)) == ("", None)
     assert is_specific(row(best_auc_other_traits=0.97)) is False
     assert is_specific(row(best_auc_other_traits=0.4)) is True
-    assert is_specific(row(best_auc_other_traits=0.4, q_random=0.2)) is None  # nothing that could be specific
+    assert is_specific(row(best_auc_other_traits=0.4, q_separation=0.2)) is None  # nothing that could be specific
     assert confirmation(FOUND) == ""
     assert confirmation(row(**BEATS_ALL)).startswith("Of 2 other judges, 1 give the effect the same sign")
 

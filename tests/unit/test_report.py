@@ -183,7 +183,7 @@ def test_numbers_that_were_not_computed_are_said_so(few: Path):
     summary = json.loads((few / "summary.json").read_text())
     kept = {"trait": "evil", "notes": None}
     (few / "summary.json").write_text(
-        json.dumps([dict.fromkeys(summary[0]) | kept, summary[0] | {"q_random": float("nan")}])
+        json.dumps([dict.fromkeys(summary[0]) | kept, summary[0] | {"q_separation": float("nan")}])
     )
     text = Page(write_report(few).read_text(encoding="utf-8")).text
     assert "evil: separation not measured; steering not measured" in text

@@ -72,6 +72,21 @@ def test_random_directions_follow_the_spread():
     assert cosines.median() > 0.8, "isotropic draws would have a median near 0.4"
 
 
+def test_with_poles_random_directions_leave_out_the_trait():
+    """Where the poles are far apart, their difference is most of the variance, and no variation inside them."""
+    poles = np.repeat(["a", "b"], 20)
+    noise = torch.randn(40, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    values = noise + torch.tensor([20.0, 0, 0, 0]) * torch.from_numpy(poles == "a")[:, None]
+    before = values.clone()
+    cosines = {
+        given: torch.nn.functional.normalize(matched_draws(values, 400, seed=0, poles=given_poles), dim=-1)[:, 0].abs()
+        for given, given_poles in (("all", None), ("within", poles))
+    }
+    assert cosines["all"].median() > 0.9
+    assert cosines["within"].median() < 0.6
+    assert torch.equal(values, before)
+
+
 def test_cosines_and_their_null():
     values = spread_out()[:, None]
     directions = {
