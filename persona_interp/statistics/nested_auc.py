@@ -1,7 +1,7 @@
 """AUC at a layer chosen on other questions and other prompts, with its interval over questions."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
@@ -73,7 +73,10 @@ def nested_auc(
     placements = np.divide(placed[0], placed[1], out=np.full(len(codes), np.nan), where=placed[1] > 0)
     positive = np.zeros(len(codes), dtype=bool)
     positive[np.concatenate([cell.positive for cell in cells])] = True
-    return NestedAuc(_interval(estimate, placements, positive, codes, level), np.array(layers))
+    interval = replace(
+        _interval(estimate, placements, positive, codes, level), fixed=("prompts", "directions", "layers")
+    )
+    return NestedAuc(interval, np.array(layers))
 
 
 def _interval(
@@ -101,7 +104,10 @@ def layer_aucs(
             placed[-1, rows] += 1
     values = np.divide(placed[:-1], placed[-1], out=np.full_like(placed[:-1], np.nan), where=placed[-1] > 0)
     aucs = np.mean([cell.wins.mean(axis=(1, 2)) for cell in cells], axis=0)
-    return tuple(_interval(float(auc), row, positive, codes, level) for auc, row in zip(aucs, values, strict=True))
+    return tuple(
+        replace(_interval(float(auc), row, positive, codes, level), fixed=("prompts", "directions"))
+        for auc, row in zip(aucs, values, strict=True)
+    )
 
 
 def _means(cells: list[Cell], folds: Int[np.ndarray, " test"], n_folds: int) -> Float[np.ndarray, "fold layer"]:
