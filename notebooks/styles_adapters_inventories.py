@@ -92,11 +92,11 @@ for z in (-3, 3):
 
 # %%
 shifts = pi.induced_shifts(own, trained.adapter, "joyful", rest.texts, z_values=(-3, 0, 3), progress=False)
-geometry = pi.induced_geometry(shifts, n_resamples=200)
+geometry = pi.induced_geometry(shifts)
 geometry[geometry["layer"].isin(layers)].round(2)
 
 # %%
-induced = pi.induced_cosines(shifts, {"joy": joy}, own="joy", n_draws=200, n_resamples=200)
+induced = pi.induced_cosines(shifts, {"joy": joy}, own="joy", n_draws=200)
 induced[induced["layer"].isin(layers)][["layer", "estimate", "low", "high", "null_95", "q", "equal"]].round(3)
 
 # %% [markdown]

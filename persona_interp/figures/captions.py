@@ -18,7 +18,8 @@ def separation_caption(results: MainJobResults) -> str:
     return (
         "Held-out separation by layer: the area under the ROC curve (AUC) of the projection on the persona vector, for"
         " answers that were not used to make it (0.5 is chance). Bold: mean over response tokens, with its 95 %"
-        " interval; thin: other poolings. Grey: 95th percentile of the exchanged-prompts null (dashed) and of the"
+        " interval over questions (prompts and directions held fixed); thin: other poolings. Grey: 95th percentile of"
+        " the exchanged-prompts null (dashed) and of the"
         " random-direction null (dotted) at each layer alone. Ring: the layer chosen most"
         " often on other prompts and questions. Vertical line: layer chosen for"
         f" steering. Answers kept after filtering: {kept}. Filter: {_filters(results)}."
@@ -47,7 +48,8 @@ def expression_caption(results: MainJobResults, frame: DataFrame) -> str:
         )
     return (
         "Dose-response of steering: mean trait expression (0–100) against the coefficient, in units of the layer's mean"
-        f" residual norm; a line a layer, 95 % intervals.{_shared(frame)}{prompted}"
+        " residual norm; a line a layer, 95 % intervals over questions (direction and judge held fixed)."
+        f"{_shared(frame)}{prompted}"
     )
 
 

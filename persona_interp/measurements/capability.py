@@ -94,7 +94,7 @@ class PerplexityResult(LossResult):
     def perplexity(self) -> Interval:
         """exp(loss), bounds likewise: 1 is certainty, the size of the vocabulary a uniform guess."""
         estimate, low, high = np.exp([self.loss.estimate, self.loss.low, self.loss.high]).tolist()
-        return Interval(estimate, low, high, self.loss.n, self.loss.n_clusters, self.loss.level)
+        return Interval(estimate, low, high, self.loss.n, self.loss.n_clusters, self.loss.level, over=self.loss.over)
 
 
 def measure_multiple_choice(

@@ -8,11 +8,12 @@ from jaxtyping import Float
 
 from persona_interp.directions.direction import Direction, check_same_model
 from persona_interp.errors import AlignmentError, ConfigError
-from persona_interp.measurements.induced_direction import METHOD, InducedShifts, interval_of
+from persona_interp.measurements.induced_direction import METHOD, InducedShifts
 from persona_interp.statistics import permutation_p_value
 from persona_interp.statistics.families import in_families
-from persona_interp.statistics.levels import NULL_QUANTILE
-from persona_interp.statistics.null_directions import matched_random_directions, unit_rows
+from persona_interp.statistics.levels import N_DRAWS, NULL_QUANTILE
+from persona_interp.statistics.mean_shift import longer, mean_cosine, scatter_along
+from persona_interp.statistics.null_directions import null_cosines, unit_rows
 from persona_interp.statistics.streams import stream
 
 EQUAL_COSINE = 0.9
@@ -24,23 +25,22 @@ def induced_cosines(
     references: Mapping[str, Direction],
     *,
     own: str | None = None,
-    n_draws: int = 1000,
-    n_resamples: int = 1000,
+    n_draws: int = N_DRAWS,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Cosine of the induced direction with every reference: a row a layer and reference, interval over texts.
 
-    Null: normal directions with the covariance of the texts' own residuals at the middle trait value, shrunk by 0.1, in
-    place of the induced one. `null_95` is the 95th percentile of their absolute cosine with the reference, `p`
+    `estimate` is of the population's mean shift: the texts' scatter, which turns the mean of few of them away from
+    every reference, is taken off its length. It and its interval are NaN, and `equal` is False, where that length is
+    not clearly above 0. Held fixed: references, adapter, trait values. Coverage: tests/golden/levels/induced.csv.
+
+    Null: normal directions with the covariance of the texts' own residuals at the middle trait value, in place of the
+    shift, and the shift's own scatter where it reaches further along the reference than theirs (`null_cosines`).
+    `null_95` is the 95th percentile of their absolute cosine with the reference, on the scale of `estimate`, `p`
     (two-sided) the share of them that reach the one found, and `q` corrects it over the layers of a reference.
     `others` is the largest absolute cosine with another reference at that layer, and `best_other` its name: a direction
     of one trait that lies as near to other traits' vectors is not specific. `equal` says whether the whole interval is
     above 0.9; a small q alone says that the two are related, not that they are the same.
-
-    The interval is of percentiles of a bootstrap over texts and is not at its level where texts scatter: the mean shift
-    of few texts points away from that of many, so its cosine is nearer to 0, and `equal` errs to the side of no. True
-    cosine 0.5, width 576, texts that scatter by 0.9 of the shift's length: it covers 0.06, 0.22 and 0.63 with 10, 20
-    and 60 texts, and at width 32 0.79, 0.86 and 0.92 (200 simulated sets each).
 
     Args:
         references: persona or style vectors by name, of the same model.
@@ -63,19 +63,18 @@ def induced_cosines(
         check_same_model(direction, shifts.provenance)
     vectors = _vectors(shifts, references)
     rng = stream(seed, "mixing")
-    counts = rng.multinomial(n_texts, np.full(n_texts, 1 / n_texts), size=n_resamples).astype(float)
-    weights = np.concatenate([np.ones((1, n_texts)), counts]) / n_texts
     mixing = rng.standard_normal((n_draws, n_texts))
     middle = shifts.at(min(shifts.z_values, key=abs)).double().numpy()
     rows = []
     for layer, hookpoint in enumerate(shifts.hookpoints):
-        units = unit_rows(vectors[:, layer])
-        draws = unit_rows(weights @ shifts.span[:, layer].double().numpy()) @ units.T
+        units, span = unit_rows(vectors[:, layer]), shifts.span[:, layer].double().numpy()
         centred = middle[:, layer] - middle[:, layer].mean(axis=0)
-        null = _null(centred, mixing, units, stream(seed, "noise", layer))
+        found = [mean_cosine(span, unit) for unit in units]
+        null = _null(centred, span, units, mixing, stream(seed, "noise", layer))
+        plain = np.abs(units @ unit_rows(span.mean(axis=0, keepdims=True))[0])
         for k, name in enumerate(references):
-            found = interval_of(draws[:, k], n_texts)
-            others = {other: abs(float(draws[0, j])) for j, other in enumerate(references) if j != k}
+            estimate, (low, high) = found[k]
+            others = {other: abs(found[j][0]) for j, other in enumerate(references) if j != k}
             best = max(others, key=lambda other: others[other]) if others else ""
             rows.append(
                 {
@@ -84,15 +83,15 @@ def induced_cosines(
                     "reference": name,
                     "reference_method": references[name].method,
                     "own": name == own,
-                    "estimate": found.estimate,
-                    "low": found.low,
-                    "high": found.high,
+                    "estimate": estimate,
+                    "low": low,
+                    "high": high,
                     "n": n_texts,
-                    "null_95": float(np.quantile(null[:, k], NULL_QUANTILE)),
-                    "p": permutation_p_value(abs(found.estimate), null[:, k]),
+                    "null_95": min(float(np.quantile(null[:, k], NULL_QUANTILE)) * longer(span), 1.0),
+                    "p": permutation_p_value(float(plain[k]), null[:, k]),
                     "others": others[best] if others else float("nan"),
                     "best_other": best,
-                    "equal": found.low > EQUAL_COSINE,
+                    "equal": low > EQUAL_COSINE,
                 }
             )
     table = pd.DataFrame(rows).assign(metric="cosine", method=METHOD, model=shifts.provenance.model)
@@ -121,12 +120,13 @@ def _vectors(
 
 def _null(
     centred: Float[np.ndarray, "text d_model"],
-    mixing: Float[np.ndarray, "draw text"],
+    span: Float[np.ndarray, "text d_model"],
     units: Float[np.ndarray, "reference d_model"],
+    mixing: Float[np.ndarray, "draw text"],
     rng: np.random.Generator,
 ) -> Float[np.ndarray, "draw reference"]:
-    """Absolute cosines of random directions with every reference."""
-    if not centred.any():
-        return np.full((len(mixing), len(units)), np.nan)
-    random = matched_random_directions(centred, mixing, units[0], rng)
-    return np.abs(unit_rows(random) @ units.T)
+    """Absolute cosines of random directions' mean shifts with every reference."""
+    cosines = null_cosines(centred, mixing, units, rng)
+    shares = np.mean(cosines**2, axis=0)
+    scatter = [scatter_along(span, unit, float(share)) for unit, share in zip(units, shares, strict=True)]
+    return np.abs(cosines + np.array(scatter) * rng.standard_normal((len(cosines), 1)))

@@ -20,8 +20,8 @@ from persona_interp.measurements.psychadapter_expression import Z_VALUES, adapte
 from persona_interp.models.protocol import HookedModel
 from persona_interp.models.tokens import pad_id, token_batch
 from persona_interp.progress import track
-from persona_interp.statistics import Interval
-from persona_interp.statistics.streams import stream
+from persona_interp.statistics.mean_shift import Jackknifed, bounded_root, pair_mean, row_mean, share_of
+from persona_interp.statistics.null_directions import unit_rows
 from persona_interp.types import Hookpoint, Pooling, Provenance
 
 METHOD = "psychadapter_induced"
@@ -163,64 +163,43 @@ def induced_direction(
     ).direction()
 
 
-def induced_geometry(shifts: InducedShifts, *, n_resamples: int = 1000, seed: int = 0) -> pd.DataFrame:
-    """How far the shift is one direction: a row a layer and metric, intervals by a bootstrap over texts.
+def induced_geometry(shifts: InducedShifts) -> pd.DataFrame:
+    """How far the population's mean shift is one direction: a row a layer and metric, Student's t intervals over texts.
 
     `relative norm`: length of the mean shift from lowest to highest z, over the mean residual norm of a token.
-    `consistency`: mean cosine of each text's shift with the mean shift of the other texts; 1 where it does not depend
-    on the text, near 0 where every text is moved its own way. `explained`: share of the texts' squared shifts that
-    their mean makes up. `first component`: share of the squared singular values over z (mean shifts from z = 0, or from
-    the value nearest to it) that the first one has; 1 where all values lie on one line. `linearity`: mean over the
-    other values of the cosine of their mean shift with that at the highest, shifts to lower values reversed.
+    `consistency`: mean cosine of the texts' shifts with the mean of their directions; 1 where a shift does not depend
+    on the text, 0 where every text is moved its own way. `explained`: share of the texts' squared shifts that their
+    mean makes up. `first component`: share of the squared singular values over z (mean shifts from z = 0, or from the
+    value nearest to it) that the first one has; 1 where all values lie on one line. `linearity`: mean over the other
+    values of the cosine of their mean shift with that at the highest, shifts to lower values reversed.
+
+    All are made from products of different texts, so that what texts scatter is not counted as a mean. The last two are
+    NaN where a value's mean shift is not clearly above 0. Measured coverage: tests/golden/levels/induced.csv. Held
+    fixed: adapter, trait values, residual norms.
 
     Raises:
-        ConfigError: fewer than two texts.
+        ConfigError: fewer than three texts.
     """
     n_texts = shifts.values.shape[1]
-    if n_texts < 2:
+    if n_texts < 3:
         raise ConfigError(f"how a shift depends on the text cannot be seen in {n_texts}.", "Give 20 texts or more.")
-    rng = stream(seed, "induced direction")
-    counts = rng.multinomial(n_texts, np.full(n_texts, 1 / n_texts), size=n_resamples).astype(float)
-    weights = np.concatenate([np.ones((1, n_texts)), counts]) / n_texts
     rows = []
     for layer, hookpoint in enumerate(shifts.hookpoints):
         span = shifts.span[:, layer].double().numpy()
-        steps, turned = _steps(shifts, layer)
-        for metric, draws in {
-            "relative norm": np.linalg.norm(weights @ span, axis=1) / float(shifts.norms[layer]),
-            "consistency": weights @ _others_cosine(span),
-            "explained": _explained(weights, span),
-            **_over_z(weights, steps, turned),
+        squared, power = pair_mean(span), row_mean((span**2).sum(axis=1))
+        for metric, (estimate, low, high) in {
+            "relative norm": bounded_root(squared, 1 / float(shifts.norms[layer])),
+            "consistency": bounded_root(pair_mean(unit_rows(span))),
+            "explained": share_of(squared, power),
+            **_over_z(*_steps(shifts, layer)),
         }.items():
-            found = interval_of(draws, n_texts)
-            numbers = {"estimate": found.estimate, "low": found.low, "high": found.high, "n": n_texts}
+            numbers = {"estimate": estimate, "low": low, "high": high, "n": n_texts}
             rows.append({"trait": shifts.trait, "layer": hookpoint.layer, "metric": metric, **numbers})
     return pd.DataFrame(rows).assign(method=METHOD, model=shifts.provenance.model)
 
 
-def interval_of(draws: Float[np.ndarray, " draw"], n: int) -> Interval:
-    """The first of the draws with the 95 % percentile interval of the others."""
-    low, high = np.nanquantile(draws[1:], [0.025, 0.975])
-    return Interval(float(draws[0]), float(low), float(high), n, n)
-
-
 def _pooling(position: Position) -> Pooling:
     return "response_mean" if position == "all" else "prompt_last"
-
-
-def _others_cosine(span: Float[np.ndarray, "text d_model"]) -> Float[np.ndarray, " text"]:
-    """Cosine of every text's shift with the mean shift of the others; 0 where one of them is zero."""
-    others = span.sum(axis=0) - span
-    lengths = np.linalg.norm(span, axis=1) * np.linalg.norm(others, axis=1)
-    return np.divide((span * others).sum(axis=1), lengths, out=np.zeros(len(span)), where=lengths > 0)
-
-
-def _explained(
-    weights: Float[np.ndarray, "draw text"], span: Float[np.ndarray, "text d_model"]
-) -> Float[np.ndarray, " draw"]:
-    power = weights @ (span**2).sum(axis=1)
-    mean = ((weights @ span) ** 2).sum(axis=1)
-    return np.divide(mean, power, out=np.zeros(len(weights)), where=power > 0)
 
 
 def _steps(shifts: InducedShifts, layer: int) -> tuple[Float[np.ndarray, "z text d_model"], Float[np.ndarray, " z"]]:
@@ -232,17 +211,21 @@ def _steps(shifts: InducedShifts, layer: int) -> tuple[Float[np.ndarray, "z text
 
 
 def _over_z(
-    weights: Float[np.ndarray, "draw text"], steps: Float[np.ndarray, "z text d_model"], signs: Float[np.ndarray, " z"]
-) -> dict[str, Float[np.ndarray, " draw"]]:
+    steps: Float[np.ndarray, "z text d_model"], signs: Float[np.ndarray, " z"]
+) -> dict[str, tuple[float, float, float]]:
     """Rank and linearity of the mean shifts over z, from their inner products; nothing with one step only."""
     if len(steps) < 2:
         return {}
-    means = np.einsum("rt,ztd->rzd", weights, steps) * signs[:, None]
-    gram = means @ means.transpose(0, 2, 1)
-    squares = np.linalg.eigvalsh(gram)
-    lengths = np.sqrt(np.maximum(np.diagonal(gram, axis1=1, axis2=2), 1e-30))
+    steps = steps * signs[:, None, None]
+    pairs = [[pair_mean(a, b) for b in steps] for a in steps]
+    if not all(pairs[k][k].clear() for k in range(len(steps))):
+        nothing = float("nan"), float("nan"), float("nan")
+        return {"first component": nothing, "linearity": nothing}
+    gram = np.array([[[pair.value, *pair.without] for pair in row] for row in pairs]).transpose(2, 0, 1)
+    lengths = np.sqrt(np.diagonal(gram, axis1=1, axis2=2))
     cosines = gram[:, -1, :-1] / (lengths[:, -1:] * lengths[:, :-1])
+    first = np.linalg.eigvalsh(gram)[:, -1] / np.trace(gram, axis1=1, axis2=2)
     return {
-        "first component": squares[:, -1] / np.maximum(squares.sum(axis=1), 1e-30),
-        "linearity": cosines.mean(axis=1),
+        "first component": Jackknifed(float(first[0]), first[1:]).within(0.0, 1.0),
+        "linearity": Jackknifed(float(cosines[0].mean()), cosines[1:].mean(axis=1)).within(-1.0, 1.0),
     }

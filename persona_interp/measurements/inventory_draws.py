@@ -85,4 +85,4 @@ def interval(score: float, draws: Draws, n_items: int, bounds: tuple[float, floa
     low = high = float("nan")
     if np.isfinite(draws).all():
         low, high = (float(bound) for bound in np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]).clip(*bounds))
-    return Interval(score, low, high, n_items, n_items, LEVEL)
+    return Interval(score, low, high, n_items, n_items, LEVEL, over="item")

@@ -47,7 +47,7 @@ class ScaleAnswers:
         """
         if len(np.unique(self.keys)) < 2:
             nan = float("nan")
-            return Interval(nan, nan, nan, len(self.keys), len(self.keys))
+            return Interval(nan, nan, nan, len(self.keys), len(self.keys), over="item")
         return self._interval(self.raw, n_resamples, seed)
 
     def _interval(self, values: Table, n_resamples: int, seed: int) -> Interval:

@@ -222,7 +222,7 @@ def _induced(
 def _of_trait(
     shifts: InducedShifts, references: Mapping[str, Direction], own: Mapping[str, str], seed: int
 ) -> list[pd.DataFrame]:
-    parts = [induced_geometry(shifts, seed=seed)]
+    parts = [induced_geometry(shifts)]
     if references:
         name = own.get(shifts.trait)
         parts.append(induced_cosines(shifts, references, own=name if name in references else None, seed=seed))

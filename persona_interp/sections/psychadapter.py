@@ -122,7 +122,11 @@ def _cosine_sentences(induced: DataFrame) -> list[str]:
     own = keep(cosines, "own", True)
     sentences = []
     for trait, group in own.groupby("trait", sort=False):
-        best = records(group.loc[[group["estimate"].abs().idxmax()]])[0]
+        clear = group.dropna(subset=["estimate"])
+        if clear.empty:
+            sentences.append(f"{trait}: no layer has a shift clear enough for a cosine.")
+            continue
+        best = records(clear.loc[[clear["estimate"].abs().idxmax()]])[0]
         equal = int(group["equal"].astype(bool).sum())
         beyond = int((group["q"] <= ALPHA).sum())
         least = detectable(group["low"], group["high"], group["n"], upper=group["null_95"])

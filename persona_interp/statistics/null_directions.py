@@ -34,6 +34,31 @@ def matched_random_directions(
     return signed_by(unit_rows(drawn), difference) * np.linalg.norm(difference)
 
 
+def null_cosines(
+    centred: Flat, mixing: Float[np.ndarray, "draw sample"], units: Flat, rng: np.random.Generator
+) -> Float[np.ndarray, "draw reference"]:
+    """Cosines of random directions, with the population covariance of the centred rows, with vectors of norm 1.
+
+    Few rows do not say how far that population reaches along a vector: the part of matched draws along it is spread
+    by Student's t over as many rows, and never shrunk, and the rest loses what goes with it by chance in few rows.
+    Treated as known it lets a direction of the null reach the 95th percentile of its own null in .07 to .14 of
+    repetitions with 10 rows, and in up to .12 with 60. NaN without spread.
+    """
+    if not centred.any():
+        return np.full((len(mixing), len(units)), np.nan)
+    freedom = len(centred) - 1
+    drawn = matched_draws(centred, mixing, rng)
+    along = drawn @ units.T
+    across = (drawn**2).sum(axis=1, keepdims=True) - along**2
+    variances, total = ((centred @ units.T) ** 2).sum(axis=0) / freedom, (centred**2).sum() / freedom
+    shrunk = (1 - SHRINKAGE) * variances + SHRINKAGE * total / centred.shape[1]
+    kept = np.maximum(variances, shrunk)
+    by_chance = (1 - SHRINKAGE) ** 2 * variances * (total - variances) / (freedom * shrunk**2)
+    across = np.maximum(across - by_chance * (along**2 - shrunk), 0) * (total - kept) / (total - shrunk)
+    along *= np.sqrt(kept / shrunk * freedom / rng.chisquare(freedom, (len(along), 1)))
+    return along / np.sqrt(along**2 + across)
+
+
 def paired_components(centred: Flat, pairs: Int[np.ndarray, "pair two"], n: int) -> Float[np.ndarray, "n d_model"]:
     """The first n principal components of positive minus negative over the pairs, about their mean; of norm 1.
 

@@ -20,6 +20,8 @@ class Interval:
 
     Args:
         n_also: levels of a second, crossed factor (seeds) that was resampled too; None without one.
+        over: what a cluster is, in the singular: the interval is for new ones of these.
+        fixed: what it is not for new ones of, where that is known: prompts, directions, layers, judge, training seed.
     """
 
     estimate: float
@@ -29,12 +31,15 @@ class Interval:
     n_clusters: int
     level: float = CONFIDENCE
     n_also: int | None = None
+    over: str = "question"
+    fixed: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """`0.42 [0.31, 0.53] (n = 40, 20 questions)`, followed by ` x 3` where seeds are resampled."""
-        questions = f"{self.n_clusters} question{'' if self.n_clusters == 1 else 's'}"
+        """`0.42 [0.31, 0.53] (n = 40, 20 questions x 3; judge fixed)`; the last two parts where there are any."""
+        questions = f"{self.n_clusters} {self.over}{'' if self.n_clusters == 1 else 's'}"
         crossed = "" if self.n_also is None else f" x {self.n_also}"
-        return f"{self.estimate:.2f} [{self.low:.2f}, {self.high:.2f}] (n = {self.n}, {questions}{crossed})"
+        held = f"; {', '.join(self.fixed)} fixed" if self.fixed else ""
+        return f"{self.estimate:.2f} [{self.low:.2f}, {self.high:.2f}] (n = {self.n}, {questions}{crossed}{held})"
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,7 +23,7 @@ def exact_share(hits: int, n: int, *, level: float = CONFIDENCE) -> Interval:
     if not 0 <= hits <= n or n < 1:
         raise AlignmentError(f"{hits} of {n} is no share.", "Expected 0 <= hits <= n and n >= 1.")
     low, high = _bounds(hits / n, float(n), level)
-    return Interval(hits / n, low, high, n, n, level)
+    return Interval(hits / n, low, high, n, n, level, over="row")
 
 
 def clustered_share(hits: Bool[np.ndarray, " _"], clusters: Labels, *, level: float = CONFIDENCE) -> Interval:

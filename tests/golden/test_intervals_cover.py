@@ -21,6 +21,7 @@ from persona_interp.statistics import (
     within_condition_correlation,
 )
 from persona_interp.statistics.levels import CONFIDENCE
+from persona_interp.statistics.nested_auc import nested_auc, row_cell
 from persona_interp.statistics.shares import clustered_share
 from persona_interp.statistics.streams import stream
 
@@ -155,6 +156,27 @@ def effect_size(truth: float, n: int) -> Callable[[Rng, int], Found]:
     return one
 
 
+def nested(top: float, n: int, rows: int) -> Callable[[Rng, int], Found]:
+    """30 layers that resemble their neighbours; the AUC rises to `top` at one. Truth: that of the chosen layers."""
+    truths = 0.5 + (top - 0.5) * np.exp(-(((np.arange(30) - 18) / 5) ** 2))
+
+    def layers(rng: Rng, size: int) -> np.ndarray:
+        noise = rng.standard_normal((size, 30))
+        for k in range(1, 30):
+            noise[:, k] = 0.9 * noise[:, k - 1] + np.sqrt(0.19) * noise[:, k]
+        return noise
+
+    def one(rng: Rng, seed: int) -> Found:  # noqa: ARG001
+        questions = np.tile(np.repeat(np.arange(n), rows), 2)
+        positive = np.repeat([True, False], n * rows)
+        scores = np.sqrt(0.3) * layers(rng, n)[questions] + np.sqrt(0.7) * layers(rng, len(questions))
+        cell = row_cell(scores + positive[:, None] * np.sqrt(2) * norm.ppf(truths), positive)
+        found = nested_auc([cell], lambda _: [cell], questions)
+        return found.interval, float(truths[found.layers].mean())
+
+    return one
+
+
 KINDS = ("normal", "exponential")
 LEAST = 0.94
 """Wanted of means and differences."""
@@ -184,6 +206,11 @@ SETTINGS: dict[str, tuple[float, Callable[[Rng, int], Found]]] = {
     **{f"AUC {t}, 20 questions of 2 rows": (0.93, auc(t, 20, 20, 2, 0.3, paired=True)) for t in (0.5, 0.9, 0.97)},
     **{f"AUC {t}, 8 against 94": (0.93, auc(t, 8, 94, 1, 0.0, paired=False)) for t in (0.5, 0.8, 0.9, 0.97, 0.99)},
     **{f"AUC {t}, 12 clusters of 3 a side": (0.93, auc(t, 12, 12, 3, 0.5, paired=False)) for t in (0.5, 0.9, 0.97)},
+    **{
+        f"AUC at the best of 30 layers, at most {top}, {n} questions of {rows} a side": (0.93, nested(top, n, rows))
+        for top in (0.5, 0.65, 0.8, 0.95)
+        for n, rows in ((12, 1), (12, 3), (40, 2))
+    },
     **{
         f"{kind} r {r}, {n} clusters of 4": (0.93, correlation(r, n, kind))
         for kind in ("pearson", "spearman")
@@ -232,6 +259,7 @@ def least(setting: str, n_sets: int) -> float:
         "share 0.1, 12 clusters, 0.5 common",
         "AUC 0.97, 12 pairs",
         "AUC 0.9, 8 against 94",
+        "AUC at the best of 30 layers, at most 0.65, 12 questions of 3 a side",
         "pearson r 0.5, 20 clusters of 4",
         "r 0.7 for new prompts, 8 prompts x 20 questions, 0.6 of the variance theirs",
         "within r 0.5, 8 prompts x 20 questions",

@@ -55,7 +55,7 @@ def test_a_straight_shift_is_recovered_and_called_straight():
     torch.testing.assert_close(made.vectors, 6 * vectors(0), rtol=1e-4, atol=1e-4)
     assert (made.method, made.trait, made.positive_pole) == ("psychadapter_induced", "loud", "high loud")
     assert made.residual_norm(0) == pytest.approx(10)
-    table = induced_geometry(shifts, n_resamples=50)
+    table = induced_geometry(shifts)
     for name in ("consistency", "explained", "first component", "linearity"):
         np.testing.assert_allclose(metric(table, name)[["estimate", "low", "high"]], 1, atol=1e-4)
     expected = 6 * vectors(0).norm(dim=-1).numpy() / 10
@@ -74,7 +74,7 @@ def test_a_shift_that_each_text_takes_its_own_way_is_seen():
     def scattered(z: Tensor, numbers: Tensor) -> Tensor:
         return torch.stack([value * vectors(int(k)) for value, k in zip(z[:, 0], numbers, strict=True)])
 
-    table = induced_geometry(shifts_of(scattered), n_resamples=50)
+    table = induced_geometry(shifts_of(scattered))
     assert (metric(table, "consistency")["estimate"].abs() < 0.2).all()
     assert (metric(table, "explained")["estimate"] < 0.25).all()
 
@@ -83,7 +83,7 @@ def test_a_shift_that_turns_over_z_has_a_second_component():
     def bent(z: Tensor, _: Tensor) -> Tensor:
         return z[:, :1, None] * vectors(0) + z[:, :1, None] ** 2 * vectors(1)
 
-    table = induced_geometry(shifts_of(bent), n_resamples=50)
+    table = induced_geometry(shifts_of(bent))
     assert (metric(table, "first component")["estimate"] < 0.95).all()
     assert (metric(table, "linearity")["estimate"] < 0.6).all()
     np.testing.assert_allclose(metric(table, "consistency")["estimate"], 1, atol=1e-4)
@@ -91,7 +91,7 @@ def test_a_shift_that_turns_over_z_has_a_second_component():
 
 def test_the_planted_vector_is_called_equal_and_another_is_not():
     made = induced_cosines(
-        shifts_of(straight), {"loud": reference(vectors(0)), "slow": reference(vectors(1))}, n_draws=199, n_resamples=50
+        shifts_of(straight), {"loud": reference(vectors(0)), "slow": reference(vectors(1))}, n_draws=199
     )
     own, other = made[made["own"]], made[~made["own"]]
     assert list(own["reference"]) == ["loud"] * N_LAYERS
@@ -105,7 +105,7 @@ def test_the_planted_vector_is_called_equal_and_another_is_not():
 
 def test_a_related_vector_is_related_but_not_equal():
     mixed = vectors(0) + 0.8 * vectors(1)
-    made = induced_cosines(shifts_of(straight), {"loud": reference(mixed)}, n_draws=199, n_resamples=50)
+    made = induced_cosines(shifts_of(straight), {"loud": reference(mixed)}, n_draws=199)
     assert (made["q"] < 0.05).all()
     assert not made["equal"].any()
 
@@ -124,7 +124,7 @@ def test_random_shifts_with_the_texts_covariance_are_rarely_called_related():
         drawn = drawn + noise * (centred.square().sum((0, 2)) / (len(TEXTS) - 1) / D_MODEL).sqrt()[:, None]
         values = plain.values + torch.tensor([-3.0, 0, 3])[:, None, None, None] * drawn
         null = InducedShifts("loud", plain.z_values, values, plain.norms, plain.hookpoints, plain.provenance)
-        made = induced_cosines(null, {"loud": reference(vectors(seed))}, n_draws=199, n_resamples=10, seed=seed)
+        made = induced_cosines(null, {"loud": reference(vectors(seed))}, n_draws=199, seed=seed)
         p_values += list(made["p"])
     rate = np.mean(np.array(p_values) <= 0.05)
     assert 0.0 < rate < 0.12
@@ -158,8 +158,8 @@ def test_what_cannot_be_measured_is_refused():
         induced_shifts(model, adapter, "loud", TEXTS, z_values=(3.0,))
     with pytest.raises(DataError, match="needs texts; 0 came"):
         induced_direction(model, adapter, "loud", [])
-    with pytest.raises(ConfigError, match="cannot be seen in 1"):
-        induced_geometry(induced_shifts(model, adapter, "loud", TEXTS[:1], progress=False))
+    with pytest.raises(ConfigError, match="cannot be seen in 2"):
+        induced_geometry(induced_shifts(model, adapter, "loud", TEXTS[:2], progress=False))
     with pytest.raises(ConfigError, match=r"nothing was measured at z = 5"):
         shifts_of(straight).at(5.0)
 

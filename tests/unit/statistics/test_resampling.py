@@ -18,6 +18,8 @@ VALUES = RNG.standard_normal(32)
 
 def test_interval_with_seeds_reads_as_a_sentence():
     assert str(Interval(0.421, 0.306, 0.529, 60, 20, n_also=3)) == "0.42 [0.31, 0.53] (n = 60, 20 questions x 3)"
+    held = Interval(0.421, 0.306, 0.529, 60, 1, over="item", fixed=("judge", "prompts"))
+    assert str(held) == "0.42 [0.31, 0.53] (n = 60, 1 item; judge, prompts fixed)"
 
 
 def test_two_factors_add_their_variances():
