@@ -30,7 +30,7 @@ from persona_interp.rollouts.parts import refuse_other_config
 
 logger = logging.getLogger(__name__)
 
-METHOD_VERSION = 1
+METHOD_VERSION = 2
 """Raised where the same inputs come to give other numbers."""
 PUBLISHED_READING = "style_vector, published reading"
 
