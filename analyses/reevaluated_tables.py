@@ -20,7 +20,7 @@ from persona_interp.statistics import (
     permutation_test_correlation,
     within_condition_correlation,
 )
-from persona_interp.statistics.families import family_q
+from persona_interp.statistics.levels import ALPHA
 
 Tables = dict[str, pd.DataFrame]
 Column = Float[np.ndarray, " row"]
@@ -56,7 +56,10 @@ def monitoring(folder: Path) -> Tables:
     table = pd.DataFrame(found).merge(saved.loc[saved["named"], [*NAMED, "p"]], on=NAMED, validate="one_to_one")
     p = np.concatenate([table["p"], nulls["p"]])
     floors = np.concatenate([np.zeros(len(table)), nulls["p_floor"]])
-    for name, q in (("q", benjamini_hochberg(p)), ("q_testable", family_q(p, floors))):
+    for name, q in (
+        ("q", benjamini_hochberg(p)),
+        ("q_testable", benjamini_hochberg(np.where(floors <= ALPHA, p, np.nan))),
+    ):
         table[name], nulls[name] = q[: len(table)], q[len(table) :]
     return {"reevaluated": table, "reevaluated_nulls": nulls}
 
