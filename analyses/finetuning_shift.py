@@ -199,23 +199,33 @@ def _facts(row: Mapping[Any, Any]) -> dict[str, Any]:
     return {name: row[name] for name in ("layer", "estimate", "low", "high", "p", "q", "n") if name in row}
 
 
+def draw_points(cells: pd.DataFrame, named: pd.DataFrame, folder: Path) -> None:
+    """Shift against expression, a panel a trait.
+
+    Args:
+        cells: `trait, trait_of_data, level, shift, expression` of one judge, a row a run.
+        named: a row a trait with its correlation over them: `outcome_trait, estimate, low, high`.
+    """
+    traits, families = list(named["outcome_trait"]), list(dict.fromkeys(cells["trait_of_data"]))
+    with paper_style():
+        figure, axes = panel_figure(1, len(traits))
+        for ax, trait, own in zip(axes[0], traits, named.to_dict("records"), strict=True):
+            correlation = (float(own["estimate"]), float(own["low"]), float(own["high"]))
+            rows = keep(cells, "trait", trait)
+            plot_shift_and_expression(rows, ax, families=families, levels=LEVELS, correlation=correlation)
+            ax.set_title(trait, pad=NOTE_PAD)
+        legend_below(figure)
+        save_figure(figure, cells, folder, "shift_and_expression")
+
+
 def draw(prepared: Prepared, measured: Measured, config: Config, folder: Path) -> None:
     """Shift against expression, how specific it is, and what the data said before."""
     traits, judge, layer = config.setup.traits, prepared.headline, config.setup.named_layer
     named = measured.correlations[measured.correlations["named"] & (measured.correlations["judge"] == judge)]
-    families = list(dict.fromkeys(measured.grid.cells["trait_of_data"]))
-    points = []
+    points = pd.concat([measured.grid.points(trait, judge, layer).assign(trait=trait) for trait in traits])
+    own = named[named["same_trait"]].set_index("outcome_trait").loc[list(traits)].reset_index()
+    draw_points(points, own, folder)
     with paper_style():
-        figure, axes = panel_figure(1, len(traits))
-        for ax, trait in zip(axes[0], traits, strict=True):
-            own = named[named["same_trait"] & (named["outcome_trait"] == trait)].iloc[0]
-            rows = measured.grid.points(trait, judge, layer)
-            correlation = (float(own["estimate"]), float(own["low"]), float(own["high"]))
-            plot_shift_and_expression(rows, ax, families=families, levels=LEVELS, correlation=correlation)
-            ax.set_title(trait, pad=NOTE_PAD)
-            points.append(rows.assign(trait=trait))
-        legend_below(figure)
-        save_figure(figure, pd.concat(points), folder, "shift_and_expression")
         figure, axes = panel_figure(1, 1)
         plot_correlation_matrix(named, axes[0][0], directions=traits, outcomes=traits)
         save_figure(figure, named, folder, "specificity")

@@ -1,18 +1,19 @@
 """How well do the judges that need no API tell answers with a trait from answers without it?
 
 Twelve hand-written pairs a trait, made apart from the exemplars that the judges are calibrated on; several are subtle
-or have the sentiment against the trait. Reported: AUC with a bootstrap interval over pairs, for the embedding judge
-and for the likelihood judge with one and with five prompt pairs.
+or have the sentiment against the trait. Reported, for the embedding judge and for the likelihood judge with one and
+with five prompt pairs: AUC with its interval over pairs, p by exchange within pairs, q over the table; and every score,
+so that they can be evaluated again.
 """
 
 import argparse
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.stats import rankdata
 
 from persona_interp.data.traits import Trait, load_trait
 from persona_interp.io import atomic_write_bytes, write_json
@@ -21,7 +22,7 @@ from persona_interp.judges.likelihood import LikelihoodJudge
 from persona_interp.judges.protocol import Judge
 from persona_interp.models.identity import library_versions
 from persona_interp.models.load import load_model
-from persona_interp.statistics import auc_intervals
+from persona_interp.statistics import auc_intervals, corrected, permutation_test_paired
 
 PAIRS = Path(__file__).parent.parent / "tests" / "data" / "judge_pairs"
 
@@ -55,7 +56,7 @@ def answer_sets(trait: Trait) -> dict[str, list[dict[str, str]]]:
 
 
 def run(config: Config) -> pd.DataFrame:
-    """One row a trait, set of answers and judge: AUC, interval, number of pairs."""
+    """One row a pair, trait, set of answers and judge: the raw score of its answer with the trait and without."""
     rows = []
     for label, judge in judges(config):
         for file in sorted(PAIRS.glob("*.json")):
@@ -66,26 +67,39 @@ def run(config: Config) -> pd.DataFrame:
                 questions = [pair["question"] for pair in pairs]
                 answers = [pair["pos"] for pair in pairs] + [pair["neg"] for pair in pairs]
                 raw = np.array([score.raw for score in judge.rate(trait, questions * 2, answers)])
-                auc = _auc(raw[: len(pairs)], raw[len(pairs) :])
-                rows.append({"trait": trait.name, "answers": kind, "judge": label, **auc})
-    return pd.DataFrame(rows)
+                scores = {"pair": range(len(pairs)), "with_trait": raw[: len(pairs)], "without": raw[len(pairs) :]}
+                rows.append(pd.DataFrame({"trait": trait.name, "answers": kind, "judge": label, **scores}))
+    return pd.concat(rows, ignore_index=True)
 
 
-def _auc(positive: np.ndarray, negative: np.ndarray) -> dict[str, float | int]:
-    pairs: Sequence[int] = range(len(positive))
-    clusters = np.array(pairs)
-    interval = auc_intervals(positive[:, None], negative[:, None], clusters, clusters)[0]
-    return {"auc": interval.estimate, "low": interval.low, "high": interval.high, "n_pairs": len(positive)}
+def validity(scores: pd.DataFrame) -> pd.DataFrame:
+    """One row a trait, set of answers and judge: AUC, interval, number of pairs, p and q.
+
+    p is of an AUC of at least the one seen where the two answers of every pair are exchanged at random: ranks over all
+    answers stay, so that their paired mean difference orders the exchanges as the AUC does.
+    """
+    rows = []
+    for (trait, answers, judge), cell in scores.groupby(["trait", "answers", "judge"], sort=False):
+        positive, negative = (cell[side].to_numpy(float) for side in ("with_trait", "without"))
+        clusters, n = cell["pair"].to_numpy(), len(cell)
+        found = auc_intervals(positive[:, None], negative[:, None], clusters, clusters)[0]
+        ranks = rankdata(np.concatenate([positive, negative]))
+        p = permutation_test_paired(ranks[:n], ranks[n:], clusters, alternative="greater").p_value
+        named = {"trait": trait, "answers": answers, "judge": judge}
+        rows.append({**named, "auc": found.estimate, "low": found.low, "high": found.high, "n_pairs": n, "p": p})
+    return corrected(pd.DataFrame(rows))
 
 
 def main() -> None:
-    """Measure and write the table under `analyses/results/judge_validity/`."""
+    """Measure and write the tables under `analyses/results/judge_validity/`."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("analyses/results/judge_validity"))
     parser.add_argument("--models", default="smollm2-135m-instruct", help="judging models, separated by commas")
     chosen = parser.parse_args()
     config = Config(models=tuple(chosen.models.split(",")))
-    frame = run(config)
+    scores = run(config)
+    frame = validity(scores)
+    atomic_write_bytes(chosen.out / "scores.csv", scores.to_csv(index=False).encode())
     atomic_write_bytes(chosen.out / "judge_validity.csv", frame.to_csv(index=False).encode())
     write_json(chosen.out / "provenance.json", {"config": asdict(config), "versions": library_versions()})
     print(frame.pivot(index="trait", columns=["answers", "judge"], values="auc").round(2).to_string())  # noqa: T201

@@ -1,64 +1,179 @@
-"""Saved results evaluated again by today's intervals, where their tables hold the rows: no model runs.
+"""Saved results evaluated again by today's intervals, p and q, from what their tables hold: no model runs.
 
-So far the monitoring correlations at the layer that was named: for new questions, and for new conditions too.
+Writes `reevaluated*.csv` beside the tables they are made from, draws the figures that show intervals again, and says in
+each study's `provenance.json` what was made from what, when, and what its other tables' intervals and p are. Screening
+kept every row, so its own tables are made again. What the numbers mean is in `analyses/README.md`.
 """
 
 import argparse
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+import reevaluated_tables as tables_of
+from finetuning_shift import draw_points
+from monitor_robustness import draw as draw_detectors
+from prevention import PRESETS as PREVENTION
+from prevention import claims as prevention_claims
+from prevention import draw as draw_prevention
+from reevaluated_tables import EMBEDDING, Tables
+from screening import PRESETS as SCREENING
+from screening import Measured, evaluate
+from screening import claims as screening_claims
+from screening import draw as draw_screening
+from seven_traits import PRESETS as SEVEN_TRAITS
+from seven_traits import plot as plot_claims
+from style_vectors import draw as draw_styles
 
-from persona_interp.errors import EmptySelectionError
-from persona_interp.io import atomic_write_bytes
-from persona_interp.statistics import Interval, correlation_interval, within_condition_correlation
+from persona_interp.directions.style import published_layers
+from persona_interp.figures.frames import keep
+from persona_interp.figures.inventory import draw_inventory_reliability
+from persona_interp.figures.style import paper_style, save_figure
+from persona_interp.io import atomic_write_bytes, read_json, sha256_bytes, write_json
+from persona_interp.models.identity import library_versions
 
-SCOPES = ("overall", "within")
-KEYS = ["trait", "kind", "condition", "question"]
+PERCENTILES = "intervals are bootstrap percentiles, which cover 0.89 to 0.93 of means over 8 to 40 questions"
+AS_SAVED = {
+    "monitoring": {
+        "correlations.csv, nulls.csv, the figures": "intervals hold for these system prompts only and cover 0.49 for"
+        " new ones; q is over all layers of both tables; a best layer is chosen on these data",
+        "alarms.csv": "thresholds are percentiles of 60 answers, which 0.06 to 0.07 of new ones pass at a rate of 0.05",
+    },
+    "finetuning_shift": {
+        "correlations.csv, predictors.csv, claims.csv, before_training and specificity figures": "intervals are"
+        " bootstrap percentiles over 13 data sets, too narrow; the rows of the predictors were not kept",
+        "nulls.csv": "200 draws, of which the smallest q over so many tests is 0.4 here",
+    },
+    "seven_traits": {
+        "separation.csv, baselines.csv, nulls.csv": "AUC intervals are bootstrap percentiles of a layer"
+        " chosen on the same answers: they cover 0.54 to 0.73, and the AUC is 0.06 too high where there is nothing;"
+        " the nulls exchange answers and not system prompts, and reject 0.31 to 0.86 where prompts differ without a"
+        " trait; other traits and components are too few members to reject",
+        "effects.csv, prompted.csv, agreement.csv, alpha.csv": PERCENTILES + "; three random directions are no null",
+    },
+    "prevention": {"measured.csv": PERCENTILES + "; no q"},
+    "monitor_robustness": {"claims.csv": "intervals are bootstrap percentiles, which cover 0.74 of AUCs near 1; no q"},
+    "style_vectors": {
+        "tables/style_probe.csv": "intervals are bootstrap percentiles, which cover 0.74 of AUCs near 1",
+        "tables/style_steering.csv": PERCENTILES + "; null_low, null_high, p_random and q_random take two random"
+        " directions a layer as if they were all: 0.15 to 0.39 of such tests reject where directions differ",
+    },
+    "psychadapter": {
+        "*/tables/psychadapter_expression.csv, psychadapter_offtarget.csv, the figures": PERCENTILES,
+        "*/tables/psychadapter_induced.csv": "intervals do not correct for the scatter of texts, which makes cosines"
+        " too small; q is over all cosines with an adapter's own and others' directions",
+    },
+    "judge_validity": {"judge_validity.csv": "intervals are bootstrap percentiles, which cover 0.74 of AUCs near 1"},
+    "inventories": {
+        "reliability.csv": "alpha over 2 to 6 rows says nothing: its intervals cover 0.78 to 0.86 and go to -8645",
+        "movement.csv": "null_low and null_high are two of five random directions, which are no range",
+        "validity.csv": "p is before correction; one scale's p is not given, since no assignment tests it",
+    },
+}
 
 
-def monitoring(projections: pd.DataFrame, units: pd.DataFrame) -> pd.DataFrame:
-    """A row a trait, kind of condition, judge and scope: r with both intervals.
-
-    Args:
-        projections: of the named layer, a row a unit; units: the same with a column a judge.
-    """
-    judges = [name for name in units.columns if name not in (*KEYS, "level")]
-    rows = projections[[*KEYS, "projection"]].merge(units, on=KEYS, validate="one_to_one")
-    long = rows.melt([*KEYS, "projection"], judges, var_name="judge", value_name="expression")
-    found = []
-    for (trait, kind, judge), cell in long.dropna().groupby(["trait", "kind", "judge"], sort=False):
-        for scope in SCOPES:
-            these, new = (_correlation(cell, scope, new_conditions=new) for new in (False, True))
-            found.append(
-                {
-                    **{"trait": trait, "kind": kind, "judge": judge, "scope": scope, "estimate": these.estimate},
-                    **{"low": these.low, "high": these.high, "low_new": new.low, "high_new": new.high},
-                    **{"n": these.n, "n_questions": these.n_clusters, "n_conditions": cell["condition"].nunique()},
-                }
-            )
-    return pd.DataFrame(found)
+def screening(folder: Path) -> Tables:
+    """All tables of the study from its scored samples."""
+    measured = evaluate(pd.read_csv(folder / "samples.csv"), SCREENING["quick"])
+    made = {"detection": measured.detection, "differences": measured.differences, "thresholds": measured.thresholds}
+    return {**made, "claims": screening_claims(measured)}
 
 
-def _correlation(cell: pd.DataFrame, scope: str, *, new_conditions: bool) -> Interval:
-    x, y = cell["projection"].to_numpy(float), cell["expression"].to_numpy(float)
-    conditions, questions = (cell[name].to_numpy(object).astype(str) for name in ("condition", "question"))
-    also = conditions if new_conditions else None
-    if scope == "overall":
-        return correlation_interval(x, y, questions, also=also)
-    try:
-        return within_condition_correlation(x, y, conditions, clusters=questions, also=also)
-    except EmptySelectionError:
-        return Interval(*(float("nan"),) * 3, n=0, n_clusters=0)
+STUDIES: dict[str, Callable[[Path], Tables]] = {
+    "monitoring": tables_of.monitoring,
+    "seven_traits": tables_of.seven_traits,
+    "finetuning_shift": tables_of.finetuning_shift,
+    "prevention": tables_of.prevention,
+    "screening": screening,
+    "monitor_robustness": tables_of.monitor_robustness,
+    "style_vectors": tables_of.style_vectors,
+    "psychadapter": tables_of.psychadapter,
+    "inventories": tables_of.inventories,
+    "judge_validity": tables_of.judge_validity,
+}
+
+
+def draw(study: str, tables: Tables, folder: Path) -> None:
+    """The figures of a study that show intervals, from its new tables."""
+    match study:
+        case "seven_traits":
+            plot_claims(_claims(pd.read_csv(folder / "claims.csv"), tables["reevaluated"]), _traits(), folder)
+        case "finetuning_shift":
+            cells = keep(pd.read_csv(folder / "cells.csv"), "judge", EMBEDDING)
+            draw_points(cells, keep(tables["reevaluated"], "judge", EMBEDDING), folder)
+        case "prevention":
+            draw_prevention(tables["reevaluated"], PREVENTION["quick"], EMBEDDING, folder)
+        case "screening":
+            made = (tables[name] for name in ("detection", "differences", "thresholds"))
+            draw_screening(Measured(pd.read_csv(folder / "samples.csv"), *made), SCREENING["quick"], folder)
+        case "monitor_robustness":
+            draw_detectors(tables["reevaluated"], folder)
+        case "style_vectors":
+            probe, steering = (tables[f"tables/reevaluated_{name}"] for name in ("probe", "steering"))
+            draw_styles(probe, steering, published_layers(30), folder)
+        case "inventories":
+            with paper_style():
+                for made in draw_inventory_reliability(tables["reevaluated_reliability"]):
+                    save_figure(made.figure, made.frame, folder, made.name)
+
+
+def _traits() -> tuple[str, ...]:
+    return SEVEN_TRAITS["paper"].traits
+
+
+def _claims(claims: pd.DataFrame, effects: pd.DataFrame) -> pd.DataFrame:
+    """The claims without the intervals of best layers and the ranges of three directions, steering as evaluated now."""
+    steering = claims["claim"] == "steering"
+    claims = claims.assign(low=np.nan, high=np.nan, null_low=np.nan, null_high=np.nan)
+    new = effects.rename(columns={"effect_low": "new_low", "effect_high": "new_high"})
+    keys = ["model", "trait", "judge"]
+    claims = claims.merge(new[[*keys, "new_low", "new_high"]], on=keys, how="left", validate="many_to_one")
+    claims["low"], claims["high"] = (claims[f"new_{end}"].where(steering) for end in ("low", "high"))
+    return claims.drop(columns=["new_low", "new_high"])
+
+
+def csv_bytes(table: pd.DataFrame) -> bytes:
+    """A table as it is saved."""
+    return table.to_csv(index=False, float_format="%.6g", lineterminator="\n").encode()
 
 
 def main() -> None:
-    """Read the saved rows and write the table beside them."""
+    """Evaluate every study again, or those that are named."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--results", type=Path, default=Path("analyses/results"))
-    folder = parser.parse_args().results / "monitoring"
-    table = monitoring(*(pd.read_csv(folder / f"{name}.csv") for name in ("projection_and_expression", "units")))
-    atomic_write_bytes(folder / "reevaluated.csv", table.to_csv(index=False, float_format="%.4f").encode())
-    print(table.round(2).to_string(index=False))  # noqa: T201
+    parser.add_argument("studies", nargs="*", metavar="STUDY", help=f"{', '.join(STUDIES)}; default: all")
+    chosen = parser.parse_args()
+    for study in chosen.studies or STUDIES:
+        if study not in STUDIES:
+            parser.error(f"no study is called {study!r}: {', '.join(STUDIES)}")
+        folder = chosen.results / study
+        tables = STUDIES[study](folder)
+        if study == "prevention":
+            tables["claims"] = prevention_claims(tables["reevaluated"], PREVENTION["quick"], EMBEDDING)
+        hashes = {}
+        for name, table in tables.items():
+            atomic_write_bytes(folder / f"{name}.csv", csv_bytes(table))
+            hashes[f"{name}.csv"] = sha256_bytes(csv_bytes(table))
+        draw(study, tables, folder)
+        _note(folder / "provenance.json", hashes, AS_SAVED.get(study, {}))
+        print(f"{study}: {', '.join(hashes)}")  # noqa: T201
+
+
+def _note(path: Path, hashes: dict[str, str], as_saved: dict[str, str]) -> None:
+    """Say in the study's provenance what was evaluated again; the date stays where the tables did."""
+    said = read_json(path)
+    before = said.get("reevaluated", {})
+    today = datetime.now(UTC).date().isoformat()
+    said["reevaluated"] = {
+        "by": "analyses/reevaluate.py",
+        "package": library_versions()["persona-interp"],
+        "date": before["date"] if before.get("sha256") == hashes else today,
+        "sha256": hashes,
+        "as saved": as_saved,
+    }
+    write_json(path, said)
 
 
 if __name__ == "__main__":

@@ -89,28 +89,35 @@ def run(config: Config, folder: Path) -> tuple[Prepared, Measured]:
     """Score every sample of every mixture, and say how well the scores find the planted ones."""
     prepared = prepare(config.setup, folder)
     readings = _readings(prepared, config)
-    samples, tables, differences, thresholds = [], [], [], []
-    for trait in config.setup.traits:
-        for level in config.levels:
-            scored = _scored(prepared, config, trait, level, readings)
-            named = {"trait": trait, "level": level}
-            samples.append(scored.assign(**named))
-            mixed = scored[scored["mixed"]]
-            for source, mixture in ((ONE, scored[scored["source"] == "own"]), (MIXED, mixed[~mixed["reserved"]])):
-                labels, groups = mixture["planted"].to_numpy(bool), mixture["question"].to_numpy(object).astype(str)
-                scores = _with_combinations(mixture, labels, groups)
-                table = detection_table(scores, labels, groups=groups, ks=(config.k,))
-                fitted, p = cross_fitted_auc({name: scores[name] for name in BOTH}, labels, groups=groups)
-                regression = (table["score"] == REGRESSION) & (table["metric"] == "AUC")
-                table.loc[regression, ["low", "high"]] = fitted.low, fitted.high
-                table.loc[regression, "p"] = p
-                tables.append(table.assign(**named, sources=source))
-                paired = auc_differences(scores, labels, groups=groups)
-                differences.append(paired.assign(**named, sources=source))
-            limits = _at_threshold(mixed[~mixed["reserved"]], mixed[mixed["reserved"]], config)
-            thresholds.append(limits.assign(**named, sources=MIXED))
-    parts = (pd.concat(rows, ignore_index=True) for rows in (samples, tables, differences, thresholds))
-    return prepared, Measured(*parts)
+    samples = [
+        _scored(prepared, config, trait, level, readings).assign(trait=trait, level=level)
+        for trait in config.setup.traits
+        for level in config.levels
+    ]
+    return prepared, evaluate(pd.concat(samples, ignore_index=True), config)
+
+
+def evaluate(samples: pd.DataFrame, config: Config) -> Measured:
+    """How well the scores find the planted samples, by trait, level and sources, from the scored samples alone."""
+    tables, differences, thresholds = [], [], []
+    for (trait, level), scored in samples.groupby(["trait", "level"], sort=False):
+        named = {"trait": trait, "level": level}
+        mixed = scored[scored["mixed"]]
+        for source, mixture in ((ONE, scored[scored["source"] == "own"]), (MIXED, mixed[~mixed["reserved"]])):
+            labels, groups = mixture["planted"].to_numpy(bool), mixture["question"].to_numpy(object).astype(str)
+            scores = _with_combinations(mixture, labels, groups)
+            table = detection_table(scores, labels, groups=groups, ks=(config.k,))
+            fitted, p = cross_fitted_auc({name: scores[name] for name in BOTH}, labels, groups=groups)
+            regression = (table["score"] == REGRESSION) & (table["metric"] == "AUC")
+            table.loc[regression, ["low", "high"]] = fitted.low, fitted.high
+            table.loc[regression, "p"] = p
+            tables.append(table.assign(**named, sources=source))
+            paired = auc_differences(scores, labels, groups=groups)
+            differences.append(paired.assign(**named, sources=source))
+        limits = _at_threshold(mixed[~mixed["reserved"]], mixed[mixed["reserved"]], config)
+        thresholds.append(limits.assign(**named, sources=MIXED))
+    parts = (pd.concat(rows, ignore_index=True) for rows in (tables, differences, thresholds))
+    return Measured(samples, *parts)
 
 
 def _readings(prepared: Prepared, config: Config) -> pd.DataFrame:

@@ -76,7 +76,7 @@ def logit_interval(
     centre = estimate
     if variance <= 0 or estimate in (0.0, 1.0):
         centre, freedom = (estimate * smaller + 0.5) / (smaller + 1), smaller - 1
-        variance = hanleyplacement_variance(centre, smaller)
+        variance = hanley_variance(centre, smaller)
     half = student.ppf((1 + level) / 2, freedom) * np.sqrt(variance) / (centre * (1 - centre))
     low, high = expit(logit(centre) - half), expit(logit(centre) + half)
     return Interval(estimate, float(min(low, estimate)), float(max(high, estimate)), n, n_clusters, level)
@@ -98,7 +98,7 @@ def placement_variance(
     return variance, min(n, m) - 1
 
 
-def hanleyplacement_variance(auc: float, n: int) -> float:
+def hanley_variance(auc: float, n: int) -> float:
     """Variance of an AUC of n positives and n negatives (Hanley and McNeil 1982)."""
     one, two = auc / (2 - auc), 2 * auc**2 / (1 + auc)
     return (auc * (1 - auc) + (n - 1) * (one - auc**2 + two - auc**2)) / n**2

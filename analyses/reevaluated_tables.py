@@ -1,0 +1,174 @@
+"""Tables of the saved results under today's intervals, p and q: a function a study, from its folder to its tables.
+
+Where rows were kept, the project's own functions are applied to them. Where only a percentile interval was kept, the
+interval is widened by `from_summaries`; p that were permutations are kept, and q is taken over the family named here.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from from_summaries import auc_ends, exact, p_of_zero, stretched
+from jaxtyping import Float
+
+from persona_interp.errors import EmptySelectionError
+from persona_interp.measurements.inventory_reliability import LEAST_ROWS
+from persona_interp.statistics import (
+    Interval,
+    benjamini_hochberg,
+    correlation_interval,
+    permutation_test_correlation,
+    within_condition_correlation,
+)
+from persona_interp.statistics.levels import ALPHA
+
+Tables = dict[str, pd.DataFrame]
+Column = Float[np.ndarray, " row"]
+
+SCOPES = ("overall", "within")
+KEYS = ["trait", "kind", "condition", "question"]
+NAMED = ["trait", "kind", "judge", "scope"]
+EMBEDDING = "embedding (all-MiniLM-L6-v2)"
+TEXTS, HELD_OUT = 12, 9
+"""Neutral texts and held-out samples behind the losses of `prevention`."""
+QUESTIONS = 20
+"""Behind every reading of `monitor_robustness`, two answers each."""
+
+
+def monitoring(folder: Path) -> Tables:
+    """Correlations at the named layer with both intervals; p as saved, q over them and every null of the best layer."""
+    rows, units = (pd.read_csv(folder / f"{name}.csv") for name in ("projection_and_expression", "units"))
+    judges = [name for name in units.columns if name not in (*KEYS, "level")]
+    rows = rows[[*KEYS, "projection"]].merge(units, on=KEYS, validate="one_to_one")
+    long = rows.melt([*KEYS, "projection"], judges, var_name="judge", value_name="expression")
+    found = []
+    for (trait, kind, judge), cell in long.dropna().groupby(["trait", "kind", "judge"], sort=False):
+        for scope in SCOPES:
+            these, new = (_correlation(cell, scope, new_conditions=new) for new in (False, True))
+            found.append(
+                {
+                    **{"trait": trait, "kind": kind, "judge": judge, "scope": scope, "estimate": these.estimate},
+                    **{"low": these.low, "high": these.high, "low_new": new.low, "high_new": new.high},
+                    **{"n": these.n, "n_questions": these.n_clusters, "n_conditions": cell["condition"].nunique()},
+                }
+            )
+    saved, nulls = pd.read_csv(folder / "correlations.csv"), pd.read_csv(folder / "nulls.csv")
+    table = pd.DataFrame(found).merge(saved.loc[saved["named"], [*NAMED, "p"]], on=NAMED, validate="one_to_one")
+    p = np.concatenate([table["p"], nulls["p"]])
+    floors = np.concatenate([np.zeros(len(table)), nulls["p_floor"]])
+    for name, q in (
+        ("q", benjamini_hochberg(p)),
+        ("q_testable", benjamini_hochberg(np.where(floors <= ALPHA, p, np.nan))),
+    ):
+        table[name], nulls[name] = q[: len(table)], q[len(table) :]
+    return {"reevaluated": table, "reevaluated_nulls": nulls}
+
+
+def _correlation(cell: pd.DataFrame, scope: str, *, new_conditions: bool) -> Interval:
+    x, y = cell["projection"].to_numpy(float), cell["expression"].to_numpy(float)
+    conditions, questions = (cell[name].to_numpy(object).astype(str) for name in ("condition", "question"))
+    also = conditions if new_conditions else None
+    if scope == "overall":
+        return correlation_interval(x, y, questions, also=also)
+    try:
+        return within_condition_correlation(x, y, conditions, clusters=questions, also=also)
+    except EmptySelectionError:
+        return Interval(*(float("nan"),) * 3, n=0, n_clusters=0)
+
+
+def finetuning_shift(folder: Path) -> Tables:
+    """A trait's own shift and expression at the named layer, a row a judge, from the runs; q over these rows."""
+    found = []
+    for (judge, trait), cell in pd.read_csv(folder / "cells.csv").groupby(["judge", "trait"], sort=False):
+        columns = cell["shift"].to_numpy(float), cell["expression"].to_numpy(float), cell["data"].to_numpy(str)
+        r, p = correlation_interval(*columns), permutation_test_correlation(*columns, alternative="greater").p_value
+        found.append({"outcome_trait": trait, "judge": judge, "estimate": r.estimate, "low": r.low, "high": r.high})
+        found[-1] |= {"n": r.n, "p": p}
+    return {"reevaluated": _with_q(pd.DataFrame(found))}
+
+
+def seven_traits(folder: Path) -> Tables:
+    """Steering effects, widened, with p of zero; q over the tests of the embedding judge, which was the headline."""
+    table = pd.read_csv(folder / "effects.csv")
+    effect = ["effect", "effect_low", "effect_high"]
+    table = stretched(table, list(table["n_questions"]), columns=effect)
+    estimate, low, high = (table[name].to_numpy(float) for name in effect)
+    table["p"] = p_of_zero(estimate, low, high, list(table["n_questions"]))
+    table["q"] = benjamini_hochberg(table["p"].where(table["judge"] == EMBEDDING).to_numpy(float))
+    return {"reevaluated": table[["model", "trait", "judge", *effect, "p", "q", "n", "n_questions"]]}
+
+
+def prevention(folder: Path) -> Tables:
+    """Means widened over questions, texts or samples, shares exact; q over the changes from plain finetuning."""
+    table = pd.read_csv(folder / "measured.csv")
+    shares, changes = table["metric"].isin(["coherent", "accuracy"]), table["metric"] == "change from plain finetuning"
+    clusters = table["metric"].map({"neutral loss": TEXTS, "task loss": HELD_OUT}).fillna(table["n"]).astype(int)
+    table = pd.concat([stretched(table[~shares], list(clusters[~shares])), exact(table[shares])]).sort_index()
+    estimate, low, high = (table[name].to_numpy(float) for name in ("estimate", "low", "high"))
+    table["p"] = np.where(changes, p_of_zero(estimate, low, high, list(clusters)), np.nan)
+    return {"reevaluated": _with_q(table)}
+
+
+def monitor_robustness(folder: Path) -> Tables:
+    """Cliff's delta with the interval of an AUC of 20 independent answers a side, one a question."""
+    table = pd.read_csv(folder / "claims.csv")
+    ends = np.array([auc_ends((delta + 1) / 2, QUESTIONS) for delta in table["estimate"]])
+    table = table.assign(low=2 * ends[:, 0] - 1, high=2 * ends[:, 1] - 1)
+    return {"reevaluated": table.assign(seen=table["low"] > 0)}
+
+
+def style_vectors(folder: Path) -> Tables:
+    """Probes with the interval of an AUC of the rarer side's sentences; steering widened, q over all 208 tests.
+
+    The null of random directions is left out: two a layer are draws to look at, no range and no test.
+    """
+    probe, steering = (pd.read_csv(folder / "tables" / f"style_{name}.csv") for name in ("probe", "steering"))
+    rarer = np.minimum(probe["n_test_style"], probe["n_test"] - probe["n_test_style"])
+    ends = np.array([auc_ends(auc, int(n)) for auc, n in zip(probe["auc"], rarer, strict=True)])
+    for columns in (["estimate", "low", "high"], ["effect", "effect_low", "effect_high"]):
+        steering = stretched(steering, list(steering["n_questions"]), columns=columns)
+    steering[["null_low", "null_high", "p_random", "q_random"]] = np.nan
+    return {
+        "tables/reevaluated_probe": probe.assign(low=ends[:, 0], high=ends[:, 1]),
+        "tables/reevaluated_steering": _with_q(steering),
+    }
+
+
+def psychadapter(folder: Path) -> Tables:
+    """Slopes and losses widened; q over on-target, over other slopes, over losses, over own cosines."""
+    names = ("big_five", "sentiment")
+    losses = pd.concat([pd.read_csv(folder / n / "tables/psychadapter_nll.csv").assign(adapter=n) for n in names])
+    losses = losses[losses["metric"] == "nll difference"].reset_index(drop=True)
+    tables = {"reevaluated_losses": _with_q(stretched(losses, list(losses["n"])))}
+    for name in names:
+        slopes = pd.read_csv(folder / name / "tables/psychadapter_offtarget.csv")
+        slopes = stretched(slopes, list(slopes["n_openings"]))
+        parts = [_with_q(part) for _, part in slopes.groupby("on_target", sort=False)]
+        tables[f"{name}/tables/reevaluated_slopes"] = pd.concat(parts).sort_index()
+        induced = pd.read_csv(folder / name / "tables/psychadapter_induced.csv")
+        own = induced[(induced["metric"] == "cosine") & induced["own"].eq(True)]
+        tables[f"{name}/tables/reevaluated_induced"] = _with_q(own)
+    return tables
+
+
+def inventories(folder: Path) -> Tables:
+    """Validity with q over its six tests; reliability without what fewer than ten rows cannot give."""
+    validity, reliability = (pd.read_csv(folder / f"{name}.csv") for name in ("validity", "reliability"))
+    few = (reliability["metric"] == "alpha") & (reliability["n"] < LEAST_ROWS)
+    movement = pd.read_csv(folder / "movement.csv").drop(columns=["null_low", "null_high"])
+    return {
+        "reevaluated_validity": _with_q(validity),
+        "reevaluated_reliability": reliability[~few],
+        "reevaluated_movement": movement,
+    }
+
+
+def judge_validity(folder: Path) -> Tables:
+    """AUCs with the interval of so many independent pairs."""
+    table = pd.read_csv(folder / "judge_validity.csv")
+    ends = np.array([auc_ends(auc, n) for auc, n in zip(table["auc"], table["n_pairs"], strict=True)])
+    return {"reevaluated": table.assign(low=ends[:, 0], high=ends[:, 1])}
+
+
+def _with_q(table: pd.DataFrame) -> pd.DataFrame:
+    return table.assign(q=benjamini_hochberg(table["p"].to_numpy(float)))

@@ -1,0 +1,176 @@
+"""The saved analyses: evaluated again they give what is saved, and `analyses/README.md` says what the tables say."""
+
+import re
+import sys
+from io import BytesIO
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "analyses" / "results"
+sys.path.insert(0, str(ROOT / "analyses"))
+
+import reevaluate  # noqa: E402
+import screening  # noqa: E402
+
+README = (ROOT / "analyses" / "README.md").read_text(encoding="utf-8")
+SMOL, GEMMA = "smollm2-135m-instruct", "gemma-3-270m"
+
+
+def saved(path: str) -> pd.DataFrame:
+    return pd.read_csv(RESULTS / f"{path}.csv")
+
+
+def as_saved(table: pd.DataFrame) -> pd.DataFrame:
+    return pd.read_csv(BytesIO(reevaluate.csv_bytes(table)))
+
+
+def same(found: pd.DataFrame, kept: pd.DataFrame) -> None:
+    pd.testing.assert_frame_equal(found.reset_index(drop=True), kept.reset_index(drop=True), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("study", [name for name in reevaluate.STUDIES if name != "screening"])
+def test_evaluating_a_study_again_gives_its_saved_tables(study: str):
+    for name, table in reevaluate.STUDIES[study](RESULTS / study).items():
+        same(as_saved(table), saved(f"{study}/{name}"))
+
+
+def test_screening_is_what_its_samples_give():
+    here = {"trait": "impolite", "level": "level_2"}
+    samples = saved("screening/samples")
+    chosen = samples[(samples["trait"] == here["trait"]) & (samples["level"] == here["level"])]
+    found = screening.evaluate(chosen, screening.PRESETS["quick"])
+    for name in ("differences", "thresholds"):
+        kept = saved(f"screening/{name}")
+        kept = kept[(kept["trait"] == here["trait"]) & (kept["level"] == here["level"])]
+        same(as_saved(getattr(found, name)), kept)
+    kept = saved("screening/claims")
+    kept = kept[(kept["trait"] == here["trait"]) & (kept["level"] == here["level"])]
+    same(as_saved(screening.claims(found)), kept)
+
+
+@pytest.mark.slow
+def test_all_of_screening_is_what_its_samples_give():
+    for name, table in reevaluate.screening(RESULTS / "screening").items():
+        if name != "detection":  # which is the frame of its figure too, with a column for the panel
+            same(as_saved(table), saved(f"screening/{name}"))
+
+
+def cells(section: str, label: str) -> list[str]:
+    """The cells of the only table row of a section that begins with this label."""
+    start = re.search(rf"^#+ {re.escape(section)}\n", README, re.MULTILINE)
+    assert start, f"no section {section}"
+    text = re.split(r"^#+ ", README[start.end() :], maxsplit=1, flags=re.MULTILINE)[0]
+    rows = [line for line in text.splitlines() if line.startswith(f"| {label} |")]
+    assert len(rows) == 1, f"{len(rows)} rows of {label} in {section}"
+    return [cell.strip() for cell in rows[0].strip("|").split("|")[1:]]
+
+
+def interval(row: pd.Series, names: tuple[str, str, str] = ("estimate", "low", "high"), digits: int = 2) -> str:
+    estimate, low, high = (f"{row[name]:.{digits}f}" for name in names)
+    return f"{estimate} [{low}, {high}]"
+
+
+def only(table: pd.DataFrame, **values: object) -> pd.Series:
+    for name, value in values.items():
+        table = table[table[name] == value]
+    assert len(table) == 1, f"{len(table)} rows of {values}"
+    return table.iloc[0]
+
+
+def test_the_table_of_monitoring():
+    table = saved("monitoring/reevaluated")
+    for trait in ("impolite", "optimistic", "evil"):
+        overall, within = (
+            only(table, trait=trait, kind="system", judge=f"likelihood ({SMOL})", scope=scope)
+            for scope in ("overall", "within")
+        )
+        said = cells("Monitoring", trait)
+        for row, place in ((overall, 0), (within, 2)):
+            assert said[place] == f"{interval(row)}, q = {row['q']:.{3 if row['q'] < 0.1 else 2}f}"
+            assert said[place + 1] == f"[{row['low_new']:.2f}, {row['high_new']:.2f}]"
+    nulls = saved("monitoring/reevaluated_nulls")
+    assert f"q = {nulls['q'].min():.3f} at the least ({nulls['q_testable'].min():.3f} if" in README
+
+
+def test_the_table_of_seven_traits():
+    effects, claims = saved("seven_traits/reevaluated"), saved("seven_traits/claims")
+    for trait in claims["trait"].unique():
+        said = cells("Seven traits", trait)
+        for k, model in enumerate((SMOL, GEMMA)):
+            row = only(effects, model=model, trait=trait, judge=reevaluate.EMBEDDING)
+            names = ("effect", "effect_low", "effect_high")
+            assert said[2 * k] == f"{only(claims, model=model, trait=trait, claim='separation')['estimate']:.2f}"
+            assert said[2 * k + 1].lstrip("+") == f"{interval(row, names, 1)}, q = {row['q']:.2g}"
+
+
+def test_the_table_of_the_finetuning_shift():
+    table = saved("finetuning_shift/reevaluated")
+    for trait in ("impolite", "optimistic", "evil"):
+        said = cells("Finetuning shift", trait)
+        for cell, judge in zip(said, (reevaluate.EMBEDDING, f"likelihood ({SMOL})"), strict=False):
+            row = only(table, outcome_trait=trait, judge=judge)
+            shown, q = cell.split(", q = ")
+            assert shown == interval(row)
+            assert float(q) == pytest.approx(row["q"], abs=0.0051 if row["q"] > 0.1 else 0.00051)
+
+
+def test_the_table_of_prevention():
+    changes = saved("prevention/reevaluated")
+    changes = changes[changes["metric"] == "change from plain finetuning"]
+    for label, method, strength in (
+        ("base", "base", 0),
+        ("preventative steering, 0.1", "preventative steering", 0.1),
+        ("preventative steering, all layers, 1", "preventative steering, all layers", 1),
+        ("concept ablation, layer 16", "concept ablation", 1),
+        ("steering afterwards, 0.3", "steering afterwards", 0.3),
+        ("cap afterwards, median of the base", "cap afterwards", 50),
+    ):
+        row = only(changes, method=method, strength=strength)
+        said = cells("Prevention and correction", label)[1].lstrip("+")
+        assert said == f"{interval(row, digits=0)}, q = {row['q']:.2g}"
+
+
+def test_the_table_of_screening():
+    table = saved("screening/claims")
+    for score in table["score"].unique():
+        expected = [
+            interval(only(table, score=score, trait=trait, level="level_2", sources=sources))
+            for trait in ("impolite", "optimistic", "evil")
+            for sources in ("one source", "mixed sources")
+        ]
+        assert cells("Screening", score) == expected
+
+
+def test_the_table_of_monitors():
+    table = saved("monitor_robustness/reevaluated")
+    runs = list(dict.fromkeys(table["run"]))
+    for detector in table["detector"].unique():
+        expected = [interval(only(table, detector=detector, run=run)) for run in runs]
+        assert cells("Does training against the monitor blind it?", detector) == expected
+
+
+def test_the_tables_of_style_vectors():
+    table = saved("style_vectors/tables/reevaluated_steering")
+    table = table[(table["prompts"] == "subjective") & (table["judge"] == reevaluate.EMBEDDING)]
+    methods = ("prompt", "style_vector", "style_vector, published reading", "style_vector_generated")
+    for style in ("positive", "negative", "joy", "sadness"):
+        said = cells("Style vectors", f"{style}, subjective")
+        for cell, method in zip(said, (*methods, "style_vector_trained"), strict=True):
+            row = only(table, style=style, method=method, coefficient=0.0 if method == "prompt" else 0.1)
+            assert cell == interval(row, ("effect", "effect_low", "effect_high"), 1)
+    q = saved("style_vectors/tables/reevaluated_steering")["q"]
+    assert f"the {q.notna().sum()} tests against unsteered answers" in README
+    assert q.min() > 0.05
+
+
+def test_the_tables_of_psychadapter():
+    slopes = saved("psychadapter/big_five/tables/reevaluated_slopes")
+    for trait in slopes["trait"].unique():
+        row = only(slopes[slopes["on_target"]], trait=trait, judge=reevaluate.EMBEDDING)
+        assert cells("PsychAdapter", trait)[0] == f"{interval(row, digits=1)}, q = {row['q']:.2g}"
+    induced = saved("psychadapter/big_five/tables/reevaluated_induced")
+    assert f"Over all {len(induced)} layers and traits no cosine" in README
+    assert f"least q = {induced['q'].min():.3f}" in README
