@@ -7,20 +7,13 @@ from persona_interp.judges.coherence import CoherenceJudge
 from persona_interp.judges.likelihood import LikelihoodJudge
 from persona_interp.judges.openai import OpenAIJudge
 from persona_interp.judges.protocol import Judge
-from persona_interp.models.identity import library_versions
+from persona_interp.models.identity import key_of, library_versions
 from persona_interp.models.protocol import HookedModel
 
 
 def of_model(model: HookedModel) -> dict[str, str | None]:
-    """A model's name, weights, backend, dtype and chat template."""
-    made = model.provenance
-    return {
-        "name": made.model,
-        "weights": made.weights,
-        "backend": made.backend,
-        "dtype": made.dtype,
-        "chat_template": made.chat_template,
-    }
+    """A model's name, weights, the bytes of its files, backend, dtype and chat template."""
+    return key_of(model.provenance)
 
 
 def of_judges(judges: Iterable[Judge | CoherenceJudge]) -> dict[str, Any]:

@@ -197,7 +197,8 @@ class Provenance:
     """Where an artefact comes from: saved with it and compared on load.
 
     Args:
-        weights: fingerprint of the model's weights (independent of dtype and backend).
+        weights: fingerprint of the model's weights in memory (independent of dtype and backend).
+        files: hash of the bytes that the model was loaded from; None where it was not loaded from files.
         basis: `raw`, the model's own residual basis; folded or centred weights are refused elsewhere.
         details: whatever else the method wants to state (sample counts, judge, filters, data hash).
     """
@@ -214,6 +215,7 @@ class Provenance:
     basis: str = "raw"
     layer_convention: str = "row i is resid_post of 0-based block i unless hookpoints say otherwise"
     seed: int | None = None
+    files: str | None = None
     chat_template: str | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
     details: Mapping[str, Any] = field(default_factory=dict)

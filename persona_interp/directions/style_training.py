@@ -18,6 +18,7 @@ from persona_interp.directions.emission import emission_vectors, start_token
 from persona_interp.directions.style import Weighting, style_samples, style_vector
 from persona_interp.errors import ConfigError, EmptySelectionError
 from persona_interp.io import load_tensors, manifest_path, save_tensors
+from persona_interp.models.identity import key_of, library_versions
 from persona_interp.models.protocol import HookedModel
 from persona_interp.models.tokens import encode
 from persona_interp.progress import track
@@ -153,7 +154,8 @@ def train_style_vectors(
     order = np.argsort([len(ids) for ids in tokens], kind="stable")
     chunks = [order[i : i + settings.batch_size].tolist() for i in range(0, len(order), settings.batch_size)]
     if folder is not None:
-        refuse_other_config(folder / "config.json", _config(model, corpus, hookpoints, settings))
+        made_by = {"method_version": METHOD_VERSION, "package": library_versions()["persona-interp"]}
+        refuse_other_config(folder / "config.json", _config(model, corpus, hookpoints, settings) | made_by)
     found: dict[int, dict[str, Any]] = {}
     values = torch.empty(len(samples), len(hookpoints), model.d_model)
     norms = torch.empty(len(samples), len(hookpoints))
@@ -165,7 +167,7 @@ def train_style_vectors(
     outcomes = pd.DataFrame([found[i] for i in range(len(samples))], columns=["loss", "epochs", "matched"])
     sentences = samples.join(outcomes)
     sentences = sentences.assign(n_tokens=[len(ids) for ids in tokens], kept=sentences["loss"] < settings.max_loss)
-    details = _config(model, corpus, hookpoints, settings) | {"start_token": start_token(model.tokenizer)}
+    details = _config(model, corpus, hookpoints, settings)
     provenance = model.provenance.derive("train_style_vectors", METHOD_VERSION, pooling=None, **details)
     made = TrainedStyleVectors(values, hookpoints, sentences, left_out, norms, replace(provenance, seed=settings.seed))
     counts = made.counts().to_dict("records")
@@ -225,10 +227,12 @@ def _short_enough(samples: pd.DataFrame, settings: StyleTraining) -> tuple[pd.Da
 def _config(
     model: HookedModel, corpus: StyleCorpus, hookpoints: Sequence[Hookpoint], settings: StyleTraining
 ) -> dict[str, Any]:
+    """What the vectors depend on."""
     return {
         "corpus": corpus.name,
         "data_hash": corpus.data_hash,
-        "weights": model.provenance.weights,
+        "model": key_of(model.provenance),
+        "start_token": start_token(model.tokenizer),
         "layers": [h.layer for h in hookpoints],
         **asdict(settings),
     }

@@ -16,6 +16,7 @@ from persona_interp.data.trait_texts import BIG_FIVE, TraitTexts
 from persona_interp.data.traits import Trait, load_trait
 from persona_interp.data.writing_prompts import JUDGED_AS, writing_prompts
 from persona_interp.errors import ConfigError, EmptySelectionError
+from persona_interp.identity import of_judges
 from persona_interp.io import read_json, sha256_json, write_json
 from persona_interp.judges.protocol import Judge
 from persona_interp.models.protocol import HookedModel, Sampling
@@ -124,7 +125,7 @@ def _scores(
     for trait in traits:
         home = None if folder is None else folder / "scores" / f"{sha256_json(judge.name)[:8]}_{trait.name}"
         if home is not None:
-            config = {"judge": judge.name, "trait": trait.data_hash, "texts": sha256_json(list(texts))}
+            config = {"judge": of_judges([judge]), "trait": trait.data_hash, "texts": sha256_json(list(texts))}
             refuse_other_config(home / "config.json", config)
         if home is not None and (home / "scores.json").is_file():
             columns.append(read_json(home / "scores.json"))

@@ -15,8 +15,9 @@ from scipy.stats import norm
 from persona_interp.data.traits import Trait
 from persona_interp.directions.direction import Direction, check_direction
 from persona_interp.errors import AlignmentError, ConfigError
+from persona_interp.interventions.record import record
 from persona_interp.interventions.rows import AddEach
-from persona_interp.io import sha256_bytes, sha256_json
+from persona_interp.io import sha256_json
 from persona_interp.judges.protocol import Judge
 from persona_interp.measurements.roles import NULL, TREATMENT, UNSTEERED
 from persona_interp.models.protocol import HookedModel, Sampling
@@ -93,8 +94,7 @@ def answer_by_direction(
     def edits(rows: pd.DataFrame) -> Edits:
         return AddEach([directions[k] for k in rows["instruction"]], layer, coefficient).edits
 
-    vectors = b"".join(one.at(layer).numpy().tobytes() for one in directions)
-    what = sha256_json([sha256_bytes(vectors), direction.residual_norm(layer), layer, coefficient])[:16]
+    what = sha256_json([[record(one) for one in directions], layer, coefficient])[:16]
 
     def answered(name: str, asked: pd.DataFrame, edits: EditsOf | Edits, edits_hash: str | None) -> pd.DataFrame:
         made = answer(

@@ -17,10 +17,10 @@ from persona_interp.directions.baselines import matched_draws
 from persona_interp.directions.direction import Direction, check_direction
 from persona_interp.directions.style_generated import style_request
 from persona_interp.errors import ConfigError, HookpointError
-from persona_interp.interventions.record import intervention_record
+from persona_interp.interventions.record import intervention_record, record
 from persona_interp.interventions.residual import Add
 from persona_interp.interventions.rows import AddEach
-from persona_interp.io import sha256_bytes, sha256_json
+from persona_interp.io import sha256_json
 from persona_interp.models.protocol import HookedModel, Sampling
 from persona_interp.models.tokens import render_prompt
 from persona_interp.rollouts.generate import Rollouts, answer, plain_requests
@@ -185,7 +185,7 @@ def answer_random(
         chosen = [directions[k] for k in rows["instruction"]]
         return AddEach(chosen, layers, coefficient / len(layers), span=settings.span).edits
 
-    what = sha256_json([[sha256_bytes(d.vectors.numpy().tobytes()) for d in directions], layers, coefficient])[:16]
+    what = sha256_json([[record(d) for d in directions], layers, coefficient, settings.span])[:16]
     made = answer(
         model,
         requests,

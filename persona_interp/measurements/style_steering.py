@@ -12,6 +12,7 @@ from persona_interp.data.styles import StyleCorpus, style_trait
 from persona_interp.data.traits import Trait
 from persona_interp.directions.direction import Direction
 from persona_interp.errors import ConfigError
+from persona_interp.identity import of_judges, of_package
 from persona_interp.io import atomic_write_bytes, sha256_json
 from persona_interp.judges.coherence import CoherenceJudge
 from persona_interp.judges.embedding import EmbeddingJudge
@@ -36,6 +37,8 @@ from persona_interp.measurements.style_arms import (
 from persona_interp.models.protocol import HookedModel
 from persona_interp.rollouts.parts import read_table, refuse_other_config
 
+METHOD_VERSION = 2
+"""Raised where the same answers come to get other scores."""
 _WORST = -10.0
 
 
@@ -174,8 +177,8 @@ def _with_coherence(answers: pd.DataFrame, coherence: CoherenceJudge, folder: Pa
             parts.append(pd.DataFrame(flags, index=group.index))
         return pd.concat(parts).reindex(answers.index).astype(float)
 
-    name = f"{coherence.model.name}, {coherence.encoder.name}"
-    return answers.join(_kept(folder, "coherence", {"answers": _hash(answers), "judge": name}, compute))
+    key = {"answers": _hash(answers), "judge": of_judges([coherence]), **of_package(METHOD_VERSION)}
+    return answers.join(_kept(folder, "coherence", key, compute))
 
 
 def _scored(
@@ -184,8 +187,8 @@ def _scored(
     """The answers with one column a judge; all but one leave out those along random directions."""
     columns = []
     for judge in judges:
-        key = {"answers": _hash(answers), "judge": judge.description, "trait": trait.data_hash}
-        key["random directions"] = str(judge.name == random_judge)
+        key = {"answers": _hash(answers), "judge": of_judges([judge]), "trait": trait.data_hash}
+        key |= {"random directions": judge.name == random_judge, **of_package(METHOD_VERSION)}
 
         def compute(judge: Judge = judge) -> pd.DataFrame:
             rated = answers if judge.name == random_judge else answers[~is_random(answers["method"])]
@@ -197,7 +200,9 @@ def _scored(
     return pd.concat([answers, *columns], axis=1)
 
 
-def _kept(folder: Path | None, name: str, key: Mapping[str, str], compute: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+def _kept(
+    folder: Path | None, name: str, key: Mapping[str, object], compute: Callable[[], pd.DataFrame]
+) -> pd.DataFrame:
     """A table from the folder, or computed and kept there."""
     if folder is None:
         return compute()

@@ -2,12 +2,15 @@
 
 import hashlib
 import re
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError, version
 
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from persona_interp.io import sha256_json
+from persona_interp.models.file_hashes import LEAST_KEPT, kept
 from persona_interp.models.tokens import template_hash
 from persona_interp.types import Provenance
 
@@ -23,19 +26,36 @@ _VALUES_AT_ONCE = 2**24
 
 
 def fingerprint(model: torch.nn.Module) -> str:
-    """BLAKE2b over names, shapes and every value of every weight, in bfloat16, as `w2-` and 16 hexadecimal digits.
+    """BLAKE2b over names, shapes and every value of every weight, as `w2-` and 16 hexadecimal digits.
 
-    The same for one model in any dtype at least as fine as bfloat16 and in any backend that keeps its weights; a
-    single weight that changes by more than bfloat16 rounds away changes it. Weights are hashed in parallel, some rows
-    at a time. Fingerprints without `w2-` are of an earlier version, which looked at a sample of each weight: they equal
-    no fingerprint of this one, so what was made under them has to be made again.
+    What is hashed is what is in memory, not a file: a model that was finetuned or merged has no file. Floating-point
+    values are hashed in bfloat16, so it is the same for one model in any dtype at least as fine and in any backend that
+    keeps its weights; weights that round to equal bfloat16 values are told apart by `Provenance.files` alone, the hash
+    of the bytes they were loaded from. Whole numbers (packed, quantised weights) are hashed as their bytes. Buffers are
+    hashed where they are saved with the model; the others (rotary frequencies, masks) follow from its settings, which
+    are in `files` too. Weights are hashed in parallel, some rows at a time. Fingerprints without `w2-` are of an
+    earlier version, which looked at a sample of each weight: they equal no fingerprint of this one, so what was made
+    under them has to be made again.
     """
     digest = hashlib.blake2b(digest_size=8)
-    weights = sorted(model.named_parameters())
+    weights = [*sorted(model.named_parameters()), *sorted(_saved_buffers(model))]
     with ThreadPoolExecutor() as pool:
         for (name, weight), found in zip(weights, pool.map(_digest, (weight for _, weight in weights)), strict=True):
             digest.update(f"{name}{tuple(weight.shape)}".encode() + found)
     return f"w{_FINGERPRINT_VERSION}-{digest.hexdigest()}"
+
+
+def loaded_fingerprint(model: torch.nn.Module, files: str | None) -> str:
+    """The fingerprint of a model whose weights are as its files have them, computed once for these files and a dtype.
+
+    Args:
+        files: their hash; with None nothing is kept.
+    """
+    if files is None or sum(weight.nbytes for weight in model.parameters()) < LEAST_KEPT:
+        return fingerprint(model)
+    dtypes = sorted({str(weight.dtype) for weight in model.parameters()})
+    key = {"files": files, "dtypes": dtypes, "format": _FINGERPRINT_VERSION, "versions": library_versions()}
+    return kept(f"weights/{sha256_json(key)}", key, lambda: fingerprint(model), lambda: True)
 
 
 def format_changed(one: str, other: str) -> bool:
@@ -44,28 +64,62 @@ def format_changed(one: str, other: str) -> bool:
     return earlier == 1 and any(weights.startswith(f"w{_FINGERPRINT_VERSION}-") for weights in (one, other))
 
 
+def _saved_buffers(model: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+    for prefix, module in model.named_modules():
+        for name, value in module._buffers.items():
+            if value is not None and name not in module._non_persistent_buffers_set:
+                yield f"{prefix}.{name}", value
+
+
 def _digest(weight: torch.Tensor) -> bytes:
     digest, flat = hashlib.blake2b(digest_size=16), weight.detach().reshape(-1)
     for part in flat.split(_VALUES_AT_ONCE):
-        digest.update(part.to("cpu", torch.bfloat16).view(torch.int16).numpy().data)
+        values = part.to("cpu", torch.bfloat16) if part.is_floating_point() else part.to("cpu")
+        digest.update(values.view(torch.uint8).numpy().data)
     return digest.digest()
 
 
-def describe(model: torch.nn.Module, tokenizer: PreTrainedTokenizerBase, name: str, backend: str) -> Provenance:
-    """Provenance of a model of transformers that no backend has touched yet."""
+def describe(
+    model: torch.nn.Module,
+    tokenizer: PreTrainedTokenizerBase,
+    name: str,
+    backend: str,
+    *,
+    files: str | None = None,
+    weights: str | None = None,
+) -> Provenance:
+    """Provenance of a model of transformers that no backend has touched yet.
+
+    Args:
+        files: hash of the files that it was loaded from.
+        weights: its fingerprint, where it is known.
+    """
     config = model.config.get_text_config(decoder=True)  # pyright: ignore
     return Provenance(
         model=name,
-        weights=fingerprint(model),
+        weights=weights or fingerprint(model),
         backend=backend,
         dtype=str(next(model.parameters()).dtype).removeprefix("torch."),
         n_layers=config.num_hidden_layers,
         d_model=config.hidden_size,
         method="model",
         method_version=1,
+        files=files,
         chat_template=template_hash(tokenizer),
         versions=library_versions(),
     )
+
+
+def key_of(made: Provenance) -> dict[str, str | None]:
+    """What answers of a model depend on: its name, weights, the bytes of its files, backend, dtype, chat template."""
+    return {
+        "name": made.model,
+        "weights": made.weights,
+        "files": made.files,
+        "backend": made.backend,
+        "dtype": made.dtype,
+        "chat_template": made.chat_template,
+    }
 
 
 def library_versions() -> dict[str, str]:

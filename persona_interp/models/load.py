@@ -13,13 +13,15 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 from transformers.utils import logging as hf_logging
 
 from persona_interp.errors import ConfigError, ModelError
+from persona_interp.models.file_hashes import hash_of_files, model_files
 from persona_interp.models.hooked import HookedModelBase
-from persona_interp.models.identity import describe
+from persona_interp.models.identity import describe, loaded_fingerprint
 from persona_interp.models.packaged import PACKAGED_MODELS, gguf_folder, packaged_folder
 from persona_interp.models.selfcheck import check_batch, check_reads, reference_states
 
 Backend = Literal["transformer_lens", "nnsight"]
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
+ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -56,13 +58,17 @@ def load_model(
             raise ModelError(f"an adapter cannot be merged into a {type(name).__name__} object.", "Give its name.")
         return _adopt(name, backend)
     model, tokenizer = load_plain(name, dtype=dtype, device=device, device_map=device_map, revision=revision)
-    label = str(name)
+    label, files = str(name), model_files(model)
     if adapter is not None:
         model, label = merge_adapter(model, Path(adapter)), f"{label} + {adapter}"
+        files |= {f"adapter/{part}": Path(adapter) / part for part in ADAPTER_FILES}
     _keep_unembedding_fast(model)
     batch = check_batch(tokenizer)
     states = reference_states(model, batch)
-    provenance = describe(model, tokenizer, label, backend)
+    read = hash_of_files(files)
+    # a merged sum may round otherwise on another device, so only weights that are as in their files are known by these
+    weights = loaded_fingerprint(model, read) if adapter is None else None
+    provenance = describe(model, tokenizer, label, backend, files=read, weights=weights)
     hooked: HookedModelBase
     if backend == "transformer_lens":
         from persona_interp.models.transformer_lens import TransformerLensModel
@@ -100,7 +106,7 @@ def merge_adapter(model: PreTrainedModel, folder: Path) -> PreTrainedModel:
     """
     from peft import PeftModel, get_peft_model_state_dict
 
-    missing = [name for name in ("adapter_config.json", "adapter_model.safetensors") if not (folder / name).is_file()]
+    missing = [name for name in ADAPTER_FILES if not (folder / name).is_file()]
     if missing:
         raise ModelError(f"{folder} holds no adapter: {missing[0]} is not there.", "Give the folder that PEFT saved.")
     try:

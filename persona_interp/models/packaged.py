@@ -2,17 +2,15 @@
 
 import importlib.util
 import logging
-import os
 import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from platformdirs import user_cache_path
-
 from persona_interp.errors import ArtefactError, MissingPackageError, ModelError
 from persona_interp.io import read_json, sha256_file, write_json
+from persona_interp.models.file_hashes import cache_folder, kept_sha256
 
 logger = logging.getLogger(__name__)
 
@@ -65,12 +63,6 @@ PACKAGED_MODELS = {
 }
 
 
-def cache_folder() -> Path:
-    """Where converted models are kept: `$PERSONA_INTERP_CACHE`, or the user's cache folder."""
-    chosen = os.environ.get("PERSONA_INTERP_CACHE")
-    return Path(chosen).expanduser() if chosen else user_cache_path("persona_interp")
-
-
 def is_installed(model: PackagedModel) -> bool:
     """Whether the packages that carry a model are there."""
     return all(_package_folder(package) is not None for package, _ in model.parts)
@@ -117,7 +109,7 @@ def gguf_folder(path: Path) -> Path:
     Raises:
         ModelError: the file is truncated, altered or of an architecture that transformers does not read.
     """
-    digest = sha256_file(path)
+    digest = kept_sha256(path)
     folder = cache_folder() / "models" / f"{path.stem}-{digest[:12]}"
     if folder.is_dir():
         check_folder(folder)
@@ -133,7 +125,7 @@ def check_folder(folder: Path) -> None:
     """
     for name, digest in read_json(folder / "conversion.json")["files"].items():
         file = folder / name
-        if not file.is_file() or sha256_file(file) != digest:
+        if not file.is_file() or kept_sha256(file) != digest:
             raise ArtefactError(
                 f"{file} is missing or was altered after conversion.",
                 f"Delete the folder {folder}: the next load converts the model again.",
@@ -158,7 +150,7 @@ def _parts(model: PackagedModel) -> list[Path]:
 
 
 def _check_sha256(gguf: Path, sha256: str, parts: Sequence[Path]) -> None:
-    found = sha256_file(gguf)
+    found = kept_sha256(gguf)
     if found != sha256:
         raise ModelError(
             f"{' + '.join(p.name for p in parts)} has SHA-256 {found[:12]}…, not {sha256[:12]}….",

@@ -147,6 +147,8 @@ def _bare(module: nn.Module) -> nn.Module:
     tree = nn.Module()
     for name, weight in module._parameters.items():
         tree.register_parameter(name, weight)
+    for name, value in module._buffers.items():
+        tree.register_buffer(name, value, persistent=name not in module._non_persistent_buffers_set)
     for name, child in module._modules.items():
         tree.add_module(name, None if child is None else _bare(child))
     return tree

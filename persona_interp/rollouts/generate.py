@@ -164,7 +164,12 @@ def answer(
     Args:
         edits: of every batch; or what gives them for the requests of a batch, one row each (edits by row).
         edits_hash: what the edits do, so that a folder of other edits is refused.
+
+    Raises:
+        ConfigError: the folder holds answers of another configuration, or edits are to be kept without a hash.
     """
+    if folder is not None and edits_hash is None and (callable(edits) or edits):
+        raise ConfigError("answers under edits cannot be kept without edits_hash.", "Say what the edits do, by a hash.")
     pool = tuple(pooling for pooling in POOLINGS if pooling in pool)  # norms are of the last
     sampling = replace(sampling, stop_ids=sampling.stop_ids or line_stop_ids(model.tokenizer))
     hookpoints = tuple(Hookpoint(layer) for layer in range(model.n_layers)) if pool else ()

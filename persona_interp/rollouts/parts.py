@@ -19,7 +19,7 @@ from persona_interp.io import (
     sha256_json,
     write_json,
 )
-from persona_interp.models.identity import FORMAT_CHANGED, format_changed
+from persona_interp.models.identity import FORMAT_CHANGED, format_changed, key_of
 from persona_interp.models.protocol import Sampling
 from persona_interp.types import Pooling, Provenance
 
@@ -67,6 +67,9 @@ class PartStore:
     ) -> "PartStore":
         """An empty store, or the one that an interrupted run of the same configuration left.
 
+        The configuration is all that decides an answer but the machine: requests with their system prompts, sampling
+        with its seed and stop tokens, the model with its backend, dtype and chat template, edits, size of a batch.
+
         Raises:
             ConfigError: the folder belongs to another configuration.
         """
@@ -76,10 +79,8 @@ class PartStore:
         config = {
             "requests": sha256_json(requests.to_dict("records")),
             "sampling": asdict(sampling) | {"stop_ids": sha256_json(sampling.stop_ids)[:16]},
-            "model": provenance.model,
-            "weights": provenance.weights,
-            "backend": provenance.backend,
-            "dtype": provenance.dtype,
+            **key_of(provenance),
+            "method_version": provenance.method_version,
             "trait": provenance.details.get("trait"),
             "pool": list(pool),
             "batch_size": batch_size,

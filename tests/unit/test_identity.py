@@ -30,6 +30,7 @@ def test_a_model_is_its_weights_and_how_it_computes(model: HookedModelBase) -> N
     assert found == {
         "name": model.name,
         "weights": model.provenance.weights,
+        "files": model.provenance.files,
         "backend": "nnsight",
         "dtype": "float32",
         "chat_template": model.provenance.chat_template,

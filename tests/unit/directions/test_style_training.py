@@ -1,5 +1,6 @@
 """Trained style vectors: kept by their loss, averaged by style, resumed, counted and refused."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -79,3 +80,22 @@ def test_refusals(model: HookedModelBase) -> None:
     for wrong in ({"learning_rate": 0.0}, {"max_epochs": 0}, {"max_loss": -1.0}, {"batch_size": 0}):
         with pytest.raises(ConfigError, match=next(iter(wrong))):
             StyleTraining(**wrong)
+
+
+@pytest.mark.parametrize("part", ["weights", "files", "backend", "dtype", "chat_template"])
+def test_kept_vectors_of_a_model_that_computes_otherwise_are_refused(
+    model: HookedModelBase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    train(model, tmp_path)
+    monkeypatch.setattr(model, "provenance", replace(model.provenance, **{part: "another"}))
+    with pytest.raises(ConfigError, match=rf"model: there .*, now {{'{part}': 'another'}}"):
+        train(model, tmp_path)
+
+
+def test_kept_vectors_of_another_version_are_refused(
+    model: HookedModelBase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(model, tmp_path)
+    monkeypatch.setattr("persona_interp.directions.style_training.METHOD_VERSION", 0)
+    with pytest.raises(ConfigError, match="method_version: there 1, now 0"):
+        train(model, tmp_path)

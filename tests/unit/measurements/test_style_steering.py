@@ -272,3 +272,19 @@ def test_foreign_vectors_and_empty_settings_are_refused(model: HookedModelBase, 
         StyleSteering(((1,),), (0.0,))
     with pytest.raises(ConfigError, match="no answer was rated by 'nobody'.\n  Judges: letters."):
         style_table(measured, judge="nobody", tested=TESTED)
+
+
+def test_kept_scores_are_of_one_judge_and_one_version(
+    model: HookedModelBase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measure(model, Counting(), tmp_path)
+    again = Counting()
+    measure(model, again, tmp_path)
+    assert again.asked == []
+    other = Counting()
+    other.description = "counts vowels"
+    with pytest.raises(ConfigError, match="judge: there {'letters': 'counts letters'}, now"):
+        measure(model, other, tmp_path)
+    monkeypatch.setattr("persona_interp.measurements.style_steering.METHOD_VERSION", 0)
+    with pytest.raises(ConfigError, match="method_version: there 2, now 0"):
+        measure(model, Counting(), tmp_path)

@@ -10,6 +10,7 @@ from pandas.testing import assert_frame_equal
 from persona_interp.activations.extract import extract_activations
 from persona_interp.directions.persona import persona_vector
 from persona_interp.errors import AlignmentError, ArtefactError, ConfigError, EmptySelectionError
+from persona_interp.interventions.residual import Add
 from persona_interp.io import atomic_write_bytes
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.protocol import Sampling
@@ -22,7 +23,7 @@ from persona_interp.rollouts.generate import (
 )
 from persona_interp.types import POOLINGS, Pooling
 from tests.contract.tiny import D_VOCAB, TOLERANCE
-from tests.small import TRAIT
+from tests.small import TRAIT, direction
 
 COLUMNS = ["side", "instruction", "question", "system", "prompt", "sample", "answer", "response_ids", "finished"]
 
@@ -295,3 +296,22 @@ def test_prompts_are_what_the_model_saw(model: HookedModelBase, whole: Rollouts)
     frame = whole.frame.head(3)
     forced = extract_activations(model, list(frame["prompt"]), [""] * 3, pooling="prompt_last", progress=False)
     torch.testing.assert_close(whole.activations("prompt_last").values[:3], forced.values, **TOLERANCE)
+
+
+@pytest.mark.parametrize("part", ["weights", "files", "backend", "dtype", "chat_template"])
+def test_answers_of_a_model_that_computes_otherwise_are_refused(
+    model: HookedModelBase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str
+):
+    make(model, tmp_path, n_questions=1, n_instructions=1)
+    monkeypatch.setattr(model, "provenance", replace(model.provenance, **{part: "another"}))
+    with pytest.raises(ConfigError, match=rf"{part}: there .*, now 'another'"):
+        make(model, tmp_path, n_questions=1, n_instructions=1)
+
+
+def test_answers_under_edits_that_nothing_describes_are_not_kept(model: HookedModelBase, tmp_path: Path):
+    edits = Add(direction(torch.ones(2, model.d_model), norms=torch.ones(2)), 0, 1.0).edits
+    options = {"sampling": Sampling(2), "edits": edits, "progress": False}
+    with pytest.raises(ConfigError, match="without edits_hash"):
+        answer(model, plain_requests(["Why?"]), folder=tmp_path / "kept", **options)
+    assert not (tmp_path / "kept").exists()
+    assert len(answer(model, plain_requests(["Why?"]), **options).frame) == 1
