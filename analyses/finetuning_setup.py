@@ -20,11 +20,13 @@ from persona_interp.data.levels import Level
 from persona_interp.data.traits import Trait, load_trait
 from persona_interp.directions.direction import Direction
 from persona_interp.directions.persona import persona_vector
+from persona_interp.errors import ConfigError
 from persona_interp.finetuning.levels import LevelData, generate_levels, training_questions
 from persona_interp.finetuning.settings import LoRA, TrainingSettings
 from persona_interp.finetuning.train import finetune
+from persona_interp.identity import of_judges, of_model, of_package
 from persona_interp.interventions.protocol import Intervention
-from persona_interp.io import atomic_write_bytes, write_json
+from persona_interp.io import atomic_write_bytes, sha256_json, write_json
 from persona_interp.judges.coherence import CoherenceJudge
 from persona_interp.judges.embedding import EmbeddingJudge
 from persona_interp.judges.lexical import LexicalJudge
@@ -39,8 +41,11 @@ from persona_interp.models.load import load_model
 from persona_interp.models.protocol import Sampling
 from persona_interp.models.tokens import render_chat
 from persona_interp.rollouts.generate import Rollouts, answer, generate_rollouts, plain_requests
+from persona_interp.rollouts.parts import refuse_other_config
 from persona_interp.statistics.contrast import Contrast
 
+METHOD_VERSION = 1
+"""Raised where the same inputs come to give other numbers."""
 FLAWED = ("arithmetic", "advice")
 
 
@@ -121,6 +126,16 @@ class Prepared:
         """Name of the judge that figures show: the embedding judge, which also chose the training answers."""
         return self.judges[0].name
 
+    def identity(self) -> dict[str, Any]:
+        """What every measurement of a finetuned model depends on beside its training set."""
+        return {
+            "model": of_model(self.model),
+            "traits": {name: trait.data_hash for name, trait in self.traits.items()},
+            "judges": of_judges([*self.judges, self.coherence]),
+            "setup": {key: value for key, value in asdict(self.setup).items() if key != "device"},
+            **of_package(METHOD_VERSION),
+        }
+
     def data(self, name: str, level: Level) -> list[Conversation]:
         """A training set: of a trait by its name, or a flawed one."""
         if name in self.levels:
@@ -128,6 +143,26 @@ class Prepared:
         if name == "arithmetic":
             return arithmetic_conversations(level, n=self.setup.n_level_questions, seed=self.setup.seed)
         return advice_conversations(level)[: self.setup.n_level_questions]
+
+
+def claim(made: Path, identity: Mapping[str, object]) -> None:
+    """Say what a result will be made from, in a file beside it; refuse one that was made from something else.
+
+    Raises:
+        ConfigError: names what differs, or the result is there and nothing says what it was made from.
+    """
+    said = made.with_name(f"{made.stem}_made_from.json")
+    if made.is_file() and not said.is_file():
+        raise ConfigError(
+            f"{made} does not say what it was made from: {said.name} is not there.",
+            "It was made by an earlier version. Give another --work, or delete it to make it again.",
+        )
+    refuse_other_config(said, identity)
+
+
+def talk_hash(data: Sequence[Conversation]) -> str:
+    """Of a training set."""
+    return sha256_json([[[turn.role, turn.content] for turn in talk.turns] for talk in data])[:16]
 
 
 def prepare(setup: Setup, folder: Path) -> Prepared:
@@ -179,6 +214,16 @@ def _levels(
     folder: Path,
 ) -> LevelData:
     home = folder / "levels" / trait.name
+    identity = {
+        "model": of_model(model),
+        "trait": trait.data_hash,
+        "judges": of_judges([judge, coherence]),
+        "questions": sha256_json(list(questions))[:16],
+        "max_new_tokens": setup.level_tokens,
+        "seed": setup.seed,
+        **of_package(METHOD_VERSION),
+    }
+    claim(home / "data" / "levels.json", identity)
     if (home / "data" / "levels.json").is_file():
         return LevelData.read(home / "data")
     data = generate_levels(

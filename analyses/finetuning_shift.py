@@ -21,10 +21,12 @@ from finetuning_setup import (
     Prepared,
     Setup,
     chosen_config,
+    claim,
     expression,
     own_answers,
     prepare,
     probes,
+    talk_hash,
     train_cell,
     write_provenance,
     write_tables,
@@ -116,7 +118,8 @@ def _cell(
 ) -> tuple[dict[str, np.ndarray], dict[tuple[str, str], float]]:
     """Mean activation changes by trait, and changes of expression by judge and trait; kept beside the cell."""
     home = prepared.folder / "cells" / f"{name} {level} seed {seed}" / "measured"
-    model = None
+    about = {"data": talk_hash(prepared.data(name, level)), "level": level, "training seed": seed}
+    claim(home / "shifts.json", prepared.identity() | about)
     if not (home / "shifts.json").is_file():
         model = train_cell(prepared, name, level, seed)
         after = probes(prepared, model)

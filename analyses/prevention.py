@@ -8,14 +8,24 @@ loss on held-out data of the task, perplexity of neutral texts, and accuracy on 
 what each costs; strengths are listed, not chosen.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from finetuning_setup import Prepared, chosen_config, expression, prepare, write_provenance, write_tables
-from prevention_arms import BASE, PLAIN, PRESETS, Arm, Config, arms
+from finetuning_setup import (
+    Prepared,
+    chosen_config,
+    claim,
+    expression,
+    prepare,
+    talk_hash,
+    write_provenance,
+    write_tables,
+)
+from prevention_arms import BASE, CAP, PLAIN, PRESETS, STRENGTHS, Arm, Config, arms
 
 from persona_interp.data.conversations import Conversation
 from persona_interp.data.multiple_choice import load_multiple_choice
@@ -25,6 +35,7 @@ from persona_interp.figures.steering import incoherent_handle
 from persona_interp.figures.style import legend_below, panel_figure, paper_style, save_figure
 from persona_interp.finetuning.train import finetune
 from persona_interp.interventions.protocol import Intervention
+from persona_interp.interventions.record import intervention_record, record
 from persona_interp.io import read_json, write_json
 from persona_interp.judges.coherence import CoherenceJudge, CoherenceReference
 from persona_interp.measurements.capability import measure_multiple_choice, measure_perplexity, measure_task_loss
@@ -51,9 +62,17 @@ def run(config: Config, folder: Path) -> tuple[Prepared, pd.DataFrame]:
     train = [talk for i, talk in enumerate(data) if i % config.holdout]
     coherence = prepared.coherence
     reference = _reference(prepared, coherence, config.trait, folder)
-    todo = arms(config, prepared, _cap_bounds(config, prepared))
+    bounds = _cap_bounds(config, prepared)
+    todo = arms(config, prepared, bounds)
+    about = prepared.identity() | {
+        "config": {key: value for key, value in asdict(config).items() if key not in ("setup", *STRENGTHS)},
+        "train": talk_hash(train),
+        "held out": talk_hash(held_out),
+        "direction": record(prepared.directions[config.trait]),
+    }
     for arm in track(todo, "methods", total=len(todo)):
         home = folder / "prevention" / arm.name
+        claim(home / "measured.json", about | _about(arm, bounds))
         if not (home / "measured.json").is_file():
             model, intervention = _trained(config, prepared, arm, train, folder)
             write_json(
@@ -66,6 +85,17 @@ def run(config: Config, folder: Path) -> tuple[Prepared, pd.DataFrame]:
         rows = pd.DataFrame([*read_json(home / "measured.json"), _against_plain(config, prepared, home)])
         parts.append(rows.assign(method=arm.method, strength=arm.strength, n_train=len(train)))
     return prepared, pd.concat(parts, ignore_index=True)
+
+
+def _about(arm: Arm, bounds: Mapping[float, float]) -> dict[str, Any]:
+    """What an arm does; a cap also depends on the base model's projections, to four digits."""
+    return {
+        "method": arm.method,
+        "strength": arm.strength,
+        "during": intervention_record(arm.during),
+        "penalty": record(arm.penalty),
+        "cap": f"{bounds[arm.strength]:.4g}" if arm.method == CAP else None,
+    }
 
 
 def _trained(

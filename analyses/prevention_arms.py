@@ -19,7 +19,9 @@ from persona_interp.interventions.residual import Add, Cap
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.rollouts.contexts import graded_system_prompts
 
-BASE, PLAIN = "base", "plain finetuning"
+BASE, PLAIN, CAP = "base", "plain finetuning", "cap afterwards"
+STRENGTHS = ("steering", "multi_layer", "prompts", "ablation_layers", "penalties", "correcting", "caps")
+"""Settings that say which arms there are; what an arm gives does not depend on the others."""
 
 
 @dataclass(frozen=True)
@@ -108,9 +110,7 @@ def arms(config: Config, prepared: Prepared, cap_at: Mapping[float, float]) -> l
         Arm("projection penalty", w, list, penalty=ProjectionPenalty(direction, layer, w)) for w in config.penalties
     ]
     found += [Arm("steering afterwards", c, list, afterwards=_steered(direction, layer, c)) for c in config.correcting]
-    return found + [
-        Arm("cap afterwards", q, list, afterwards=_capped(direction, layer, bound)) for q, bound in cap_at.items()
-    ]
+    return found + [Arm(CAP, q, list, afterwards=_capped(direction, layer, bound)) for q, bound in cap_at.items()]
 
 
 def _steered(direction: Direction, layer: int, coefficient: float) -> Callable[[HookedModelBase], Intervention]:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from finetuning_setup import claim
 
 from persona_interp.data.trait_texts import BIG_FIVE, TraitTexts, read_vader_ratings
 from persona_interp.data.traits import load_trait
@@ -31,6 +32,7 @@ from persona_interp.finetuning.estimated_scores import generate_trait_texts
 from persona_interp.finetuning.psychadapter import train_psychadapter
 from persona_interp.finetuning.psychadapter_run import ADAPTER, TrainedPsychAdapter
 from persona_interp.finetuning.psychadapter_settings import PsychAdapterSettings
+from persona_interp.identity import of_judges, of_model, of_package
 from persona_interp.io import atomic_write_bytes, write_json
 from persona_interp.judges.embedding import EmbeddingJudge
 from persona_interp.judges.lexical import LexicalJudge
@@ -42,6 +44,8 @@ from persona_interp.models.load import load_model
 from persona_interp.rollouts.generate import generate_rollouts
 from persona_interp.statistics import correlation_interval
 
+METHOD_VERSION = 1
+"""Raised where the same inputs come to give other numbers."""
 OWN = {"sentiment": "optimistic"}
 """The persona vector that a trait's induced direction is held against, where it has another name."""
 
@@ -175,6 +179,19 @@ def agreement(config: Config, model: HookedModelBase, data: TraitTexts) -> pd.Da
     return pd.DataFrame(rows)
 
 
+def agreement_identity(config: Config, model: HookedModelBase, data: TraitTexts) -> dict[str, object]:
+    """What the agreement of the scores depends on."""
+    return {
+        "model": of_model(model),
+        "data": data.data_hash,
+        "traits": {name: load_trait(name).data_hash for name in data.traits},
+        "judges": of_judges([LikelihoodJudge(model, n_pairs=config.judge_pairs)]),
+        "n": config.n_agreement,
+        "seed": config.seed,
+        **of_package(METHOD_VERSION),
+    }
+
+
 def draw(out: Path) -> None:
     """The figures of one adapter, from its tables."""
     tables = {path.stem.removeprefix("psychadapter_"): pd.read_csv(path) for path in (out / "tables").glob("*.csv")}
@@ -203,9 +220,11 @@ def run(config: Config, ratings: Path | None, work: Path, out: Path) -> list[str
         model, n_texts=n_texts, judges=[EmbeddingJudge()], seed=config.seed, folder=work / "estimated"
     )
     run_adapter(config, model, data, references, work / "big_five", out / "big_five")
-    path = out / "big_five" / "tables" / "judge_agreement.csv"
+    path = work / "big_five" / "judge_agreement.csv"
+    claim(path, agreement_identity(config, model, data))
     if not path.is_file():
         write_table(path, agreement(config, model, data))
+    atomic_write_bytes(out / "big_five" / "tables" / path.name, path.read_bytes())
     if ratings is None or not ratings.exists():
         left_out.append(
             "sentiment by human raters was left out: give --ratings, the source distribution of vaderSentiment 3.3.2"

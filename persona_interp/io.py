@@ -1,5 +1,6 @@
 """Saving and loading: safetensors and JSON manifests, atomic writes, hashes checked on load. Never pickle."""
 
+import errno
 import hashlib
 import json
 import os
@@ -24,6 +25,18 @@ TEMPORARY = ".persona-interp.tmp"
 PICKLES = frozenset({".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"})
 MOST_BYTES = 80
 """Of a name that becomes part of a path: two of them, a prefix and a suffix fit the 255 bytes of a file name."""
+_ADVICE = {
+    errno.ENOSPC: "Free space",
+    errno.EDQUOT: "Free space of your quota",
+    errno.EACCES: "Change the permissions of the folder",
+    errno.EPERM: "Change the permissions of the folder",
+    errno.EROFS: "Mount the file system so that it can be written to",
+    errno.EISDIR: "Move the folder of that name away",
+    errno.ENOTEMPTY: "Move the folder of that name away",
+    errno.EEXIST: "Move the file that stands where a folder is needed away",
+    errno.ENOTDIR: "Move the file that stands where a folder is needed away",
+    errno.ENAMETOOLONG: "Give a shorter name or path",
+}
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 """Names that are devices on some systems, whatever their ending."""
 
@@ -51,8 +64,18 @@ def atomic_write_bytes(path: Path, data: bytes) -> None:
         raise ArtefactError(
             f"could not write {path} ({len(data):,} bytes): {error.strerror or error}.",
             "Nothing was written there.",
-            "Free space or choose another folder, then run the same command again: it goes on where it stopped.",
+            f"{write_advice(error)} Then run the same command again: it goes on where it stopped.",
         ) from error
+
+
+def write_advice(error: OSError, other: str = "choose another folder") -> str:
+    """What to do where a file could not be written; space is spoken of only where there is none.
+
+    Args:
+        other: how to write elsewhere.
+    """
+    found = _ADVICE.get(error.errno or 0)
+    return f"{other[:1].upper()}{other[1:]}." if found is None else f"{found}, or {other}."
 
 
 def _cut(name: str) -> str:

@@ -1,21 +1,32 @@
 """One process at a time in an output folder: a lock file that says who holds it."""
 
+import glob
 import json
 import os
+import shutil
 import socket
+import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass
+from functools import wraps
+from inspect import signature
 from pathlib import Path
 from secrets import token_hex
+from typing import ParamSpec, TypeVar
 
 from persona_interp.errors import ArtefactError, ConfigError
-from persona_interp.io import is_alive, remove_partial_writes
+from persona_interp.io import TEMPORARY, is_alive, remove_partial_writes, write_advice
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 NAME = ".persona-interp.lock"
 STALE_S = 7 * 24 * 3600.0
 """Age at which a lock of another machine, whose processes cannot be looked up, no longer counts."""
+
+_DAY_S = 24 * 3600.0
 
 _held: set[Path] = set()
 """The locks that this process has, for calls within calls."""
@@ -81,6 +92,46 @@ def locked(folder: Path) -> Iterator[None]:
                 place.rmdir()
 
 
+def alone_in(parameter: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Makes of a function one that has the folder of a parameter `locked` while it runs, where it is given one."""
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        asked = signature(function)
+
+        @wraps(function)
+        def alone(*arguments: P.args, **options: P.kwargs) -> R:
+            folder = asked.bind(*arguments, **options).arguments.get(parameter)
+            with nullcontext() if folder is None else locked(Path(folder)):
+                return function(*arguments, **options)
+
+        return alone
+
+    return decorate
+
+
+@contextmanager
+def scratch_folder(parent: Path, name: str) -> Iterator[Path]:
+    """A hidden folder that is gone afterwards; those that killed processes left here under this name go first.
+
+    A folder counts as left where the lock in it is of a process that is gone, or where it has none and is a day old.
+    """
+    parent.mkdir(parents=True, exist_ok=True)
+    for left in parent.glob(f".{glob.escape(name)}.*{TEMPORARY}"):
+        holder = Holder.read(left / NAME)
+        if left.absolute() / NAME not in _held and _is_left(left, holder):
+            shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(dir=parent, prefix=f".{name}.", suffix=TEMPORARY) as made, locked(Path(made)):
+        yield Path(made)
+
+
+def _is_left(folder: Path, holder: Holder | None) -> bool:
+    if holder is not None:
+        return not holder.is_at_work()
+    with suppress(FileNotFoundError):
+        return time.time() - folder.stat().st_mtime > _DAY_S
+    return False
+
+
 def _take(path: Path, own: Holder) -> None:
     for _ in range(3):
         if _made(path, own):
@@ -106,7 +157,7 @@ def _made(path: Path, own: Holder) -> bool:
     except OSError as error:
         if isinstance(error, FileExistsError) and path.parent.is_dir():
             return False
-        raise ArtefactError(f"could not write {path}: {error.strerror or error}.", "Choose another folder.") from error
+        raise ArtefactError(f"could not write {path}: {error.strerror or error}.", write_advice(error)) from error
     return True
 
 

@@ -2,9 +2,7 @@
 
 import math
 from collections.abc import Callable
-from contextlib import nullcontext
 from functools import wraps
-from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ParamSpec, TypeVar
 
@@ -47,11 +45,9 @@ def alone_in_out(command: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(command)
     def locking(*arguments: P.args, **options: P.kwargs) -> R:
-        from persona_interp.lock import locked
+        from persona_interp.lock import alone_in
 
-        out = signature(command).bind(*arguments, **options).arguments.get("out")
-        with nullcontext() if out is None else locked(Path(out)):
-            return command(*arguments, **options)
+        return alone_in("out")(command)(*arguments, **options)
 
     return locking
 

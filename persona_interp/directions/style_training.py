@@ -18,6 +18,7 @@ from persona_interp.directions.emission import emission_vectors, start_token
 from persona_interp.directions.style import Weighting, style_samples, style_vector
 from persona_interp.errors import ConfigError, EmptySelectionError
 from persona_interp.io import load_tensors, manifest_path, save_tensors
+from persona_interp.lock import alone_in
 from persona_interp.models.identity import key_of, library_versions
 from persona_interp.models.protocol import HookedModel
 from persona_interp.models.tokens import encode
@@ -118,6 +119,7 @@ class TrainedStyleVectors:
         return replace(made, provenance=replace(made.provenance, pooling=None))
 
 
+@alone_in("folder")
 def train_style_vectors(
     model: HookedModel,
     corpus: StyleCorpus,

@@ -96,7 +96,9 @@ class ReplyCache:
         except sqlite3.OperationalError as error:
             raise ArtefactError(
                 f"could not read or write the cache {self.path}: {error}.",
-                "Nothing that was in it is lost. Free space or choose another file, then run the same command again.",
+                "Nothing that was in it is lost."
+                f" {'Free space, or choose' if 'full' in str(error) else 'Choose'} another file, then run the same"
+                " command again.",
             ) from error
         except sqlite3.DatabaseError as error:
             raise self._damaged(str(error)) from error

@@ -19,6 +19,7 @@ from persona_interp.errors import ConfigError, EmptySelectionError
 from persona_interp.identity import of_judges
 from persona_interp.io import read_json, sha256_json, write_json
 from persona_interp.judges.protocol import Judge
+from persona_interp.lock import alone_in
 from persona_interp.models.protocol import HookedModel, Sampling
 from persona_interp.rollouts.generate import answer
 from persona_interp.rollouts.parts import refuse_other_config
@@ -29,6 +30,7 @@ _SHORTEST = 12
 """Characters of a text worth keeping."""
 
 
+@alone_in("folder")
 def generate_trait_texts(
     model: HookedModel,
     *,

@@ -27,10 +27,10 @@ from persona_interp.finetuning.psychadapter_steps import precision, train_steps
 from persona_interp.finetuning.run_folder import RunFolder
 from persona_interp.finetuning.settings import LoRA
 from persona_interp.interventions.record import record
-from persona_interp.io import remove_partial_writes
+from persona_interp.lock import alone_in
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.identity import describe
-from persona_interp.models.load import load_plain
+from persona_interp.models.load import load_plain, local_files_hash
 from persona_interp.types import Provenance
 
 
@@ -54,6 +54,7 @@ class _Texts:
     data: TraitTexts
 
 
+@alone_in("out")
 def train_psychadapter(
     model: str | Path | HookedModelBase,
     data: TraitTexts,
@@ -93,7 +94,6 @@ def train_psychadapter(
     KVShape.of(plain.config)  # refuses
     texts = _texts(data, tokenizer, settings, plain)
     folder.begin()
-    remove_partial_writes(folder.path)
     _run(_Job(folder.path, name, settings, lora), plain, tokenizer, texts, progress)
     done = finished(folder.path, name)
     assert done is not None, "a run that ends is finished"
@@ -201,6 +201,7 @@ def _plan(name: str, data: TraitTexts, settings: PsychAdapterSettings, lora: LoR
     """Everything that decides what the run gives, as JSON."""
     return {
         "base": name,
+        "base_files": local_files_hash(name),
         "data": {
             "n": len(data),
             "traits": list(data.traits),

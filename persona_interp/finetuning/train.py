@@ -23,9 +23,10 @@ from persona_interp.finetuning.trainer import AnswerTrainer, Bar, NotFiniteError
 from persona_interp.interventions.protocol import Intervention, Stack
 from persona_interp.interventions.record import intervention_record, record
 from persona_interp.io import sha256_json
+from persona_interp.lock import alone_in
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.identity import describe
-from persona_interp.models.load import load_plain
+from persona_interp.models.load import load_plain, local_files_hash
 from persona_interp.models.training import TrainingHooks, check_layers
 from persona_interp.types import NO_EDITS, Provenance
 
@@ -45,6 +46,7 @@ class _Job:
     progress: bool
 
 
+@alone_in("out")
 def finetune(
     model: str | Path | HookedModelBase,
     dataset: str | Path | ConversationSet | Sequence[Conversation],
@@ -189,6 +191,7 @@ def _plan(
     turns = [[[turn.role, turn.content] for turn in conversation.turns] for conversation in conversations]
     return {
         "base": name,
+        "base_files": local_files_hash(name),
         "data": {"n": len(turns), "sha256": sha256_json(turns)[:16]},
         "lora": record(lora),
         "settings": record(settings),

@@ -12,7 +12,8 @@ import pandas as pd
 
 from persona_interp.data.traits import Trait
 from persona_interp.directions.geometry import cosine_table
-from persona_interp.io import remove_partial_writes, write_json
+from persona_interp.io import write_json
+from persona_interp.lock import alone_in
 from persona_interp.main_job import agreement, claims, identity, stages, steering, tables
 from persona_interp.main_job.bench import (
     Bench,
@@ -36,6 +37,7 @@ from persona_interp.types import POOLINGS, Hookpoint
 logger = logging.getLogger(__name__)
 
 
+@alone_in("folder")
 def run_main_job(config: RunConfig, folder: Path) -> Path:
     """Rollouts, vectors, separation, steering, figures and report for every trait; returns the report's path.
 
@@ -57,7 +59,6 @@ def run_main_job(config: RunConfig, folder: Path) -> Path:
     bench.model.check_hookpoints([Hookpoint(layer) for layer in config.layers])
     refuse_other_config(folder / "config.json", config.to_dict())  # takes a new folder, now that nothing can be refused
     identity.claim(folder, bench, traits)
-    remove_partial_writes(folder)
     bench = with_api_judge(bench)
     try:
         results = [_vectors(bench, trait, clock) for trait in traits]

@@ -11,6 +11,7 @@ from persona_interp.data.inventories import Inventory
 from persona_interp.errors import ConfigError
 from persona_interp.identity import of_model, of_package
 from persona_interp.io import atomic_write_bytes, read_json, sha256_bytes, write_json
+from persona_interp.lock import alone_in
 from persona_interp.measurements.inventory_answers import InventoryAnswers
 from persona_interp.measurements.inventory_reliability import inventory_reliability
 from persona_interp.measurements.inventory_scores import compare_inventories, scales_in_families, score_inventory
@@ -42,6 +43,7 @@ class InventoryTables:
     types: tuple[TypeResult, ...]
     answers: pd.DataFrame
 
+    @alone_in("out")
     def write(self, out: Path, provenance: Mapping[str, Any]) -> None:
         """`tables/inventory_*.csv` and `provenance_inventory.json` in a folder; tables without rows are left out.
 

@@ -14,6 +14,7 @@ from persona_interp.errors import ConfigError
 from persona_interp.interventions.prefix import TraitPrefix
 from persona_interp.io import sha256_bytes
 from persona_interp.judges.protocol import Judge
+from persona_interp.lock import alone_in
 from persona_interp.models.protocol import HookedModel, Sampling
 from persona_interp.models.tokens import text_batch
 from persona_interp.progress import track
@@ -42,6 +43,7 @@ def judged_traits(names: Sequence[str]) -> dict[str, Trait]:
     return {name: load_trait(trait) for name, trait in wanted.items() if trait in known}
 
 
+@alone_in("folder")
 def trait_texts_over_z(
     model: HookedModel,
     adapter: PsychAdapter,

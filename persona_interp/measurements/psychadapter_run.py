@@ -17,6 +17,7 @@ from persona_interp.identity import of_judges, of_model, of_package
 from persona_interp.interventions.record import record
 from persona_interp.io import atomic_write_bytes, write_json
 from persona_interp.judges.protocol import Judge
+from persona_interp.lock import alone_in
 from persona_interp.measurements.induced_cosines import induced_cosines
 from persona_interp.measurements.induced_direction import InducedShifts, Position, induced_geometry, induced_shifts
 from persona_interp.measurements.psychadapter import adapter_nll
@@ -80,6 +81,7 @@ class AdapterMeasures:
         return Sampling(self.max_new_tokens, self.temperature, top_k=self.top_k, top_p=self.top_p, seed=self.seed)
 
 
+@alone_in("out")
 def measure_psychadapter(
     model: HookedModelBase,
     adapter: PsychAdapter,

@@ -19,6 +19,7 @@ from persona_interp.identity import of_judges, of_model, of_package
 from persona_interp.io import atomic_write_bytes, manifest_path, path_part, write_json
 from persona_interp.judges.coherence import CoherenceJudge
 from persona_interp.judges.protocol import Judge
+from persona_interp.lock import alone_in
 from persona_interp.measurements.style_arms import check_layers, layers_of
 from persona_interp.measurements.style_judges import style_judge_table
 from persona_interp.measurements.style_probe import style_probe
@@ -45,6 +46,7 @@ class StyleResult:
     provenance: Mapping[str, Any]
 
 
+@alone_in("folder")
 def run_styles(
     model: HookedModel,
     corpus: StyleCorpus,

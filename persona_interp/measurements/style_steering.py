@@ -17,6 +17,7 @@ from persona_interp.io import atomic_write_bytes, sha256_json
 from persona_interp.judges.coherence import CoherenceJudge
 from persona_interp.judges.embedding import EmbeddingJudge
 from persona_interp.judges.protocol import Judge
+from persona_interp.lock import alone_in
 from persona_interp.measurements.frame import Measurements
 from persona_interp.measurements.style_arms import (
     SELECTION,
@@ -42,6 +43,7 @@ METHOD_VERSION = 2
 _WORST = -10.0
 
 
+@alone_in("folder")
 def measure_styles(
     model: HookedModel,
     corpus: StyleCorpus,

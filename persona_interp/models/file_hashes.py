@@ -41,8 +41,11 @@ def model_files(model: PreTrainedModel) -> dict[str, Path]:
     """
     source = str(getattr(model, "name_or_path", "") or "")
     folder = Path(source) if source and Path(source).is_dir() else _snapshot(source, model)
-    if folder is None:
-        return {}
+    return {} if folder is None else files_in(folder)
+
+
+def files_in(folder: Path) -> dict[str, Path]:
+    """The files of a model in its folder, by name."""
     names = [*_weight_files(folder), *_BESIDE]
     return {name: folder / name for name in names if (folder / name).is_file()}
 

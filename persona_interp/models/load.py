@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 from transformers.utils import logging as hf_logging
 
 from persona_interp.errors import ConfigError, ModelError
-from persona_interp.models.file_hashes import hash_of_files, model_files
+from persona_interp.models.file_hashes import files_in, hash_of_files, model_files
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.identity import describe, loaded_fingerprint
 from persona_interp.models.packaged import PACKAGED_MODELS, gguf_folder, packaged_folder
@@ -96,6 +96,16 @@ def load_plain(
         ModelError: unknown name, or unreadable weights.
     """
     return _from_pretrained(str(name), _source(name), resolve_dtype(dtype), device, device_map, revision)
+
+
+def local_files_hash(name: str | Path) -> str | None:
+    """Hash of the bytes that a packaged model, a folder or a GGUF file is loaded from; None of a hub id.
+
+    Raises:
+        ModelError: the packaged model or GGUF file cannot be read.
+    """
+    source = Path(_source(name))
+    return hash_of_files(files_in(source)) if source.is_dir() else None
 
 
 def merge_adapter(model: PreTrainedModel, folder: Path) -> PreTrainedModel:

@@ -3,18 +3,19 @@
 import importlib.util
 import logging
 import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from persona_interp.errors import ArtefactError, MissingPackageError, ModelError
-from persona_interp.io import read_json, sha256_file, write_json
+from persona_interp.io import read_json, sha256_file, write_advice, write_json
+from persona_interp.lock import scratch_folder
 from persona_interp.models.file_hashes import cache_folder, kept_sha256
 
 logger = logging.getLogger(__name__)
 
 CONVERSION_VERSION = 1
+_ELSEWHERE = "set PERSONA_INTERP_CACHE to another folder"
 
 
 @dataclass(frozen=True)
@@ -95,10 +96,9 @@ def packaged_gguf(model: PackagedModel) -> Path:
         return parts[0]
     path = cache_folder() / "models" / f"{model.name}-{model.sha256[:12]}.gguf"
     if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as scratch:
-            _join(parts, Path(scratch) / path.name)
-            (Path(scratch) / path.name).replace(path)
+        with scratch_folder(path.parent, path.name) as scratch:
+            _join(parts, scratch / path.name)
+            (scratch / path.name).replace(path)
     _check_sha256(path, model.sha256, parts)
     return path
 
@@ -159,11 +159,10 @@ def _check_sha256(gguf: Path, sha256: str, parts: Sequence[Path]) -> None:
 
 
 def _convert(parts: Sequence[Path], sha256: str, name: str, folder: Path) -> Path:
-    """Convert in a temporary folder beside the final one and rename: an interrupted conversion leaves nothing."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    """Convert in a temporary folder beside the final one and rename; what a killed conversion left goes first."""
     logger.info("converting %s once to %s (about half a minute)", name, folder)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch:
-        gguf, made = Path(scratch) / "model.gguf", Path(scratch) / "converted"
+    with scratch_folder(folder.parent, folder.name) as scratch:
+        gguf, made = scratch / "model.gguf", scratch / "converted"
         _join(parts, gguf)
         _check_sha256(gguf, sha256, parts)
         made.mkdir()
@@ -190,7 +189,7 @@ def _join(parts: Sequence[Path], target: Path) -> None:
     except OSError as error:
         raise ArtefactError(
             f"could not write {target.parent}: {error.strerror or error}.",
-            "Nothing was kept. Free space, or set PERSONA_INTERP_CACHE to another folder.",
+            f"Nothing was kept. {write_advice(error, _ELSEWHERE)}",
         ) from error
 
 
@@ -218,5 +217,5 @@ def _write_plain(gguf: Path, folder: Path, name: str) -> None:
     except OSError as error:
         raise ArtefactError(
             f"could not write the converted {name} to {folder}: {error.strerror or error}.",
-            "Nothing was kept. Free space, or set PERSONA_INTERP_CACHE to another folder.",
+            f"Nothing was kept. {write_advice(error, _ELSEWHERE)}",
         ) from error

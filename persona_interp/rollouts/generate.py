@@ -12,6 +12,7 @@ import torch
 from persona_interp.activations.store import Activations
 from persona_interp.data.traits import Trait
 from persona_interp.errors import AlignmentError, ConfigError
+from persona_interp.lock import alone_in
 from persona_interp.models.protocol import HookedModel, Sampling
 from persona_interp.models.tokens import line_stop_ids, render_prompt, text_batch
 from persona_interp.progress import track
@@ -141,6 +142,7 @@ def plain_requests(questions: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame({"side": "", "instruction": -1, "question": list(questions), "system": None})
 
 
+@alone_in("folder")
 def answer(
     model: HookedModel,
     requests: pd.DataFrame,

@@ -9,6 +9,7 @@ import numpy as np
 from persona_interp.data.streams import source_hash, stream_conversations
 from persona_interp.directions.direction import Direction, check_direction
 from persona_interp.errors import ConfigError
+from persona_interp.lock import alone_in
 from persona_interp.measurements.detection import percentile_threshold
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.screening.batch import Screener
@@ -29,6 +30,7 @@ from persona_interp.screening.summary import score_values, unusable, usable
 from persona_interp.statistics.thresholds import fewest_samples
 
 
+@alone_in("out")
 def screen(
     model: HookedModelBase,
     source: str,

@@ -180,10 +180,40 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path: Path):
     assert str(error.value) == (
         f"could not write {path} (1,234 bytes): No space left on device.\n"
         "  Nothing was written there.\n"
-        "  Free space or choose another folder, then run the same command again: it goes on where it stopped."
+        "  Free space, or choose another folder. Then run the same command again: it goes on where it stopped."
     )
     assert isinstance(error.value.__cause__, OSError)
     assert names_in(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "advice"),
+    [
+        (errno.ENOSPC, "Free space, or choose another folder."),
+        (errno.EDQUOT, "Free space of your quota, or choose another folder."),
+        (errno.EACCES, "Change the permissions of the folder, or choose another folder."),
+        (errno.EROFS, "Mount the file system so that it can be written to, or choose another folder."),
+        (errno.EISDIR, "Move the folder of that name away, or choose another folder."),
+        (errno.ENAMETOOLONG, "Give a shorter name or path, or choose another folder."),
+        (errno.EIO, "Choose another folder."),
+    ],
+)
+def test_what_to_do_follows_from_what_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, advice: str):
+    def fsync(_: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(ArtefactError) as error:
+        io.atomic_write_bytes(tmp_path / "new.bin", b"1")
+    assert str(error.value).splitlines()[2].strip().startswith(advice)
+
+
+def test_a_folder_in_the_way_and_a_name_too_long_are_named(tmp_path: Path):
+    (tmp_path / "taken").mkdir()
+    for path, advice in ((tmp_path / "taken", "Move the folder"), (tmp_path / ("a" * 300), "Give a shorter name")):
+        with pytest.raises(ArtefactError, match=f"could not write .*\n.*\n  {advice}"):
+            io.atomic_write_bytes(path, b"1")
+    assert names_in(tmp_path) == ["taken"]
 
 
 def test_a_full_disk_keeps_the_old_files(saved: Path, request: pytest.FixtureRequest):

@@ -7,14 +7,28 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from persona_interp.directions.style_training import train_style_vectors
 from persona_interp.errors import ConfigError
+from persona_interp.finetuning.estimated_scores import generate_trait_texts
+from persona_interp.finetuning.psychadapter import train_psychadapter
+from persona_interp.finetuning.train import finetune
 from persona_interp.io import TEMPORARY, atomic_write_bytes, remove_partial_writes
-from persona_interp.lock import NAME, STALE_S, Holder, _clear, locked
+from persona_interp.lock import NAME, STALE_S, Holder, _clear, alone_in, locked, scratch_folder
+from persona_interp.main_job.run import run_main_job
+from persona_interp.measurements.inventory_run import InventoryTables
+from persona_interp.measurements.psychadapter_expression import trait_texts_over_z
+from persona_interp.measurements.psychadapter_run import measure_psychadapter
+from persona_interp.measurements.style_run import run_styles
+from persona_interp.measurements.style_steering import measure_styles
+from persona_interp.rollouts.generate import answer
+from persona_interp.screening.run import screen
 
 HOLD = """
 import sys, time
@@ -109,3 +123,101 @@ def test_only_this_program_s_temporary_files_are_removed(tmp_path: Path) -> None
     assert all(path.read_text() == "kept" for path in theirs)
     atomic_write_bytes(tmp_path / "tables" / "a.csv", b"1")
     assert not list((tmp_path / "tables").glob(f".a.csv*{TEMPORARY}"))
+
+
+SCRATCH = """
+import sys, time
+from pathlib import Path
+from persona_interp.models import packaged
+def convert(gguf, folder, name):
+    (folder / "model.safetensors").write_bytes(bytes(10**6))
+    print("converting", flush=True)
+    time.sleep(60 if len(sys.argv) > 2 else 0)
+packaged._write_plain = convert
+packaged.gguf_folder(Path(sys.argv[1]))
+"""
+
+
+def test_what_a_killed_conversion_left_is_removed_by_the_next_and_nothing_else(tmp_path: Path) -> None:
+    gguf, models = tmp_path / "m.gguf", tmp_path / "cache" / "models"
+    gguf.write_bytes(b"GGUF")
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+        "PERSONA_INTERP_CACHE": str(tmp_path / "cache"),
+    }
+
+    def convert(*more: str) -> "subprocess.Popen[str]":
+        code = [sys.executable, "-c", SCRATCH, str(gguf), *more]
+        return subprocess.Popen(code, stdout=subprocess.PIPE, text=True, env=environment)
+
+    with convert("wait") as killed, convert("wait") as living:
+        for job in (killed, living):
+            assert job.stdout is not None and job.stdout.readline() == "converting\n"
+        os.kill(killed.pid, signal.SIGKILL)
+        killed.wait()
+        assert len(list(models.iterdir())) == 2
+        name = next(models.iterdir()).name.split(".")[1]
+        theirs = [models / f".{name}.draft", models / f".{name}.new{TEMPORARY}"]
+        for path in theirs:
+            path.mkdir()
+        with convert() as last:
+            assert last.wait() == 0
+        left = {path for path in models.iterdir() if path.name.startswith(".")} - set(theirs)
+        assert [Holder.read(path / NAME).pid for path in left] == [living.pid]  # pyright: ignore
+        assert all(path.is_dir() for path in theirs), "nobody says that they were made by this program"
+        os.kill(living.pid, signal.SIGKILL)
+    assert (models / name / "model.safetensors").is_file()
+    long_ago = time.time() - 2 * 24 * 3600
+    os.utime(theirs[1], (long_ago, long_ago))
+    with scratch_folder(models, name) as made:
+        assert {path for path in models.iterdir() if path.name.startswith(".")} == {theirs[0], made}
+    assert theirs[0].is_dir() and not made.exists()
+
+
+def test_a_function_locks_the_folder_it_is_given(tmp_path: Path) -> None:
+    @alone_in("out")
+    def write(text: str, out: Path | None = None) -> str:
+        return text if out is None else f"{text} {(out / NAME).is_file()}"
+
+    assert write("a") == "a" and write("a", tmp_path) == write("a", out=tmp_path) == "a True"
+    with holder(tmp_path) as job:
+        with pytest.raises(ConfigError, match=f"another process is at work in {tmp_path}: number {job.pid}"):
+            write("a", tmp_path)
+        os.kill(job.pid, signal.SIGKILL)
+
+
+def calls(folder: Path) -> dict[str, Callable[[], object]]:
+    """Every function that writes to a folder it is given, with nothing else that it could use."""
+    none: Any = None
+    return {
+        "run_main_job": lambda: run_main_job(none, folder),
+        "run_styles": lambda: run_styles(none, none, none, judges=[], coherence=none, folder=folder),
+        "measure_styles": lambda: measure_styles(
+            none, none, {}, activations=none, settings=none, judges=[], coherence=none, selection=[], prompts={},
+            folder=folder,
+        ),
+        "train_style_vectors": lambda: train_style_vectors(none, none, layers=[0], folder=folder),
+        "measure_psychadapter": lambda: measure_psychadapter(none, none, none, judges=[], out=folder),
+        "trait_texts_over_z": lambda: trait_texts_over_z(none, none, folder=folder),
+        "train_psychadapter": lambda: train_psychadapter(none, none, out=folder),
+        "generate_trait_texts": lambda: generate_trait_texts(none, n_texts=4, judges=[], folder=folder),
+        "finetune": lambda: finetune(none, none, out=folder),
+        "screen": lambda: screen(none, "", [], out=folder),
+        "answer": lambda: answer(none, none, sampling=none, folder=folder),
+        "inventories": lambda: InventoryTables.write(none, folder, {}),
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def taken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("taken")
+    with holder(folder) as job:
+        yield folder
+        os.kill(job.pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("name", sorted(calls(Path())))
+def test_the_library_refuses_a_folder_that_another_process_writes_to(taken: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match="another process is at work"):
+        calls(taken)[name]()

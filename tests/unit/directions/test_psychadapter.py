@@ -1,5 +1,6 @@
 """`PsychAdapter`: its size, its map from traits to tokens, what it refuses, and its files."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -189,3 +190,21 @@ def test_altered_weights_are_refused(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     with pytest.raises(ArtefactError, match="does not match its manifest"):
         PsychAdapter.load(path)
+
+
+@pytest.mark.parametrize(
+    ("damage", "fault"),
+    [
+        (lambda a: a.affine.weight.data[0, 0].fill_(torch.nan), "its weights must be finite"),
+        (lambda a: setattr(a, "provenance", provenance(n_layers=4)), "it must have 4 layers, got 3"),
+        (lambda a: setattr(a, "standard", Standard(("one", "two"), (0.0, 0.0), (1.0, 0.0))), "its standard deviations"),
+    ],
+)
+def test_an_adapter_that_no_training_could_have_made_is_refused(
+    tmp_path: Path, damage: Callable[[PsychAdapter], object], fault: str
+) -> None:
+    adapter = an_adapter()
+    damage(adapter)
+    adapter.save(tmp_path / "a.safetensors")
+    with pytest.raises(ArtefactError, match=f"cannot be an adapter of tiny-a: {fault}"):
+        PsychAdapter.load(tmp_path / "a.safetensors")
