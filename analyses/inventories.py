@@ -39,6 +39,7 @@ from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.identity import library_versions
 from persona_interp.models.load import load_model
 from persona_interp.rollouts.generate import generate_rollouts
+from persona_interp.types import layer_at_depth
 
 TRAITS = ("openness", "conscientiousness", "extraversion", "agreeableness", "neuroticism")
 STATEMENTS = ("about_yourself", "one_sentence")
@@ -53,7 +54,7 @@ class Config:
     Args:
         n_prompts: system prompts a pole that the said statements are administered under; ratings have the first.
         n_rated: items a scale that are rated under system prompts, half of them of each key.
-        depth: of the layer that vectors are added at, as a share of the model's.
+        depth: of the block at whose output vectors are added (`depth_of`).
         coefficient: on both sides of zero, a share of the mean residual norm.
         n_random: random directions of equal norm.
     """
@@ -147,7 +148,7 @@ def vector_changes(
     model: HookedModelBase, config: Config, work: Path
 ) -> dict[tuple[str, str], tuple[Intervention, Intervention]]:
     """Persona vectors of each trait, and random directions of equal norm, at both coefficients."""
-    layer = round(config.depth * model.n_layers)
+    layer = layer_at_depth(config.depth, model.n_layers)
     directions: dict[tuple[str, str], Direction] = {}
     for name in config.traits:
         rollouts = generate_rollouts(

@@ -40,13 +40,13 @@ fit, held_out = corpus.split()
 activations = pi.extract_style_activations(model, fit, progress=False)
 tests = pi.extract_style_activations(model, held_out, progress=False)
 probe = pi.style_probe(activations, tests, styles=["joy", "fear"], n_null=200, progress=False)
-layers = pi.published_layers(model.n_layers)  # 18, 19, 20 of 32 as a share of the depth
+layers = pi.published_layers(model.n_layers)  # 18, 19, 20 of 32, at the same depth, (layer + 1) / layers
 probe[probe["layer"].isin([0, *layers])].round(2)
 
 # %%
 joy = pi.style_vector(activations, "joy")
 prompts = [pi.render_prompt(model.tokenizer, question) for question in pi.subjective_prompts()[:2]]
-for coefficient in (0.0, 0.1):
+for coefficient in (0.0, 0.3):  # shared by the three layers
     steered = pi.Add(joy, layers, coefficient)
     for text in pi.generate_text(model, prompts, intervention=steered, max_new_tokens=30):
         print(f"{coefficient:.1f}  {text.strip()!r}")
@@ -122,7 +122,7 @@ moved = pi.administer(
     model,
     inventory,
     wordings=[inventory.wordings[0].name],
-    intervention=pi.Add(joy, layers, 0.1),
+    intervention=pi.Add(joy, layers, 0.3),
     calibration=answers,
     condition="joy",
     progress=False,

@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from persona_interp.directions.psychadapter import PsychAdapter as PsychAdapter
     from persona_interp.directions.psychadapter import rebind_psychadapter as rebind_psychadapter
     from persona_interp.directions.style import extract_style_activations as extract_style_activations
-    from persona_interp.directions.style import layers_at_depth as layers_at_depth
     from persona_interp.directions.style import published_layers as published_layers
     from persona_interp.directions.style import style_vector as style_vector
     from persona_interp.directions.style import style_vectors as style_vectors
@@ -135,6 +134,9 @@ if TYPE_CHECKING:
     from persona_interp.statistics.thresholds import calibrate_threshold as calibrate_threshold
     from persona_interp.types import Hookpoint as Hookpoint
     from persona_interp.types import Turn as Turn
+    from persona_interp.types import depth_of as depth_of
+    from persona_interp.types import layer_at_depth as layer_at_depth
+    from persona_interp.types import layers_at_depth as layers_at_depth
 
 _HOMES = {
     "activations.extract": "extract_activations",
@@ -153,7 +155,7 @@ _HOMES = {
     "directions.formats.psychadapter": "load_official",
     "directions.persona": "mean_difference persona_vector",
     "directions.psychadapter": "PsychAdapter rebind_psychadapter",
-    "directions.style": "extract_style_activations layers_at_depth published_layers style_vector style_vectors",
+    "directions.style": "extract_style_activations published_layers style_vector style_vectors",
     "directions.style_generated": "generate_style_rollouts generated_style_vector",
     "directions.style_training": "StyleTraining train_style_vectors",
     "endpoint.client": "ChatClient",
@@ -219,7 +221,7 @@ _HOMES = {
     "rollouts.contexts": "graded_system_prompts many_shot_contexts",
     "rollouts.generate": "generate_rollouts",
     "screening.run": "screen",
-    "types": "Hookpoint Turn",
+    "types": "Hookpoint Turn depth_of layer_at_depth layers_at_depth",
 }
 """The public names of every module."""
 

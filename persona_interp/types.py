@@ -1,7 +1,8 @@
 """The types that cross module borders. Shapes are in the annotations; nothing here imports a model library."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal, get_args
@@ -10,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from persona_interp.errors import HookpointError
+from persona_interp.errors import ConfigError, HookpointError
 
 Stream = Literal["resid_pre", "attn_out", "mlp_out", "resid_post"]
 """Where in a block: its input, what attention adds, what the MLP adds, its output."""
@@ -57,13 +58,42 @@ class Hookpoint:
             )
 
     @property
-    def depth(self) -> tuple[int, int]:
-        """Where it comes in a forward pass: a later hookpoint has a larger depth."""
+    def order(self) -> tuple[int, int]:
+        """Where it comes in a forward pass: a later hookpoint has a larger one."""
         return self.layer, STREAMS.index(self.stream)
 
     def __str__(self) -> str:
         """`resid_post at layer 3`."""
         return f"{self.stream} at layer {self.layer}"
+
+
+def depth_of(layer: int, n_layers: int) -> float:
+    """Depth of the output of a 0-based block, (layer + 1) / n_layers: the last block's is 1, the embedding's 0."""
+    return (layer + 1) / n_layers
+
+
+def layer_at_depth(depth: float, n_layers: int) -> int:
+    """The 0-based block whose output lies nearest to a depth (`depth_of`); of two equally near, the later.
+
+    Raises:
+        ConfigError: the depth is not between 0 and 1.
+    """
+    if not 0 <= depth <= 1:
+        raise ConfigError(
+            f"a depth must be 0 to 1, got {depth:g}.", "The output of block i of n has depth (i + 1) / n."
+        )
+    return max(0, math.floor(round(depth * n_layers, 9) + 0.5) - 1)
+
+
+def layers_at_depth(depths: Sequence[float], n_layers: int) -> tuple[int, ...]:
+    """The blocks nearest to several depths (`layer_at_depth`), each once.
+
+    Raises:
+        ConfigError: no depth, or one that is not between 0 and 1.
+    """
+    if not depths:
+        raise ConfigError("layers_at_depth needs at least one depth, got none.")
+    return tuple(dict.fromkeys(layer_at_depth(depth, n_layers) for depth in depths))
 
 
 @dataclass(frozen=True, eq=False)

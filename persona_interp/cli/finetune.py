@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from persona_interp.finetuning.settings import LoRA, TrainingSettings
     from persona_interp.interventions.protocol import Intervention
 
-_DEPTH = 0.6
 _N_PROMPTS = 16
 _SHOWN = 10
 
@@ -36,7 +35,7 @@ def finetune(
     dtype: Annotated[str | None, typer.Option(help="float32, bfloat16 or auto.")] = None,
     seed: Seed = 0,
     watch: Annotated[str, typer.Option(help="Saved directions, separated by commas, whose drift is logged.")] = "",
-    watch_layer: Annotated[int | None, typer.Option(help="0-based block; default: 0.6 of the depth.")] = None,
+    watch_layer: Annotated[int | None, typer.Option(help="0-based block; default: nearest to depth 0.6.")] = None,
     prevent: Annotated[Path | None, typer.Option(help="Saved direction added while training, not afterwards.")] = None,
     layer: Annotated[
         int | None, typer.Option(help="0-based block of --prevent (default: all, by increments) and --penalise.")
@@ -172,11 +171,12 @@ def _callbacks(watch: str, layer: int | None, out: Path) -> "list[DriftCallback]
     from persona_interp.directions.direction import Direction
     from persona_interp.finetuning.callback import DriftCallback
     from persona_interp.finetuning.levels import training_questions
+    from persona_interp.screening.config import default_layer
 
     directions = [Direction.load(Path(part.strip())) for part in watch.split(",") if part.strip()]
     if not directions:
         return []
     questions = training_questions()
-    layer = round(_DEPTH * directions[0].provenance.n_layers) if layer is None else layer
+    layer = default_layer(directions[0].provenance.n_layers) if layer is None else layer
     prompts = questions[:: len(questions) // _N_PROMPTS][:_N_PROMPTS]
     return [DriftCallback(directions, layer, prompts=prompts, path=out / "drift.jsonl")]

@@ -29,7 +29,9 @@ def screen(
     model: Model = DEFAULT_MODEL,
     backend: Backend = "transformer_lens",
     dtype: Dtype = "auto",
-    layer: Annotated[str, typer.Option(help="0-based blocks, separated by commas; default: 0.6 of the depth.")] = "",
+    layer: Annotated[
+        str, typer.Option(help="0-based blocks, separated by commas; default: nearest to depth 0.6.")
+    ] = "",
     delta: Annotated[
         str, typer.Option(help="Compare with the last prompt token (prompt), with own answers (generate), or none.")
     ] = "prompt",

@@ -22,8 +22,8 @@ def styles(
     backend: Backend = "transformer_lens",
     dtype: Dtype = "auto",
     style: Annotated[str, typer.Option(help="Styles to steer, separated by commas; default: all.")] = "",
-    layer: Annotated[int | None, typer.Option(help="0-based block; default: at 18/32 of the depth.")] = None,
-    depth: Annotated[float | None, typer.Option(help="Share of the depth, in place of --layer.")] = None,
+    layer: Annotated[int | None, typer.Option(help="0-based block; default: nearest to depth 19/32.")] = None,
+    depth: Annotated[float | None, typer.Option(help="(layer + 1) / layers, in place of --layer.")] = None,
     joint: Annotated[bool, typer.Option(help="Also steer at the three published layers together.")] = True,
     coefficients: Annotated[str, typer.Option(help="In units of the mean residual norm.")] = "0.1,0.2",
     variant: Annotated[str, typer.Option(help="activation, generated, trained; several by commas.")] = "activation",
@@ -42,7 +42,7 @@ def styles(
 ) -> None:
     """Style vectors, probes and steering in OUT/vectors and OUT/tables; the same command goes on after a stop."""
     from persona_interp.data.styles import load_styles
-    from persona_interp.directions.style import layers_at_depth, published_layers
+    from persona_interp.directions.style import published_layers
     from persona_interp.directions.style_training import StyleTraining
     from persona_interp.errors import ConfigError
     from persona_interp.measurements.style_arms import StyleSteering
@@ -50,6 +50,7 @@ def styles(
     from persona_interp.measurements.style_setup import StyleRun
     from persona_interp.models.load import load_model
     from persona_interp.report import write_report
+    from persona_interp.types import layers_at_depth
 
     given = load_styles(corpus)
     loaded = load_model(model, backend, dtype=dtype)  # pyright: ignore (checked by load_model)

@@ -11,7 +11,7 @@ from persona_interp.activations.store import Activations
 from persona_interp.directions.baselines import matched_draws
 from persona_interp.directions.direction import Direction
 from persona_interp.errors import AlignmentError
-from persona_interp.types import Hookpoint
+from persona_interp.types import Hookpoint, depth_of
 
 Cosines = Float[np.ndarray, "depth trait trait"]
 
@@ -45,9 +45,9 @@ def cosine_table(
 
 
 def cosines_by_depth(directions: Mapping[str, Direction], depths: Sequence[float]) -> Cosines:
-    """Cosine of every pair of directions at relative depths, linear between blocks; in the order of `directions`.
+    """Cosine of every pair of directions at depths (`depth_of`), linear between blocks; in the order of `directions`.
 
-    The output of 0-based block i of n lies at depth (i + 1) / n. Only outputs of blocks that all directions have count,
+    Only outputs of blocks that all directions have count,
     so neither an embedding row nor one after the final norm takes part.
 
     Raises:
@@ -62,7 +62,7 @@ def cosines_by_depth(directions: Mapping[str, Direction], depths: Sequence[float
             )
     shared = set.intersection(*(set(one.hookpoints) for one in directions.values()))
     layers = sorted(hookpoint.layer for hookpoint in shared if hookpoint.stream == "resid_post")
-    known = (np.array(layers) + 1) / first.provenance.n_layers
+    known = [depth_of(layer, first.provenance.n_layers) for layer in layers]
     if len(known) < 2 or min(depths) < known[0] or max(depths) > known[-1]:
         reach = f"{known[0]:.3f} to {known[-1]:.3f}" if len(known) else "none"
         raise AlignmentError(

@@ -19,7 +19,7 @@ from persona_interp.errors import AlignmentError, ConfigError
 from persona_interp.models.protocol import HookedModel
 from persona_interp.models.tokens import encode
 from persona_interp.progress import track
-from persona_interp.types import Hookpoint
+from persona_interp.types import Hookpoint, depth_of, layer_at_depth
 
 Reading = Literal["block", "published"]
 """Where the vector of a block is read: at its own output, or at its input as the paper's code has it."""
@@ -29,7 +29,7 @@ Weighting = Literal["sentences", "styles"]
 
 METHOD = "style_vector"
 METHOD_VERSION = 1
-PUBLISHED_DEPTH = 18 / 32
+PUBLISHED_DEPTH = depth_of(18, 32)
 N_PUBLISHED_LAYERS = 3
 CONVENTIONS: dict[Reading, str] = {
     "block": "row i, resid_post of 0-based block i, holds the difference read there",
@@ -162,20 +162,9 @@ def style_vectors(
 
 
 def published_layers(n_layers: int) -> tuple[int, ...]:
-    """Three consecutive blocks from 18/32 of the depth: the paper's blocks 18, 19, 20 of 32, in any model."""
-    start = min(round(PUBLISHED_DEPTH * n_layers), max(0, n_layers - N_PUBLISHED_LAYERS))
+    """Three consecutive blocks from depth 19/32: the paper's blocks 18, 19, 20 of 32, in any model."""
+    start = min(layer_at_depth(PUBLISHED_DEPTH, n_layers), max(0, n_layers - N_PUBLISHED_LAYERS))
     return tuple(range(start, min(start + N_PUBLISHED_LAYERS, n_layers)))
-
-
-def layers_at_depth(depths: Sequence[float], n_layers: int) -> tuple[int, ...]:
-    """Blocks at shares of the depth, each once: round(depth · n_layers), at most the last.
-
-    Raises:
-        ConfigError: a depth is not between 0 and 1.
-    """
-    if not depths or not all(0 <= depth <= 1 for depth in depths):
-        raise ConfigError(f"no block lies at the depths {list(depths)}.", "Expected shares from 0 to 1.")
-    return tuple(dict.fromkeys(min(round(depth * n_layers), n_layers - 1) for depth in depths))
 
 
 def styles_of(activations: Activations) -> tuple[str, ...]:

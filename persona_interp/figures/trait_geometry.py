@@ -37,7 +37,7 @@ def plot_cosine_map(frame: DataFrame, ax: Axes, *, traits: Sequence[str]) -> Axe
 
 
 def plot_similarity_by_depth(frame: DataFrame, ax: Axes) -> Axes:
-    """Correlation of two models' cosines against relative depth, with its interval and the null from renamed traits.
+    """Correlation of two models' cosines against depth (`depth_of`), with its interval and the null of renamed traits.
 
     Grey: below the 95th percentile of the null at that depth. Dashed: the 95th percentile of the null's maximum over
     depths. The coloured band is the interval from leaving out one trait at a time.
@@ -52,5 +52,5 @@ def plot_similarity_by_depth(frame: DataFrame, ax: Axes) -> Axes:
     ax.fill_between(depth, low, high, color=PALETTE[0], alpha=0.22, linewidth=0, label="95 % interval (jackknife)")
     ax.plot(depth, frame["estimate"], "-o", color=PALETTE[0], markersize=2.5, label="correlation over pairs of traits")
     ax.axhline(0, color=GREY, linewidth=0.6)
-    ax.set(xlim=(0, 1), ylim=(-1, 1.03), xlabel="relative depth")
+    ax.set(xlim=(0, 1), ylim=(-1, 1.03), xlabel="depth, (layer + 1) / layers")
     return ax

@@ -21,7 +21,7 @@ def preventative_steering(direction: Direction, layer: int, coefficient: float) 
     """H + c s v/|v| at one layer and every token of a training pass; the model need not learn what is added.
 
     Positive coefficients prevent the pole: they add what training would otherwise build up. In units of the mean
-    residual norm s, as everywhere.
+    residual norm s of a pooled token, as in `Add`.
 
     Source: Chen et al. 2025 (arXiv 2507.21509), section 6; their hook acts at every position, prompt included.
     """

@@ -10,6 +10,7 @@ from persona_interp.directions.psychadapter import PsychAdapter
 from persona_interp.errors import ConfigError
 from persona_interp.interventions.prefix import TraitPrefix
 from persona_interp.interventions.protocol import Intervention, Stack
+from persona_interp.interventions.residual import Add
 from persona_interp.io import sha256_bytes, sha256_json
 from persona_interp.types import Hookpoint
 
@@ -28,7 +29,7 @@ def intervention_record(intervention: Intervention | None) -> Any:
 
 
 def record(thing: Any) -> Any:
-    """A dataclass with directions, hookpoints and plain values as JSON."""
+    """A dataclass with directions, hookpoints and plain values as JSON; of `Add` also its coefficient at each place."""
     if isinstance(thing, Direction):
         norms = thing.residual_norms
         return {
@@ -58,7 +59,10 @@ def record(thing: Any) -> Any:
             f"nothing says what a {type(thing).__name__} does.",
             "A run that can be resumed needs an intervention made of dataclasses, such as Add, Ablate and Cap.",
         )
-    return {"kind": type(thing).__name__, **{f.name: record(getattr(thing, f.name)) for f in fields(thing)}}
+    made = {"kind": type(thing).__name__, **{f.name: record(getattr(thing, f.name)) for f in fields(thing)}}
+    if isinstance(thing, Add) and len(thing.hookpoints()) > 1:
+        made["coefficient_each"] = thing.coefficient_each
+    return made
 
 
 def _hash(tensor: Tensor) -> str:

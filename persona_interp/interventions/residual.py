@@ -29,6 +29,11 @@ def hookpoints_at(where: Where) -> tuple[Hookpoint, ...]:
     return tuple(Hookpoint(place) if isinstance(place, int) else place for place in wanted)
 
 
+def shared_coefficient(coefficient: float, n_places: int) -> float:
+    """C / k: what each of k places takes of a coefficient in residual norms, so that strengths compare at one total."""
+    return coefficient / n_places
+
+
 def check_usable(direction: Direction, hookpoints: Sequence[Hookpoint], *, norms: bool = False) -> None:
     """Refuse a vector without a direction: v/|v| would make every residual NaN.
 
@@ -88,12 +93,13 @@ class _AlongDirection:
 
 @dataclass(frozen=True, eq=False)
 class Add(_AlongDirection):
-    """h + c s v/|v|: steering by a coefficient c.
+    """h + (c / k) s v/|v| at each of k places: steering by a coefficient c that the places share.
 
     Positive coefficients move toward the direction's positive pole. With `units="residual_norm"` s is the mean
-    norm of a pooled token's residual at that layer (of the positions in `direction.provenance.pooling`), so c is a
-    share of it at each layer: at k layers the stream is disturbed k times. With `units="direction"` s is |v|, so c
-    multiplies the raw vector as the papers do. A coefficient of 0 makes no edit at all.
+    norm of a pooled token's residual at that layer (of the positions in `direction.provenance.pooling`, not of the
+    positions that are steered), and c the sum of the shares of it, whatever the number of places. With
+    `units="direction"` the published rule holds: h + c v at every place, the raw vector undivided. A coefficient of 0
+    makes no edit at all.
 
     Source: Chen et al. 2025 (arXiv 2507.21509), section 3.2; units after Lu et al. 2026 (arXiv 2601.10387).
     """
@@ -118,11 +124,17 @@ class Add(_AlongDirection):
             return {}
         return {h: (Edit(self._add(h), self.span, self.last_prompt_token),) for h in self.hookpoints()}
 
+    @property
+    def coefficient_each(self) -> float:
+        """The coefficient at each place."""
+        n_places = len(self.hookpoints())
+        return self.coefficient if self.units == "direction" else shared_coefficient(self.coefficient, n_places)
+
     def _add(self, hookpoint: Hookpoint) -> EditFunction:
         vector = self.direction.at(hookpoint)
         if self.units == "residual_norm":
             vector = vector / vector.norm() * self.direction.residual_norm(hookpoint)
-        delta = self.coefficient * vector
+        delta = self.coefficient_each * vector
 
         def add(
             residual: Float[Tensor, "batch pos d_model"], mask: Bool[Tensor, "batch pos"]

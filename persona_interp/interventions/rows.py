@@ -10,7 +10,7 @@ from torch import Tensor
 
 from persona_interp.directions.direction import Direction, check_direction
 from persona_interp.errors import ConfigError
-from persona_interp.interventions.residual import Where, check_usable, hookpoints_at
+from persona_interp.interventions.residual import Where, check_usable, hookpoints_at, shared_coefficient
 from persona_interp.models.protocol import HookedModel
 from persona_interp.models.row_edits import row_addition
 from persona_interp.types import Edit, Edits, Hookpoint, KVPrefix, Span
@@ -18,12 +18,12 @@ from persona_interp.types import Edit, Edits, Hookpoint, KVPrefix, Span
 
 @dataclass(frozen=True, eq=False)
 class AddEach:
-    """h + c s v_r/|v_r| in row r of a batch and all its samples: `Add` with one direction a row, in one pass.
+    """h + (c / k) s v_r/|v_r| in row r of a batch and all its samples: `Add` with one direction a row, in one pass.
 
     Args:
         directions: one a row of the batch it is used with; the same one may come often.
-        layer: 0-based block, or several; s is the residual norm there, of each direction's own record.
-        coefficient: c, one for all rows.
+        layer: 0-based block, or k of them; s is the residual norm there, of each direction's own record.
+        coefficient: c, one for all rows, shared by the k places.
 
     Raises:
         ConfigError: no direction, a coefficient that is not finite, or a direction that cannot be added.
@@ -60,7 +60,8 @@ class AddEach:
     def _deltas(self, hookpoint: Hookpoint) -> Float[Tensor, "row d_model"]:
         units = torch.nn.functional.normalize(torch.stack([one.at(hookpoint) for one in self.directions]), dim=-1)
         norms = torch.tensor([one.residual_norm(hookpoint) for one in self.directions])
-        return self.coefficient * norms[:, None] * units
+        each = shared_coefficient(self.coefficient, len(hookpoints_at(self.layer)))
+        return each * norms[:, None] * units
 
     def check(self, model: HookedModel) -> None:
         """Refuse a model that a direction does not belong to.

@@ -13,8 +13,9 @@ from persona_interp.measurements.steering_null import draws_for
 from persona_interp.models.load import BACKENDS
 from persona_interp.rollouts.generate import contrastive_requests
 from persona_interp.statistics.levels import N_DRAWS
+from persona_interp.types import layers_at_depth
 
-_RELATIVE_DEPTHS = (0.3, 0.5, 0.7)
+_DEPTHS = (0.3, 0.5, 0.7)
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class RunConfig:
 
     Args:
         n_questions: extraction questions a trait; `n_held_out_questions` evaluation questions for the separation test.
-        layers: 0-based blocks to steer at; empty: those nearest to 0.3, 0.5 and 0.7 of the depth.
+        layers: 0-based blocks to steer at; empty: those whose outputs lie nearest to depths 0.3, 0.5 and 0.7.
         coefficients: in units of the mean residual norm of the layer.
         n_selection_questions: extraction questions on which the layer and coefficient are chosen, so that the
             evaluation questions never choose.
@@ -144,7 +145,7 @@ class RunConfig:
         """The layers to steer at."""
         if self.layers:
             return self.layers
-        return tuple(dict.fromkeys(round(depth * (n_layers - 1)) for depth in _RELATIVE_DEPTHS))
+        return layers_at_depth(_DEPTHS, n_layers)
 
     def test_place(self, n_layers: int) -> tuple[int, float]:
         """The layer and the coefficient of the test against random directions, which no answer chose."""

@@ -38,7 +38,7 @@ class StyleSteering:
     Args:
         placements: blocks at whose output a vector is added, one or several at once.
         coefficients: in units of the mean residual norm of a token of the unsteered answers, the same for all vectors.
-            Several blocks share a coefficient equally, so that placements are compared at the same total.
+            Several blocks share a coefficient (`Add`), so that placements are compared at the same total.
         n_random: random directions with the covariance of the sentences. Every vector is ranked among them at the first
             placement and the smallest coefficient, a place that no answer chose. 0: none.
     """
@@ -110,10 +110,7 @@ def style_arms(
     grid = [(layers, c) for layers in settings.placements for c in settings.coefficients]
 
     def added(method: str, style: str | None, direction: Direction) -> list[StyleArm]:
-        return [
-            StyleArm(method, style, layers, c, Add(direction, layers, c / len(layers), span=settings.span))
-            for layers, c in grid
-        ]
+        return [StyleArm(method, style, layers, c, Add(direction, layers, c, span=settings.span)) for layers, c in grid]
 
     arms: list[StyleArm] = []
     for style, of_style in vectors.items():
@@ -183,7 +180,7 @@ def answer_random(
 
     def edits(rows: pd.DataFrame) -> Edits:
         chosen = [directions[k] for k in rows["instruction"]]
-        return AddEach(chosen, layers, coefficient / len(layers), span=settings.span).edits
+        return AddEach(chosen, layers, coefficient, span=settings.span).edits
 
     what = sha256_json([[record(d) for d in directions], layers, coefficient, settings.span])[:16]
     made = answer(

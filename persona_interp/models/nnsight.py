@@ -38,7 +38,7 @@ class NNsightModel(HookedModelBase):
     @contextmanager
     def tapped(self, taps: Mapping[Hookpoint, Tap], *, stop_after: Hookpoint | None = None) -> Iterator[Forward]:
         """Forward passes of the model, each a trace that calls the taps."""
-        ordered = sorted(taps, key=lambda h: h.depth)
+        ordered = sorted(taps, key=lambda h: h.order)
         sites = [(find_site(self._module, hookpoint, self.name), taps[hookpoint]) for hookpoint in ordered]
         stops = stop_after is not None
 

@@ -37,7 +37,7 @@ def plain_projections(
     if not units:
         raise EmptySelectionError("no hookpoint was given to project at.", "Give one layer at least.")
     plain, found = language_model(model), {}
-    deepest = max(units, key=lambda h: h.depth)
+    deepest = max(units, key=lambda h: h.order)
     batch = batch.to(input_device(plain))
 
     def observe(hookpoint: Hookpoint, residual: Tensor) -> None:

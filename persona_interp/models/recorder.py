@@ -124,7 +124,7 @@ class Recorder:
     @property
     def deepest(self) -> Hookpoint | None:
         """The hookpoint after which a pass that gives no logits may end; None where nothing is tapped."""
-        return max(self.hookpoints, key=lambda h: h.depth, default=None)
+        return max(self.hookpoints, key=lambda h: h.order, default=None)
 
     @property
     def wants_last_token(self) -> bool:

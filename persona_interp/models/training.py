@@ -24,7 +24,7 @@ class TrainingHooks:
 
     def __init__(self, model: nn.Module, edits: Edits, read: Sequence[Hookpoint] = ()) -> None:
         self._model, self._recorder = model, Recorder(read, (), edits)
-        self._deepest_read = max(read, key=lambda h: h.depth, default=None)
+        self._deepest_read = max(read, key=lambda h: h.order, default=None)
         self._active = self._bare = False
 
     @contextmanager

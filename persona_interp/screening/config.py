@@ -7,6 +7,7 @@ from typing import Literal, get_args
 
 from persona_interp.directions.direction import Direction
 from persona_interp.errors import ConfigError, MissingPackageError
+from persona_interp.types import layer_at_depth
 
 Delta = Literal["none", "prompt", "generate"]
 """What the response's projection is compared with: nothing, the last prompt token's, or the model's own answer's."""
@@ -117,8 +118,8 @@ def choose_score(config: ScreenConfig, score: str | None, channels: Sequence[Cha
 
 
 def default_layer(n_layers: int) -> int:
-    """The block at 0.6 of the depth, rounded: block 18 of 30."""
-    return min(n_layers - 1, round(DEPTH * n_layers))
+    """The block whose output lies nearest to depth 0.6: block 17 of 30."""
+    return layer_at_depth(DEPTH, n_layers)
 
 
 def check_engine(engine: str) -> None:

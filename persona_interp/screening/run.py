@@ -60,7 +60,7 @@ def screen(
 
     Args:
         source: JSONL, Parquet or CSV, or a data set of the hub.
-        layers: 0-based blocks; default: the one at 0.6 of the depth.
+        layers: 0-based blocks; default: the one nearest to depth 0.6.
         delta: ΔP against the projection of the last prompt token (`prompt`, no extra cost), against the model's own
             greedy answers (`generate`, which takes most of the time), or none.
         clean: a data set of wanted behaviour, screened in the same way, which sets the threshold of each direction and

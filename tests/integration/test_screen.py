@@ -104,7 +104,7 @@ def test_the_command_writes_scores_ranking_and_flagged_samples(
     assert cheerful["row"].tolist() == gloomy.sort_values(["score", "row"])["row"].tolist()
     summary = read_json(whole / "summary.json")
     assert (summary["n_rows"], summary["n_unusable"], summary["n_flagged"]) == (400, 4, 10)
-    assert {row["layer"] for row in summary["scores"]} == {2}
+    assert {row["layer"] for row in summary["scores"]} == {1}
     flagged = [json.loads(line) for line in (whole / "flagged.jsonl").read_text().splitlines()]
     assert [line["row"] for line in flagged[:5]] == cheerful["row"][:5].tolist()
     assert len(pd.read_parquet(whole / "samples")) == 400

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jaxtyping import TypeCheckError
 
-from persona_interp.errors import HookpointError
+from persona_interp.errors import ConfigError, HookpointError
 from persona_interp.types import (
     NO_EDITS,
     POOLINGS,
@@ -20,6 +20,9 @@ from persona_interp.types import (
     KVPrefix,
     Provenance,
     TokenBatch,
+    depth_of,
+    layer_at_depth,
+    layers_at_depth,
 )
 
 PAD = 7
@@ -247,3 +250,30 @@ def test_a_derived_provenance_keeps_the_model_and_adds_details():
 
 def test_a_derived_detail_replaces_an_earlier_one():
     assert provenance().derive("pca", 2, pooling=None, n_samples=9).details == {"n_samples": 9}
+
+
+@given(st.integers(1, 200).flatmap(lambda n: st.tuples(st.integers(0, n - 1), st.just(n))))
+def test_a_block_lies_at_the_depth_of_its_output(place: tuple[int, int]):
+    layer, n_layers = place
+    assert layer_at_depth(depth_of(layer, n_layers), n_layers) == layer
+    assert depth_of(n_layers - 1, n_layers) == 1
+
+
+@given(st.floats(0, 1), st.integers(1, 200))
+def test_the_nearest_output_is_chosen(depth: float, n_layers: int):
+    distances = [abs(depth_of(layer, n_layers) - depth) for layer in range(n_layers)]
+    assert distances[layer_at_depth(depth, n_layers)] == pytest.approx(min(distances), abs=1e-9)
+
+
+def test_of_two_equally_near_blocks_the_later_is_taken():
+    assert [layer_at_depth(0.5, n) for n in (1, 2, 3, 5, 30)] == [0, 0, 1, 2, 14]
+    assert (layer_at_depth(0.55, 30), layer_at_depth(0.29, 50)) == (16, 14)
+
+
+def test_several_depths_give_each_block_once():
+    assert layers_at_depth([0.0, 0.01, 0.5, 0.51, 1.0], 30) == (0, 14, 29)
+    assert layers_at_depth([0.3, 0.5, 0.7], 30) == (8, 14, 20)
+    with pytest.raises(ConfigError, match="a depth must be 0 to 1, got 1.2"):
+        layers_at_depth([1.2], 30)
+    with pytest.raises(ConfigError, match="needs at least one depth, got none"):
+        layers_at_depth([], 30)

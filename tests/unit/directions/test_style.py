@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from persona_interp.directions.style import (
     extract_style_activations,
-    layers_at_depth,
     published_layers,
     style_vector,
     style_vectors,
@@ -114,13 +113,10 @@ def test_activations_without_styles_or_blocks_are_refused() -> None:
         style_vector(made, "a")
 
 
-def test_layers_by_depth() -> None:
+def test_the_published_layers_lie_at_their_depth() -> None:
     assert [published_layers(n) for n in (32, 30, 18, 3, 1)] == [
         (18, 19, 20), (17, 18, 19), (10, 11, 12), (0, 1, 2), (0,)
     ]  # fmt: skip
-    assert layers_at_depth([0.0, 0.5, 0.51, 1.0], 30) == (0, 15, 29)
-    with pytest.raises(ConfigError, match="Expected shares from 0 to 1"):
-        layers_at_depth([1.2], 30)
 
 
 def test_a_beginning_is_added_where_the_tokenizer_adds_one() -> None:

@@ -54,6 +54,7 @@ def test_a_record_survives_json_and_says_what_is_done() -> None:
     assert json.loads(json.dumps(made)) == made
     add, ablate = made
     assert (add["kind"], add["layer"], add["coefficient"]) == ("Add", [1, "mlp_out at layer 2"], 0.5)
+    assert add["coefficient_each"] == 0.25, "two places share it"
     assert (ablate["kind"], ablate["direction"]["trait"]) == ("Ablate", "loud")
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from persona_interp.interventions.protocol import Stack
 from persona_interp.interventions.residual import Ablate, Add, Cap
+from persona_interp.interventions.rows import AddEach
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.types import SPANS, Hookpoint, Span
 from tests.contract.tiny import TOLERANCE, uneven_batch
@@ -44,6 +45,22 @@ def test_add_in_lengths_of_the_direction(seed: int, coefficient: float):
     steered = apply(Add(some_direction(seed), 2, coefficient, units="direction"), Hookpoint(2), residual, mask)
     torch.testing.assert_close(steered[mask], (residual + coefficient * vectors(seed)[2])[mask])
     assert torch.equal(steered[~mask], residual[~mask])
+
+
+@pytest.mark.parametrize("coefficient", [0.3, -2.0])
+def test_places_share_a_coefficient_in_residual_norms_and_not_in_lengths(coefficient: float):
+    residual, mask = residual_and_mask(0)
+    mask = torch.ones_like(mask)
+    some = some_direction()
+    for units, total in (("residual_norm", abs(coefficient)), ("direction", 3 * abs(coefficient))):
+        add = Add(some, [0, 1, 2], coefficient, units=units)
+        moved = torch.stack([(apply(add, Hookpoint(k), residual, mask) - residual)[0, 0].norm() for k in range(3)])
+        unit = NORMS if units == "residual_norm" else some.vectors.norm(dim=-1)
+        assert float((moved / unit).sum()) == pytest.approx(total, rel=1e-3)
+        assert add.coefficient_each == pytest.approx(coefficient / (3 if units == "residual_norm" else 1))
+    each = AddEach([some, some], [0, 1, 2], coefficient).edits[Hookpoint(1)][0]
+    by_row = each.function(residual, mask, torch.arange(2))  # pyright: ignore
+    torch.testing.assert_close(by_row, apply(Add(some, [0, 1, 2], coefficient), Hookpoint(1), residual, mask))
 
 
 @given(seeds, coefficients, st.floats(0.01, 100))
@@ -143,7 +160,8 @@ def test_several_layers_each_use_their_own_vector(name: str):
     for layer in (0, 2):
         alone = MAKERS[name](some_direction(), layer)
         one, other = (apply(i, Hookpoint(layer), residual, mask) for i in (several, alone))
-        assert torch.equal(one, other)
+        share = 2 if name == "add" else 1  # places share a coefficient
+        torch.testing.assert_close(share * (one - residual), other - residual, atol=1e-5, rtol=1e-5)
     first, second = (apply(several, Hookpoint(layer), residual, mask) for layer in (0, 2))
     assert not torch.allclose(first[mask], second[mask], atol=0.01)
 

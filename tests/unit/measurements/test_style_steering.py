@@ -145,7 +145,7 @@ def test_random_directions_answer_as_they_do_one_by_one(model: HookedModelBase) 
     directions = [in_units(one, norms, model) for one in drawn]
     together = answer_random(model, directions, PROMPTS, settings, folder=None, progress=False)
     for k, one in enumerate(directions):
-        arm = StyleArm(f"random {k}", None, (0, 1), 0.5, Add(one, (0, 1), 0.25))
+        arm = StyleArm(f"random {k}", None, (0, 1), 0.5, Add(one, (0, 1), 0.5))
         alone = answer_arm(model, arm, PROMPTS, settings, folder=None, label="", progress=False).frame
         ours = together[together["method"] == f"random {k}"]
         columns = ["prompts", "question", "sample", "answer"]

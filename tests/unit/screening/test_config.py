@@ -10,7 +10,7 @@ from persona_interp.screening import config as module
 from persona_interp.screening.config import Channel, ScreenConfig, channels, check_engine, choose_score, default_layer
 
 
-@pytest.mark.parametrize(("n_layers", "layer"), [(1, 0), (2, 1), (3, 2), (28, 17), (30, 18), (32, 19)])
+@pytest.mark.parametrize(("n_layers", "layer"), [(1, 0), (2, 0), (3, 1), (28, 16), (30, 17), (32, 18)])
 def test_the_default_layer_lies_at_six_tenths_of_the_depth(n_layers: int, layer: int) -> None:
     assert default_layer(n_layers) == layer
 

@@ -109,7 +109,7 @@ def test_unusable_rows_are_counted_and_the_rest_goes_on(
     assert summary["scores"][0]["threshold"] is None
     samples = result.samples()
     assert samples["row"].tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12]
-    assert result.summary["layer"].unique().tolist() == [2]
+    assert result.summary["layer"].unique().tolist() == [1]
     report = text_report(result)
     assert "10 of 12 rows screened, 2 unusable" in report
     assert "No clean data was given, so there is no threshold: samples are only ranked, by difference." in report
