@@ -31,7 +31,7 @@ class RunConfig:
         n_random: random directions of equal norm that the vector's effect is ranked among; None: 100, or as many as one
             true effect among the traits needs (`draws_for`); 0: no test.
         test_coefficient: strength of that test, at the middle of the steered layers, named before any answer is seen;
-            None: the smallest positive coefficient.
+            None: the largest coefficient, since an effect grows with strength and the scatter of answers does not.
         test_tokens: length of its answers.
         judge_models: models of the likelihood judges, of which the first filters; empty: the unsteered model itself,
             said so in the report (to have it beside others, name it).
@@ -150,7 +150,7 @@ class RunConfig:
     def test_place(self, n_layers: int) -> tuple[int, float]:
         """The layer and the coefficient of the test against random directions, which no answer chose."""
         layers, positive = self.steered_layers(n_layers), [c for c in self.coefficients if c > 0]
-        return layers[len(layers) // 2], self.test_coefficient or min(positive)
+        return layers[len(layers) // 2], self.test_coefficient or max(positive)
 
     def n_drawn(self) -> int:
         """How many random directions the test draws."""
