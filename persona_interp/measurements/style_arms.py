@@ -40,7 +40,7 @@ class StyleSteering:
         coefficients: in units of the mean residual norm of a token of the unsteered answers, the same for all vectors.
             Several blocks share a coefficient (`Add`), so that placements are compared at the same total.
         n_random: random directions with the covariance of the sentences. Every vector is ranked among them at the first
-            placement and the smallest coefficient, a place that no answer chose. 0: none.
+            placement and the largest coefficient, a place that no answer chose. 0: none.
     """
 
     placements: tuple[tuple[int, ...], ...]
@@ -66,7 +66,7 @@ class StyleSteering:
     @property
     def tested(self) -> tuple[tuple[int, ...], float]:
         """The placement and the coefficient of the test against random directions."""
-        return self.placements[0], min(self.coefficients)
+        return self.placements[0], max(self.coefficients)
 
     @property
     def sampling(self) -> Sampling:

@@ -62,7 +62,7 @@ def measure_styles(
     """Expression (0..100, one metric a judge) and coherence of every answer of every arm, for every style.
 
     Arms: unsteered; prompted for the style; each vector at each placement and coefficient; random directions at the
-    first placement and smallest coefficient, rated by one judge and without coherence. All add vectors of equal length:
+    first placement and largest coefficient, rated by one judge and without coherence. All add vectors of equal length:
     a coefficient is a share of the mean residual norm of the unsteered answers.
     `method` is the arm, `run_id` the set of prompts, `stream` names all blocks where there are several (layer is then
     missing). A judge that cannot rate a style is left out for it; `able_judges` says which and why.
