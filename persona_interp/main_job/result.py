@@ -90,8 +90,7 @@ def summary_row(config: RunConfig, result: TraitResult, effects: pd.DataFrame, j
     """
     separation = result.profiles["response_mean"].summary()
     side = result.train.frame["side"]
-    effect = result.effect
-    assert effect is not None, "every trait is evaluated"
+    effect = result.effect or Interval(float("nan"), float("nan"), float("nan"), 0, 0)
     n_agreeing, n_others = agreeing_judges(effects, judge)
     return {
         "trait": result.trait.name,
@@ -107,9 +106,7 @@ def summary_row(config: RunConfig, result: TraitResult, effects: pd.DataFrame, j
         "chosen_layer": result.setting.layer,
         "chosen_coefficient": result.setting.coefficient,
         "selection_rule": SELECTION_RULE,
-        "effect": effect.estimate,
-        "effect_low": effect.low,
-        "effect_high": effect.high,
+        **dict(zip(("effect", "effect_low", "effect_high"), _known(effect), strict=True)),
         "effect_judge": judge,
         "n_judges_agreeing": n_agreeing,
         "n_judges_beside": n_others,
@@ -118,6 +115,11 @@ def summary_row(config: RunConfig, result: TraitResult, effects: pd.DataFrame, j
         "n_resamples": config.n_resamples,
         "notes": notes(result, len(config.traits)),
     }
+
+
+def _known(interval: Interval) -> list[float | None]:
+    """The estimate and its bounds; None for what could not be computed."""
+    return [None if np.isnan(value) else value for value in (interval.estimate, interval.low, interval.high)]
 
 
 def steering_row(test: DirectionTest | None) -> dict[str, Any]:

@@ -63,6 +63,12 @@ def prompted_rows(trait: Trait, rollouts: Rollouts, judges: Sequence[Judge], n_r
     return pd.DataFrame(rows)
 
 
+EFFECT_COLUMNS = [
+    *("trait", "judge", "effect", "effect_low", "effect_high", "g", "g_low", "g_high"),
+    *("delta", "delta_low", "delta_high", "n", "n_questions"),
+]
+
+
 def effect_rows(
     trait: Trait, scored: pd.DataFrame, setting: Setting, judges: Sequence[Judge], *, n_resamples: int, seed: int
 ) -> pd.DataFrame:
@@ -89,7 +95,7 @@ def effect_rows(
         for name, found in found_of.items():
             row |= {name: found.estimate, f"{name}_low": found.low, f"{name}_high": found.high}
         rows.append(row | {"n": len(steered) + len(unsteered), "n_questions": int(steered["question"].nunique())})
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=EFFECT_COLUMNS)
 
 
 def baseline_rows(result: TraitResult) -> pd.DataFrame:

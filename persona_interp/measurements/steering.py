@@ -261,14 +261,19 @@ def choose_setting(table: pd.DataFrame, *, judge: str) -> Setting:
 
 def steering_effect(
     measurements: Measurements, setting: Setting, *, judge: str, coefficient: float | None = None, seed: int = 0
-) -> Interval:
-    """Mean expression at a setting minus that of unsteered answers, paired over questions."""
+) -> Interval | None:
+    """Mean expression at a setting minus that of unsteered answers, paired over questions.
+
+    None where no steered or no unsteered answer could be rated (all are empty, say).
+    """
     metric = f"expression: {judge}"
     coefficient = setting.coefficient if coefficient is None else coefficient
     frame = measurements.frame
     of_judge = frame[frame["metric"] == metric]
     steered = of_judge[(of_judge["layer"] == setting.layer) & (of_judge["coefficient"] == coefficient)]
     unsteered = of_judge[of_judge["coefficient"] == 0]
+    if steered.empty or unsteered.empty:
+        return None
     return bootstrap_difference(
         steered["value"].to_numpy(float),
         unsteered["value"].to_numpy(float),

@@ -93,7 +93,7 @@ def test_every_arm_answers_every_prompt(measured: Measurements) -> None:
     assert set(frame["stream"]) == {"resid_post", "resid_post 0+1"}
     assert frame.loc[frame["stream"] == "resid_post 0+1", "layer"].isna().all()
     random = frame[frame["method"].str.startswith("random")]
-    assert set(random["layer"]) == {1} and set(random["coefficient"]) == {0.5}
+    assert set(random["layer"]) == {1} and set(random["coefficient"]) == {1.0}
     assert set(random["run_id"]) == {"factual", "subjective"}, "selection prompts need no null"
 
 
@@ -145,7 +145,7 @@ def test_random_directions_answer_as_they_do_one_by_one(model: HookedModelBase) 
     directions = [in_units(one, norms, model) for one in drawn]
     together = answer_random(model, directions, PROMPTS, settings, folder=None, progress=False)
     for k, one in enumerate(directions):
-        arm = StyleArm(f"random {k}", None, (0, 1), 0.5, Add(one, (0, 1), 0.5))
+        arm = StyleArm(f"random {k}", None, (0, 1), 1.0, Add(one, (0, 1), 1.0))
         alone = answer_arm(model, arm, PROMPTS, settings, folder=None, label="", progress=False).frame
         ours = together[together["method"] == f"random {k}"]
         columns = ["prompts", "question", "sample", "answer"]
