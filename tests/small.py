@@ -105,7 +105,7 @@ class StubModel:
     backend = "nnsight"
     n_layers = 3
     d_model = 4
-    tokenizer = SimpleNamespace()
+    tokenizer: Any = SimpleNamespace()
     device = torch.device("cpu")
 
     def __init__(self, **changes: Any) -> None:

@@ -66,7 +66,7 @@ def test_several_edits_apply_in_order(model: HookedModelBase) -> None:
     for order in [(double, shift), (shift, double)]:
         expected = read
         for edit in order:
-            expected = edit.function(expected, batch.mask)
+            expected = edit.function(expected, batch.mask)  # pyright: ignore[reportCallIssue]
         got = model.run(batch, read=[hookpoint], edits={hookpoint: order}).residuals[hookpoint]
         assert torch.equal(got[batch.mask], expected[batch.mask])
 

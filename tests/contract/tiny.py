@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer
@@ -34,7 +35,7 @@ PAD, EOS, _UNKNOWN, END_OF_TURN, FIRST_WORD = 0, 1, 2, 3, 4
 ENDS = {EOS, END_OF_TURN}
 BACKENDS = ("transformer_lens", "nnsight")
 ARCHITECTURES = ("llama", "gemma3_short_window", "gemma3", "qwen2", "gpt2")
-TOLERANCE = {"rtol": 1e-5, "atol": 1e-5}
+TOLERANCE: dict[str, Any] = {"rtol": 1e-5, "atol": 1e-5}
 
 _COMMON = {
     "vocab_size": D_VOCAB,
@@ -132,7 +133,7 @@ class Tiny:
 
     def site(self, hookpoint: Hookpoint) -> nn.Module:
         """The plain module whose input (resid_pre) or output a stream is."""
-        block = self.blocks[hookpoint.layer]
+        block: Any = self.blocks[hookpoint.layer]
         if hookpoint.stream in ("resid_pre", "resid_post"):
             return block
         if self.architecture == "gpt2":
@@ -188,7 +189,7 @@ def _watch(
 ):
     def change(value: Tensor) -> Tensor:
         for edit in edits:
-            value = edit.function(value, batch.span(edit.span, last_prompt_token=edit.last_prompt_token))
+            value = edit.function(value, batch.span(edit.span, last_prompt_token=edit.last_prompt_token))  # pyright: ignore[reportCallIssue]
         streams[hookpoint] = value
         return value
 

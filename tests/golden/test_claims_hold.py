@@ -34,7 +34,7 @@ def claims(n_true: int, effect: float, likeness: float, n_claims: int = 8, n_lay
         q[PRIMARY] = claim_q(p[:, n_layers // 2], np.arange(n_claims))
         found = {}
         for kind, values in q.items():
-            made = (values.reshape(n_claims, -1) <= ALPHA).any(axis=1)
+            made = np.any(values.reshape(n_claims, -1) <= ALPHA, axis=1)
             found[f"{FALSE}, {kind}"] = made[n_true:].sum() / max(1, made.sum())
             if n_true:
                 found[f"{FOUND}, {kind}"] = made[:n_true].mean()
@@ -74,8 +74,8 @@ def aucs(n: int, m: int, effect: float, *, per_cluster: int = 1) -> Measured:
     def one(rng: Rng) -> dict[str, float]:
         labels, groups = np.repeat(np.arange(n + m) < n, per_cluster), np.repeat(np.arange(n + m), per_cluster)
         shared, a, b = rng.standard_normal((3, n + m))[:, groups] + 0.5 * rng.standard_normal((3, len(groups)))
-        scores = [shared + own + effect * labels for own in (a, b)]
-        return {REJECTED: float(auc_difference(*scores, labels, groups).p <= ALPHA)}
+        ours, theirs = shared + a + effect * labels, shared + b + effect * labels
+        return {REJECTED: float(auc_difference(ours, theirs, labels, groups).p <= ALPHA)}
 
     return one
 

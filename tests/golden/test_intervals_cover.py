@@ -5,6 +5,7 @@ The slow test writes tests/golden/levels/intervals.csv; the short ones repeat so
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,7 +28,7 @@ from persona_interp.statistics.streams import stream
 
 TABLE = Path(__file__).parent / "levels" / "intervals.csv"
 N_SETS = 1000
-FAST = {"n_resamples": 400}
+FAST: dict[str, Any] = {"n_resamples": 400}
 Rng = np.random.Generator
 Found = tuple[Interval, float]
 """An interval of simulated rows, and the truth behind them."""
@@ -60,7 +61,7 @@ def two_factors(n: int, m: int, sizes: tuple[float, float, float]) -> Callable[[
     def one(rng: Rng, seed: int) -> Found:
         first, second = (codes.ravel() for codes in np.meshgrid(np.arange(n), np.arange(m), indexing="ij"))
         parts = rng.standard_normal(n)[first], rng.standard_normal(m)[second], rng.standard_normal(n * m)
-        values = sum(size * part for size, part in zip(sizes, parts, strict=True))
+        values = np.sum([size * part for size, part in zip(sizes, parts, strict=True)], axis=0)
         return bootstrap_mean(values, first, also=second, seed=seed, **FAST), 0.0
 
     return one

@@ -89,7 +89,7 @@ def tiny_config(model: Path, traits: list[Path], **changes: Any) -> RunConfig:
     sizes = {"n_questions": N_QUESTIONS, "n_held_out_questions": N_QUESTIONS, "n_eval_questions": N_QUESTIONS}
     short = {"max_new_tokens": 6, "eval_tokens": 6, "test_tokens": 6, "n_selection_questions": 6, "n_eval_samples": 1}
     rest = {"dtype": "float32", "layers": (1,), "coefficients": (1.0,), "n_resamples": 200, "n_null": 500}
-    settings = {"filter": "none", "lexical": False} | sizes | short | rest | changes
+    settings: dict[str, Any] = {"filter": "none", "lexical": False} | sizes | short | rest | changes
     return RunConfig(model=str(model), traits=tuple(map(str, traits)), **settings)
 
 
@@ -135,10 +135,10 @@ def shares(summaries: list[tuple[TraitSummary, ...]]) -> dict[str, float]:
     """Of runs and of traits, how many are claimed, and of single tests how many have p <= 0.05."""
     traits = [row for run in summaries for row in run]
     return {
-        "runs that claim anything": np.mean([any(claims(row) for row in run) for run in summaries]),
-        "traits: separation claimed": np.mean(["separation" in claims(row) for row in traits]),
-        "traits: steering claimed": np.mean(["steering" in claims(row) for row in traits]),
-        **{f"p <= 0.05: {name}": np.mean([getattr(row, p) <= ALPHA for row in traits]) for name, p in TESTS.items()},
+        "runs that claim anything": float(np.mean([any(claims(row) for row in run) for run in summaries])),
+        "traits: separation claimed": float(np.mean(["separation" in claims(row) for row in traits])),
+        "traits: steering claimed": float(np.mean(["steering" in claims(row) for row in traits])),
+        **{f"p <= 0.05: {n}": float(np.mean([getattr(row, p) <= ALPHA for row in traits])) for n, p in TESTS.items()},
     }
 
 
@@ -149,7 +149,8 @@ def test_runs_without_a_trait_claim_nothing(null_run: Run) -> None:
 def test_a_run_with_a_planted_trait_claims_it_twice(planted_run: Run) -> None:
     for row in planted_run(0):
         assert claims(row) == ("separation", "steering")
-        assert row.auc > 0.9 and row.test_effect > 10 > row.effect_random_high
+        assert row.test_effect is not None and row.effect_random_high is not None
+        assert row.auc is not None and row.auc > 0.9 and row.test_effect > 10 > row.effect_random_high
 
 
 @pytest.mark.slow

@@ -1,5 +1,7 @@
 """Simulated truth for tests and intervals of clustered rows: levels, coverage, power, and what a naive one does."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -19,7 +21,7 @@ LEVELS = (0.05, 0.2)
 
 def holds(p_values: list[float], level: float) -> bool:
     low, high = binomial_bounds(level, len(p_values))
-    return low < np.mean(np.array(p_values) <= level) < high
+    return bool(low < np.mean(np.array(p_values) <= level) < high)
 
 
 def test_two_way_bootstrap_covers_as_documented_and_one_way_does_not():
@@ -64,7 +66,7 @@ def test_paired_test_holds_its_level_where_a_test_of_rows_does_not_and_finds_an_
     by_cluster, by_row, planted = [], [], []
     for index in range(300):
         differences, zero = clustered(rng, clusters, 0.5), np.zeros(40)
-        options = {"n_permutations": 199, "seed": index}
+        options: dict[str, Any] = {"n_permutations": 199, "seed": index}
         by_cluster.append(permutation_test_paired(differences, zero, clusters, **options).p_value)
         by_row.append(permutation_test_paired(differences, zero, np.arange(40), **options).p_value)
         planted.append(permutation_test_paired(differences + 1.0, zero, clusters, **options).p_value)
@@ -79,7 +81,8 @@ def test_two_sample_tests_hold_their_level_where_rows_dealt_freely_do_not_and_fi
     ours, theirs = clusters[:40], clusters[40:]
     whole, free, planted, within, found = [], [], [], [], []
     for index in range(300):
-        values, options = clustered(rng, clusters, 0.5), {"n_permutations": 199, "seed": index}
+        values = clustered(rng, clusters, 0.5)
+        options: dict[str, Any] = {"n_permutations": 199, "seed": index}
         a, b = values[:40], values[40:]
         whole.append(permutation_test_two_samples(a, b, ours, theirs, permute="clusters", **options).p_value)
         free.append(permutation_test_two_samples(a, b, np.zeros(40), np.zeros(40), permute="within", **options).p_value)
@@ -103,7 +106,7 @@ def test_correlation_test_holds_its_level_where_a_test_of_rows_does_not_and_find
     by_cluster, by_row, within, planted = [], [], [], []
     for index in range(300):
         x, y = clustered(rng, clusters, 0.5), clustered(rng, clusters, 0.5)
-        options = {"n_permutations": 199, "seed": index}
+        options: dict[str, Any] = {"n_permutations": 199, "seed": index}
         by_cluster.append(permutation_test_correlation(x, y, clusters, kind="spearman", **options).p_value)
         by_row.append(permutation_test_correlation(x, y, np.arange(60), **options).p_value)
         moved = x + 3 * strata, y + 3 * strata

@@ -5,6 +5,7 @@ shift along a trait's direction is proportional to the change of its expression,
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -31,7 +32,7 @@ CELLS = pd.DataFrame(
     ]
 )
 DATA = np.unique(CELLS["data"], return_inverse=True)[1]
-NAMED = dict.fromkeys(TRAITS, LAYER)
+NAMED: dict[str, int] = dict.fromkeys(TRAITS, LAYER)
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def training(axis: int | list[int], seed: int) -> Contrast:
 
 
 def table(grid: Grid, n_resamples: int = 400, n_permutations: int = 199) -> pd.DataFrame:
-    options = {"n_resamples": n_resamples, "n_permutations": n_permutations, "progress": False}
+    options: dict[str, Any] = {"n_resamples": n_resamples, "n_permutations": n_permutations, "progress": False}
     return shift_correlations(grid, named_layers=NAMED, **options)
 
 

@@ -1,7 +1,7 @@
 """Simulated truth: intervals cover it, nulls reject as often as they say, planted effects are found."""
 
 from functools import cache
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -62,7 +62,7 @@ def test_auc_interval_covers_the_true_auc():
     assert 0.89 < np.mean(hits) < 0.98
 
 
-def simulate(rng: np.random.Generator, *, effect: float, kind: str) -> dict[str, np.ndarray]:
+def simulate(rng: np.random.Generator, *, effect: float, kind: str) -> dict[str, Any]:
     """Twenty rows a set (two for each of ten questions), four layers, sixteen dimensions."""
     shape = (20, 4, 16)
     direction = np.zeros(16)
@@ -91,7 +91,7 @@ def profiles(
     rng, drawn = np.random.default_rng(21), []
     for index in range(n_sets):
         sets = simulate(rng, effect=effect, kind=kind)
-        options = {"n_null": N_NULL, "seed": index}
+        options: dict[str, Any] = {"n_null": N_NULL, "seed": index}
         drawn.append(separation_profile(**sets, **options, shuffled_splits=splits, random_covariance=covariance))
     return drawn
 

@@ -38,7 +38,8 @@ def mean(n: int) -> Callable[[Rng], float]:
 def accepted(n: int) -> Callable[[Rng], float]:
     def one(rng: Rng) -> float:
         table = widened(rng, n)
-        return float(p_of_zero(*(table[name].to_numpy() for name in ("estimate", "low", "high")), [n])[0] > 0.05)
+        estimate, low, high = (table[name].to_numpy() for name in ("estimate", "low", "high"))
+        return float(p_of_zero(estimate, low, high, [n])[0] > 0.05)
 
     return one
 

@@ -50,7 +50,7 @@ def test_judges_are_what_their_ratings_depend_on(model: HookedModelBase) -> None
 def test_a_judge_behind_an_address_is_the_same_before_and_after_it_rated() -> None:
     judge = OpenAIJudge(Endpoint("judge-1", "http://localhost:1/v1", "secret"))
     before = of_judges([judge])
-    judge.ways.add("one rating")
+    judge.ways.add("weighted")
     assert of_judges([judge]) == before == {"api (judge-1)": ["judge-1", "http://localhost:1/v1"]}
 
 

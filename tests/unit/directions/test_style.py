@@ -1,5 +1,7 @@
 """Style vectors: what is read where, the two readings, the two weightings, and refusals."""
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given
@@ -127,8 +129,8 @@ def test_a_beginning_is_added_where_the_tokenizer_adds_one() -> None:
     class Adds:
         bos_token, bos_token_id = "A", tokenizer.bos_token_id
 
-        def __call__(self, text: str) -> dict[str, list[int]]:
+        def __call__(self, text: str) -> dict[str, Any]:
             return {"input_ids": [tokenizer.bos_token_id, *tokenizer(text)["input_ids"]]}
 
-    undecorated = getattr(text_beginning, "__wrapped__", text_beginning)
+    undecorated: Any = getattr(text_beginning, "__wrapped__", text_beginning)
     assert undecorated(Adds()) == "A"

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -77,7 +78,8 @@ def test_refusals(model: HookedModelBase) -> None:
         train_style_vectors(StubModel(), corpus(), layers=())
     with pytest.raises(HookpointError, match="Layers run 0..2"):
         train_style_vectors(model, corpus(), layers=(3,), progress=False)
-    for wrong in ({"learning_rate": 0.0}, {"max_epochs": 0}, {"max_loss": -1.0}, {"batch_size": 0}):
+    refused: list[dict[str, Any]] = [{"learning_rate": 0.0}, {"max_epochs": 0}, {"max_loss": -1.0}, {"batch_size": 0}]
+    for wrong in refused:
         with pytest.raises(ConfigError, match=next(iter(wrong))):
             StyleTraining(**wrong)
 

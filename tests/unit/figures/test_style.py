@@ -69,7 +69,10 @@ def test_names_with_dollar_signs_are_not_mathematics(tmp_path: Path):
     with paper_style():
         figure, [[ax]] = panel_figure(1, 1)
         ax.set_title("$\\frac{ and $")
-        save_figure(figure, FRAME, tmp_path, "curve")
+        png, *_ = save_figure(figure, FRAME, tmp_path, "curve")
+    assert ax.title.get_parse_math() is False
+    with Image.open(png) as image:
+        assert image.convert("L").getextrema()[0] < 128, "nothing was drawn"
 
 
 def test_more_than_one_panel_takes_the_page():

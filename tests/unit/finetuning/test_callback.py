@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import TrainerCallback
+from peft import PeftModel
+from transformers import PreTrainedModel, TrainerCallback
 
 from persona_interp.directions.direction import rebind_direction
 from persona_interp.finetuning.callback import DriftCallback
@@ -34,6 +35,7 @@ def test_shifts_equal_those_of_the_trained_weights_loaded_anew(small: Tiny, tmp_
     callback = DriftCallback(directions, [0, 2], prompts=PROMPTS, every=4)
     trainer = make_trainer(small, tmp_path, [callback], lora=lora)
     trainer.train()
+    assert isinstance(trainer.model, torch.nn.Module)
     folder = save_merged(trainer.model, small, tmp_path / "merged")
     before = probe_activations(small.hooked("nnsight"), PROMPTS)
     after = probe_activations(load_model(folder, "nnsight", device="cpu"), PROMPTS)
@@ -101,7 +103,7 @@ def test_training_ends_at_the_same_bits_with_and_without_the_callback(
     callback = drift(small, every=1, expression=expression(judge, every=2), path=tmp_path / "log.csv")
     for callbacks in ([], [callback]):
         trainer = make_trainer(small, tmp_path, callbacks, lora=lora, dropout=0.3, **changes)
-        assert trainer.model is not None
+        assert isinstance(trainer.model, PreTrainedModel | PeftModel)
         if lora and changes:
             trainer.model.enable_input_require_grads()
         trainer.train()
@@ -122,6 +124,7 @@ def test_dropout_would_show_a_disturbed_random_state(small: Tiny, tmp_path: Path
     for callbacks in ([], [Disturbing()]):
         trainer = make_trainer(small, tmp_path, callbacks, dropout=0.3)
         trainer.train()
+        assert isinstance(trainer.model, torch.nn.Module)
         ends.append(weights_of(trainer.model))
     assert not all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
 
@@ -135,7 +138,7 @@ def test_values_are_in_the_trainers_logs_at_their_steps(small: Tiny, tmp_path: P
         assert trainer.callback_handler.callbacks.count(callback) == 1
     trainer.train()
     rows = callback.frame().set_index(["step", "layer"])
-    logged = {entry["step"]: entry for entry in trainer.state.log_history if "drift/loud/layer0" in entry}
+    logged = {int(entry["step"]): entry for entry in trainer.state.log_history if "drift/loud/layer0" in entry}
     assert sorted(logged) == [2, 3, 4, 6]
     for step, entry in logged.items():
         assert entry["drift/loud/layer2"] == rows.loc[(step, 2), "shift"]

@@ -28,7 +28,7 @@ def test_steering_at_a_layer_adds_a_share_of_the_norm_to_every_token() -> None:
     made = preventative_steering(VECTOR, 1, 0.5)
     ((hookpoint, (edit,)),) = made.edits.items()
     assert (hookpoint, edit.span) == (Hookpoint(1), "all")
-    moved = edit.function(RESIDUAL, EVERYWHERE) - RESIDUAL
+    moved = edit.function(RESIDUAL, EVERYWHERE) - RESIDUAL  # pyright: ignore[reportCallIssue]
     expected = 0.5 * 3.0 * VECTOR.vectors[1] / VECTOR.vectors[1].norm()
     torch.testing.assert_close(moved, expected.expand_as(moved))
 
@@ -39,7 +39,7 @@ def test_increments_of_all_layers_add_up_to_the_vector() -> None:
     total = torch.zeros_like(RESIDUAL)
     for layer, edits in enumerate(made.edits.values()):
         assert [edit.span for edit in edits] == ["all"]
-        total = edits[0].function(total, EVERYWHERE)
+        total = edits[0].function(total, EVERYWHERE)  # pyright: ignore[reportCallIssue]
         torch.testing.assert_close(total, (0.7 * VECTOR.vectors[layer]).expand_as(total))
     increments = layer_increments(VECTOR)
     torch.testing.assert_close(increments.vectors.cumsum(0), VECTOR.vectors)
@@ -65,7 +65,7 @@ def test_concepts_are_ablated_at_all_layers_or_at_those_given() -> None:
     assert isinstance(everywhere, Ablate) and list(everywhere.edits) == list(VECTOR.hookpoints)
     for hookpoint, (edit,) in everywhere.edits.items():
         assert edit.span == "all"
-        left = edit.function(RESIDUAL, EVERYWHERE)
+        left = edit.function(RESIDUAL, EVERYWHERE)  # pyright: ignore[reportCallIssue]
         assert (left @ VECTOR.at(hookpoint)).abs().max() < 1e-5
     assert list(concept_ablation(VECTOR, [2]).edits) == [Hookpoint(2)]
     with pytest.raises(HookpointError, match="the direction loud has no vector for resid_post at layer 5"):
@@ -79,7 +79,7 @@ def test_several_concepts_are_ablated_in_turn() -> None:
     ((_, edits),) = both.edits.items()
     left = RESIDUAL
     for edit in edits:
-        left = edit.function(left, EVERYWHERE)
+        left = edit.function(left, EVERYWHERE)  # pyright: ignore[reportCallIssue]
     assert len(edits) == 2 and (left @ other.vectors[0]).abs().max() < 1e-5
     with pytest.raises(ConfigError, match="no direction to ablate"):
         concept_ablation([])
@@ -110,5 +110,5 @@ def test_signs_of_steering() -> None:
     """A positive coefficient moves towards the pole, as everywhere."""
     made = preventative_steering_all_layers(VECTOR, 1.0)
     assert isinstance(made, Add) and made.units == "direction"
-    first = made.edits[Hookpoint(0)][0].function(RESIDUAL, EVERYWHERE)
+    first = made.edits[Hookpoint(0)][0].function(RESIDUAL, EVERYWHERE)  # pyright: ignore[reportCallIssue]
     assert ((first - RESIDUAL) @ VECTOR.vectors[0] > 0).all()

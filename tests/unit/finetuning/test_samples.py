@@ -57,7 +57,7 @@ def pieces(tokenizer: PreTrainedTokenizerFast, sample: Sample) -> list[tuple[boo
         if not runs or runs[-1][0] != answered:
             runs.append((answered, []))
         runs[-1][1].append(token)
-    return [(answered, tokenizer.decode(ids)) for answered, ids in runs]
+    return [(answered, str(tokenizer.decode(ids))) for answered, ids in runs]
 
 
 @settings(max_examples=60, deadline=None)

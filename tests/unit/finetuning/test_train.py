@@ -165,7 +165,7 @@ def test_no_hook_survives_training_under_an_intervention(
 ) -> None:
     error = RuntimeError("on purpose") if end == "exception" else None
     watching = Breaks(2 if end != "finished" else -1, error)
-    options = {"intervention": INTERVENTIONS[kind](loud(small)), "callbacks": [watching]}
+    options: dict[str, Any] = {"intervention": INTERVENTIONS[kind](loud(small)), "callbacks": [watching]}
     if end == "exception":
         with pytest.raises(RuntimeError, match="on purpose"):
             run(small, tmp_path / "run", **options)

@@ -37,7 +37,7 @@ def residual_and_mask(seed: int, dtype: torch.dtype = torch.float32) -> tuple[Te
 
 def apply(intervention: Intervention, hookpoint: Hookpoint, residual: Tensor, mask: Tensor) -> Tensor:
     for edit in intervention.edits[hookpoint]:
-        residual = edit.function(residual, mask)
+        residual = edit.function(residual, mask)  # pyright: ignore[reportCallIssue]
     return residual
 
 

@@ -24,7 +24,7 @@ def test_another_model_is_refused(name: str):
 def test_another_width_is_refused_at_the_latest_in_the_pass(name: str):
     edit = MAKERS[name](some_direction(), 0).edits[Hookpoint(0)][0]
     with pytest.raises(IncompatibleDirectionError) as caught:
-        edit.function(torch.zeros(1, 2, 6), torch.ones(1, 2, dtype=torch.bool))
+        edit.function(torch.zeros(1, 2, 6), torch.ones(1, 2, dtype=torch.bool))  # pyright: ignore[reportCallIssue]
     assert str(caught.value) == (
         "the direction loud of tiny-a has d_model 8; this model has 6.\n  Extract it again with this model."
     )

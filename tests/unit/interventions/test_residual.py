@@ -1,6 +1,7 @@
 """Adding, ablating and capping: the arithmetic, and which positions it reaches."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from persona_interp.interventions.protocol import Stack
-from persona_interp.interventions.residual import Ablate, Add, Cap
+from persona_interp.interventions.residual import Ablate, Add, Cap, Units
 from persona_interp.interventions.rows import AddEach
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.types import SPANS, Hookpoint, Span
@@ -52,7 +53,8 @@ def test_places_share_a_coefficient_in_residual_norms_and_not_in_lengths(coeffic
     residual, mask = residual_and_mask(0)
     mask = torch.ones_like(mask)
     some = some_direction()
-    for units, total in (("residual_norm", abs(coefficient)), ("direction", 3 * abs(coefficient))):
+    totals: dict[Units, float] = {"residual_norm": abs(coefficient), "direction": 3 * abs(coefficient)}
+    for units, total in totals.items():
         add = Add(some, [0, 1, 2], coefficient, units=units)
         moved = torch.stack([(apply(add, Hookpoint(k), residual, mask) - residual)[0, 0].norm() for k in range(3)])
         unit = NORMS if units == "residual_norm" else some.vectors.norm(dim=-1)
@@ -111,7 +113,8 @@ def test_cap_clamps_the_projection_and_keeps_the_rest(seed: int, limits: list[fl
 def test_one_sided_caps_move_one_way(side: str, sign: int, seed: int, bound: float):
     residual, mask = residual_and_mask(seed)
     vector = vectors(seed)[1]
-    capped = apply(Cap(some_direction(seed), 1, **{side: bound}), Hookpoint(1), residual, mask)
+    bounded: dict[str, Any] = {side: bound}
+    capped = apply(Cap(some_direction(seed), 1, **bounded), Hookpoint(1), residual, mask)
     moved = sign * (along(capped, vector) - along(residual, vector))
     assert moved.ge(-1e-4).all()
     assert (sign * (along(capped, vector) - bound))[mask].ge(-1e-4).all()

@@ -75,8 +75,8 @@ def test_scores_are_calibrated_on_the_exemplars(judge: LikelihoodJudge, seen: Tr
     positive = judge.rate(seen, questions, [x.pos for x in seen.exemplars])
     negative = judge.rate(seen, questions, [x.neg for x in seen.exemplars])
     calibration = judge.calibration(seen)
-    assert calibration(np.mean([s.raw for s in positive])) == pytest.approx(80, abs=1e-3)
-    assert calibration(np.mean([s.raw for s in negative])) == pytest.approx(20, abs=1e-3)
+    assert calibration(float(np.mean([s.raw for s in positive]))) == pytest.approx(80, abs=1e-3)
+    assert calibration(float(np.mean([s.raw for s in negative]))) == pytest.approx(20, abs=1e-3)
     assert all(s.value == pytest.approx(calibration(s.raw)) for s in (*positive, *negative))
 
 

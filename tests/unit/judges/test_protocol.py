@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pandas as pd
@@ -32,7 +33,7 @@ class LengthJudge:
     def unable(self, trait: Trait) -> str | None:  # noqa: ARG002
         return None
 
-    def rate(self, trait: Trait, questions: list[str], answers: list[str]) -> list[Score]:  # noqa: ARG002
+    def rate(self, trait: Trait, questions: Sequence[str], answers: Sequence[str]) -> list[Score]:  # noqa: ARG002
         self.traits.append(trait.name)
         return [Score(float(len(answer)), 0.0) for answer in answers]
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from persona_interp.endpoint.requests import Alternatives, ChatReply
 from persona_interp.judges.ratings import (
+    Way,
     number_tokens,
     parse_rating,
     read_rating,
@@ -163,7 +164,8 @@ def test_without_log_probabilities():
 @pytest.mark.parametrize("text", ["REFUSAL", " refusal.", "**REFUSAL**", "REFUSAL: the answer declines", "Refusal 100"])
 def test_refusals_are_kept_apart(text: str):
     tokens: Alternatives = (token(("REF", 0.6), ("0", 0.4)),)
-    for way, alternatives in (("weighted", tokens), ("no logprobs", None)):
+    ways: list[tuple[Way, Alternatives | None]] = [("weighted", tokens), ("no logprobs", None)]
+    for way, alternatives in ways:
         score = read_rating(replace(PLAIN, text=text, alternatives=alternatives), way)
         assert math.isnan(score.value) and score.note == "refusal"
     assert read_rating(replace(PLAIN, text="REFUSALS are 5"), "no logprobs").note != "refusal"

@@ -169,6 +169,7 @@ def test_a_start_token_comes_first_where_the_tokenizer_puts_one(
     tokenizer = copy.deepcopy(model.tokenizer)
     tokenizer.bos_token = "<unk>"
     start = tokenizer.convert_tokens_to_ids("<unk>")
+    assert isinstance(start, int)
     tokenizer.backend_tokenizer.post_processor = TemplateProcessing(  # pyright: ignore
         single="<unk> $A", special_tokens=[("<unk>", start)]
     )

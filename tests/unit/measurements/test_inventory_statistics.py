@@ -57,8 +57,8 @@ def test_what_agreeing_adds_takes_nothing_from_a_balanced_score(shift: float, up
     values = rng.standard_normal((up + down, 2))
     plain, agreeing = scale_score(values, keys), scale_score(values + shift * keys[:, None], keys)
     assert agreeing == pytest.approx(plain, abs=1e-9)
-    draws = [scale_draws(v, keys, n_resamples=50, seed=1) for v in (values, values + shift * keys[:, None])]
-    np.testing.assert_allclose(*draws, atol=1e-8)
+    draws, shifted = (scale_draws(v, keys, n_resamples=50, seed=1) for v in (values, values + shift * keys[:, None]))
+    np.testing.assert_allclose(draws, shifted, atol=1e-8)
 
 
 def test_intervals_need_two_items_of_a_key() -> None:

@@ -1,4 +1,5 @@
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ LAYERS, WIDTH, QUESTIONS = 3, 8, np.repeat(np.arange(6), 2)
 Sets = dict[str, np.ndarray]
 
 
-def simulate(shifts: tuple[float, ...] = (0.0, 0.0, 0.0), seed: int = 0) -> Sets:
+def simulate(shifts: tuple[float, ...] = (0.0, 0.0, 0.0), seed: int = 0) -> dict[str, Any]:
     """Positives are moved along axis 0 by a shift for each layer."""
     rng = np.random.default_rng(seed)
     sets: Sets = {}

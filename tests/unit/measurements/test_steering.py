@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -228,7 +229,7 @@ class LengthJudge:
     def unable(self, trait: Trait) -> str | None:  # noqa: ARG002
         return None
 
-    def rate(self, trait: Trait, questions: list[str], answers: list[str]) -> list[Score]:  # noqa: ARG002
+    def rate(self, trait: Trait, questions: Sequence[str], answers: Sequence[str]) -> list[Score]:  # noqa: ARG002
         return [Score(float(len(answer)) if answer else float("nan"), 0.0) for answer in answers]
 
 

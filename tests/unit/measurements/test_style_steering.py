@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -199,7 +200,7 @@ def test_all_arms_add_the_same_length(model: HookedModelBase) -> None:
         edits = arm.intervention.edits
         assert set(edits) == {Hookpoint(layer) for layer in arm.layers}
         for hookpoint, (edit,) in edits.items():
-            added = edit.function(residual, mask)[0, 0].norm() / norms[hookpoint.layer]
+            added = edit.function(residual, mask)[0, 0].norm() / norms[hookpoint.layer]  # pyright: ignore[reportCallIssue]
             assert float(added) == pytest.approx(arm.coefficient / len(arm.layers), rel=1e-5)
     assert len({arm.name for arm in arms}) == len(arms)
 
@@ -265,7 +266,8 @@ def test_refusals(model: HookedModelBase, options: dict, text: str) -> None:
 def test_foreign_vectors_and_empty_settings_are_refused(model: HookedModelBase, measured: Measurements) -> None:
     with pytest.raises(IncompatibleDirectionError):
         measure(model, Counting(), vectors={"warm": {"x": direction(torch.randn(2, D_MODEL))}})
-    for wrong in ({"placements": ()}, {"placements": ((),)}):
+    refused: list[dict[str, Any]] = [{"placements": ()}, {"placements": ((),)}]
+    for wrong in refused:
         with pytest.raises(ConfigError, match="one block or several"):
             StyleSteering(**wrong)
     with pytest.raises(ConfigError, match="coefficients must be above 0; \\[0.0\\] came"):

@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -162,7 +163,12 @@ def test_copies_that_bfloat16_cannot_tell_apart_have_other_files(tmp_path: Path)
 @pytest.mark.usefixtures("hashed")
 def test_finetuned_quantised_and_resized_copies_have_other_files(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    shape = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    shape: dict[str, Any] = {
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+    }
     plain = LlamaForCausalLM(LlamaConfig(vocab_size=64, **shape))
     seen = {}
 

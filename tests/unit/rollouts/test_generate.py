@@ -103,7 +103,7 @@ def test_rows_and_their_order(model: HookedModelBase, whole: Rollouts):
     assert row["prompt"] == "You are a loud assistant. Shout.\n\nQuestion: Why?\nAnswer:"
     for row in frame.itertuples():
         ids = list(row.response_ids)
-        assert row.answer == model.tokenizer.decode(ids, skip_special_tokens=True).strip()
+        assert row.answer == str(model.tokenizer.decode(ids, skip_special_tokens=True)).strip()
         assert "\n" not in model.tokenizer.decode(ids), "plain dialogue ends at the line"
         assert len(ids) == 6 if not row.finished else len(ids) < 6
     assert frame["finished"].any() and not frame["finished"].all()
@@ -310,7 +310,7 @@ def test_answers_of_a_model_that_computes_otherwise_are_refused(
 
 def test_answers_under_edits_that_nothing_describes_are_not_kept(model: HookedModelBase, tmp_path: Path):
     edits = Add(direction(torch.ones(2, model.d_model), norms=torch.ones(2)), 0, 1.0).edits
-    options = {"sampling": Sampling(2), "edits": edits, "progress": False}
+    options: dict[str, Any] = {"sampling": Sampling(2), "edits": edits, "progress": False}
     with pytest.raises(ConfigError, match="without edits_hash"):
         answer(model, plain_requests(["Why?"]), folder=tmp_path / "kept", **options)
     assert not (tmp_path / "kept").exists()

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -22,7 +23,7 @@ from tests.unit.screening.conftest import N_ROWS, N_UNUSABLE, ROWS, Write
 
 Directions = tuple[Direction, ...]
 NOUNS = ("tea", "rain", "snow", "milk", "wind", "sand", "wood", "iron", "salt", "corn")
-QUIET = {"progress": False}
+QUIET: dict[str, Any] = {"progress": False}
 
 
 def shout(text: str) -> str:
@@ -54,7 +55,7 @@ def test_planted_samples_come_out_on_top(
 ) -> None:
     source, planted = mixture
     clean = write("clean.jsonl", [(f"Is {noun}?", f"{noun} was {other}") for noun in NOUNS for other in NOUNS[:4]])
-    options = {"layers": [0], "delta": "none", "clean": clean, "batch_rows": 16}
+    options: dict[str, Any] = {"layers": [0], "delta": "none", "clean": clean, "batch_rows": 16}
     result = screen(model, source, [shouting], out=tmp_path / "out", **options, **QUIET)
     ranking = result.ranking()
     assert set(ranking["row"][:6]) == planted
@@ -140,7 +141,7 @@ def test_clean_data_screened_with_other_vectors_are_not_taken(
     with pytest.raises(ConfigError, match="needs at least 19 clean samples, got 3"):
         screen(model, source, directions, out=tmp_path / "out", clean=clean, **QUIET)
     assert not (tmp_path / "out").exists(), "said before anything is computed"
-    options = {**QUIET, "percentile": 75.0}
+    options: dict[str, Any] = {**QUIET, "percentile": 75.0}
     screen(model, source, directions, out=tmp_path / "out", clean=clean, **options)
     other = write("clean.jsonl", ROWS[2:6])
     with pytest.raises(ConfigError, match=r"clean holds results of another data set"):

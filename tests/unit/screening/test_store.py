@@ -79,8 +79,10 @@ def test_an_altered_data_set_is_refused(tmp_path: Path, screener: Screener) -> N
 
 
 def test_options_that_no_number_depends_on_may_change(tmp_path: Path, screener: Screener) -> None:
-    opened(tmp_path, screener)
-    opened(tmp_path, replace(screener, config=replace(screener.config, max_new_tokens=7)))
+    opened(tmp_path, screener).write(0, pa.table({"row": [0]}))
+    before = read_json(tmp_path / "screen.json")["identity"]
+    again = opened(tmp_path, replace(screener, config=replace(screener.config, max_new_tokens=7)))
+    assert again.has(0) and read_json(tmp_path / "screen.json")["identity"] == before
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path: Path, screener: Screener) -> None:

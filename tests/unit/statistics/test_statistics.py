@@ -161,11 +161,11 @@ def test_auc_intervals_are_delongs_on_the_logit():
 
 
 def test_perfect_separation_of_few_is_no_certainty():
-    sides = np.arange(12.0, 24.0)[:, None], np.arange(12.0)[:, None]
-    (found,) = auc_intervals(*sides, np.arange(12), np.arange(12))
+    high, low = np.arange(12.0, 24.0)[:, None], np.arange(12.0)[:, None]
+    (found,) = auc_intervals(high, low, np.arange(12), np.arange(12))
     assert (found.estimate, found.high) == (1.0, pytest.approx(1.0, abs=0.01))
     assert 0.6 < found.low < 0.9
-    (turned,) = auc_intervals(*sides[::-1], np.arange(12), np.arange(12))
+    (turned,) = auc_intervals(low, high, np.arange(12), np.arange(12))
     assert turned.high == pytest.approx(1 - found.low)
     (many,) = auc_intervals(np.arange(200.0, 400)[:, None], np.arange(200.0)[:, None], np.arange(200), np.arange(200))
     assert many.low > 0.97

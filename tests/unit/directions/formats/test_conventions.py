@@ -1,6 +1,7 @@
 """A file that is numbered otherwise or belongs to another model: told apart where it can be, guessed nowhere."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from persona_interp.directions.formats import (
     load_steering_vectors,
     save_gguf,
 )
+from persona_interp.directions.formats.gguf import Convention
 from persona_interp.errors import AlignmentError, ArtefactError, ConfigError, HookpointError, IncompatibleDirectionError
 from persona_interp.types import Hookpoint
 from tests.small import StubModel, direction, provenance
@@ -92,8 +94,9 @@ def test_a_number_that_is_no_block_proves_the_other_convention(control_vector: C
 
 def test_a_number_beyond_every_convention_is_another_model(control_vector: Callable[..., Path]):
     path = control_vector(rows(1, 4))
-    for convention in ("block_output", "hidden_state"):
-        call = lambda convention=convention: load_gguf(path, SHAPE, trait="loud", convention=convention)  # noqa: E731
+    conventions: list[Convention] = ["block_output", "hidden_state"]
+    for convention in conventions:
+        call = partial(load_gguf, path, SHAPE, trait="loud", convention=convention)
         assert text_of(AlignmentError, call) == (
             "foreign.gguf has layers 1..4; the blocks of tiny-a run 0..2.\n  The file belongs to another model."
         )
