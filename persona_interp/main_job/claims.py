@@ -23,14 +23,15 @@ def corrected(
 ) -> list[dict[str, float | None]]:
     """Q of both claims and of both comparisons of specificity, a dictionary a trait; None where no test was possible.
 
-    A vector separates beyond exchanged prompts and beyond random directions, so the p of that claim is the larger.
+    A vector separates beyond exchanged prompts and beyond random directions, so the p of that claim is the larger; where
+    prompts are too few to be exchanged, the claim is not tested.
 
     Args:
         separations: `SeparationProfile.summary` of every trait.
         tests: of steering.
     """
     primary = [
-        (_p(row["p_random"]), _p(None if test is None else test.p))
+        (_p(row["p_random"] if row["p_shuffled"] is not None else None), _p(None if test is None else test.p))
         for row, test in zip(separations, tests, strict=True)
     ]
     specific = [[_p(row[f"p_{name}"]) for name in SPECIFICITY] for row in separations]
