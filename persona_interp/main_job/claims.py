@@ -21,10 +21,10 @@ SPECIFICITY = ("other_traits", "components")
 def corrected(
     separations: Sequence[Mapping[str, Any]], tests: Sequence[DirectionTest | None]
 ) -> list[dict[str, float | None]]:
-    """Q of both claims and of both comparisons of specificity, a dictionary a trait; None where no test was possible.
+    """The q of both claims and of both comparisons of specificity, a dictionary a trait; None where there is no test.
 
-    A vector separates beyond exchanged prompts and beyond random directions, so the p of that claim is the larger; where
-    prompts are too few to be exchanged, the claim is not tested.
+    A vector separates beyond exchanged prompts and beyond random directions, so the p of that claim is the larger; with
+    too few prompts to exchange, the claim is not tested.
 
     Args:
         separations: `SeparationProfile.summary` of every trait.
