@@ -14,9 +14,11 @@ from persona_interp.errors import ConfigError
 from persona_interp.figures.results import load_results
 from persona_interp.judges.embedding import EmbeddingJudge
 from persona_interp.judges.likelihood import LikelihoodJudge
+from persona_interp.main_job.claims import corrected, out_of_reach
 from persona_interp.main_job.config import RunConfig
 from persona_interp.main_job.run import run_main_job
 from persona_interp.measurements.frame import Measurements
+from persona_interp.measurements.steering_null import DirectionTest
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.statistics import benjamini_hochberg
 from persona_interp.types import POOLINGS
@@ -176,11 +178,19 @@ def test_baselines_and_every_null_are_in_the_tables(whole: Path) -> None:
 
 def test_both_claims_of_all_traits_are_corrected_together(whole: Path) -> None:
     rows = json.loads((whole / "summary.json").read_text())
-    of_claims = [
-        (row[p], row[q]) for row in rows for p, q in (("p_random", "q_separation"), ("p_steering", "q_steering"))
-    ]
-    tested = np.array([pair for pair in of_claims if pair[0] is not None], dtype=float)
-    assert len(tested) == 2, "two pairs of prompts allow no test by exchange, so the claims are those of steering"
-    np.testing.assert_allclose(tested[:, 1], benjamini_hochberg(tested[:, 0]))
-    assert {row["p_shuffled"] for row in rows} == {row["q_separation"] for row in rows} == {None}
+    assert {row["p_shuffled"] for row in rows} == {row["q_separation"] for row in rows} == {None}, "too few prompts"
+    p, q = (np.array([row[f"{name}_steering"] for row in rows]) for name in "pq")
+    np.testing.assert_allclose(q, benjamini_hochberg(p))
     assert {row["best_other_traits"] for row in rows} == set(TRAITS)
+
+
+def test_untested_claims_do_not_count() -> None:
+    separations = [
+        {"p_shuffled": 0.008, "p_random": 0.02, "p_other_traits": None, "p_components": 0.04},
+        {"p_shuffled": None, "p_random": 0.5, "p_other_traits": None, "p_components": None},
+    ]
+    test = DirectionTest(1, 0.3, 5.0, 0.01, -1.0, 1.0, 3.0, 100, 20)
+    first, second = corrected(separations, [test, None])
+    assert first == {"q_separation": 0.02, "q_steering": 0.02, "q_other_traits": None, "q_components": 0.04}
+    assert set(second.values()) == {None}
+    assert out_of_reach(2 / 252, 7) and not out_of_reach(2 / 252, 6)
