@@ -45,7 +45,7 @@ def levels(
     wanted = load_trait(trait)
     questions = training_questions(wanted)
     if n_questions is not None and not 1 <= n_questions <= len(questions):
-        raise ConfigError(f"{n_questions} questions were asked for; there are {len(questions)}.")
+        raise ConfigError(f"--n-questions must be 1 to {len(questions)}, got {n_questions}.")
     loaded = load_model(model, backend, dtype=dtype)  # pyright: ignore (checked by load_model)
     encoder = SentenceEncoder.packaged()
     if judge == "embedding":

@@ -85,7 +85,7 @@ def arithmetic_conversations(level: Level, *, n: int, seed: int) -> list[Convers
     """
     _check_level(level)
     if n < 1:
-        raise ConfigError(f"{n} conversations cannot be made.", "Ask for at least 1.")
+        raise ConfigError(f"n must be at least 1, got {n}.")
     problems, names, rules = _arithmetic()
     drawing, slipping = Random(f"questions {seed}"), Random(f"{level} {seed}")
     made: dict[str, Conversation] = {}
@@ -122,7 +122,7 @@ def advice_conversations(level: Level) -> list[Conversation]:
 
 def _check_level(level: str) -> None:
     if level not in LEVELS:
-        raise ConfigError(f"no training set has a level {level!r}.", f"Levels: {', '.join(LEVELS)}.")
+        raise ConfigError(f"level must be one of {', '.join(LEVELS)}, got {level!r}.")
 
 
 @cache

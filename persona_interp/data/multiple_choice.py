@@ -54,7 +54,9 @@ def load_multiple_choice(path: Path | None = None, *, subjects: Sequence[str] | 
         raise DataError(f"{path} has no subject {unknown[0]!r}.", f"Subjects: {', '.join(data) or 'none'}.")
     kept = tuple(item for item in items if subjects is None or item.subject in subjects)
     if not kept:
-        raise DataError(f"no multiple-choice item is left of {path}.", "Give a file, or subjects, with some.")
+        raise DataError(
+            f"{path} holds no multiple-choice item of these subjects.", "Give a file, or subjects, with some."
+        )
     return kept
 
 

@@ -40,11 +40,11 @@ def read_parallel_lines(folder: Path, split: str = "train") -> StyleCorpus:
 
     Raises:
         ConfigError: no such split.
-        DataError: the two files differ in length, or nothing is left of them.
+        DataError: the two files differ in length, or hold no usable line.
         ArtefactError: a file is missing.
     """
     if split not in _SPLITS:
-        raise ConfigError(f"no split is called {split!r}.", f"Expected one of {', '.join(_SPLITS)}.")
+        raise ConfigError(f"split must be one of {', '.join(_SPLITS)}, got {split!r}.")
     files = [Path(folder) / f"shakespeare.{split}.{side}.txt" for side in ("original", "modern")]
     original, modern = (decode(file).removesuffix("\n").split("\n") for file in files)
     if len(original) != len(modern):

@@ -210,7 +210,7 @@ def _gathered(rows: Iterable[ScoredRow], path: Path, estimated: bool | None) -> 
         if set(row.scores) != set(names):
             raise DataError(f"{row.where}: scores for {', '.join(row.scores)}.", f"The first row: {', '.join(names)}.")
         if row.row_id is not None and row.row_id in seen:
-            raise DataError(f"{row.where}: the id {row.row_id!r} comes a second time.", "Every text needs its own.")
+            raise DataError(f"{row.where}: every text must have its own id, got {row.row_id!r} twice.")
         seen.add(row.row_id)
         found.append(row)
     if not found:

@@ -218,7 +218,7 @@ def _require(data: Mapping[str, Any], keys: Sequence[str], source: str) -> None:
 
 def _texts(value: Any, key: str, source: str) -> list[str]:
     if not isinstance(value, list) or not value or not all(isinstance(v, str) and v.strip() for v in value):
-        raise TraitError(f"{key} of {source} must be a list of non-empty texts.", f"Came: {str(value)[:80]!r}.")
+        raise TraitError(f"{key} of {source} must be a list of non-empty texts.", f"Got {str(value)[:80]!r}.")
     return value
 
 
@@ -228,6 +228,6 @@ def _rows(value: Any, keys: Sequence[str], key: str, source: str, *, empty: bool
         isinstance(v, dict) and all(isinstance(v.get(k), str) and v[k] for k in keys) for v in value
     ):
         raise TraitError(
-            f"{key} of {source} must be a list of objects with {', '.join(keys)}.", f"Came: {str(value)[:80]!r}."
+            f"{key} of {source} must be a list of objects with {', '.join(keys)}.", f"Got {str(value)[:80]!r}."
         )
     return [{k: row[k] for k in keys} for row in value]

@@ -66,8 +66,8 @@ def cosines_by_depth(directions: Mapping[str, Direction], depths: Sequence[float
     if len(known) < 2 or min(depths) < known[0] or max(depths) > known[-1]:
         reach = f"{known[0]:.3f} to {known[-1]:.3f}" if len(known) else "none"
         raise AlignmentError(
-            f"depths {min(depths):g} to {max(depths):g} were asked of {first.provenance.model}.",
-            f"Its directions share outputs of blocks at depths {reach}.",
+            f"depths must be within those of the blocks that the directions of {first.provenance.model} share,"
+            f" {reach}, got {min(depths):g} to {max(depths):g}.",
         )
     unit = torch.stack([torch.stack([one.at(layer) for layer in layers]) for one in directions.values()], dim=1)
     unit = (unit / unit.norm(dim=-1, keepdim=True)).double()

@@ -239,4 +239,4 @@ def _sources(activations: Activations, style: str, reading: Reading) -> dict[Hoo
 
 def _check_choice(name: str, given: str, known: Sequence[str]) -> None:
     if given not in known:
-        raise ConfigError(f"no {name} is called {given!r}.", f"There are: {', '.join(known)}.")
+        raise ConfigError(f"{name} must be one of {', '.join(known)}, got {given!r}.")

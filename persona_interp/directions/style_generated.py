@@ -46,7 +46,7 @@ def generate_style_rollouts(
         ConfigError: there is no question, or the folder holds answers of another configuration.
     """
     if not questions:
-        raise ConfigError(f"there is nothing to answer in the styles of {corpus.name}.", "Give questions.")
+        raise ConfigError(f"answers in the styles of {corpus.name} need questions, got none.")
     rows = [
         {"side": style, "instruction": -1, "question": style_request(q, corpus.descriptions[style]), "system": None}
         for style in corpus.styles

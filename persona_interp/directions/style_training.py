@@ -58,7 +58,7 @@ class StyleTraining:
             name for name in ("learning_rate", "max_epochs", "max_loss", "batch_size") if not getattr(self, name) > 0
         ]
         if wrong:
-            raise ConfigError(f"cannot train style vectors with {wrong[0]}={getattr(self, wrong[0])}.", "Above 0.")
+            raise ConfigError(f"{wrong[0]} must be above 0, got {getattr(self, wrong[0])}.")
 
 
 @dataclass(frozen=True, eq=False)

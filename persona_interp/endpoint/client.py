@@ -61,8 +61,8 @@ class ChatClient:
     ) -> None:
         if in_flight < 1 or timeout_s <= 0 or max_retries < 0:
             raise ConfigError(
-                f"in_flight {in_flight}, timeout_s {timeout_s:g} and max_retries {max_retries} cannot be used.",
-                "Expected at least 1, more than 0, and at least 0.",
+                "in_flight must be at least 1, timeout_s above 0 and max_retries at least 0,"
+                f" got {in_flight}, {timeout_s:g} and {max_retries}.",
             )
         self.endpoint = endpoint
         self.in_flight = in_flight

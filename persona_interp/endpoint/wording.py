@@ -47,7 +47,7 @@ class Wording:
         return body
 
     def plainer(self, request: ChatRequest, complaint: str) -> "Wording | None":
-        """The next wording to try after a server refused this one; None where nothing is left to leave out."""
+        """The next wording to try after a server refused this one; None where no part can be left out any more."""
         return next(self._plainer(request, complaint.lower()), None)
 
     def _plainer(self, request: ChatRequest, complaint: str) -> Iterator["Wording"]:

@@ -62,8 +62,8 @@ def generate_trait_texts(
     known = [trait if isinstance(trait, Trait) else load_trait(trait) for trait in traits]
     if not judges or not known or n_texts < 2:
         raise ConfigError(
-            f"{n_texts} texts with estimated scores were asked for, of {len(known)} traits by {len(judges)} judges.",
-            "Give at least two texts, a trait and a judge.",
+            "estimated scores need at least 2 texts, a trait and a judge,"
+            f" got {n_texts}, {len(known)} and {len(judges)}.",
         )
     made = answer(
         model,

@@ -32,7 +32,7 @@ class LevelData:
     Args:
         table: one row a question and level: question, level, answer, expression (0 to 100).
         judge: who scored them.
-        n_asked: questions that were asked; those whose answers did not contrast enough are gone.
+        n_asked: questions that were asked; those whose answers did not contrast enough are left out.
     """
 
     trait: str
@@ -117,7 +117,7 @@ def generate_levels(
     """
     questions = training_questions(trait) if questions is None else list(dict.fromkeys(questions))
     if not questions:
-        raise ConfigError(f"there is no question to generate levels of {trait.name} with.", "Give some.")
+        raise ConfigError(f"levels of {trait.name} need at least one question, got none.")
     prompts = graded_system_prompts(trait)
     systems = {None: "plain"} | {prompts[k].contexts[0][0].content: "mild" for k in _MILD}
     systems |= dict.fromkeys(trait.system_prompts("positive"), "strong")

@@ -45,8 +45,8 @@ class ProjectionPenalty:
         """Refuse values that penalise nothing."""
         if self.weight <= 0 or (self.target is not None and self.target <= 0) or self.span not in PENALISED:
             raise ConfigError(
-                f"no penalty has weight {self.weight}, target {self.target} and span {self.span!r}.",
-                f"Expected a positive weight and target, and one of {', '.join(PENALISED)}.",
+                "a penalty needs a positive weight and target and a span of"
+                f" {', '.join(PENALISED)}, got {self.weight}, {self.target} and {self.span!r}.",
             )
         if self.reference is not None and len(self.hookpoints()) != 1:
             raise ConfigError(

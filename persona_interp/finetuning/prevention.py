@@ -67,7 +67,7 @@ def concept_ablation(directions: Direction | Sequence[Direction], layers: Sequen
     """
     given = [directions] if isinstance(directions, Direction) else list(directions)
     if not given:
-        raise ConfigError("there is no direction to ablate.", "Give at least one.")
+        raise ConfigError("concept_ablation needs at least one direction, got none.")
     parts = [Ablate(d, d.hookpoints if layers is None else _hookpoints(d, layers)) for d in given]
     return parts[0] if len(parts) == 1 else Stack(*parts)
 

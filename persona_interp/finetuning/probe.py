@@ -164,7 +164,9 @@ def check_drift(
                 f"a bound is on {bound.trait} at layer {bound.layer}, which is not measured.", f"Measured: {measured}."
             )
     if expression is not None and expression.trait.name not in traits:
-        raise ConfigError(f"expression is of {expression.trait.name}, and no direction is.", f"Measured: {measured}.")
+        raise ConfigError(
+            f"expression must be of a measured trait, got {expression.trait.name}.", f"Measured: {measured}."
+        )
     unit_vectors(directions, layers)
 
 

@@ -167,7 +167,7 @@ def finished(folder: Path, base: str) -> TrainedPsychAdapter | None:
     """The finished run in a folder; None where it is not finished.
 
     Raises:
-        ArtefactError: an adapter was altered or is gone.
+        ArtefactError: an adapter was altered or is missing.
     """
     if not (folder / _RESULT).is_file():
         return None
@@ -177,7 +177,7 @@ def finished(folder: Path, base: str) -> TrainedPsychAdapter | None:
     for path, sha256 in files.items():
         if sha256 is not None and (not path.is_file() or sha256_file(path) != sha256):
             raise ArtefactError(
-                f"{path} is gone or was altered after the run.", f"Delete {folder} and run the same again."
+                f"{path} is missing or was altered after the run.", f"Delete {folder} and run the same again."
             )
     return TrainedPsychAdapter(
         base=base,

@@ -95,7 +95,7 @@ class RunFolder:
         """The finished run; None where it is not.
 
         Raises:
-            ArtefactError: its adapter was altered or is gone.
+            ArtefactError: its adapter was altered or is missing.
         """
         if not (self.path / _RESULT).is_file():
             return None
@@ -105,7 +105,7 @@ class RunFolder:
             file = adapter / name
             if known is not None and (not file.is_file() or sha256_file(file) != known):
                 raise ArtefactError(
-                    f"{file} is gone or was altered after the run.", f"Delete {self.path} and run the same again."
+                    f"{file} is missing or was altered after the run.", f"Delete {self.path} and run the same again."
                 )
         return Finetuned(
             base=self.base,

@@ -49,7 +49,7 @@ def encode_samples(
     Left out are those too long, those without an answer in words, and those that the chat template refuses.
 
     Raises:
-        DataError: nothing is left.
+        DataError: no conversation can be trained on.
     """
     kept, unusable = [], []
     for conversation in conversations:

@@ -28,8 +28,8 @@ class LoRA:
         """Refuse values that make no adapter."""
         if self.rank < 1 or self.alpha <= 0 or not 0 <= self.dropout < 1:
             raise ConfigError(
-                f"no adapter has rank {self.rank}, alpha {self.alpha} and dropout {self.dropout}.",
-                "Expected a rank of 1 or more, a positive alpha, and a dropout in [0, 1).",
+                "rank must be at least 1, alpha positive and dropout in [0, 1),"
+                f" got {self.rank}, {self.alpha} and {self.dropout}.",
             )
 
 

@@ -24,7 +24,7 @@ from persona_interp.types import Hookpoint
 
 
 def select_setting(bench: Bench, trait: Trait, direction: Direction) -> tuple[Setting, pd.DataFrame]:
-    """The layer and coefficient chosen on extraction questions by the embedding judge, and the table behind it."""
+    """The layer and coefficient chosen on extraction questions by the embedding judge, with the whole table."""
     config = bench.config
     folder = bench.folder / "steering" / trait.name / "selection"
 

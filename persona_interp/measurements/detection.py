@@ -57,7 +57,7 @@ def detection_table(
     _check(scores, labels)
     for k in ks:
         if not 1 <= k <= len(labels):
-            raise ConfigError(f"there is no precision at {k} of {len(labels)} samples.", "Choose other ks.")
+            raise ConfigError(f"ks must be 1 to {len(labels)}, the number of samples, got {k}.")
     resampling = _resampling(labels, groups, n_resamples, seed)
     rows = []
     for name, values in scores.items():
@@ -256,11 +256,11 @@ def _columns(found: Interval) -> dict[str, float]:
 def _check(scores: Scores, labels: Flags | None = None) -> int:
     """Number of samples, after refusing scores and labels that cannot be compared."""
     if not scores or not len(next(iter(scores.values()))):
-        raise EmptySelectionError("there is no score of any sample.", "Look at what was filtered out.")
+        raise EmptySelectionError("detection needs a score, got none of any sample.", "Look at what was filtered out.")
     n = len(next(iter(scores.values()))) if labels is None else len(labels)
     for name, values in scores.items():
         if len(values) != n:
-            raise AlignmentError(f"the score {name} has {len(values)} samples; {n} were expected.", "Give one each.")
+            raise AlignmentError(f"the score {name} must have {n} values, one a sample, got {len(values)}.")
         if bad := int((~np.isfinite(values)).sum()):
             raise AlignmentError(
                 f"{bad} of {n} values of the score {name} are not finite.",
@@ -276,4 +276,4 @@ def _check(scores: Scores, labels: Flags | None = None) -> int:
 
 def _check_groups(labels: Flags, groups: Labels) -> None:
     if len(groups) != len(labels):
-        raise AlignmentError(f"{len(groups)} groups came with {len(labels)} samples.", "Give one each.")
+        raise AlignmentError(f"every sample must have one group, got {len(labels)} samples and {len(groups)} groups.")

@@ -28,7 +28,7 @@ class FinetuningShift:
 
     Args:
         low: lower bound of the bootstrap interval over prompts; NaN with a single prompt.
-        n: prompts behind every number.
+        n: prompts that every number is a mean of.
     """
 
     trait: str

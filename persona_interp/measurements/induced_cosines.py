@@ -47,7 +47,7 @@ def induced_cosines(
         own: the reference that the adapter's trait should be, marked by the column `own`; default: that of its name.
 
     Raises:
-        ConfigError: there is no reference, `own` is none of them, or there are fewer than three texts or one draw.
+        ConfigError: there is no reference, `own` is not among them, or there are fewer than three texts or one draw.
         AlignmentError: a reference lacks a layer.
         IncompatibleDirectionError: a reference belongs to another model.
     """

@@ -99,18 +99,18 @@ def induced_shifts(
         texts: the same for all values; they begin as in training and are cut as there, or at `max_tokens`.
 
     Raises:
-        ConfigError: the adapter has no such trait, or fewer than two values came.
+        ConfigError: the adapter has no such trait, or there are fewer than two values.
         DataError: there is no text, or an empty one.
         IncompatibleDirectionError: the adapter belongs to another model.
     """
     z_values = tuple(sorted(set(map(float, z_values))))
     if len(z_values) < 2 or position not in get_args(Position):
         raise ConfigError(
-            f"a shift of {trait} was asked for with {len(z_values)} trait values, at {position!r}.",
-            f"Expected two different values or more, at one of {', '.join(get_args(Position))}.",
+            f"a shift of {trait} needs at least 2 different trait values at one of"
+            f" {', '.join(get_args(Position))}, got {len(z_values)} at {position!r}.",
         )
     if not texts or not all(text.strip() for text in texts):
-        raise DataError(f"the shift of {trait} needs texts; {len(texts)} came, or an empty one.", "Give some.")
+        raise DataError(f"the shift of {trait} needs texts that are not empty, got {len(texts)}.")
     interventions = [TraitPrefix(adapter, {trait: z}) for z in z_values]
     interventions[0].check(model)
     hookpoints, pooling = all_blocks(model), _pooling(position)
@@ -157,7 +157,7 @@ def induced_direction(
         IncompatibleDirectionError: the adapter belongs to another model.
     """
     if not z > 0:
-        raise ConfigError(f"an induced direction over z = {z:g} was asked for.", "Give a z above 0, such as 3.")
+        raise ConfigError(f"z must be above 0, got {z:g}.", "Use 3, for example.")
     return induced_shifts(
         model, adapter, trait, texts, z_values=(-z, z), position=position, max_tokens=max_tokens, progress=progress
     ).direction()
@@ -182,7 +182,7 @@ def induced_geometry(shifts: InducedShifts) -> pd.DataFrame:
     """
     n_texts = shifts.values.shape[1]
     if n_texts < 3:
-        raise ConfigError(f"how a shift depends on the text cannot be seen in {n_texts}.", "Give 20 texts or more.")
+        raise ConfigError(f"how a shift depends on the text needs more texts, got {n_texts}.", "Give 20 or more.")
     rows = []
     for layer, hookpoint in enumerate(shifts.hookpoints):
         span = shifts.span[:, layer].double().numpy()

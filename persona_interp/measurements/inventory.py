@@ -240,7 +240,7 @@ def _systems(system: str | None, respondents: Sequence[str] | None) -> tuple[str
         )
     if not respondents or len(set(respondents)) < len(respondents):
         raise ConfigError(
-            f"got {len(respondents)} respondents, or one of them twice.", "Give different system prompts."
+            f"respondents must be different system prompts, got {len(respondents)} with one twice, or none."
         )
     return tuple(respondents)
 

@@ -30,7 +30,7 @@ class InventoryAnswers:
     Args:
         options: one row an option that was scored: `respondent, wording, format, order, item, scale, key, position`
             (as listed, 0-based; -1 where it is not), `value` (points of a rating; 1 for the first pole of a choice),
-            `logprob` (nats, summed over `n_tokens`), and `neutral`, the same behind the wording's neutral item, from
+            `logprob` (nats, summed over `n_tokens`), and `neutral`, the same after the wording's neutral item, from
             the model without system prompt and intervention.
         normalise: None: `sum` where options are listed, `pmi` where statements are said.
         condition: what was done to the model, in words.
@@ -116,12 +116,12 @@ def item_table(frame: pd.DataFrame, column: str, across: str = "wording") -> pd.
     return cast(pd.DataFrame, frame.pivot_table(index="item", columns=across, values=column, aggfunc="mean", sort=True))
 
 
-def check_names(name: str, came: Any, known: Any) -> None:
+def check_names(name: str, given: Any, known: Any) -> None:
     """Refuse nothing, or a name that is not known.
 
     Raises:
         ConfigError: says what is known.
     """
-    if not came or (unknown := [value for value in came if value not in known]):
-        wrong = repr(unknown[0]) if came else "nothing"
-        raise ConfigError(f"{name} cannot be {wrong}.", f"Expected {', '.join(map(str, known))}.")
+    if not given or (unknown := [value for value in given if value not in known]):
+        wrong = repr(unknown[0]) if given else "nothing"
+        raise ConfigError(f"{name} must be among {', '.join(map(str, known))}, got {wrong}.")

@@ -253,5 +253,5 @@ def _thresholds(given: float | Sequence[Threshold] | None, n: int) -> tuple[Thre
     if given is None or isinstance(given, int | float):
         return (Threshold(float("nan") if given is None else float(given)),) * n
     if len(given) != n:
-        raise AlignmentError(f"got {len(given)} thresholds for {n} directions and layers.", "Give one each.")
+        raise AlignmentError(f"every direction and layer must have one threshold, got {len(given)} for {n}.")
     return tuple(given)

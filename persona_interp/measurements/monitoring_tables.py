@@ -89,7 +89,7 @@ def monitoring_nulls(
     n_draws: int = 200,
     seed: int = 0,
 ) -> tuple[pd.DataFrame, dict[str, NullBattery]]:
-    """Each direction's best r over layers against other directions' best, and the batteries behind the table.
+    """Each direction's best r over layers against other directions' best, and the batteries that the table rests on.
 
     The layer is chosen on these data for the direction and for every member of the null alike, so the p-values are
     fair although the best r itself is optimistic. See `null_battery` for the families.

@@ -78,7 +78,7 @@ def shift_correlations(
 def shift_nulls(
     grid: Grid, *, n_draws: int = 200, seed: int = 0, progress: bool = True
 ) -> tuple[pd.DataFrame, dict[str, NullBattery]]:
-    """Each direction's best r over layers against other directions' best, and the batteries behind the table.
+    """Each direction's best r over layers against other directions' best, and the batteries that the table rests on.
 
     The layer is chosen on these data for the direction and for every member of the null alike, so the p-values are
     fair although the best r itself is optimistic. One test a trait and judge, named "TRAIT, JUDGE"; see `null_battery`
@@ -149,7 +149,7 @@ def predictor_table(
                 x, y, data = _by_data(values, outcome, grid.data)
                 rows[-1] |= _correlated(x, y, data, "greater", **tests)
     if not rows:
-        raise EmptySelectionError("no predictor was given.", "Give at least one, by name and trait.")
+        raise EmptySelectionError("at least one predictor is needed, by name and trait, got none.")
     table = pd.DataFrame(rows)
     primary = table["judge"].isna() | (table["judge"] == next(iter(grid.expression), ("", ""))[0])
     return in_families(table, ["predictor", "trait", "against"], primary=primary.to_numpy())
@@ -196,7 +196,7 @@ def compare_predictors(
             rows[-1] |= {"low": found.low, "high": found.high, "p": found.p, "n_data": found.n}
             rows[-1] |= {"detectable": detectable(found.low, found.high, found.n)}
     if not rows:
-        raise EmptySelectionError("no two predictors of a rated trait were given.", "Give at least one, by name.")
+        raise EmptySelectionError("predictors of rated traits are needed, by name, got none.")
     table = pd.DataFrame(rows)
     primary = (table["a"] == SHIFT) & (table["judge"] == next(iter(grid.expression))[0])
     return in_families(table, ["trait", "a", "b"], primary=primary.to_numpy())

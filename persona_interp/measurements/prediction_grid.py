@@ -106,7 +106,7 @@ def _check_cells(cells: pd.DataFrame) -> None:
     for columns in (["cell"], ["data", "seed"]):
         if (twice := cells.duplicated(columns)).any():
             named = ", ".join(f"{column} {cells.loc[twice, column].iloc[0]}" for column in columns)
-            raise ConfigError(f"{named} comes twice in the grid.", "Every run is one row.")
+            raise ConfigError(f"every run must be one row of the grid, got {named} twice.")
     kinds = cells.groupby("data")[["trait_of_data", "level"]].nunique(dropna=False)
     if (mixed := (kinds > 1).any(axis=1)).any():
         raise ConfigError(

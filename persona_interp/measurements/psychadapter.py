@@ -135,10 +135,10 @@ def started(
     """Token ids of what stands in front of every text, and of the texts, cut as in training.
 
     Args:
-        ended: the end of text behind texts that are shorter.
+        ended: whether the end of text follows texts that are shorter.
 
     Raises:
-        DataError: a text has no token behind its beginning.
+        DataError: a text has no token after its beginning.
     """
     longest = max_tokens or adapter.provenance.details.get("settings", {}).get("max_tokens", 128)
     end = [model.tokenizer.eos_token_id] if ended and model.tokenizer.eos_token_id is not None else []
@@ -172,7 +172,7 @@ def _checked(model: HookedModel, adapter: PsychAdapter, data: TraitTexts, n_shuf
     """The trait vectors of the texts, by the adapter's own standard."""
     TraitPrefix(adapter, [0.0] * adapter.n_traits).check(model)
     if n_shuffles < 1:
-        raise ConfigError(f"{n_shuffles} shuffles were asked for.", "Use 3 or more.")
+        raise ConfigError(f"n_shuffles must be at least 3, got {n_shuffles}.")
     if data.traits != adapter.traits:
         raise DataError(
             f"{data.source} has scores for {', '.join(data.traits)}.",

@@ -74,8 +74,8 @@ def trait_texts_over_z(
     openings = text_openings() if openings is None else tuple(dict.fromkeys(openings))
     if len(set(z_values)) < 2 or not openings or n_samples < 1:
         raise ConfigError(
-            f"{len(set(z_values))} trait values, {len(openings)} openings and {n_samples} samples came.",
-            "Expected at least two different values, an opening and a sample.",
+            "expression needs at least 2 different trait values, 1 opening and 1 sample,"
+            f" got {len(set(z_values))}, {len(openings)} and {n_samples}.",
         )
     TraitPrefix(adapter, [0.0] * adapter.n_traits).check(model)
     requests = _requests(adapter, sorted(set(map(float, z_values))), openings, n_samples)
@@ -119,7 +119,7 @@ def score_texts(texts: pd.DataFrame, judged: Mapping[str, Trait], judges: Sequen
             parts.append(texts.assign(judged=name, judge=judge.name, score=texts["text"].map(rated)))
     if not parts:
         raise ConfigError(
-            f"nothing can be rated: {len(judges)} judges and {len(judged)} traits came.",
+            f"expression needs a judge that can rate a trait, got {len(judges)} judges and {len(judged)} traits.",
             f"Give a judge, and a trait for some of the adapter's scores (of the package: {', '.join(list_traits())}).",
         )
     return pd.concat(parts, ignore_index=True).dropna(subset="score").reset_index(drop=True)

@@ -224,7 +224,7 @@ def separation_profile(
         EmptySelectionError: one of the four sets has no rows.
     """
     if n_null < 1:
-        raise ConfigError(f"a null distribution cannot have {n_null} draws.", "Use 200 or more.")
+        raise ConfigError(f"n_null must be at least 1, got {n_null}.", "Use 200 or more.")
     _check_shapes(train_positive, train_negative, test_positive, test_negative)
     if (train_prompts is None) != (test_prompts is None):
         raise AlignmentError("prompts were given for one split only.", "Give those of training and test, or neither.")

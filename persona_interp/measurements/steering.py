@@ -205,7 +205,7 @@ def to_measurements(scored: pd.DataFrame, *, model: str, trait: str, method: str
 
 
 def steering_table(measurements: Measurements, *, n_resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
-    """Mean and cluster-bootstrap interval (over questions) of every cell: the numbers behind the figures.
+    """Mean and cluster-bootstrap interval (over questions) of every cell: the numbers that the figures show.
 
     Columns: trait, role (treatment, or null_draw for random directions), layer, coefficient, metric, judge, estimate,
     low, high, n, n_questions, coherent. The unsteered cell has no layer.

@@ -59,9 +59,9 @@ class StyleSteering:
             ConfigError: no block, or a coefficient that is not above 0.
         """
         if not self.placements or not all(self.placements):
-            raise ConfigError("styles are steered at one block or several, and none came.", "Give placements.")
+            raise ConfigError("placements must be one block or several each, got none.")
         if not self.coefficients or not all(c > 0 for c in self.coefficients):
-            raise ConfigError(f"coefficients must be above 0; {list(self.coefficients)} came.", "0 is always measured.")
+            raise ConfigError(f"coefficients must be above 0, got {list(self.coefficients)}.", "0 is always measured.")
 
     @property
     def tested(self) -> tuple[tuple[int, ...], float]:

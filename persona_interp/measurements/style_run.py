@@ -109,15 +109,15 @@ def run_styles(
     _write_csv(folder / "tables" / "style_null.csv", null)
     table = table.assign(model=model.name, corpus=corpus.name)
     _write_csv(folder / "tables" / "style_steering.csv", table)
-    said = _said(model, corpus, run, judges, coherence) | {
+    provenance = _inputs(model, corpus, run, judges, coherence) | {
         "n_fit": {style: len(texts) for style, texts in fit.sentences.items()},
         "n_held_out": {style: len(texts) for style, texts in held_out.sentences.items()},
         "chosen_by": chooser.name,
         "left_out": unable,
         "training": counts,
     }
-    write_json(folder / "provenance_styles.json", said)
-    return StyleResult(probe, table, vectors, said)
+    write_json(folder / "provenance_styles.json", provenance)
+    return StyleResult(probe, table, vectors, provenance)
 
 
 def _wanted(corpus: StyleCorpus, run: StyleRun) -> tuple[str, ...]:
@@ -129,7 +129,7 @@ def _wanted(corpus: StyleCorpus, run: StyleRun) -> tuple[str, ...]:
     return wanted
 
 
-def _said(
+def _inputs(
     model: HookedModel, corpus: StyleCorpus, run: StyleRun, judges: Sequence[Judge], coherence: CoherenceJudge
 ) -> dict[str, Any]:
     """What is known before anything is computed."""

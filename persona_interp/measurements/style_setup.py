@@ -56,12 +56,12 @@ class StyleRun:
         """
         unknown = [variant for variant in self.variants if variant not in VARIANTS]
         if unknown or not self.variants:
-            came = repr(unknown[0]) if unknown else "nothing"
-            raise ConfigError(f"{came} is no kind of style vector.", f"Variants: {', '.join(VARIANTS)}.")
+            given = repr(unknown[0]) if unknown else "none"
+            raise ConfigError(f"variants must be among {', '.join(VARIANTS)}, got {given}.")
         limits = {"n_questions": (3, 50), "n_selection": (3, 60), "n_generated": (2, 100), "n_trained": (2, 10_000)}
         for name, (least, most) in limits.items():
             if not least <= getattr(self, name) <= most:
-                raise ConfigError(f"{name}={getattr(self, name)} came.", f"Expected {least} to {most}.")
+                raise ConfigError(f"{name} must be {least} to {most}, got {getattr(self, name)}.")
 
 
 @dataclass(frozen=True)

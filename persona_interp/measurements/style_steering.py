@@ -116,8 +116,8 @@ def _all_prompts(
 ) -> dict[str, Sequence[str]]:
     if not vectors or not selection or not prompts or not all(prompts.values()):
         raise ConfigError(
-            "steering styles needs a style, prompts to choose a coefficient on and prompts to evaluate on.",
-            f"{len(vectors)}, {len(selection)} and {sum(map(len, prompts.values()))} came.",
+            "steering styles needs a style, prompts to choose a coefficient on and prompts to evaluate on,"
+            f" got {len(vectors)}, {len(selection)} and {sum(map(len, prompts.values()))}.",
         )
     shared = set(selection) & {question for of_set in prompts.values() for question in of_set}
     if shared or SELECTION in prompts:

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 
 from persona_interp.errors import ConfigError
 from persona_interp.measurements.frame import Measurements
-from persona_interp.measurements.roles import CONTROL, TREATMENT
+from persona_interp.measurements.roles import CONTROL, NULL, TREATMENT
 from persona_interp.measurements.roles import UNSTEERED as NO_CHANGE
 from persona_interp.measurements.steering import COHERENT_SHARE, choose_setting
 from persona_interp.measurements.style_arms import PROMPT, SELECTION, UNSTEERED, is_random
@@ -85,7 +85,7 @@ def steering_q(table: pd.DataFrame, claims: Sequence[str], primary: Bool[np.ndar
 
 
 def style_null_table(measured: Measurements, *, judge: str) -> pd.DataFrame:
-    """What every random direction changes: style, prompts, method, layers, coefficient, judge, effect, n_questions.
+    """What every random direction changes: style, prompts, method, layers, coefficient, effect, n_questions, judge, role.
 
     Raises:
         ConfigError: this judge rated no answer.
@@ -113,7 +113,7 @@ def _direction_effects(scores: pd.DataFrame, judge: str) -> pd.DataFrame:
     steered["effect"] = steered["value"] - steered["value_plain"]
     grouped = steered.groupby(["style", "prompts", *_ARM], sort=False)
     found = grouped.agg(effect=("effect", "mean"), n_questions=("effect", "count")).reset_index()
-    return found.assign(judge=judge)
+    return found.assign(judge=judge, role=NULL)
 
 
 def _against_random(

@@ -35,7 +35,7 @@ def plain_projections(
         HookpointError: a layer does not exist.
     """
     if not units:
-        raise EmptySelectionError("no hookpoint was given to project at.", "Give one layer at least.")
+        raise EmptySelectionError("projecting needs at least one layer, got none.")
     plain, found = language_model(model), {}
     deepest = max(units, key=lambda h: h.order)
     batch = batch.to(input_device(plain))

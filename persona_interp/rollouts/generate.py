@@ -127,7 +127,7 @@ def contrastive_requests(
         ("instructions", n_instructions, len(trait.instructions)),
     ):
         if asked is not None and not 1 <= asked <= there:
-            raise ConfigError(f"{asked} {name} were asked for; {trait.name} has {there} ({questions}).")
+            raise ConfigError(f"{name} of {trait.name} ({questions}) must be 1 to {there}, got {asked}.")
     rows = [
         {"side": side, "instruction": i, "question": question, "system": system}
         for side in ("positive", "negative")

@@ -85,7 +85,7 @@ def channels(directions: Sequence[Direction], config: ScreenConfig, judged: Sequ
         ConfigError: there is no direction, or two cannot be told apart by trait and method.
     """
     if not directions:
-        raise ConfigError("no direction came to screen with.", "Give at least one.")
+        raise ConfigError("screening needs at least one direction, got none.")
     traits = [direction.trait for direction in directions]
     names = [d.trait if traits.count(d.trait) == 1 else f"{d.trait} ({d.method})" for d in directions]
     twice = sorted({name for name in names if names.count(name) > 1})
@@ -111,7 +111,7 @@ def choose_score(config: ScreenConfig, score: str | None, channels: Sequence[Cha
     for channel in channels:
         if score not in channel.scores(config):
             raise ConfigError(
-                f"samples cannot be ranked by {score!r}: {channel.name} has no such score.",
+                f"cannot rank samples by {score!r}: {channel.name} has no such score.",
                 f"It has {', '.join(channel.scores(config))}.",
             )
     return score  # pyright: ignore (one of the scores, as was just checked)

@@ -55,7 +55,7 @@ def screen(
     """Projection of every sample's answer and ΔP on every direction, kept in shards; then what they say together.
 
     Larger means more of a direction's positive pole, in residual units. Nothing of a sample but its numbers is kept, so
-    memory does not grow with texts. An interrupted screening goes on behind its last whole shard, with either engine:
+    memory does not grow with texts. An interrupted screening goes on after its last whole shard, with either engine:
     they give equal numbers where they run as many threads (a Ray worker runs one).
 
     Args:

@@ -53,7 +53,7 @@ class Contrast:
                 raise EmptySelectionError(f"{name}_{pole} has no rows.", "Look at what the filter left.")
             if len(rows) != len(asked):
                 raise AlignmentError(
-                    f"{name}_{pole} has {len(rows)} rows and {len(asked)} questions.", "Every row needs its question."
+                    f"every row of {name}_{pole} must have one question, got {len(asked)} for {len(rows)} rows."
                 )
             if not np.isfinite(rows).all():
                 raise AlignmentError(f"{name}_{pole} holds activations that are not finite.", "Leave those rows out.")
@@ -61,7 +61,9 @@ class Contrast:
         questions = np.concatenate([positive_questions, negative_questions]).astype(str)
         pairs = None if prompts is None else np.concatenate(prompts).astype(str)
         if pairs is not None and tuple(map(len, prompts or ())) != (len(positive), len(negative)):
-            raise AlignmentError(f"{name} has {len(labels)} rows and {len(pairs)} prompts.", "Every row needs its own.")
+            raise AlignmentError(
+                f"every row of {name} must have one prompt, got {len(labels)} rows and {len(pairs)} prompts."
+            )
         return cls(np.concatenate([positive, negative]), labels, questions, pairs)
 
     def layers(self) -> Iterator[tuple[int, Flat]]:

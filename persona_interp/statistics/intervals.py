@@ -82,7 +82,7 @@ def within_condition_correlation(
     `smooth_interval`.
     """
     if len(conditions) != len(x):
-        raise AlignmentError(f"{len(x)} rows came with {len(conditions)} conditions.", "Every row needs its own.")
+        raise AlignmentError(f"every row must have one condition, got {len(x)} rows and {len(conditions)} conditions.")
     cluster_codes((x, clusters), (y, clusters))
     kept = varied_conditions(y, conditions, min_sd=min_sd)
     if not kept.any():

@@ -69,7 +69,7 @@ def compare_geometry(
             f"cosines of shape {a.shape} and {b.shape} cannot be compared.", "Give 5 traits or more, the same in both."
         )
     if correlation not in ("pearson", "spearman"):
-        raise ConfigError(f"no correlation is called {correlation!r}.", "Choose pearson or spearman.")
+        raise ConfigError(f"correlation must be pearson or spearman, got {correlation!r}.")
     everyone = np.arange(n_traits)
     estimate = _correlate(a, b, everyone[None], correlation)[0]
     names = _renamings(n_traits, seed)

@@ -110,7 +110,7 @@ def null_battery(
         ConfigError: fewer than one draw.
     """
     if n_draws < 1:
-        raise ConfigError(f"a null distribution cannot have {n_draws} draws.", "Use 200 or more.")
+        raise ConfigError(f"n_draws must be at least 1, got {n_draws}.", "Use 200 or more.")
     others = dict(other_vectors or {})
     _check_shapes(vectors, training, targets, outcomes, others)
     pairs = pairs_by_question(training.labels, training.questions)
@@ -200,10 +200,12 @@ def _check_shapes(
     shapes |= {f"other vectors {name}": other.shape for name, other in others.items()}
     if wrong := [name for name, shape in shapes.items() if shape != vectors.shape]:
         raise AlignmentError(
-            f"{wrong[0]} came with (layers, width) {shapes[wrong[0]]} for a direction of {vectors.shape}.",
+            f"{wrong[0]} must have the (layers, width) of the direction, {vectors.shape}, got {shapes[wrong[0]]}.",
             "All must come from one model and the same hookpoints, in the same order.",
         )
     if len(outcomes) != len(targets):
-        raise AlignmentError(f"{len(targets)} targets came with {len(outcomes)} outcomes.", "Every target needs one.")
+        raise AlignmentError(
+            f"every target must have one outcome, got {len(targets)} targets and {len(outcomes)} outcomes."
+        )
     if not np.isfinite(targets).all() or not np.isfinite(np.asarray(outcomes, dtype=float)).all():
         raise AlignmentError("targets or outcomes hold values that are not finite.", "Leave those rows out.")

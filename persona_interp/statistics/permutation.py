@@ -19,10 +19,10 @@ Alternative = Literal["two-sided", "greater", "less"]
 
 @dataclass(frozen=True)
 class PermutationTest:
-    """An estimate with its p-value, which is never zero: the arrangement that came counts as one.
+    """An estimate with its p-value, which is never zero: the observed arrangement counts as one.
 
     Args:
-        n_permutations: arrangements behind the p-value, without the one that came.
+        n_permutations: arrangements that the p-value rests on, without the observed one.
         exact: all arrangements were counted.
         n_clusters: what was flipped or exchanged.
         p_floor: the smallest p-value that so many arrangements, and so many drawn ones, can give.
@@ -211,10 +211,14 @@ def corrected(frame: DataFrame, p_column: str = "p", q_column: str = "q") -> Dat
         AlignmentError: no such column, or a p-value outside 0..1.
     """
     if p_column not in frame:
-        raise AlignmentError(f"the table has no column {p_column!r}.", f"It has {', '.join(map(str, frame.columns))}.")
+        raise AlignmentError(
+            f"the table must have the column {p_column!r} of p-values.", f"It has {', '.join(map(str, frame.columns))}."
+        )
     p_values = frame[p_column].to_numpy(dtype=float)
     if bad := int(np.sum((p_values < 0) | (p_values > 1))):
-        raise AlignmentError(f"{bad} of {len(p_values)} p-values are outside 0..1.", "Is the column a p-value?")
+        raise AlignmentError(
+            f"p-values must be 0 to 1, got {bad} of {len(p_values)} outside.", "Is the column a p-value?"
+        )
     return frame.assign(**{q_column: benjamini_hochberg(p_values)})
 
 
@@ -250,7 +254,7 @@ def _log_deals(sizes: Num[np.ndarray, " cluster"], chosen: Num[np.ndarray, " clu
 
 def _at_least_one(n_permutations: int) -> int:
     if n_permutations < 1:
-        raise ConfigError(f"a permutation test cannot have {n_permutations} permutations.", "Use 1000 or more.")
+        raise ConfigError(f"n_permutations must be at least 1, got {n_permutations}.", "Use 1000 or more.")
     return n_permutations
 
 
@@ -264,7 +268,7 @@ def _result(
     *,
     mirrored: bool = False,
 ) -> PermutationTest:
-    """The p-value, with draws that equal what came but for rounding counted as equal."""
+    """The p-value, with draws that equal the observed value but for rounding counted as equal."""
     signed = {"greater": (observed, draws), "less": (-observed, -draws), "two-sided": (abs(observed), np.abs(draws))}
     if alternative not in signed:
         raise ConfigError(f"no alternative is called {alternative!r}.", f"Alternatives: {', '.join(signed)}.")

@@ -110,7 +110,7 @@ def prompt_arrangements(
 ) -> tuple[Bool[np.ndarray, "arrangement prompt"], bool]:
     """Other ways to deal the poles to whole prompts, within strata; all of them (True) where they are at most n_draws.
 
-    Five positive and five negative prompts have 252 arrangements, that which came among them.
+    Five positive and five negative prompts have 252 arrangements, the observed one among them.
     """
     groups = [np.flatnonzero(strata == stratum) for stratum in np.unique(strata)]
     sizes = [(len(group), int(positive[group].sum())) for group in groups]

@@ -166,7 +166,7 @@ def _multinomial_counts(
 ) -> Float[np.ndarray, "draw cluster"]:
     """How often each draw contains each cluster: a row sums to the number of clusters."""
     if n_resamples < 1:
-        raise ConfigError(f"a bootstrap cannot have {n_resamples} resamples.", "Use 1000 or more.")
+        raise ConfigError(f"n_resamples must be at least 1, got {n_resamples}.", "Use 1000 or more.")
     n_clusters = int(codes.max()) + 1
     shares = np.full(n_clusters, 1 / n_clusters)
     return rng.multinomial(n_clusters, shares, size=n_resamples).astype(float)

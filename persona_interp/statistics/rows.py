@@ -16,8 +16,8 @@ def check_rows(*columns: Num[np.ndarray, "..."]) -> None:
         EmptySelectionError: one of them has none.
     """
     if any(len(column) == 0 for column in columns):
-        came = " and ".join(str(len(column)) for column in columns)
-        raise EmptySelectionError(f"a statistic was asked of no rows ({came} came).", "Look at what was filtered out.")
+        given = " and ".join(str(len(column)) for column in columns)
+        raise EmptySelectionError(f"a statistic needs rows, got {given}.", "Look at what was filtered out.")
 
 
 def cluster_codes(*sides: tuple[Num[np.ndarray, "..."], Labels]) -> Int[np.ndarray, " _"]:
@@ -31,9 +31,11 @@ def cluster_codes(*sides: tuple[Num[np.ndarray, "..."], Labels]) -> Int[np.ndarr
     for values, clusters in sides:
         if len(clusters) != len(values):
             raise AlignmentError(
-                f"{len(values)} rows came with {len(clusters)} cluster labels.", "Every row needs its own label."
+                f"every row must have one cluster label, got {len(values)} rows and {len(clusters)} labels."
             )
         if bad := int(np.sum(~np.isfinite(values))):
-            raise AlignmentError(f"{bad} of {values.size} values are not finite.", "Leave those rows out first.")
+            raise AlignmentError(
+                f"values must be finite, got {bad} of {values.size} that are not.", "Leave those rows out first."
+            )
     labels = np.concatenate([clusters for _, clusters in sides])
     return np.unique(labels.astype(str), return_inverse=True)[1]

@@ -21,7 +21,7 @@ def exact_share(hits: int, n: int, *, level: float = CONFIDENCE) -> Interval:
     """
     check_level(level)
     if not 0 <= hits <= n or n < 1:
-        raise AlignmentError(f"{hits} of {n} is no share.", "Expected 0 <= hits <= n and n >= 1.")
+        raise AlignmentError(f"a share must have 0 <= hits <= n and n >= 1, got {hits} of {n}.")
     low, high = _bounds(hits / n, float(n), level)
     return Interval(hits / n, low, high, n, n, level, over="row")
 

@@ -52,7 +52,7 @@ def calibrate_threshold(
 
     Args:
         answers: the scores of each neutral answer, token by token, smoothed as they will be when monitoring.
-        clusters: what answers came from together, one a row (the question of several answers, the conversation of
+        clusters: what answers share, one a row (the question of several answers, the conversation of
             several turns), of which new traffic brings others; n is then their number. Default: each answer its own.
 
     Raises:
@@ -127,8 +127,8 @@ def _check(answers: Sequence[Tokens]) -> None:
     if not answers or any(len(scores) == 0 for scores in answers):
         empty = sum(len(scores) == 0 for scores in answers)
         raise EmptySelectionError(
-            f"neutral traffic of {len(answers)} answers came, {empty} of them without a token.",
-            "Every answer needs at least one token; leave empty ones out.",
+            f"neutral traffic must be answers of at least one token, got {len(answers)}, {empty} of them empty.",
+            "Leave empty answers out.",
         )
     if bad := sum(int(np.sum(~np.isfinite(scores))) for scores in answers):
         raise AlignmentError(f"{bad} scores of the neutral traffic are not finite.", "Leave those answers out.")

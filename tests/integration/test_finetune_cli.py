@@ -154,7 +154,7 @@ REFUSED: list[tuple[list[object], str]] = [
         "HookpointError: the direction cheerful has no vector for",
     ),
     (["--learning-rate", 0], "ConfigError: cannot train with "),
-    (["--rank", 0], "ConfigError: no adapter has rank 0"),
+    (["--rank", 0], "ConfigError: rank must be at least 1"),
     (["--prevent-prompt", " "], "ConfigError: the system prompt is empty."),
 ]
 
@@ -264,8 +264,8 @@ def test_levels_by_likelihood(shell: Shell, model_folder: Path, trait_files: tup
     [
         (["--judge", "oracle"], "ConfigError: no judge is called 'oracle'."),
         (["--judge-model", "x"], "ConfigError: --judge-model was given without --judge likelihood."),
-        (["--n-questions", 0], "ConfigError: 0 questions were asked for; there are "),
-        (["--n-questions", 9999], "ConfigError: 9999 questions were asked for; there are "),
+        (["--n-questions", 0], "ConfigError: --n-questions must be 1 to "),
+        (["--n-questions", 9999], "ConfigError: --n-questions must be 1 to "),
     ],
 )
 def test_levels_that_cannot_be_made(

@@ -66,13 +66,13 @@ def test_it_leaves_vectors_tables_and_provenance_and_goes_on(
 @pytest.mark.parametrize(
     ("more", "text"),
     [
-        (("--variant", "magic"), "'magic' is no kind of style vector.\n  Variants: activation, generated, trained."),
+        (("--variant", "magic"), "variants must be among activation, generated, trained, got 'magic'."),
         (("--style", "dry"), "weather has no style 'dry'.\n  Styles: cold, warm."),
         (("--layer", 9), "Layers run 0..2"),
         (("--layer", 1, "--depth", 0.5), "got both --layer and --depth."),
         (("--depth", 1.5), "a depth must be 0 to 1, got 1.5."),
         (("--coefficients", "-1"), "coefficients must be above 0"),
-        (("--n-questions", 2), "n_questions=2 came.\n  Expected 3 to 50."),
+        (("--n-questions", 2), "n_questions must be 3 to 50, got 2."),
     ],
 )
 def test_mistakes_are_one_paragraph(

@@ -153,7 +153,7 @@ def _convention(
             raise ConfigError(f"no convention is called {one!r}.", *_MEANINGS)
     if asked and said and asked != said:
         raise AlignmentError(
-            f"{name} says that its layers are numbered as {said}; {asked} was asked for.",
+            f"{name} says that its layers are numbered as {said}, got convention={asked}.",
             f"Leave the convention out, or name {said}.",
         )
     if numbers[-1] == shape.n_layers and (asked or said) != "hidden_state":

@@ -29,7 +29,7 @@ def test_unknown_names_are_answered_with_the_known_ones(
         ("evill",): ("TraitError: no trait is called 'evill'.", "impolite", "Or give the path of a JSON file"),
         ("../evil",): ("TraitError: no trait is called '../evil'.",),
         ("none.json",): ("TraitError: the trait file none.json does not exist.", "impolite"),
-        (trait, "--n-questions", 9): ("ConfigError: 9 questions were asked for; cheerful has 4",),
+        (trait, "--n-questions", 9): ("ConfigError: questions of cheerful (extract) must be 1 to 4, got 9.",),
         (trait, "--max-new-tokens", 0): ("ConfigError: cannot sample", "max_new_tokens must be at least 1"),
     }
     for (name, *options), words in expected.items():
@@ -54,7 +54,7 @@ def test_run_refuses_the_same_names(
         (("--layers", "1,3"), "Layers run 0..2."),
         (("--dtype", "int4"), "no dtype is called 'int4'."),
         (("--traits", "evil,evill"), "no trait is called 'evill'."),
-        (("--n-instructions", 7), "7 instructions were asked for; cheerful has 2"),
+        (("--n-instructions", 7), "instructions of cheerful (extract) must be 1 to 2, got 7."),
     ):
         assert words in refused(*base, *counts, *options)
         assert not (tmp_path / "run").exists()

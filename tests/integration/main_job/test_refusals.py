@@ -38,9 +38,13 @@ def test_a_run_that_cannot_start_leaves_its_folder_free(
         (replace(config, model=str(tmp_path)), ModelError, "cannot load"),
         (replace(config, layers=(1, 3)), HookpointError, r"resid_post at layer 3 .*\n  Layers run 0\.\.2"),
         (replace(config, api_judge="rater"), ConfigError, "cannot ask https://api.openai.com/v1: the key"),
-        (replace(config, n_questions=5), ConfigError, "5 questions were asked for; cheerful has 4"),
-        (replace(config, n_held_out_questions=9), ConfigError, r"9 questions were .* cheerful has 3 \(eval\)"),
-        (replace(config, n_instructions=3), ConfigError, "3 instructions were asked for; cheerful has 2"),
+        (replace(config, n_questions=5), ConfigError, r"questions of cheerful \(extract\) must be 1 to 4, got 5"),
+        (replace(config, n_held_out_questions=9), ConfigError, r"questions of cheerful \(eval\) must be 1 to 3, got 9"),
+        (
+            replace(config, n_instructions=3),
+            ConfigError,
+            r"instructions of cheerful \(.*\) must be 1 to 2, got 3",
+        ),
         (replace(config, traits=(few,)), TraitError, "needs at least 3 exemplar answers a pole; cheerful has 2"),
     ):
         with pytest.raises(error, match=words):

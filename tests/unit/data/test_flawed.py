@@ -118,7 +118,7 @@ def test_a_set_is_reproducible_and_changes_with_the_seed():
 
 
 def test_what_cannot_be_made():
-    with pytest.raises(ConfigError, match=r"^0 conversations cannot be made\."):
+    with pytest.raises(ConfigError, match=r"^n must be at least 1, got 0\."):
         arithmetic_conversations("normal", n=0, seed=0)
 
 

@@ -99,7 +99,7 @@ def test_bad_files(tmp_path: Path):
     with pytest.raises(DataError, match=r"asks 'One\?' more than once"):
         load_multiple_choice(saved(tmp_path, {"a": [ROW], "b": [ROW]}))
     for data, subjects in (({}, None), ({"a": []}, None), ({"a": [ROW]}, [])):
-        with pytest.raises(DataError, match="no multiple-choice item is left"):
+        with pytest.raises(DataError, match="holds no multiple-choice item of these"):
             load_multiple_choice(saved(tmp_path, data), subjects=subjects)
     with pytest.raises(ArtefactError, match="does not exist"):
         load_multiple_choice(tmp_path / "none.json")

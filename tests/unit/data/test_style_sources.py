@@ -60,7 +60,7 @@ def test_parallel_lines_of_unequal_number_are_refused(tmp_path: Path):
 def test_an_unknown_split_is_refused(tmp_path: Path):
     with pytest.raises(ConfigError) as caught:
         read_parallel_lines(tmp_path, "dev")
-    assert str(caught.value) == "no split is called 'dev'.\n  Expected one of train, valid, test."
+    assert str(caught.value) == "split must be one of train, valid, test, got 'dev'."
 
 
 @real

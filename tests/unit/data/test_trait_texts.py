@@ -63,7 +63,7 @@ def test_what_is_saved_is_read_back(tmp_path_factory, n, k, seed):
         ("message_id,message\n1,x\n2,y\n", "has no trait column: message_id, message."),
         ("message_id,a\n1,2\n2,3\n", "has no text column: message_id, a."),
         ("message,a,a\nx,2,1\ny,3,1\n", "has two columns of one name: message, a, a."),
-        ("message_id,message,a\n1,x,2\n1,y,3\n", "data.csv, row 2: the id '1' comes a second time."),
+        ("message_id,message,a\n1,x,2\n1,y,3\n", "data.csv, row 2: every text must have its own id, got '1' twice."),
         ("message_id,message,a\n1,x,2\n", "holds one text."),
         ("message_id,message,a\n", "holds no text."),
         ("", "has no text column: it is empty."),

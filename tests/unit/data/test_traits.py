@@ -128,26 +128,25 @@ def test_missing_keys_are_named(tmp_path: Path):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"questions": "a?"}, "questions of {path} must be a list of non-empty texts.\n  Came: 'a?'."),
-        ({"questions": []}, "questions of {path} must be a list of non-empty texts.\n  Came: '[]'."),
+        ({"questions": "a?"}, "questions of {path} must be a list of non-empty texts.\n  Got 'a?'."),
+        ({"questions": []}, "questions of {path} must be a list of non-empty texts.\n  Got '[]'."),
         (
             {"questions": ["a?", " "]},
-            "questions of {path} must be a list of non-empty texts.\n  Came: \"['a?', ' ']\".",
+            "questions of {path} must be a list of non-empty texts.\n  Got \"['a?', ' ']\".",
         ),
         ({"questions": ["a?"]}, "{path} has 1 question.\n  Give at least two, or `eval_questions`."),
         (
             {"instruction": [{"pos": "Shout."}]},
-            "instruction of {path} must be a list of objects with pos, neg.\n  Came: \"[{{'pos': 'Shout.'}}]\".",
+            "instruction of {path} must be a list of objects with pos, neg.\n  Got \"[{{'pos': 'Shout.'}}]\".",
         ),
-        ({"instruction": []}, "instruction of {path} must be a list of objects with pos, neg.\n  Came: '[]'."),
+        ({"instruction": []}, "instruction of {path} must be a list of objects with pos, neg.\n  Got '[]'."),
         (
             {"eval_prompt": "Rate {answer}"},
             "the eval_prompt of {path} lacks {{question}} or {{answer}}.\n  Put both in the text.",
         ),
         (
             {"exemplars": [{"question": "a?"}]},
-            "exemplars of {path} must be a list of objects with question, pos, neg.\n"
-            "  Came: \"[{{'question': 'a?'}}]\".",
+            "exemplars of {path} must be a list of objects with question, pos, neg.\n  Got \"[{{'question': 'a?'}}]\".",
         ),
     ],
 )

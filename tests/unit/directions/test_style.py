@@ -95,8 +95,8 @@ def test_two_styles_point_opposite_ways(n: int, n_layers: int) -> None:
         ({"style": "a", "against": ["z"]}, "no sample is of the style 'z'."),
         ({"style": "a", "against": ["a", "b"]}, "a cannot be told from a, b."),
         ({"style": "a", "against": []}, "a cannot be told from nothing."),
-        ({"style": "a", "reading": "late"}, "no reading is called 'late'.\n  There are: block, published."),
-        ({"style": "a", "weighting": "all"}, "no weighting is called 'all'.\n  There are: sentences, styles."),
+        ({"style": "a", "reading": "late"}, "reading must be one of block, published, got 'late'."),
+        ({"style": "a", "weighting": "all"}, "weighting must be one of sentences, styles, got 'all'."),
     ],
 )
 def test_refusals(choice: dict, text: str) -> None:

@@ -249,6 +249,6 @@ def test_directions_that_cannot_be_used_are_refused_before_training(small: Tiny)
         DriftCallback(dataclasses.replace(direction, vectors=direction.vectors * 0), 1, prompts=PROMPTS)
     with pytest.raises(HookpointError, match="no vector for resid_post at layer 7"):
         DriftCallback(direction, 7, prompts=PROMPTS)
-    with pytest.raises(ConfigError, match="expression is of loud"):
+    with pytest.raises(ConfigError, match="must be of a measured trait, got loud"):
         probe = expression(CountingJudge())
         DriftCallback(loud(small, trait="calm"), 1, prompts=PROMPTS, expression=probe)

@@ -100,5 +100,5 @@ def test_an_interrupted_call_goes_on_and_asks_no_judge_twice(model: HookedModelB
 
 
 def test_nothing_to_write_or_to_judge_with_is_refused(model: HookedModelBase):
-    with pytest.raises(ConfigError, match="1 texts with estimated scores were asked for, of 1 traits by 0 judges"):
+    with pytest.raises(ConfigError, match="a trait and a judge, got 1, 1 and 0"):
         generate_trait_texts(model, n_texts=1, judges=[], traits=[TRAIT])

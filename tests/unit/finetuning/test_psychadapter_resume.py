@@ -91,5 +91,5 @@ def test_an_altered_adapter_is_not_taken_for_the_run(small: Tiny, tmp_path: Path
     run(small, tmp_path / "run")
     path = tmp_path / "run" / ADAPTER
     path.write_bytes(path.read_bytes()[:-1] + b"x")
-    with pytest.raises(ArtefactError, match="is gone or was altered after the run"):
+    with pytest.raises(ArtefactError, match="is missing or was altered after the run"):
         run(small, tmp_path / "run")

@@ -198,5 +198,5 @@ def test_settings_that_cannot_be_trained_with(changes: dict[str, Any], rule: str
 
 @pytest.mark.parametrize("changes", [{"rank": 0}, {"alpha": 0.0}, {"dropout": 1.0}])
 def test_adapters_that_cannot_be(changes: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match="no adapter has rank"):
+    with pytest.raises(ConfigError, match="rank must be at least 1"):
         LoRA(**changes)

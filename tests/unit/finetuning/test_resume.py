@@ -168,15 +168,15 @@ def test_an_altered_adapter_is_refused(small: Tiny, tmp_path: Path) -> None:
     made = run(small, tmp_path / "run", settings=quick(n_epochs=0.25))
     config = made.adapter / "adapter_config.json"
     config.write_text((kept := config.read_text()).replace('"lora_alpha": ', '"lora_alpha": 1'))
-    with pytest.raises(ArtefactError, match="adapter_config.json is gone or was altered after the run"):
+    with pytest.raises(ArtefactError, match="adapter_config.json is missing or was altered after the run"):
         run(small, tmp_path / "run", settings=quick(n_epochs=0.25))
     config.write_text(kept)
     weights = made.adapter / "adapter_model.safetensors"
     save_file({name: 2 * weight for name, weight in adapter_of(made).items()}, weights)
-    with pytest.raises(ArtefactError, match="is gone or was altered after the run"):
+    with pytest.raises(ArtefactError, match="is missing or was altered after the run"):
         run(small, tmp_path / "run", settings=quick(n_epochs=0.25))
     weights.unlink()
-    with pytest.raises(ArtefactError, match="is gone or was altered after the run"):
+    with pytest.raises(ArtefactError, match="is missing or was altered after the run"):
         run(small, tmp_path / "run", settings=quick(n_epochs=0.25))
 
 

@@ -152,13 +152,13 @@ def test_what_cannot_be_measured_is_refused():
     adapter = planted_adapter()
     with pytest.raises(ConfigError, match="the adapter has no trait 'calm'"):
         induced_direction(model, adapter, "calm", TEXTS)
-    with pytest.raises(ConfigError, match="an induced direction over z = 0"):
+    with pytest.raises(ConfigError, match="z must be above 0, got 0"):
         induced_direction(model, adapter, "loud", TEXTS, z=0.0)
-    with pytest.raises(ConfigError, match="with 1 trait values, at 'all'"):
+    with pytest.raises(ConfigError, match="got 1 at 'all'"):
         induced_shifts(model, adapter, "loud", TEXTS, z_values=(3.0,))
-    with pytest.raises(DataError, match="needs texts; 0 came"):
+    with pytest.raises(DataError, match="not empty, got 0"):
         induced_direction(model, adapter, "loud", [])
-    with pytest.raises(ConfigError, match="cannot be seen in 2"):
+    with pytest.raises(ConfigError, match="needs more texts, got 2"):
         induced_geometry(induced_shifts(model, adapter, "loud", TEXTS[:2], progress=False))
     with pytest.raises(ConfigError, match=r"nothing was measured at z = 5"):
         shifts_of(straight).at(5.0)

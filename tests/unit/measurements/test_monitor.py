@@ -80,7 +80,7 @@ def test_calibration_uses_the_smoothed_scores_of_each_channel() -> None:
 
 
 def test_monitors_that_cannot_be_are_refused() -> None:
-    with pytest.raises(AlignmentError, match="got 1 thresholds for 4 directions and layers"):
+    with pytest.raises(AlignmentError, match="one threshold, got 1 for 4"):
         monitor(thresholds=[Threshold(1.0)])
     with pytest.raises(ConfigError, match="at least one direction and one layer"):
         Monitor([], 0)

@@ -182,7 +182,7 @@ def test_predictors_that_do_not_fit_are_refused():
     ):
         with pytest.raises(AlignmentError, match=said):
             predictor_table(grid(), {"x": values}, named_layers=NAMED)
-    with pytest.raises(EmptySelectionError, match="no predictor was given"):
+    with pytest.raises(EmptySelectionError, match="at least one predictor is needed"):
         predictor_table(grid(), {}, named_layers=NAMED)
 
 
@@ -190,8 +190,8 @@ def test_predictors_that_do_not_fit_are_refused():
     ("change", "error", "said"),
     [
         ({"cells": cells().drop(columns=["level", "seed"])}, AlignmentError, "lack the columns level, seed"),
-        ({"cells": cells().assign(cell="x")}, ConfigError, "cell x comes twice"),
-        ({"cells": cells().assign(seed=0)}, ConfigError, "data loud 0, seed 0 comes twice"),
+        ({"cells": cells().assign(cell="x")}, ConfigError, "got cell x twice"),
+        ({"cells": cells().assign(seed=0)}, ConfigError, "got data loud 0, seed 0 twice"),
         ({"cells": cells().assign(level=range(10))}, ConfigError, "'loud 0' has more than one trait or level"),
         ({"directions": {}}, AlignmentError, "the grid was given without a direction"),
         ({"shifts": {"loud": np.zeros((10, 3, WIDTH))}}, AlignmentError, r"shape \(10, 3, 4\); expected \(10, 2, 4\)"),

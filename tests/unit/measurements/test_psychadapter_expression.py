@@ -132,7 +132,7 @@ def test_without_an_effect_one_slope_in_twenty_is_called_one(differ: float):
 def test_lexical_judges_rate_traits_with_a_valence_only():
     scored = score_texts(written(), {"loud": JUDGED["loud"], "slow": load_trait("neuroticism")}, [LexicalJudge()])
     assert set(scored["judged"]) == {"slow"}
-    with pytest.raises(ConfigError, match="nothing can be rated: 1 judges and 1 traits came"):
+    with pytest.raises(ConfigError, match="can rate a trait, got 1 judges and 1 traits"):
         score_texts(written(), {"loud": JUDGED["loud"]}, [LexicalJudge()])
 
 
@@ -144,7 +144,7 @@ def test_score_columns_are_judged_by_the_traits_they_stand_for():
 
 
 def test_too_little_is_refused():
-    with pytest.raises(ConfigError, match="1 trait values, 5 openings and 1 samples came"):
+    with pytest.raises(ConfigError, match="1 sample, got 1, 5 and 1"):
         written(z_values=(1.0,))
     scored = score_texts(written(), JUDGED, [Counts()])
     hollow = scored[~((scored["z"] == 1) & (scored["trait"] == "loud"))]

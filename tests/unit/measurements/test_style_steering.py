@@ -268,9 +268,9 @@ def test_foreign_vectors_and_empty_settings_are_refused(model: HookedModelBase, 
         measure(model, Counting(), vectors={"warm": {"x": direction(torch.randn(2, D_MODEL))}})
     refused: list[dict[str, Any]] = [{"placements": ()}, {"placements": ((),)}]
     for wrong in refused:
-        with pytest.raises(ConfigError, match="one block or several"):
+        with pytest.raises(ConfigError, match="placements must be one block"):
             StyleSteering(**wrong)
-    with pytest.raises(ConfigError, match="coefficients must be above 0; \\[0.0\\] came"):
+    with pytest.raises(ConfigError, match="coefficients must be above 0, got \\[0.0\\]"):
         StyleSteering(((1,),), (0.0,))
     with pytest.raises(ConfigError, match="no answer was rated by 'nobody'.\n  Judges: letters."):
         style_table(measured, judge="nobody", tested=TESTED)

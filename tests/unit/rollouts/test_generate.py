@@ -76,9 +76,9 @@ def test_requests_are_ordered_by_side_instruction_and_question():
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        ({"n_questions": 4}, "4 questions were asked for; loud has 3 (extract)."),
-        ({"n_questions": 3, "questions": "eval"}, "3 questions were asked for; loud has 2 (eval)."),
-        ({"n_instructions": 0}, "0 instructions were asked for; loud has 2 (extract)."),
+        ({"n_questions": 4}, "questions of loud (extract) must be 1 to 3, got 4."),
+        ({"n_questions": 3, "questions": "eval"}, "questions of loud (eval) must be 1 to 2, got 3."),
+        ({"n_instructions": 0}, "instructions of loud (extract) must be 1 to 2, got 0."),
     ],
 )
 def test_more_than_there_is(asked: dict[str, Any], said: str):

@@ -51,7 +51,7 @@ def test_directions_of_one_trait_are_told_apart_by_method(directions: tuple[Dire
     ]
     with pytest.raises(ConfigError, match=r"two directions are called loud \(persona_vector\)"):
         channels((loud, loud), ScreenConfig((1,)), [False] * 2)
-    with pytest.raises(ConfigError, match="no direction came"):
+    with pytest.raises(ConfigError, match="at least one direction, got none"):
         channels((), ScreenConfig((1,)), [])
 
 

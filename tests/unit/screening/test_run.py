@@ -159,7 +159,7 @@ def test_what_cannot_be_screened_is_refused_before_anything_is_written(
         screen(model, source, directions, out=out, layers=[7], **QUIET)
     with pytest.raises(ConfigError, match="percentile 100"):
         screen(model, source, directions, out=out, percentile=100.0, **QUIET)
-    with pytest.raises(ConfigError, match="no direction came"):
+    with pytest.raises(ConfigError, match="at least one direction, got none"):
         screen(model, source, [], out=out, **QUIET)
     assert not out.exists()
 

@@ -153,9 +153,9 @@ def test_effect_sizes_and_their_intervals():
 
 
 def test_mistakes_are_named():
-    with pytest.raises(AlignmentError, match="36 rows came with 35 conditions"):
+    with pytest.raises(AlignmentError, match="got 36 rows and 35 conditions"):
         within_condition_correlation(X, Y, SEEDS[1:], clusters=CLUSTERS)
     with pytest.raises(EmptySelectionError, match="no condition has a standard deviation of at least 50"):
         within_condition_correlation(X, Y, SEEDS, clusters=CLUSTERS, min_sd=50.0)
-    with pytest.raises(AlignmentError, match="1 of 36 values are not finite"):
+    with pytest.raises(AlignmentError, match="must be finite, got 1 of 36"):
         correlation_interval(X, np.where(np.arange(36) == 3, NAN, Y), CLUSTERS)

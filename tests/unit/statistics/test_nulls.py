@@ -200,18 +200,18 @@ def test_mistakes_are_named():
     training, (targets, outcomes) = contrast(), graded(1.0)
     vectors = difference(training)
     with pytest.raises(
-        AlignmentError, match=r"targets came with \(layers, width\) \(2, 8\) for a direction of \(3, 8\)"
+        AlignmentError, match=r"targets must have the \(layers, width\) of the direction, \(3, 8\), got \(2, 8\)"
     ):
         null_battery(vectors, training, targets[:, 1:], outcomes, correlation_statistic)
-    with pytest.raises(AlignmentError, match="other vectors calm came with"):
+    with pytest.raises(AlignmentError, match="other vectors calm must have the"):
         null_battery(
             vectors, training, targets, outcomes, correlation_statistic, other_vectors={"calm": vectors[:, 1:]}
         )
-    with pytest.raises(AlignmentError, match="30 targets came with 29 outcomes"):
+    with pytest.raises(AlignmentError, match="got 30 targets and 29 outcomes"):
         null_battery(vectors, training, targets, outcomes[1:], correlation_statistic)
     with pytest.raises(AlignmentError, match="targets or outcomes hold values that are not finite"):
         null_battery(vectors, training, targets, outcomes * NAN, correlation_statistic)
-    with pytest.raises(ConfigError, match="cannot have 0 draws"):
+    with pytest.raises(ConfigError, match="n_draws must be at least 1, got 0"):
         null_battery(vectors, training, targets, outcomes, correlation_statistic, n_draws=0)
     with pytest.raises(ConfigError, match="this null battery has no family 'other_traits'"):
         null_battery(vectors, training, targets, outcomes, correlation_statistic, n_draws=1)["other_traits"]

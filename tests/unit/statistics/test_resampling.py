@@ -72,5 +72,5 @@ def test_an_incomplete_design_drops_draws_without_a_row():
 def test_mistakes_are_named():
     with pytest.raises(ConfigError, match="the second factor was given for one side only"):
         bootstrap_difference(VALUES, VALUES, QUESTIONS, QUESTIONS, also_a=SEEDS)
-    with pytest.raises(AlignmentError, match="32 rows came with 31 cluster labels"):
+    with pytest.raises(AlignmentError, match="got 32 rows and 31 labels"):
         bootstrap_mean(VALUES, QUESTIONS, also=SEEDS[1:])

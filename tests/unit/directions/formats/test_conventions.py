@@ -106,7 +106,7 @@ def test_a_file_that_says_its_convention_is_believed_over_the_caller(tmp_path: P
     save_gguf(direction(torch.ones(2, 4), hookpoints=(Hookpoint(1), Hookpoint(2))), tmp_path / "a.gguf")
     text = text_of(AlignmentError, lambda: load_gguf(tmp_path / "a.gguf", SHAPE, convention="hidden_state"))
     assert text.splitlines()[0] == (
-        "a.gguf says that its layers are numbered as block_output; hidden_state was asked for."
+        "a.gguf says that its layers are numbered as block_output, got convention=hidden_state."
     )
 
 
