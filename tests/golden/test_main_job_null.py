@@ -138,8 +138,13 @@ def shares(summaries: list[tuple[TraitSummary, ...]]) -> dict[str, float]:
         "runs that claim anything": float(np.mean([any(claims(row) for row in run) for run in summaries])),
         "traits: separation claimed": float(np.mean(["separation" in claims(row) for row in traits])),
         "traits: steering claimed": float(np.mean(["steering" in claims(row) for row in traits])),
-        **{f"p <= 0.05: {n}": float(np.mean([getattr(row, p) <= ALPHA for row in traits])) for n, p in TESTS.items()},
+        **{f"p <= 0.05: {n}": float(np.mean([_rejects(getattr(row, p)) for row in traits])) for n, p in TESTS.items()},
     }
+
+
+def _rejects(p: float | None) -> bool:
+    """A test that was not possible, where no answer could be rated, does not reject."""
+    return p is not None and p <= ALPHA
 
 
 def test_runs_without_a_trait_claim_nothing(null_run: Run) -> None:
