@@ -85,7 +85,8 @@ def steering_q(table: pd.DataFrame, claims: Sequence[str], primary: Bool[np.ndar
 
 
 def style_null_table(measured: Measurements, *, judge: str) -> pd.DataFrame:
-    """What every random direction changes: style, prompts, method, layers, coefficient, effect, n_questions, judge, role.
+    """What every random direction changes: style, prompts, method, layers, coefficient, effect, n_questions, judge, and
+    role (null_draw).
 
     Raises:
         ConfigError: this judge rated no answer.
