@@ -49,7 +49,8 @@ def test_it_leaves_vectors_tables_and_provenance_and_goes_on(
     assert set(table["method"]) == {"unsteered", "prompt", *methods}
     null = pd.read_csv(tmp_path / "tables" / "style_null.csv")
     assert set(null["method"]) == {"random 0", "random 1", "random 2"}
-    assert table["p_random"].notna().any()
+    assert set(null["role"]) == {"null_draw"}
+    assert table["n_random"].max() == 3 and table["p_random"].isna().all(), "three draws are no test"
     judges = pd.read_csv(tmp_path / "tables" / "style_judges.csv")
     assert set(judges["judge"]) == {"embedding (all-MiniLM-L6-v2)", "lexical (VADER)"}
     said = json.loads((tmp_path / "provenance_styles.json").read_text())
