@@ -47,9 +47,9 @@ def found(prompt_sd: float, trait: float, n_sets: int) -> dict[str, float]:
 
 
 def test_prompts_without_a_trait_are_not_found() -> None:
-    shares = found(0.5, 0.0, 30)
-    assert shares["rejected"] <= ALPHA + 3 * np.sqrt(ALPHA * (1 - ALPHA) / 30)
-    assert abs(shares["auc"] - 0.5) < 0.05, "the layer is chosen on other prompts, so chance is one half"
+    shares = found(0.5, 0.0, 60)
+    assert shares["rejected"] <= ALPHA + 3 * np.sqrt(ALPHA * (1 - ALPHA) / 60)
+    assert abs(shares["auc"] - 0.5) < 0.03, "the layer is chosen on other prompts, so chance is one half"
 
 
 def test_a_trait_among_differing_prompts_is_found() -> None:
