@@ -1,5 +1,6 @@
 """What one trait gave, and its line of the summary."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,9 +41,8 @@ class TraitResult:
     facts: pd.DataFrame | None = None
 
 
-def notes(result: TraitResult, n_traits: int) -> list[str]:
-    """What a reader must know beside the numbers."""
-    tested = result.profiles["response_mean"].summary()
+def notes(result: TraitResult, tested: Mapping[str, Any], n_traits: int) -> list[str]:
+    """What a reader must know beside the numbers; `tested` is the summary of the separation."""
     found = [
         f"Tested on {tested['n_test_positive']} answers to positive, {tested['n_test_negative']} to negative prompts,"
         f" {tested['n_test_questions']} questions that made no vector, along"
@@ -81,14 +81,16 @@ def agreeing_judges(effects: pd.DataFrame, judge: str) -> tuple[int, int]:
     return int((bound > 0).sum()), len(others)
 
 
-def summary_row(config: RunConfig, result: TraitResult, effects: pd.DataFrame, judge: str) -> dict[str, Any]:
+def summary_row(
+    config: RunConfig, result: TraitResult, separation: Mapping[str, Any], effects: pd.DataFrame, judge: str
+) -> dict[str, Any]:
     """The main numbers of one trait, JSON-ready.
 
     Args:
+        separation: `SeparationProfile.summary` of the vector.
         effects: of this trait, a row a judge.
         judge: of the effect.
     """
-    separation = result.profiles["response_mean"].summary()
     side = result.train.frame["side"]
     effect = result.effect or Interval(float("nan"), float("nan"), float("nan"), 0, 0)
     n_agreeing, n_others = agreeing_judges(effects, judge)
@@ -113,7 +115,7 @@ def summary_row(config: RunConfig, result: TraitResult, effects: pd.DataFrame, j
         "n_eval": effect.n,
         "n_eval_questions": effect.n_clusters,
         "n_resamples": config.n_resamples,
-        "notes": notes(result, len(config.traits)),
+        "notes": notes(result, separation, len(config.traits)),
     }
 
 

@@ -166,10 +166,10 @@ def _summaries(bench: Bench, results: list[TraitResult], effects: pd.DataFrame) 
     separations = [r.profiles["response_mean"].summary() for r in results]
     corrected = claims.corrected(separations, tests)
     return [
-        summary_row(bench.config, r, effects[effects["trait"] == r.trait.name], bench.embedding.name)
+        summary_row(bench.config, r, separation, effects[effects["trait"] == r.trait.name], bench.embedding.name)
         | steering_row(test)
-        | row
-        for r, test, row in zip(results, tests, corrected, strict=True)
+        | q_values
+        for r, separation, test, q_values in zip(results, separations, tests, corrected, strict=True)
     ]
 
 

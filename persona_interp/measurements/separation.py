@@ -153,11 +153,12 @@ class SeparationProfile:
         A p is None where no test is possible: so few members or arrangements that it could never be 0.05.
         """
         best, families = self.nested.interval, {name: self.battery[name] for name in _DRAWN}
+        detectable_auc = self.detectable_auc
         tests = {f"p_{key}": families[name].row()["p"] for name, key in _DRAWN.items()}
         return {
             **{"best_layer": self.nested.layer, "auc": best.estimate, "auc_low": best.low, "auc_high": best.high},
             **{"level": best.level, **{key: None if np.isnan(p) else p for key, p in tests.items()}},
-            "detectable_auc": None if np.isnan(self.detectable_auc) else self.detectable_auc,
+            "detectable_auc": None if np.isnan(detectable_auc) else detectable_auc,
             **{"n_null": len(self.null_shuffled), "held_out": self.held_out},
             "p_floor_shuffled": families["shuffled_labels"].p_floor,
             **dict(zip(("n_train_positive", "n_train_negative"), self.n_train, strict=True)),
