@@ -57,24 +57,25 @@ def is_specific(row: TraitSummary) -> bool | None:
 
     None where that was not tested, and where the vector is ahead but does not separate beyond chance itself.
     """
-    rivals = row.best_auc_other_traits, row.best_auc_components
-    if row.auc is None or row.best_auc_other_traits is None:
+    rivals, own = (row.best_auc_other_traits, row.best_auc_components), row.best_auc
+    if own is None or row.best_auc_other_traits is None:
         return None
-    ahead = all(rival is None or rival < row.auc for rival in rivals)
+    ahead = all(rival is None or rival < own for rival in rivals)
     return None if ahead and "separation" not in claims(row) else ahead
 
 
 def specificity(row: TraitSummary) -> str:
     """Whether other directions separate the same answers as well, as plain sentences; empty where not tested."""
-    if row.auc is None:
+    if row.best_auc is None:
         return ""
     said = ""
     if row.best_auc_other_traits is not None:
-        beaten = row.best_auc_other_traits < row.auc
+        beaten = row.best_auc_other_traits < row.best_auc
         said = (
             f"{'No vector' if beaten else 'Not specific: a vector'} of another trait of this run separates these"
             f" answers as well: the best is that of {plain(row.best_other_traits or 'one not named')}, AUC"
-            f" {number(row.best_auc_other_traits, 2)} ({equal('p', number(row.p_other_traits))},"
+            f" {number(row.best_auc_other_traits, 2)} where the vector's own best layer has {number(row.best_auc, 2)}"
+            f" ({equal('p', number(row.p_other_traits))},"
             f" {equal('q', number(row.q_other_traits))}). "
         )
     if row.best_auc_components is not None:
@@ -200,7 +201,8 @@ def _ranked(row: TraitSummary) -> str:
         said += f" ({extent(row.effect_random_low, row.effect_random_high)} points)"
     if row.detectable_effect is not None and not (row.q_steering is not None and row.q_steering <= Q_LEVEL):
         said += (
-            f"; an effect of {signed(row.detectable_effect, 1)} points or more would be found in 80 % of repetitions"
+            f"; an effect of {signed(row.detectable_effect, 1)} points or more would have"
+            f" {equal('p', f'{ALPHA:g}')} or less by itself in 80 % of repetitions"
         )
     return said
 

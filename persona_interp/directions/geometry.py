@@ -5,12 +5,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 
 from persona_interp.activations.store import Activations
 from persona_interp.directions.baselines import matched_draws
 from persona_interp.directions.direction import Direction
 from persona_interp.errors import AlignmentError
+from persona_interp.statistics.levels import NULL_QUANTILE
 from persona_interp.types import Hookpoint, depth_of
 
 Cosines = Float[np.ndarray, "depth trait trait"]
@@ -21,19 +22,25 @@ def cosine_table(
     hookpoint: Hookpoint,
     activations: Activations,
     *,
+    poles: Shaped[np.ndarray, " sample"] | None = None,
     n_null: int = 500,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Cosine of every pair of directions, with the 95th percentile of |cosine| over random pairs.
 
     Random pairs are drawn with the covariance of the activations. Columns: trait_a, trait_b, layer, cosine, null_95.
+
+    Args:
+        poles: of each sample; the covariance is then that within them, which does not hold the traits themselves.
     """
     names = list(directions)
     unit = torch.stack([directions[name].unit().at(hookpoint) for name in names])
     values = activations.values[:, activations.hookpoints.index(hookpoint)]
-    draws = matched_draws(values[values.isfinite().all(1)], 2 * n_null, seed=seed)
+    finite = values.isfinite().all(1)
+    within = None if poles is None else poles[finite.numpy()]
+    draws = matched_draws(values[finite], 2 * n_null, seed=seed, poles=within)
     draws = draws / draws.norm(dim=-1, keepdim=True)
-    null = float((draws[:n_null] * draws[n_null:]).sum(-1).abs().quantile(0.95))
+    null = float((draws[:n_null] * draws[n_null:]).sum(-1).abs().quantile(NULL_QUANTILE))
     cosines = unit @ unit.T
     return pd.DataFrame(
         [

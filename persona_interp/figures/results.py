@@ -56,6 +56,8 @@ class TraitSummary:
         p_shuffled: of exchanged prompts; `p_random` is that of the claim: random directions, and never below it.
         q_separation: of that claim, and `q_steering` of the other, corrected together over all traits of the run;
             `q_other_traits` and `q_components` are exploratory, corrected apart.
+        best_auc: of the vector at its own best layer of these answers, with which those of other traits and of
+            components, at theirs, are compared.
         effect: expression at the chosen coefficient minus unsteered, in points of 100, by `effect_judge`.
         best_other_traits: the other trait of the run whose vector separates this trait best, at its own best layer.
         n_judges_agreeing: of `n_judges_beside` other judges, those by which the effect has the same sign and an
@@ -96,6 +98,7 @@ class TraitSummary:
     p_components: float | None = None
     q_other_traits: float | None = None
     q_components: float | None = None
+    best_auc: float | None = None
     best_other_traits: str | None = None
     best_auc_other_traits: float | None = None
     best_auc_components: float | None = None

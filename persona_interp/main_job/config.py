@@ -29,7 +29,7 @@ class RunConfig:
         n_selection_questions: extraction questions on which the layer and coefficient are chosen, so that the
             evaluation questions never choose.
         n_random: random directions of equal norm that the vector's effect is ranked among; None: 100, or as many as one
-            true effect among the traits needs (`draws_for`); 0: no test.
+            true effect among the claims needs (`draws_for`); 0: no test, and fewer than 19 have no p.
         test_coefficient: strength of that test, at the middle of the steered layers, named before any answer is seen;
             None: the largest coefficient, since an effect grows with strength and the scatter of answers does not.
         test_tokens: length of its answers.
@@ -94,6 +94,10 @@ class RunConfig:
             or (len(self.api_price) == 2 and all(0 <= price < math.inf for price in self.api_price)),
             "coefficients must hold a positive number": any(c > 0 for c in self.coefficients),
             "coefficients must be finite": all(map(math.isfinite, self.coefficients)),
+            "n_selection_questions must be at least 3, for a reference of coherence": self.n_selection_questions >= 3,
+            "n_eval_questions times n_eval_samples must be at least 3, for a reference of coherence": (
+                self.n_eval_questions * self.n_eval_samples >= 3
+            ),
             "n_random must be at least 0": self.n_random is None or self.n_random >= 0,
             "test_coefficient must be a positive number": self.test_coefficient is None
             or 0 < self.test_coefficient < math.inf,

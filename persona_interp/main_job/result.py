@@ -17,8 +17,8 @@ from persona_interp.measurements.separation import SeparationProfile
 from persona_interp.measurements.steering import SELECTION_RULE, Setting
 from persona_interp.measurements.steering_null import DirectionTest
 from persona_interp.rollouts.generate import Rollouts
-from persona_interp.statistics import Interval, bootstrap_mean
 from persona_interp.statistics.levels import ALPHA
+from persona_interp.statistics.shares import clustered_share
 from persona_interp.types import Pooling
 
 
@@ -37,7 +37,6 @@ class TraitResult:
     scored: pd.DataFrame = field(default_factory=pd.DataFrame)
     measured: Measurements = field(default_factory=lambda: Measurements.from_rows([]))
     by_direction: pd.DataFrame | None = None
-    effect: Interval | None = None
     facts: pd.DataFrame | None = None
 
 
@@ -58,10 +57,10 @@ def notes(result: TraitResult, tested: Mapping[str, Any], n_traits: int) -> list
         found.append("No positive coefficient gave coherent answers on the selection questions; the weakest was taken.")
     if result.facts is not None:
         for (kind, coefficient), cell in result.facts.dropna(subset=["invented"]).groupby(["kind", "coefficient"]):
-            rate = bootstrap_mean(cell["invented"].to_numpy(float), cell["question"].to_numpy())
+            rate = clustered_share(cell["invented"].to_numpy(float) > 0, cell["question"].to_numpy(str))
             found.append(
-                f"By rule, {kind} questions at coefficient {coefficient:+g}: {rate.estimate:.0f} % invented or wrong"
-                f" [{rate.low:.0f}, {rate.high:.0f}], n = {rate.n}."
+                f"By rule, {kind} questions at coefficient {coefficient:+g}: {100 * rate.estimate:.0f} % invented or"
+                f" wrong [{100 * rate.low:.0f}, {100 * rate.high:.0f}], n = {rate.n}."
             )
     return found
 
@@ -92,7 +91,8 @@ def summary_row(
         judge: of the effect.
     """
     side = result.train.frame["side"]
-    effect = result.effect or Interval(float("nan"), float("nan"), float("nan"), 0, 0)
+    headline = effects[effects["judge"] == judge].to_dict("records")
+    effect = headline[0] if headline else dict.fromkeys(("effect", "effect_low", "effect_high", "n", "n_questions"))
     n_agreeing, n_others = agreeing_judges(effects, judge)
     return {
         "trait": result.trait.name,
@@ -104,24 +104,27 @@ def summary_row(
         **{key: separation[key] for key in ("best_layer", "auc", "auc_low", "auc_high", "detectable_auc")},
         **{f"p_{name}": separation[f"p_{name}"] for name in ("shuffled", "random", "other_traits", "components")},
         "n_null": separation["n_null"],
-        **{key: separation[key] for key in ("best_other_traits", "best_auc_other_traits", "best_auc_components")},
+        **{
+            key: separation[key]
+            for key in ("best_auc", "best_other_traits", "best_auc_other_traits", "best_auc_components")
+        },
         "chosen_layer": result.setting.layer,
         "chosen_coefficient": result.setting.coefficient,
         "selection_rule": SELECTION_RULE,
-        **dict(zip(("effect", "effect_low", "effect_high"), _known(effect), strict=True)),
+        **{key: _known(effect[key]) for key in ("effect", "effect_low", "effect_high")},
         "effect_judge": judge,
         "n_judges_agreeing": n_agreeing,
         "n_judges_beside": n_others,
-        "n_eval": effect.n,
-        "n_eval_questions": effect.n_clusters,
+        "n_eval": effect["n"],
+        "n_eval_questions": effect["n_questions"],
         "n_resamples": config.n_resamples,
         "notes": notes(result, separation, len(config.traits)),
     }
 
 
-def _known(interval: Interval) -> list[float | None]:
-    """The estimate and its bounds; None for what could not be computed."""
-    return [None if np.isnan(value) else value for value in (interval.estimate, interval.low, interval.high)]
+def _known(value: float | None) -> float | None:
+    """None for what could not be computed."""
+    return None if value is None or np.isnan(value) else value
 
 
 def steering_row(test: DirectionTest | None) -> dict[str, Any]:
@@ -138,7 +141,7 @@ def steering_row(test: DirectionTest | None) -> dict[str, Any]:
     return {
         "test_layer": test.layer,
         "test_coefficient": test.coefficient,
-        **{name: None if np.isnan(value) else value for name, value in numbers.items()},
+        **{name: _known(value) for name, value in numbers.items()},
         "n_random": test.n_draws,
         "n_steering_questions": test.n_questions,
     }

@@ -28,7 +28,7 @@ from persona_interp.main_job.config import RunConfig
 from persona_interp.main_job.kept import unscored_answers
 from persona_interp.main_job.result import TraitResult, steering_row, summary_row
 from persona_interp.measurements.frame import Measurements
-from persona_interp.measurements.steering import steering_effect, steering_table, to_measurements
+from persona_interp.measurements.steering import steering_table, to_measurements
 from persona_interp.measurements.steering_null import direction_test
 from persona_interp.rollouts.parts import refuse_other_config
 from persona_interp.statistics.null_families import battery_table
@@ -100,7 +100,7 @@ def _separation(bench: Bench, result: TraitResult, results: list[TraitResult], c
 
 
 def _steering(bench: Bench, result: TraitResult, clock: "_Clock") -> None:
-    trait, vector, judge = result.trait, result.vectors["response_mean"], bench.embedding.name
+    trait, vector = result.trait, result.vectors["response_mean"]
     with clock.stage("choosing a setting"):
         result.setting, _ = steering.select_setting(bench, trait, vector)
     with clock.stage("steering and judging"):
@@ -112,7 +112,6 @@ def _steering(bench: Bench, result: TraitResult, clock: "_Clock") -> None:
         result.facts = steering.factual_check(bench, trait, vector, result.setting)
     names = {"model": bench.model.name, "trait": trait.name}
     result.measured = to_measurements(result.scored, method=vector.method, **names)
-    result.effect = steering_effect(result.measured, result.setting, judge=judge, seed=bench.config.seed)
 
 
 def _write_tables(bench: Bench, results: list[TraitResult]) -> pd.DataFrame:
@@ -133,7 +132,7 @@ def _write_tables(bench: Bench, results: list[TraitResult]) -> pd.DataFrame:
     tables.write_table(folder, "effects", effects)
     tables.write_table(folder, "baselines", pd.concat([tables.baseline_rows(r) for r in results], ignore_index=True))
     nulls = {r.trait.name: r.profiles["response_mean"].battery for r in results}
-    tables.write_table(folder, "nulls", battery_table(nulls))
+    tables.write_table(folder, "nulls", battery_table(nulls).drop(columns="q"))  # corrected in the summary, by claim
     _write_agreement(bench, results)
     unscored = pd.concat([unscored_answers(folder, r.trait) for r in results], ignore_index=True)
     if len(unscored):
@@ -143,7 +142,8 @@ def _write_tables(bench: Bench, results: list[TraitResult]) -> pd.DataFrame:
     layers = config.steered_layers(bench.model.n_layers)
     middle = Hookpoint(layers[len(layers) // 2])
     directions = {r.trait.name: r.vectors["response_mean"] for r in results}
-    geometry = cosine_table(directions, middle, results[0].train.activations("response_mean"), seed=config.seed)
+    answers, sides = results[0].train.activations("response_mean"), results[0].train.frame["side"].to_numpy(str)
+    geometry = cosine_table(directions, middle, answers, poles=sides, seed=config.seed)
     tables.write_table(folder, "geometry", geometry)
     return effects
 

@@ -18,7 +18,7 @@ from persona_interp.measurements.frame import Measurements
 from persona_interp.measurements.roles import NULL, TREATMENT
 from persona_interp.models.protocol import HookedModel, Sampling
 from persona_interp.rollouts.generate import answer, plain_requests
-from persona_interp.statistics import Interval, bootstrap_difference, bootstrap_mean
+from persona_interp.statistics import bootstrap_mean
 from persona_interp.types import Span
 
 COHERENT_SHARE = 0.75
@@ -257,30 +257,6 @@ def choose_setting(table: pd.DataFrame, *, judge: str) -> Setting:
         return Setting(int(weakest["layer"]), float(weakest["coefficient"]), coherent=False)
     best = coherent.loc[coherent["estimate"].idxmax()]
     return Setting(int(best["layer"]), float(best["coefficient"]), coherent=True)
-
-
-def steering_effect(
-    measurements: Measurements, setting: Setting, *, judge: str, coefficient: float | None = None, seed: int = 0
-) -> Interval | None:
-    """Mean expression at a setting minus that of unsteered answers, paired over questions.
-
-    None where no steered or no unsteered answer could be rated (all are empty, say).
-    """
-    metric = f"expression: {judge}"
-    coefficient = setting.coefficient if coefficient is None else coefficient
-    frame = measurements.frame
-    of_judge = frame[frame["metric"] == metric]
-    steered = of_judge[(of_judge["layer"] == setting.layer) & (of_judge["coefficient"] == coefficient)]
-    unsteered = of_judge[of_judge["coefficient"] == 0]
-    if steered.empty or unsteered.empty:
-        return None
-    return bootstrap_difference(
-        steered["value"].to_numpy(float),
-        unsteered["value"].to_numpy(float),
-        steered["question"].to_numpy(),
-        unsteered["question"].to_numpy(),
-        seed=seed,
-    )
 
 
 _ANSWER_COLUMNS = ("question", "sample", "prompt", "answer", "layer", "coefficient", "draw", "trait")

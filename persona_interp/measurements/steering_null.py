@@ -30,8 +30,11 @@ LEAST_DRAWS = 100
 
 
 def draws_for(n_traits: int) -> int:
-    """Random directions that one true effect among so many traits needs to be found at q <= 0.05; at least 100."""
-    return max(LEAST_DRAWS, int(np.ceil(n_traits / ALPHA)))
+    """Random directions that one true effect among the two claims of so many traits needs for q <= 0.05; at least 100.
+
+    The trait need not separate: its steering may be the only true one of the 2 n claims.
+    """
+    return max(LEAST_DRAWS, int(np.ceil(2 * n_traits / ALPHA)))
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,8 @@ class DirectionTest:
 
     Args:
         effect: mean expression of the steered answers minus that of the unsteered ones, over questions, by one judge.
-        p: share of random directions (and itself) that raise expression at least as much; NaN without one.
+        p: share of random directions (and itself) that raise expression at least as much;
+            NaN with fewer than 19, which could not give 0.05.
         null_low: 2.5th percentile of the random directions' effects, and `null_high` the 97.5th; NaN with fewer than
             40 of them.
         detectable: the least effect that exceeds the null's 95th percentile in 80 % of repetitions with as many new

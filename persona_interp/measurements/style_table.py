@@ -20,7 +20,7 @@ from persona_interp.statistics import (
 )
 from persona_interp.statistics.draws import rank_among
 from persona_interp.statistics.families import in_families
-from persona_interp.statistics.levels import ALPHA, N_RESAMPLES
+from persona_interp.statistics.levels import N_RESAMPLES
 from persona_interp.statistics.power import detectable
 
 EXPRESSION = "expression: "
@@ -123,13 +123,7 @@ def _against_random(
     if not len(effects) or (row["layers"], row["coefficient"]) != tested:
         return _UNTESTED
     rank = rank_among(row["effect"], effects)
-    possible = 1 / (1 + rank.n) <= ALPHA
-    return {
-        "p_random": rank.p if possible else float("nan"),
-        "null_low": rank.low,
-        "null_high": rank.high,
-        "n_random": rank.n,
-    }
+    return {"p_random": rank.p, "null_low": rank.low, "null_high": rank.high, "n_random": rank.n}
 
 
 _UNTESTED = {"p_random": float("nan"), "null_low": float("nan"), "null_high": float("nan"), "n_random": 0}

@@ -119,7 +119,7 @@ def config(model_folder: Path, trait_files: tuple[Path, Path]) -> RunConfig:
         n_eval_questions=3,
         n_eval_samples=1,
         eval_tokens=6,
-        n_random=3,
+        n_random=19,
         test_tokens=4,
         n_null=20,
         n_resamples=50,

@@ -23,8 +23,8 @@ from persona_interp.findings import (
 
 FOUND = TraitSummary(
     trait="impolite", n_positive=60, n_negative=60, n_kept_positive=52, n_kept_negative=55, filter="score above 50",
-    best_layer=14, auc=0.951, auc_low=0.893, auc_high=0.988, p_shuffled=0.005, p_random=0.01, q_separation=0.015,
-    n_null=199, chosen_layer=12, chosen_coefficient=0.5, selection_rule="largest coherent effect",
+    best_layer=14, best_auc=0.951, auc=0.951, auc_low=0.893, auc_high=0.988, p_shuffled=0.005, p_random=0.01,
+    q_separation=0.015, n_null=199, chosen_layer=12, chosen_coefficient=0.5, selection_rule="largest coherent effect",
     effect=22.14, effect_low=17.5, effect_high=26.6, effect_judge="likelihood", n_eval=40, n_eval_questions=20,
     n_resamples=2000, effect_random_low=-2.75, effect_random_high=3.1, test_layer=14, test_coefficient=0.15,
     test_effect=12.4, p_steering=0.0099, q_steering=0.0198, n_random=100, detectable_effect=4.2,
@@ -80,7 +80,7 @@ def test_a_negative_separation_is_said_as_plainly(changes: dict, words: str):
             {"effect": 2.0, "effect_low": 1.0, "effect_high": 3.0, "q_steering": 0.3},
             "raises expression, but not beyond random directions of equal norm: +2.0",
         ),
-        ({"q_steering": 0.3}, "(−2.8 to +3.1 points); an effect of +4.2 points or more would be found in 80 % of rep"),
+        ({"q_steering": 0.3}, "(−2.8 to +3.1 points); an effect of +4.2 points or more would have p = 0.05 or less by"),
         (
             {"p_steering": None, "q_steering": None, "test_effect": None},
             "raises expression, which was not tested against random directions: +22.1",
@@ -132,6 +132,7 @@ def test_specificity_is_said_either_way_and_only_where_tested():
     said = specificity(row(best_auc_other_traits=0.71, **changes)).replace("\N{NO-BREAK SPACE}", " ")
     assert said == (
         "No vector of another trait of this run separates these answers as well: the best is that of evil, AUC 0.71"
+        " where the vector's own best layer has 0.95"
         " (p = 0.333, q = 0.4). The best principal component of the paired differences reaches AUC 0.66"
         " (p = not computed, q = not computed)."
     )

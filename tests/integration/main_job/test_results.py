@@ -124,18 +124,18 @@ def test_the_summary_is_of_these_numbers(whole: Path) -> None:
         assert (row["n_kept_positive"], row["n_kept_negative"]) == (8, 8)
         assert row["filter"] == "none"
         assert (row["chosen_layer"], row["chosen_coefficient"]) == (1, 0.3)
-        assert (row["test_layer"], row["test_coefficient"], row["n_random"]) == (1, 0.3, 3)
-        assert row["p_steering"] in (0.25, 0.5, 0.75, 1.0) and row["q_steering"] >= row["p_steering"]
-        assert row["effect_random_low"] is None, "three draws have no range"
+        assert (row["test_layer"], row["test_coefficient"], row["n_random"]) == (1, 0.3, 19)
+        assert 20 * row["p_steering"] in range(1, 21) and row["q_steering"] >= row["p_steering"]
+        assert row["effect_random_low"] is None, "nineteen draws have a rank and no range"
 
 
 def test_every_direction_of_the_test_is_kept(whole: Path) -> None:
     table = pd.read_csv(whole / "tables" / "steering_null.csv")
     assert table.groupby(["trait", "role"]).size().to_dict() == {
-        (trait, role): n for trait in TRAITS for role, n in (("null_draw", 3), ("treatment", 1))
+        (trait, role): n for trait in TRAITS for role, n in (("null_draw", 19), ("treatment", 1))
     }
     answers = pd.read_parquet(whole / "steering" / TRAITS[0] / "random" / "scored.parquet")
-    assert answers["role"].value_counts().to_dict() == {"null_draw": 9, "treatment": 3, "unsteered": 3}
+    assert answers["role"].value_counts().to_dict() == {"null_draw": 57, "treatment": 3, "unsteered": 3}
     assert answers.loc[answers["role"] == "null_draw", "answer"].nunique() > 3
 
 

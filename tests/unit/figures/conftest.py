@@ -159,6 +159,7 @@ def summary_row(trait: str) -> dict:
     return {
         "trait": trait, "n_positive": 60, "n_negative": 60, "n_kept_positive": 52, "n_kept_negative": 55,
         "filter": f"{JUDGES[0]} score above 50 with the trait, below 50 without", "best_layer": 14,
+        "best_auc": 0.51 + 0.45 * strength,
         "auc": 0.5 + 0.45 * strength, "auc_low": 0.44 + 0.45 * strength, "auc_high": 0.55 + 0.44 * strength,
         "p_shuffled": p, "p_random": p, "q_separation": q,
         "n_null": 199, "chosen_layer": 12, "chosen_coefficient": 0.5,

@@ -20,7 +20,6 @@ from persona_interp.measurements.steering import (
     measure_steering,
     score_answers,
     steered_answers,
-    steering_effect,
     steering_table,
     to_measurements,
 )
@@ -137,18 +136,6 @@ def test_nothing_to_choose_from(cells: list[Cell]):
     table = steering_table(measured(UNSTEERED, (1, 0.5, 60.0, 1.0)), n_resamples=20)
     with pytest.raises(EmptySelectionError, match=r"rated by nobody\.$"):
         choose_setting(table, judge="nobody")
-
-
-def test_effect_is_paired_over_questions():
-    cells = measured(UNSTEERED, (1, 0.5, 60.0, 1.0), (1, -0.5, 5.0, 1.0), (2, 0.5, 99.0, 1.0))
-    setting = Setting(1, 0.5, coherent=True)
-    effect = steering_effect(cells, setting, judge="j")
-    assert effect is not None
-    assert effect.estimate == pytest.approx(40.0)
-    assert effect.low == pytest.approx(40.0) and effect.high == pytest.approx(40.0), "questions cancel in pairs"
-    lower = steering_effect(cells, setting, judge="j", coefficient=-0.5)
-    assert lower is not None and lower.estimate == pytest.approx(-15.0)
-    assert steering_effect(cells, setting, judge="j", coefficient=9.0) is None, "nothing was rated there"
 
 
 def steerable(model: HookedModelBase, seed: int = 0) -> Direction:

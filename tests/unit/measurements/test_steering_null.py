@@ -13,8 +13,10 @@ from persona_interp.directions.direction import Direction
 from persona_interp.errors import AlignmentError, ConfigError
 from persona_interp.interventions.residual import Add
 from persona_interp.judges.protocol import Score
+from persona_interp.main_job.claims import corrected
 from persona_interp.measurements.roles import NULL, TREATMENT, UNSTEERED
 from persona_interp.measurements.steering_null import (
+    DirectionTest,
     answer_by_direction,
     direction_effects,
     direction_test,
@@ -24,7 +26,7 @@ from persona_interp.measurements.steering_null import (
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.protocol import Sampling
 from persona_interp.rollouts.generate import answer, plain_requests
-from persona_interp.statistics import benjamini_hochberg
+from persona_interp.statistics.draws import LEAST_FOR_A_RANGE, rank_among
 from tests.golden.simulation import binomial_bounds
 from tests.small import TRAIT, direction
 
@@ -101,7 +103,8 @@ def test_equal_answers_are_rated_once_and_effects_are_against_the_same_question(
     assert effects.loc[(NULL, 0), "effect"] == -50
     assert np.isnan(effects.loc[(NULL, 1), "effect"]) and effects.loc[(NULL, 1), "n_questions"] == 0
     test = direction_test(effects.reset_index())
-    assert test.p == pytest.approx(2 / 3), "a direction that could not be rated counts against"
+    assert np.isnan(test.p), "two draws could never give p <= 0.05"
+    assert rank_among(25.0, np.r_[np.full(20, -50.0), np.nan]).p == pytest.approx(2 / 22), "unrated counts against"
     assert np.isnan(test.null_low) and np.isnan(test.detectable), "two draws have no range"
     assert (test.layer, test.coefficient, test.n_draws, test.n_questions) == (2, 0.5, 2, 2)
     with pytest.raises(AlignmentError, match="one row of role treatment, got 0"):
@@ -152,7 +155,33 @@ def with_effect(rng: np.random.Generator, size: float) -> pd.DataFrame:
 
 def test_one_true_effect_among_the_traits_of_a_run_can_be_found() -> None:
     for n_traits in (1, 3, 7, 12):
-        floor = 1 / (draws_for(n_traits) + 1)
-        p_values = np.r_[floor, np.full(n_traits - 1, 0.6)]
-        assert benjamini_hochberg(p_values)[0] <= 0.05
-    assert draws_for(1) == 100 and draws_for(7) == 140
+        n_draws, rows = (
+            draws_for(n_traits),
+            {"p_shuffled": 0.6, "p_random": 0.6, "p_other_traits": None, "p_components": None},
+        )
+        tests = [
+            DirectionTest(1, 0.3, 0.0, p, 0.0, 0.0, 0.0, n_draws, 20)
+            for p in (1 / (n_draws + 1), *[0.6] * (n_traits - 1))
+        ]
+        assert (corrected([rows] * n_traits, tests)[0]["q_steering"] or 1.0) <= 0.05, (
+            "it alone is true, and only steers"
+        )
+    assert draws_for(1) == 100 and draws_for(7) == 280
+
+
+@pytest.mark.parametrize("n", [19, 40, 100, 333])
+def test_the_critical_value_is_that_of_p(n: int) -> None:
+    draws = np.random.default_rng(n).standard_normal(n)
+    upper = np.sort(draws)[-max(1, int(0.05 * (n + 1)))]
+    assert rank_among(upper + 1e-9, draws).p <= 0.05 < rank_among(upper - 1e-9, draws).p
+    if n >= LEAST_FOR_A_RANGE:
+        assert rank_among(0.0, draws).upper == upper
+        unknown = np.r_[draws[:-6], np.full(6, np.nan)]
+        assert np.isnan(rank_among(0.0, unknown).upper) == (n <= 100), (
+            "six that may be larger leave no room for p <= 0.05"
+        )
+
+
+def test_too_few_draws_have_no_p() -> None:
+    assert np.isnan(rank_among(9.0, np.zeros(18)).p)
+    assert rank_among(9.0, np.zeros(19)).p == 0.05
