@@ -36,7 +36,6 @@ from persona_interp.models.load import load_model
 from persona_interp.models.protocol import Sampling
 from persona_interp.rollouts.contexts import graded_system_prompts, many_shot_contexts
 from persona_interp.rollouts.generate import Rollouts, answer, generate_rollouts, plain_requests
-from persona_interp.statistics import benjamini_hochberg
 from persona_interp.statistics.contrast import Contrast
 from persona_interp.statistics.nulls import NullBattery
 from persona_interp.statistics.thresholds import exact_share, measure_false_alarms
@@ -101,8 +100,6 @@ def run(config: Config, folder: Path) -> Measured:
         n_draws=config.n_null,
         seed=config.seed,
     )
-    q_values = benjamini_hochberg(np.concatenate([table["p"], nulls["p"]]))  # both tables are reported together
-    table, nulls = table.assign(q=q_values[: len(table)]), nulls.assign(q=q_values[len(table) :])
     return Measured(results, table, nulls, batteries, false_alarms(model, traits, directions, config))
 
 

@@ -211,7 +211,7 @@ def draw(measured: Measured, config: Config, folder: Path) -> None:
             if k:
                 ax.set_yticklabels([])
         legend_below(figure)
-        save_figure(figure, rows, folder, "detection")
+        save_figure(figure, rows, folder, "detection_auc")
         figure, axes = panel_figure(1, len(traits))
         spread = []
         for ax, trait in zip(axes[0], traits, strict=True):
