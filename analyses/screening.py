@@ -15,17 +15,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from finetuning_setup import (
-    FLAWED,
-    PAPER,
-    Prepared,
-    Setup,
-    chosen_config,
-    own_answers,
-    prepare,
-    write_provenance,
-    write_tables,
-)
+from finetuning_cells import own_answers
+from finetuning_prepared import Prepared, prepare, write_provenance
+from finetuning_setup import FLAWED, PAPER, Setup, chosen_config
+from kept_results import write_tables
 
 from persona_interp.data.levels import Level
 from persona_interp.figures.screening import NOTE_PAD, plot_detection, plot_score_distributions
