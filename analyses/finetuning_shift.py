@@ -15,22 +15,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from finetuning_setup import (
-    FLAWED,
-    PAPER,
-    Prepared,
-    Setup,
-    chosen_config,
-    claim,
-    expression,
-    own_answers,
-    prepare,
-    probes,
-    talk_hash,
-    train_cell,
-    write_provenance,
-    write_tables,
-)
+from finetuning_cells import expression, own_answers, probes, train_cell
+from finetuning_prepared import Prepared, prepare, write_provenance
+from finetuning_setup import FLAWED, PAPER, Setup, chosen_config
+from kept_results import conversations_hash, refuse_other_inputs, write_tables
 
 from persona_interp.activations.store import Activations
 from persona_interp.data.levels import LEVELS, Level
@@ -118,8 +106,8 @@ def _cell(
 ) -> tuple[dict[str, np.ndarray], dict[tuple[str, str], float]]:
     """Mean activation changes by trait, and changes of expression by judge and trait; kept beside the cell."""
     home = prepared.folder / "cells" / f"{name} {level} seed {seed}" / "measured"
-    about = {"data": talk_hash(prepared.data(name, level)), "level": level, "training seed": seed}
-    claim(home / "shifts.json", prepared.identity() | about)
+    about = {"data": conversations_hash(prepared.data(name, level)), "level": level, "training seed": seed}
+    refuse_other_inputs(home / "shifts.json", prepared.identity() | about)
     if not (home / "shifts.json").is_file():
         model = train_cell(prepared, name, level, seed)
         after = probes(prepared, model)

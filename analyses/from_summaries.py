@@ -10,11 +10,10 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
-from scipy.special import expit, logit
 from scipy.stats import t as student
 
-from persona_interp.statistics.auc_interval import hanley_variance
-from persona_interp.statistics.levels import CONFIDENCE
+from persona_interp.statistics.auc_interval import ends_of_independent
+from persona_interp.statistics.power import standard_error
 from persona_interp.statistics.resampling import stretch
 from persona_interp.statistics.shares import exact_share
 
@@ -37,10 +36,9 @@ def stretched(table: pd.DataFrame, n_clusters: Sequence[int], *, columns: Sequen
 
 def p_of_zero(estimate: Column, low: Column, high: Column, n_clusters: Sequence[int]) -> Column:
     """Two-sided p of a mean of zero, by Student's t, from a t interval (or one stretched to its width)."""
-    freedom = np.array(n_clusters) - 1
-    errors = (high - low) / 2 / student.ppf((1 + CONFIDENCE) / 2, freedom)
+    errors = standard_error(low, high, n_clusters)
     ratios = np.divide(np.abs(estimate), errors, out=np.full(len(errors), np.nan), where=errors > 0)
-    return 2 * student.sf(ratios, freedom)
+    return 2 * student.sf(ratios, np.array(n_clusters) - 1)
 
 
 def auc_ends(auc: float, n: int) -> tuple[float, float]:
@@ -48,13 +46,8 @@ def auc_ends(auc: float, n: int) -> tuple[float, float]:
 
     At 0 or 1 around an AUC half a comparison from there. Wider than it need be where a side has more rows than n, or
     where rows of the two sides belong together.
-
-    Source: Hanley and McNeil 1982, The meaning and use of the area under a ROC curve.
     """
-    centre = float(np.clip(auc, 0.5 / (n + 1), (n + 0.5) / (n + 1)))
-    half = student.ppf((1 + CONFIDENCE) / 2, n - 1) * np.sqrt(hanley_variance(centre, n)) / (centre * (1 - centre))
-    low, high = (float(expit(logit(centre) + sign * half)) for sign in (-1, 1))
-    return min(low, auc), max(high, auc)
+    return ends_of_independent(auc, float(np.clip(auc, 0.5 / (n + 1), (n + 0.5) / (n + 1))), n)
 
 
 def exact(table: pd.DataFrame) -> pd.DataFrame:

@@ -232,7 +232,7 @@ def draw(results: Results, config: Config, folder: Path) -> None:
                 unit = rows["unit"].iloc[0].split()[0]
                 ax.set_title(f"{method}, {form}s ({unit})\n{model}", fontsize=7)
             line[0].set_ylabel("high − low of")
-        save_figure(figure, shown, folder, "movement")
+        save_figure(figure, shown, folder, "movement_figure")
 
 
 def main() -> None:

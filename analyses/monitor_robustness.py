@@ -22,7 +22,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from finetuning_setup import PAPER, Prepared, Setup, chosen_config, prepare, write_provenance, write_tables
+from finetuning_prepared import Prepared, prepare, write_provenance
+from finetuning_setup import PAPER, Setup, chosen_config
+from kept_results import write_tables
 
 from persona_interp.activations.store import Activations
 from persona_interp.data.conversations import Conversation

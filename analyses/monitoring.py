@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from finetuning_prepared import rollout_contrast
 
 from persona_interp.data.traits import Trait, load_trait
 from persona_interp.directions.direction import Direction
@@ -25,7 +26,6 @@ from persona_interp.io import atomic_write_bytes, write_json
 from persona_interp.judges.embedding import EmbeddingJudge
 from persona_interp.judges.likelihood import LikelihoodJudge
 from persona_interp.judges.protocol import Judge
-from persona_interp.measurements.contrast import contrast_of
 from persona_interp.measurements.monitor import Monitor
 from persona_interp.measurements.monitoring import Monitoring, measure_monitoring
 from persona_interp.measurements.monitoring_tables import monitoring_nulls, monitoring_table
@@ -36,8 +36,6 @@ from persona_interp.models.load import load_model
 from persona_interp.models.protocol import Sampling
 from persona_interp.rollouts.contexts import graded_system_prompts, many_shot_contexts
 from persona_interp.rollouts.generate import Rollouts, answer, generate_rollouts, plain_requests
-from persona_interp.statistics import benjamini_hochberg
-from persona_interp.statistics.contrast import Contrast
 from persona_interp.statistics.nulls import NullBattery
 from persona_interp.statistics.thresholds import exact_share, measure_false_alarms
 
@@ -96,13 +94,11 @@ def run(config: Config, folder: Path) -> Measured:
     table = monitoring_table(results, named_layers=named, seed=config.seed)
     nulls, batteries = monitoring_nulls(
         results,
-        {rollouts.trait: _contrast(rollouts) for rollouts in made},
+        {rollouts.trait: rollout_contrast(rollouts) for rollouts in made},
         other_directions={d.trait: [other for other in directions if other is not d] for d in directions},
         n_draws=config.n_null,
         seed=config.seed,
     )
-    q_values = benjamini_hochberg(np.concatenate([table["p"], nulls["p"]]))  # both tables are reported together
-    table, nulls = table.assign(q=q_values[: len(table)]), nulls.assign(q=q_values[len(table) :])
     return Measured(results, table, nulls, batteries, false_alarms(model, traits, directions, config))
 
 
@@ -182,13 +178,6 @@ def _counts(answers: pd.DataFrame) -> tuple[int, ...]:
     """The paper's numbers of shots, and no more than there are questions whose answers show the trait."""
     there = answers["question"].nunique()
     return tuple(sorted({min(count, there) for count in (0, 5, 10, 15, 20)}))
-
-
-def _contrast(rollouts: Rollouts) -> Contrast:
-    activations = rollouts.activations("response_mean")
-    whole = activations.values.isfinite().flatten(1).all(1).numpy()
-    sides = [activations.select(whole & (rollouts.frame["side"] == side)) for side in ("positive", "negative")]
-    return contrast_of(*sides)
 
 
 def draw(measured: Measured, config: Config, folder: Path) -> None:

@@ -15,16 +15,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from finetuning_setup import (
-    Prepared,
-    chosen_config,
-    claim,
-    expression,
-    prepare,
-    talk_hash,
-    write_provenance,
-    write_tables,
-)
+from finetuning_cells import expression
+from finetuning_prepared import Prepared, prepare, write_provenance
+from finetuning_setup import chosen_config
+from kept_results import conversations_hash, refuse_other_inputs, write_tables
 from prevention_arms import BASE, CAP, PLAIN, PRESETS, STRENGTHS, Arm, Config, arms
 
 from persona_interp.data.conversations import Conversation
@@ -66,13 +60,13 @@ def run(config: Config, folder: Path) -> tuple[Prepared, pd.DataFrame]:
     todo = arms(config, prepared, bounds)
     about = prepared.identity() | {
         "config": {key: value for key, value in asdict(config).items() if key not in ("setup", *STRENGTHS)},
-        "train": talk_hash(train),
-        "held out": talk_hash(held_out),
+        "train": conversations_hash(train),
+        "held out": conversations_hash(held_out),
         "direction": record(prepared.directions[config.trait]),
     }
     for arm in track(todo, "methods", total=len(todo)):
         home = folder / "prevention" / arm.name
-        claim(home / "measured.json", about | _about(arm, bounds))
+        refuse_other_inputs(home / "measured.json", about | _about(arm, bounds))
         if not (home / "measured.json").is_file():
             model, intervention = _trained(config, prepared, arm, train, folder)
             write_json(

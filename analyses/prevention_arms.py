@@ -3,7 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from finetuning_setup import PAPER, Prepared, Setup
+from finetuning_prepared import Prepared
+from finetuning_setup import PAPER, Setup
 
 from persona_interp.data.conversations import Conversation
 from persona_interp.directions.direction import Direction, rebind_direction

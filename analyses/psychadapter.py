@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from finetuning_setup import claim
+from kept_results import refuse_other_inputs
 
 from persona_interp.data.trait_texts import BIG_FIVE, TraitTexts, read_vader_ratings
 from persona_interp.data.traits import load_trait
@@ -221,7 +221,7 @@ def run(config: Config, ratings: Path | None, work: Path, out: Path) -> list[str
     )
     run_adapter(config, model, data, references, work / "big_five", out / "big_five")
     path = work / "big_five" / "judge_agreement.csv"
-    claim(path, agreement_identity(config, model, data))
+    refuse_other_inputs(path, agreement_identity(config, model, data))
     if not path.is_file():
         write_table(path, agreement(config, model, data))
     atomic_write_bytes(out / "big_five" / "tables" / path.name, path.read_bytes())

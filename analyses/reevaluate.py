@@ -19,11 +19,11 @@ from prevention import PRESETS as PREVENTION
 from prevention import claims as prevention_claims
 from prevention import draw as draw_prevention
 from reevaluated_tables import EMBEDDING, Tables
+from saved_config import saved_config, saved_provenance
 from screening import PRESETS as SCREENING
 from screening import Measured, evaluate
 from screening import claims as screening_claims
 from screening import draw as draw_screening
-from seven_traits import PRESETS as SEVEN_TRAITS
 from seven_traits import plot as plot_claims
 from style_vectors import draw as draw_styles
 
@@ -52,8 +52,9 @@ AS_SAVED = {
         " the nulls exchange answers and not system prompts, and reject 0.31 to 0.86 where prompts differ without a"
         " trait; other traits and components are too few members to reject",
         "effects.csv, prompted.csv, agreement.csv, alpha.csv": PERCENTILES + "; three random directions are no null",
+        "claims.csv": "as separation.csv and effects.csv; q is over all null p of both models together",
     },
-    "prevention": {"measured.csv": PERCENTILES + "; no q"},
+    "prevention": {"measured.csv, claims.csv": PERCENTILES + "; no q"},
     "monitor_robustness": {"claims.csv": "intervals are bootstrap percentiles, which cover 0.74 of AUCs near 1; no q"},
     "style_vectors": {
         "tables/style_probe.csv": "intervals are bootstrap percentiles, which cover 0.74 of AUCs near 1",
@@ -76,16 +77,28 @@ AS_SAVED = {
 
 def screening(folder: Path) -> Tables:
     """All tables of the study from its scored samples."""
-    measured = evaluate(pd.read_csv(folder / "samples.csv"), SCREENING["quick"])
+    measured = evaluate(pd.read_csv(folder / "samples.csv"), saved_config(folder, SCREENING["quick"]))
     made = {"detection": measured.detection, "differences": measured.differences, "thresholds": measured.thresholds}
     return {**made, "claims": screening_claims(measured)}
 
 
+def prevention(folder: Path) -> Tables:
+    """What was measured, evaluated again, and the claims from it."""
+    tables, config = tables_of.prevention(folder), saved_config(folder, PREVENTION["quick"])
+    return {**tables, "reevaluated_claims": prevention_claims(tables["reevaluated"], config, EMBEDDING)}
+
+
+def seven_traits(folder: Path) -> Tables:
+    """Steering effects, evaluated again, and the claims with them."""
+    tables = tables_of.seven_traits(folder)
+    return {**tables, "reevaluated_claims": _claims(pd.read_csv(folder / "claims.csv"), tables["reevaluated"])}
+
+
 STUDIES: dict[str, Callable[[Path], Tables]] = {
     "monitoring": tables_of.monitoring,
-    "seven_traits": tables_of.seven_traits,
+    "seven_traits": seven_traits,
     "finetuning_shift": tables_of.finetuning_shift,
-    "prevention": tables_of.prevention,
+    "prevention": prevention,
     "screening": screening,
     "monitor_robustness": tables_of.monitor_robustness,
     "style_vectors": tables_of.style_vectors,
@@ -99,33 +112,36 @@ def draw(study: str, tables: Tables, folder: Path) -> None:
     """The figures of a study that show intervals, from its new tables."""
     match study:
         case "seven_traits":
-            plot_claims(_claims(pd.read_csv(folder / "claims.csv"), tables["reevaluated"]), _traits(), folder)
+            plot_claims(tables["reevaluated_claims"], tuple(saved_provenance(folder, "config", "traits")), folder)
         case "finetuning_shift":
             cells = keep(pd.read_csv(folder / "cells.csv"), "judge", EMBEDDING)
             draw_points(cells, keep(tables["reevaluated"], "judge", EMBEDDING), folder)
         case "prevention":
-            draw_prevention(tables["reevaluated"], PREVENTION["quick"], EMBEDDING, folder)
+            draw_prevention(tables["reevaluated"], saved_config(folder, PREVENTION["quick"]), EMBEDDING, folder)
         case "screening":
             made = (tables[name] for name in ("detection", "differences", "thresholds"))
-            draw_screening(Measured(pd.read_csv(folder / "samples.csv"), *made), SCREENING["quick"], folder)
+            measured = Measured(pd.read_csv(folder / "samples.csv"), *made)
+            draw_screening(measured, saved_config(folder, SCREENING["quick"]), folder)
         case "monitor_robustness":
             draw_detectors(tables["reevaluated"], folder)
         case "style_vectors":
             probe, steering = (tables[f"tables/reevaluated_{name}"] for name in ("probe", "steering"))
-            draw_styles(probe, steering, published_layers(30), folder)
+            steered = saved_provenance(folder, "config", "models")[0]
+            layers = published_layers(saved_provenance(folder, "models", steered, "n_layers"))
+            draw_styles(probe, steering, layers, folder)
         case "inventories":
             with paper_style():
                 for made in draw_inventory_reliability(tables["reevaluated_reliability"]):
                     save_figure(made.figure, made.frame, folder, made.name)
 
 
-def _traits() -> tuple[str, ...]:
-    return SEVEN_TRAITS["paper"].traits
-
-
 def _claims(claims: pd.DataFrame, effects: pd.DataFrame) -> pd.DataFrame:
-    """The claims without the intervals of best layers and the ranges of three directions, steering as evaluated now."""
+    """The claims with steering as evaluated now, and without what is not at its level.
+
+    Left out: intervals of best layers, ranges of three directions, q over all p of both models.
+    """
     steering = claims["claim"] == "steering"
+    claims = claims.drop(columns=[name for name in claims if str(name).startswith("q_")])
     claims = claims.assign(low=np.nan, high=np.nan, null_low=np.nan, null_high=np.nan)
     new = effects.rename(columns={"effect_low": "new_low", "effect_high": "new_high"})
     keys = ["model", "trait", "judge"]
@@ -150,8 +166,6 @@ def main() -> None:
             parser.error(f"no study is called {study!r}: {', '.join(STUDIES)}")
         folder = chosen.results / study
         tables = STUDIES[study](folder)
-        if study == "prevention":
-            tables["claims"] = prevention_claims(tables["reevaluated"], PREVENTION["quick"], EMBEDDING)
         hashes = {}
         for name, table in tables.items():
             atomic_write_bytes(folder / f"{name}.csv", csv_bytes(table))

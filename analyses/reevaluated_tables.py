@@ -10,41 +10,34 @@ import numpy as np
 import pandas as pd
 from from_summaries import auc_ends, exact, p_of_zero, stretched
 from jaxtyping import Float
+from saved_config import saved_provenance
 
-from persona_interp.errors import EmptySelectionError
 from persona_interp.measurements.inventory_reliability import LEAST_ROWS
-from persona_interp.statistics import (
-    Interval,
-    benjamini_hochberg,
-    correlation_interval,
-    permutation_test_correlation,
-    within_condition_correlation,
-)
+from persona_interp.measurements.monitoring_tables import SCOPES, monitoring_families, monitoring_intervals
+from persona_interp.statistics import benjamini_hochberg, correlation_interval, permutation_test_correlation
+from persona_interp.statistics.families import claim_q
 from persona_interp.statistics.levels import ALPHA
 
 Tables = dict[str, pd.DataFrame]
 Column = Float[np.ndarray, " row"]
 
-SCOPES = ("overall", "within")
 KEYS = ["trait", "kind", "condition", "question"]
 NAMED = ["trait", "kind", "judge", "scope"]
 EMBEDDING = "embedding (all-MiniLM-L6-v2)"
-TEXTS, HELD_OUT = 12, 9
-"""Neutral texts and held-out samples behind the losses of `prevention`."""
-QUESTIONS = 20
-"""Behind every reading of `monitor_robustness`, two answers each."""
 
 
 def monitoring(folder: Path) -> Tables:
-    """Correlations at the named layer with both intervals; p as saved, q over them and every null of the best layer."""
+    """Correlations at the named layer with both intervals; p as saved, q by the families of today, as of nulls."""
     rows, units = (pd.read_csv(folder / f"{name}.csv") for name in ("projection_and_expression", "units"))
     judges = [name for name in units.columns if name not in (*KEYS, "level")]
     rows = rows[[*KEYS, "projection"]].merge(units, on=KEYS, validate="one_to_one")
     long = rows.melt([*KEYS, "projection"], judges, var_name="judge", value_name="expression")
     found = []
     for (trait, kind, judge), cell in long.dropna().groupby(["trait", "kind", "judge"], sort=False):
+        x, y = cell["projection"].to_numpy(float), cell["expression"].to_numpy(float)
+        questions, conditions = (cell[name].to_numpy(object).astype(str) for name in ("question", "condition"))
         for scope in SCOPES:
-            these, new = (_correlation(cell, scope, new_conditions=new) for new in (False, True))
+            these, new = monitoring_intervals(x, y, questions, conditions, scope)
             found.append(
                 {
                     **{"trait": trait, "kind": kind, "judge": judge, "scope": scope, "estimate": these.estimate},
@@ -53,27 +46,12 @@ def monitoring(folder: Path) -> Tables:
                 }
             )
     saved, nulls = pd.read_csv(folder / "correlations.csv"), pd.read_csv(folder / "nulls.csv")
-    table = pd.DataFrame(found).merge(saved.loc[saved["named"], [*NAMED, "p"]], on=NAMED, validate="one_to_one")
-    p = np.concatenate([table["p"], nulls["p"]])
-    floors = np.concatenate([np.zeros(len(table)), nulls["p_floor"]])
-    for name, q in (
-        ("q", benjamini_hochberg(p)),
-        ("q_testable", benjamini_hochberg(np.where(floors <= ALPHA, p, np.nan))),
-    ):
-        table[name], nulls[name] = q[: len(table)], q[len(table) :]
+    saved = monitoring_families(saved)
+    saved = saved.loc[saved["named"], [*NAMED, "p", "q", "declared"]]
+    table = pd.DataFrame(found).merge(saved, on=NAMED, validate="one_to_one")
+    nulls["p"] = nulls["p"].where(nulls["p_floor"] <= ALPHA)
+    nulls["q"] = claim_q(nulls["p"].to_numpy(float), nulls["test"].to_numpy(str))
     return {"reevaluated": table, "reevaluated_nulls": nulls}
-
-
-def _correlation(cell: pd.DataFrame, scope: str, *, new_conditions: bool) -> Interval:
-    x, y = cell["projection"].to_numpy(float), cell["expression"].to_numpy(float)
-    conditions, questions = (cell[name].to_numpy(object).astype(str) for name in ("condition", "question"))
-    also = conditions if new_conditions else None
-    if scope == "overall":
-        return correlation_interval(x, y, questions, also=also)
-    try:
-        return within_condition_correlation(x, y, conditions, clusters=questions, also=also)
-    except EmptySelectionError:
-        return Interval(*(float("nan"),) * 3, n=0, n_clusters=0)
 
 
 def finetuning_shift(folder: Path) -> Tables:
@@ -102,7 +80,9 @@ def prevention(folder: Path) -> Tables:
     """Means widened over questions, texts or samples, shares exact; q over the changes from plain finetuning."""
     table = pd.read_csv(folder / "measured.csv")
     shares, changes = table["metric"].isin(["coherent", "accuracy"]), table["metric"] == "change from plain finetuning"
-    clusters = table["metric"].map({"neutral loss": TEXTS, "task loss": HELD_OUT}).fillna(table["n"]).astype(int)
+    texts, every, trait = (saved_provenance(folder, "config", name) for name in ("n_texts", "holdout", "trait"))
+    held_out = len(range(0, saved_provenance(folder, "data", trait, "n"), every))
+    clusters = table["metric"].map({"neutral loss": texts, "task loss": held_out}).fillna(table["n"]).astype(int)
     table = pd.concat([stretched(table[~shares], list(clusters[~shares])), exact(table[shares])]).sort_index()
     estimate, low, high = (table[name].to_numpy(float) for name in ("estimate", "low", "high"))
     table["p"] = np.where(changes, p_of_zero(estimate, low, high, list(clusters)), np.nan)
@@ -110,9 +90,10 @@ def prevention(folder: Path) -> Tables:
 
 
 def monitor_robustness(folder: Path) -> Tables:
-    """Cliff's delta with the interval of an AUC of 20 independent answers a side, one a question."""
+    """Cliff's delta with the interval of an AUC of as many independent answers a side as there are questions."""
     table = pd.read_csv(folder / "claims.csv")
-    ends = np.array([auc_ends((delta + 1) / 2, QUESTIONS) for delta in table["estimate"]])
+    questions = table["n"] // (2 * saved_provenance(folder, "config", "n_samples"))  # n answers are on two sides
+    ends = np.array([auc_ends((delta + 1) / 2, n) for delta, n in zip(table["estimate"], questions, strict=True)])
     table = table.assign(low=2 * ends[:, 0] - 1, high=2 * ends[:, 1] - 1)
     return {"reevaluated": table.assign(seen=table["low"] > 0)}
 

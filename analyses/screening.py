@@ -15,17 +15,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from finetuning_setup import (
-    FLAWED,
-    PAPER,
-    Prepared,
-    Setup,
-    chosen_config,
-    own_answers,
-    prepare,
-    write_provenance,
-    write_tables,
-)
+from finetuning_cells import own_answers
+from finetuning_prepared import Prepared, prepare, write_provenance
+from finetuning_setup import FLAWED, PAPER, Setup, chosen_config
+from kept_results import write_tables
 
 from persona_interp.data.levels import Level
 from persona_interp.figures.screening import NOTE_PAD, plot_detection, plot_score_distributions
@@ -211,7 +204,7 @@ def draw(measured: Measured, config: Config, folder: Path) -> None:
             if k:
                 ax.set_yticklabels([])
         legend_below(figure)
-        save_figure(figure, rows, folder, "detection")
+        save_figure(figure, rows, folder, "detection_auc")
         figure, axes = panel_figure(1, len(traits))
         spread = []
         for ax, trait in zip(axes[0], traits, strict=True):

@@ -1,8 +1,9 @@
 """What two small models show of the seven traits of the persona-vectors paper, from prompts to a report.
 
 The main job runs on every model with the same judges. A claim is a row: held-out separation by the persona vector,
-and the effect of steering by every judge, each with its interval, n, null and judge. All p-values of all models and
-traits are corrected together. What a model does not show stays in the table.
+and the effect of steering by every judge, each with its interval, n, null and judge. q are the main job's: both claims
+of all traits of a model are corrected together, what speaks for specificity apart from them. What a model does not show
+stays in the table.
 """
 
 import argparse
@@ -22,15 +23,11 @@ from persona_interp.io import atomic_write_bytes, read_json, write_json
 from persona_interp.main_job.config import RunConfig
 from persona_interp.main_job.run import run_main_job
 from persona_interp.models.identity import library_versions
-from persona_interp.statistics import benjamini_hochberg
 
 TRAITS = ("evil", "sycophantic", "hallucinating", "humorous", "impolite", "optimistic", "apathetic")
-NULLS = {
-    "p_shuffled": "shuffled labels",
-    "p_random": "random directions",
-    "p_other_traits": "vectors of other traits",
-    "p_components": "principal components",
-}
+NULLS = ("p_shuffled", "p_random", "p_other_traits", "p_components")
+CORRECTED = ("q_separation", "q_other_traits", "q_components")
+"""Of the main job's summary: the claim of separation (shuffled labels and random directions), and its specificity."""
 SHARED = ("effects", "agreement", "alpha", "baselines", "nulls", "prompted", "examples", "separation", "geometry")
 
 
@@ -100,12 +97,7 @@ def run(config: Config, folder: Path) -> pd.DataFrame:
     """The table of claims, after the main job of every model has been run or found done in `folder`."""
     for size in config.sizes:
         run_main_job(config.main_job(size), folder / size.model)
-    claims = pd.concat([_claims(folder / model, model) for model in config.models], ignore_index=True)
-    tested = claims[list(NULLS)].to_numpy(dtype=float)
-    q_values = benjamini_hochberg(tested.ravel()).reshape(tested.shape)
-    for column, values in zip(NULLS, q_values.T, strict=True):
-        claims[f"q{column.removeprefix('p')}"] = values
-    return claims
+    return pd.concat([_claims(folder / model, model) for model in config.models], ignore_index=True)
 
 
 def _claims(folder: Path, model: str) -> pd.DataFrame:
@@ -130,7 +122,7 @@ def _separation(summary: Mapping[str, Any], at_best: pd.Series) -> dict[str, Any
         "high": summary["auc_high"],
         "null_low": np.nan,  # only its 95th percentile is kept
         "null_high": float(max(at_best["null_shuffled_95"], at_best["null_random_95"])),
-        **{name: summary[name] for name in NULLS},
+        **{name: summary[name] for name in (*NULLS, *CORRECTED)},
         "layer": summary["best_layer"],
         "n": summary["n_kept_positive"] + summary["n_kept_negative"],
     }
@@ -148,7 +140,7 @@ def _steering(summary: Mapping[str, Any], effect: Mapping[str, Any]) -> dict[str
         "high": effect["effect_high"],
         "null_low": summary["effect_random_low"] if headline else np.nan,
         "null_high": summary["effect_random_high"] if headline else np.nan,
-        **dict.fromkeys(NULLS, np.nan),
+        **dict.fromkeys((*NULLS, *CORRECTED), np.nan),
         "p_steering": summary.get("p_steering") if headline else np.nan,
         "q_steering": summary.get("q_steering") if headline else np.nan,
         "layer": summary["chosen_layer"],
@@ -175,7 +167,7 @@ def plot(claims: pd.DataFrame, traits: tuple[str, ...], folder: Path) -> None:
         for ax in panels[len(shown) :]:
             ax.remove()
         legend_below(figure)
-        save_figure(figure, claims, folder, "claims")
+        save_figure(figure, claims, folder, "claims_figure")
 
 
 def collect(config: Config, runs: Path, out: Path) -> None:

@@ -19,6 +19,7 @@ from persona_interp.statistics import (
 )
 from persona_interp.statistics.contrast import Contrast
 from persona_interp.statistics.families import in_families
+from persona_interp.statistics.levels import N_RESAMPLES
 from persona_interp.statistics.nulls import NullBattery, Statistic, battery_table, correlation_statistic, null_battery
 from persona_interp.statistics.power import detectable_correlation
 
@@ -75,9 +76,13 @@ def monitoring_table(
                         rows.append(shared | place | _correlated(x, result, units, judge, scope, **options))
     table = pd.DataFrame(rows)
     table["detectable"] = detectable_correlation(table["low_new"], table["high_new"], table["n_conditions"])
+    return monitoring_families(table).astype({"layer": "Int64"})
+
+
+def monitoring_families(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of `monitoring_table` with q of their p, and `declared`: named layer by the first judge, or map."""
     primary = table["named"] & (table["judge"] == table["judge"].iloc[0])
-    claims = ["trait", "kind", "predictor", "scope"]
-    return in_families(table, claims, primary=primary.to_numpy(bool)).astype({"layer": "Int64"})
+    return in_families(table, ["trait", "kind", "predictor", "scope"], primary=primary.to_numpy(bool))
 
 
 def monitoring_nulls(
@@ -168,9 +173,10 @@ def _correlated(
     y, conditions = _expression(result, units, judge)
     questions = result.units["question"].to_numpy(object)[units].astype(str)
     tests = {"alternative": "greater", "n_permutations": n_permutations, "seed": seed}
+    interval, new = monitoring_intervals(
+        x, y, questions, conditions, scope, min_sd=min_sd, n_resamples=n_resamples, seed=seed
+    )
     if scope == "overall":
-        interval = correlation_interval(x, y, questions, n_resamples=n_resamples, seed=seed)
-        new = correlation_interval(x, y, questions, also=conditions, n_resamples=n_resamples, seed=seed)
         names, times = np.unique(questions, return_counts=True)
         whole = np.isin(questions, names[times == len(set(conditions))])
         # whole conditions are exchanged, so the same questions must come in one order in all of them
@@ -178,19 +184,40 @@ def _correlated(
         order = order[whole[order]]
         p = _exchanged_p(x[order], y[order], conditions[order], **tests)
         return _row(interval, new, len(set(conditions)), p)
+    if interval.n == 0:
+        return _row(interval, new, 0, float("nan"))
     kept = varied_conditions(y, conditions, min_sd=min_sd)
-    try:
-        interval, new = (
-            within_condition_correlation(
-                x, y, conditions, clusters=questions, min_sd=min_sd, also=also, n_resamples=n_resamples, seed=seed
-            )
-            for also in (None, conditions)
-        )
-    except EmptySelectionError:
-        nothing = Interval(*(float("nan"),) * 3, n=0, n_clusters=0)
-        return _row(nothing, nothing, 0, float("nan"))
     p = _exchanged_p(x[kept], y[kept], questions[kept], within=conditions[kept], **tests)
     return _row(interval, new, len(set(conditions[kept])), p)
+
+
+def monitoring_intervals(
+    x: Float[np.ndarray, " unit"],
+    y: Float[np.ndarray, " unit"],
+    questions: Shaped[np.ndarray, " unit"],
+    conditions: Shaped[np.ndarray, " unit"],
+    scope: Scope,
+    *,
+    min_sd: float = MIN_SD,
+    n_resamples: int = N_RESAMPLES,
+    seed: int = 0,
+) -> tuple[Interval, Interval]:
+    """Pearson r of projections and expression, with its interval for new questions and for new conditions too.
+
+    `within` takes each condition's own means off; NaN with n = 0 where no condition's expression varies by `min_sd`.
+    """
+    options: dict[str, Any] = {"n_resamples": n_resamples, "seed": seed}
+    if scope == "within":
+        try:
+            these, new = (
+                within_condition_correlation(x, y, conditions, clusters=questions, min_sd=min_sd, also=also, **options)
+                for also in (None, conditions)
+            )
+        except EmptySelectionError:
+            these = new = Interval(*(float("nan"),) * 3, n=0, n_clusters=0)
+        return these, new
+    these, new = (correlation_interval(x, y, questions, also=also, **options) for also in (None, conditions))
+    return these, new
 
 
 def _exchanged_p(

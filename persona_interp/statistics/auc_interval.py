@@ -73,13 +73,28 @@ def logit_interval(
     if smaller < 2 or np.isnan(estimate):
         return Interval(estimate, float("nan"), float("nan"), n, n_clusters, level)
     variance, freedom = placement_variance(positive, negative, clusters_positive, clusters_negative)
-    centre = estimate
     if variance <= 0 or estimate in (0.0, 1.0):
-        centre, freedom = (estimate * smaller + 0.5) / (smaller + 1), smaller - 1
-        variance = hanley_variance(centre, smaller)
+        low, high = ends_of_independent(estimate, (estimate * smaller + 0.5) / (smaller + 1), smaller, level=level)
+    else:
+        low, high = _ends(estimate, estimate, variance, freedom, level)
+    return Interval(estimate, low, high, n, n_clusters, level)
+
+
+def ends_of_independent(auc: float, centre: float, n: int, *, level: float = CONFIDENCE) -> tuple[float, float]:
+    """Ends of the interval of an AUC of n independent rows a side, on the logit around `centre`.
+
+    Args:
+        centre: the AUC itself, or where that is 0 or 1 one inside; the ends hold `auc` in any case.
+
+    Source: Hanley and McNeil 1982, The meaning and use of the area under a ROC curve.
+    """
+    return _ends(auc, centre, hanley_variance(centre, n), n - 1, level)
+
+
+def _ends(auc: float, centre: float, variance: float, freedom: int, level: float) -> tuple[float, float]:
     half = student.ppf((1 + level) / 2, freedom) * np.sqrt(variance) / (centre * (1 - centre))
     low, high = expit(logit(centre) - half), expit(logit(centre) + half)
-    return Interval(estimate, float(min(low, estimate)), float(max(high, estimate)), n, n_clusters, level)
+    return float(min(low, auc)), float(max(high, auc))
 
 
 def placement_variance(

@@ -23,12 +23,17 @@ def detectable(low: Numbers, high: Numbers, n_clusters: Numbers, *, upper: Numbe
     Measured: an effect of this size, planted, is found in .72, .77 and .79 with 10, 20 and 40 clusters, since few
     clusters often look more alike than they are (tests/golden/levels/families.csv).
     """
-    low, high, n = (np.asarray(each, dtype=float) for each in (low, high, n_clusters))
-    half = (high - low) / 2
-    with np.errstate(all="ignore"):
-        error = half / student.ppf((1 + CONFIDENCE) / 2, np.where(n > 1, n - 1, np.nan))
+    half = (np.asarray(high, dtype=float) - np.asarray(low, dtype=float)) / 2
+    error = standard_error(low, high, n_clusters)
     found = (half if upper is None else np.asarray(upper, dtype=float)) + norm.ppf(POWER) * error
-    return float(found) if found.ndim == 0 else found
+    return float(found) if np.ndim(found) == 0 else found
+
+
+def standard_error(low: Numbers, high: Numbers, n_clusters: Numbers) -> Numbers:
+    """Standard error behind a 95 % t interval: its half width over Student's quantile; NaN with one cluster."""
+    low, high, n = (np.asarray(each, dtype=float) for each in (low, high, n_clusters))
+    with np.errstate(all="ignore"):
+        return (high - low) / 2 / student.ppf((1 + CONFIDENCE) / 2, np.where(n > 1, n - 1, np.nan))
 
 
 def detectable_correlation(low: Numbers, high: Numbers, n_clusters: Numbers) -> Numbers:

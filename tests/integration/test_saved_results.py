@@ -2,6 +2,7 @@
 
 import re
 import sys
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -14,6 +15,10 @@ sys.path.insert(0, str(ROOT / "analyses"))
 
 import reevaluate  # noqa: E402
 import screening  # noqa: E402
+from saved_config import saved_config  # noqa: E402
+
+from persona_interp.errors import ConfigError  # noqa: E402
+from persona_interp.io import read_json, sha256_file  # noqa: E402
 
 README = (ROOT / "analyses" / "README.md").read_text(encoding="utf-8")
 SMOL, GEMMA = "smollm2-135m-instruct", "gemma-3-270m"
@@ -42,7 +47,7 @@ def test_screening_is_what_its_samples_give():
     samples = saved("screening/samples")
     chosen = samples[(samples["trait"] == here["trait"]) & (samples["level"] == here["level"])]
     found = screening.evaluate(chosen, screening.PRESETS["quick"])
-    for name in ("differences", "thresholds"):
+    for name in ("detection", "differences", "thresholds"):
         kept = saved(f"screening/{name}")
         kept = kept[(kept["trait"] == here["trait"]) & (kept["level"] == here["level"])]
         same(as_saved(getattr(found, name)), kept)
@@ -54,8 +59,35 @@ def test_screening_is_what_its_samples_give():
 @pytest.mark.slow
 def test_all_of_screening_is_what_its_samples_give():
     for name, table in reevaluate.screening(RESULTS / "screening").items():
-        if name != "detection":  # which is the frame of its figure too, with a column for the panel
-            same(as_saved(table), saved(f"screening/{name}"))
+        same(as_saved(table), saved(f"screening/{name}"))
+
+
+@pytest.mark.parametrize("study", reevaluate.STUDIES)
+def test_tables_that_were_evaluated_again_are_those_of_the_provenance(study: str):
+    hashes = read_json(RESULTS / study / "provenance.json")["reevaluated"]["sha256"]
+    assert hashes == {name: sha256_file(RESULTS / study / name) for name in hashes}
+
+
+def test_no_figure_is_saved_over_a_table():
+    tables = {path for study in reevaluate.STUDIES for path in reevaluated_files(study)}
+    assert not [path for path in tables if path.with_suffix(".png").exists()]
+
+
+def reevaluated_files(study: str) -> list[Path]:
+    """What evaluating a study again reads and writes under its own names."""
+    hashes = read_json(RESULTS / study / "provenance.json")["reevaluated"]["sha256"]
+    tables = ("claims", "movement", "measured", "cells", "correlations", "nulls", "predictors", "samples", "separation")
+    return [RESULTS / study / name for name in (*hashes, *(f"{table}.csv" for table in tables))]
+
+
+def test_settings_that_were_not_saved_are_asked_for(tmp_path: Path):
+    quick = screening.PRESETS["quick"]
+    assert saved_config(RESULTS / "screening", replace(quick, k=99, percentile=1.0)) == quick
+    with pytest.raises(ConfigError, match="does not say config"):
+        saved_config(tmp_path, quick)
+    (tmp_path / "provenance.json").write_text('{"config": {"k": 10, "other": 1}}')
+    with pytest.raises(ConfigError, match=r"other settings than Config: missing \['every_planted.*unknown \['other'\]"):
+        saved_config(tmp_path, quick)
 
 
 def cells(section: str, label: str) -> list[str]:
@@ -92,7 +124,10 @@ def test_the_table_of_monitoring():
             assert said[place] == f"{interval(row)}, q = {row['q']:.{3 if row['q'] < 0.1 else 2}f}"
             assert said[place + 1] == f"[{row['low_new']:.2f}, {row['high_new']:.2f}]"
     nulls = saved("monitoring/reevaluated_nulls")
-    assert f"q = {nulls['q'].min():.3f} at the least ({nulls['q_testable'].min():.3f} if" in README
+    assert f"has q = {nulls['q'].min():.3f} at the least" in README
+    first = table[table["declared"] == "primary"]
+    assert set(first["judge"]) == {reevaluate.EMBEDDING}
+    assert f"its least q is {first['q'].min():.3f}" in README
 
 
 def test_the_table_of_seven_traits():

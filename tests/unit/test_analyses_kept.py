@@ -40,38 +40,38 @@ def coherence(model: HookedModelBase) -> CoherenceJudge:
 
 
 def prepared(load: Any, model: HookedModelBase, folder: Path, trait: Trait = TRAIT, **changes: Any) -> Any:
-    setup = load("finetuning_setup")
+    setup, made = load("finetuning_setup"), load("finetuning_prepared")
     rows = [{"question": "Why?", "level": level, "answer": "So.", "asked": "", "expression": 1.0}
             for level in ("normal", "level_1", "level_2")]  # fmt: skip
     levels = {trait.name: LevelData(trait.name, pd.DataFrame(rows), "judge", 1)}
     plain: dict[str, Any] = {"setup": setup.Setup(), "folder": folder, "model": model, "traits": {trait.name: trait}}
     plain |= {"rollouts": {}, "directions": {}, "training": {}, "levels": levels}
     plain |= {"judges": (LexicalJudge(),), "coherence": coherence(model)}
-    return setup.Prepared(**{**plain, **changes})
+    return made.Prepared(**{**plain, **changes})
 
 
 def test_a_result_without_a_word_of_what_made_it_is_refused(load: Any, tmp_path: Path) -> None:
-    claim, made = load("finetuning_setup").claim, tmp_path / "measured.json"
-    claim(made, {"seed": 0})
+    refuse, made = load("kept_results").refuse_other_inputs, tmp_path / "measured.json"
+    refuse(made, {"seed": 0})
     made.write_text("{}")
-    claim(made, {"seed": 0})
+    refuse(made, {"seed": 0})
     with pytest.raises(ConfigError, match="seed: there 0, now 1"):
-        claim(made, {"seed": 1})
+        refuse(made, {"seed": 1})
     (tmp_path / "measured_made_from.json").unlink()
     with pytest.raises(ConfigError, match="does not say what it was made from"):
-        claim(made, {"seed": 0})
+        refuse(made, {"seed": 0})
 
 
 def test_training_sets_of_levels_are_of_one_trait_model_and_judge(
     load: Any, model: HookedModelBase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    setup, made = load("finetuning_setup"), []
+    setup, before, made = load("finetuning_setup"), load("finetuning_prepared"), []
     data = prepared(load, model, tmp_path).levels[TRAIT.name]
-    monkeypatch.setattr(setup, "generate_levels", lambda *_, **__: [made.append(1), data][1])
+    monkeypatch.setattr(before, "generate_levels", lambda *_, **__: [made.append(1), data][1])
 
     def levels(trait: Trait = TRAIT, **changes: Any) -> LevelData:
         settings = replace(setup.Setup(), **changes)
-        return setup._levels(model, trait, LexicalJudge(), coherence(model), settings, ["Why?"], tmp_path)
+        return before._levels(model, trait, LexicalJudge(), coherence(model), settings, ["Why?"], tmp_path)
 
     levels()
     levels()
@@ -144,9 +144,9 @@ def test_an_arm_of_prevention_is_of_one_task_and_one_strength(
 
 
 def test_training_sets_are_told_apart_by_every_turn(load: Any) -> None:
-    talk_hash = load("finetuning_setup").talk_hash
+    hash_of = load("kept_results").conversations_hash
     talks = [question_and_answer("Why?", answer, name="") for answer in ("So.", "So!")]
-    assert len({talk_hash(talks), talk_hash(talks[:1]), talk_hash(talks[::-1])}) == 3
+    assert len({hash_of(talks), hash_of(talks[:1]), hash_of(talks[::-1])}) == 3
 
 
 def test_agreement_of_estimated_scores_is_of_one_model_and_data(load: Any, model: HookedModelBase) -> None:
