@@ -2,15 +2,16 @@
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 import torch
 from transformers import PreTrainedTokenizerBase
 
 from persona_interp.io import sha256_json
-from persona_interp.models.file_hashes import LEAST_KEPT, kept
+from persona_interp.models.file_hashes import LEAST_KEPT, kept, unchanged_since
 from persona_interp.models.tokens import template_hash
 from persona_interp.types import Provenance
 
@@ -45,16 +46,21 @@ def fingerprint(model: torch.nn.Module) -> str:
     return f"w{_FINGERPRINT_VERSION}-{digest.hexdigest()}"
 
 
-def loaded_fingerprint(model: torch.nn.Module, files: str | None) -> str:
+def loaded_fingerprint(model: torch.nn.Module, files: Mapping[str, Path], read: str | None, since: float) -> str:
     """The fingerprint of a model whose weights are as its files have them, computed once for these files and a dtype.
 
+    It is computed anew where the files were changed since loading began, or just before: what was hashed may be
+    another model than what was loaded.
+
     Args:
-        files: their hash; with None nothing is kept.
+        read: the hash of the files, computed after loading; None where there are none.
+        since: when loading began, in seconds since 1970.
     """
-    if files is None or sum(weight.nbytes for weight in model.parameters()) < LEAST_KEPT:
+    small = sum(weight.nbytes for weight in model.parameters()) < LEAST_KEPT
+    if read is None or small or not unchanged_since(files, since):
         return fingerprint(model)
     dtypes = sorted({str(weight.dtype) for weight in model.parameters()})
-    key = {"files": files, "dtypes": dtypes, "format": _FINGERPRINT_VERSION, "versions": library_versions()}
+    key = {"files": read, "dtypes": dtypes, "format": _FINGERPRINT_VERSION, "versions": library_versions()}
     return kept(f"weights/{sha256_json(key)}", key, lambda: fingerprint(model), lambda: True)
 
 
