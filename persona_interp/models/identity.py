@@ -87,9 +87,9 @@ def _digest(weight: torch.Tensor) -> bytes:
 
 def describe(
     model: torch.nn.Module,
-    tokenizer: PreTrainedTokenizerBase,
-    name: str,
-    backend: str,
+    tokenizer: PreTrainedTokenizerBase | None,
+    name: str | None = None,
+    backend: str = "transformers",
     *,
     files: str | None = None,
     weights: str | None = None,
@@ -97,13 +97,14 @@ def describe(
     """Provenance of a model of transformers that no backend has touched yet.
 
     Args:
+        name: default: what transformers calls it, or its class.
         files: hash of the files that it was loaded from.
         weights: its fingerprint, where it is known.
     """
     config = model.config.get_text_config(decoder=True)  # pyright: ignore
     return Provenance(
-        model=name,
-        weights=weights or fingerprint(model),
+        model=name or str(getattr(model, "name_or_path", "")) or type(model).__name__,
+        weights=fingerprint(model) if weights is None else weights,
         backend=backend,
         dtype=str(next(model.parameters()).dtype).removeprefix("torch."),
         n_layers=config.num_hidden_layers,
@@ -111,7 +112,7 @@ def describe(
         method="model",
         method_version=1,
         files=files,
-        chat_template=template_hash(tokenizer),
+        chat_template=None if tokenizer is None else template_hash(tokenizer),
         versions=library_versions(),
     )
 
