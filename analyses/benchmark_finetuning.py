@@ -25,8 +25,8 @@ from persona_interp.finetuning.callback import DriftCallback
 from persona_interp.finetuning.samples import encode_sample
 from persona_interp.finetuning.settings import TrainingSettings
 from persona_interp.finetuning.train import finetune
+from persona_interp.models.identity import describe
 from persona_interp.models.load import load_plain
-from persona_interp.models.watch import describe_plain
 from persona_interp.types import Hookpoint
 
 ALONE, WITH = "training alone", "training with the drift callback"
@@ -136,7 +136,7 @@ def _timed_run(config: CallbackConfig, *, with_callback: bool) -> _Clock:
 
 def _callback(config: CallbackConfig, plain: Any, tokenizer: PreTrainedTokenizerBase) -> DriftCallback:
     """The callback on random directions, which cost what any do."""
-    provenance = describe_plain(plain, tokenizer)
+    provenance = describe(plain, tokenizer)
     directions = [
         Direction(
             vectors=torch.randn(len(config.layers), provenance.d_model),

@@ -8,12 +8,13 @@ import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass
 from functools import wraps
 from inspect import signature
 from pathlib import Path
 from secrets import token_hex
+from threading import Lock
 from typing import ParamSpec, TypeVar
 
 from persona_interp.errors import ArtefactError, ConfigError
@@ -28,9 +29,6 @@ STALE_S = 7 * 24 * 3600.0
 
 _DAY_S = 24 * 3600.0
 
-_held: set[Path] = set()
-"""The locks that this process has, for calls within calls."""
-
 
 @dataclass(frozen=True)
 class Holder:
@@ -44,15 +42,11 @@ class Holder:
     @classmethod
     def read(cls, path: Path) -> "Holder | None":
         """What a lock says; None where it is gone or was never finished."""
-        for _ in range(5):  # another process may be between making the file and writing it
-            try:
-                found = json.loads(path.read_text())
-                return cls(str(found["host"]), int(found["pid"]), float(found["since"]), str(found["token"]))
-            except FileNotFoundError:
-                return None
-            except (ValueError, KeyError, TypeError):
-                time.sleep(0.02)
-        return None
+        try:
+            found = json.loads(path.read_text())
+            return cls(str(found["host"]), int(found["pid"]), float(found["since"]), str(found["token"]))
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return None
 
     def is_at_work(self) -> bool:
         """Whether its process may still run; one with this process's own number was left by an earlier one."""
@@ -61,33 +55,62 @@ class Holder:
         return time.time() - self.since < STALE_S
 
 
+@dataclass
+class _Held:
+    """A lock of this process: what it says, the folders that were made for it, and how many calls are inside."""
+
+    holder: Holder
+    made: list[Path]
+    n_inside: int = 0
+
+
+_held: dict[Path, _Held] = {}
+"""The folders that this process has, for calls within calls and in other threads."""
+_changing = Lock()
+"""Held by the thread that enters or leaves a folder."""
+
+
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """The folder for this process alone while the block runs, without the temporary files of killed runs.
 
-    A lock that a killed process left is taken over. The same process may enter a folder twice, as a command does that
-    calls another.
+    A lock that a killed process left is taken over. The same process may enter a folder several times, as a command
+    does that calls another, and from several threads; the last to leave gives it back.
 
     Raises:
         ArtefactError: the folder cannot be made or written to.
         ConfigError: another process is at work in the folder; its number, machine and start are named.
     """
-    made = [place for place in (folder, *folder.parents) if not place.exists()]
-    path = folder.absolute() / NAME
-    if path in _held:
+    folder = _real(folder)
+    with ExitStack() as stack:
+        with _changing:
+            if folder not in _held:
+                made = [place for place in (folder, *folder.parents) if not place.exists()]
+                own = Holder(socket.gethostname(), os.getpid(), time.time(), token_hex(8))
+                _take(folder / NAME, own)
+                _held[folder] = _Held(own, made)
+            _held[folder].n_inside += 1
+            stack.callback(_leave, folder)
+            if _held[folder].n_inside == 1:
+                remove_partial_writes(folder)
         yield
-        return
-    own = Holder(socket.gethostname(), os.getpid(), time.time(), token_hex(8))
-    _take(path, own)
-    _held.add(path)
-    try:
-        remove_partial_writes(folder)
-        yield
-    finally:
-        _held.discard(path)
-        if Holder.read(path) == own:
-            path.unlink(missing_ok=True)
-        for place in made:  # a run that was refused leaves no empty folders
+
+
+def _real(folder: Path) -> Path:
+    """One path of a folder that has several, by links or `..`."""
+    return Path(os.path.realpath(folder))
+
+
+def _leave(folder: Path) -> None:
+    with _changing:
+        held = _held[folder]
+        held.n_inside -= 1
+        if held.n_inside:
+            return
+        del _held[folder]
+        if Holder.read(folder / NAME) == held.holder:
+            (folder / NAME).unlink(missing_ok=True)
+        for place in held.made:  # a run that was refused leaves no empty folders
             with suppress(OSError):
                 place.rmdir()
 
@@ -97,6 +120,7 @@ def alone_in(parameter: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         asked = signature(function)
+        assert parameter in asked.parameters, f"{function.__qualname__} has no parameter {parameter}"
 
         @wraps(function)
         def alone(*arguments: P.args, **options: P.kwargs) -> R:
@@ -110,17 +134,31 @@ def alone_in(parameter: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
 
 @contextmanager
-def scratch_folder(parent: Path, name: str) -> Iterator[Path]:
+def scratch_folder(parent: Path, name: str, elsewhere: str) -> Iterator[Path]:
     """A hidden folder that is gone afterwards; those that killed processes left here under this name go first.
 
     A folder counts as left where the lock in it is of a process that is gone, or where it has none and is a day old.
+
+    Args:
+        elsewhere: how to have it in another place, for the message.
+
+    Raises:
+        ArtefactError: it cannot be made.
     """
-    parent.mkdir(parents=True, exist_ok=True)
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        scratch = tempfile.TemporaryDirectory(dir=parent, prefix=f".{name}.", suffix=TEMPORARY)
+    except OSError as error:
+        raise ArtefactError(
+            f"could not write {parent}: {error.strerror or error}.", write_advice(error, elsewhere)
+        ) from error
     for left in parent.glob(f".{glob.escape(name)}.*{TEMPORARY}"):
         holder = Holder.read(left / NAME)
-        if left.absolute() / NAME not in _held and _is_left(left, holder):
+        with _changing:
+            ours = _real(left) in _held
+        if not ours and _is_left(left, holder):
             shutil.rmtree(left, ignore_errors=True)
-    with tempfile.TemporaryDirectory(dir=parent, prefix=f".{name}.", suffix=TEMPORARY) as made, locked(Path(made)):
+    with scratch as made, locked(Path(made)):
         yield Path(made)
 
 
@@ -134,9 +172,10 @@ def _is_left(folder: Path, holder: Holder | None) -> bool:
 
 def _take(path: Path, own: Holder) -> None:
     for _ in range(3):
-        if _made(path, own):
-            return
+        _create(path, own)
         holder = Holder.read(path)
+        if holder == own:
+            return
         if holder is not None and holder.is_at_work():
             since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(holder.since))
             raise ConfigError(
@@ -148,25 +187,44 @@ def _take(path: Path, own: Holder) -> None:
     raise ConfigError(f"{path.parent} could not be locked: other processes take it at the same time.", "Try again.")
 
 
-def _made(path: Path, own: Holder) -> bool:
-    """Whether the lock was made now; false where there is one."""
+def _create(path: Path, own: Holder) -> None:
+    """Create the lock, unless there is one."""
+    written = _beside(path, own)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("x") as lock:
-            json.dump(asdict(own), lock)
+        written.write_text(json.dumps(asdict(own)))
+        _place(written, path)
     except OSError as error:
-        if isinstance(error, FileExistsError) and path.parent.is_dir():
-            return False
-        raise ArtefactError(f"could not write {path}: {error.strerror or error}.", write_advice(error)) from error
-    return True
+        if not isinstance(error, FileExistsError) or not path.parent.is_dir():
+            raise ArtefactError(f"could not write {path}: {error.strerror or error}.", write_advice(error)) from error
+    finally:
+        with suppress(OSError):
+            written.unlink()
 
 
 def _clear(path: Path, stale: Holder | None, own: Holder) -> None:
     """Take a stale lock away; one that another process has put in its place meanwhile is put back."""
-    aside = path.with_name(f"{NAME}.{own.token}")
+    aside = _beside(path, own)
     with suppress(FileNotFoundError):
         path.rename(aside)
         if Holder.read(aside) != stale:
             with suppress(FileExistsError):
-                os.link(aside, path)
+                _place(aside, path)
         aside.unlink()
+
+
+def _beside(path: Path, own: Holder) -> Path:
+    """A name beside a lock, of a file that the next run removes where this process is killed."""
+    return path.with_name(f"{NAME}.{own.pid}-{own.token}{TEMPORARY}")
+
+
+def _place(written: Path, path: Path) -> None:
+    """Give a lock its name, whole at once; on a file system without links it is seen empty for a moment."""
+    try:
+        os.link(written, path)
+    except FileExistsError:
+        raise
+    except OSError:
+        text = written.read_text()
+        with path.open("x") as lock:
+            lock.write(text)

@@ -1,6 +1,5 @@
 """`DriftCallback`: how far training has moved a model along directions, while any Trainer of transformers trains it."""
 
-import dataclasses
 import logging
 import math
 from collections.abc import Iterator, Sequence
@@ -23,8 +22,8 @@ from persona_interp.directions.direction import Direction, check_same_model
 from persona_interp.errors import ConfigError, TrainingError
 from persona_interp.finetuning.drift_log import COLUMNS, Base, base_path, check_log, drift_frame, read_rows, write_rows
 from persona_interp.finetuning.probe import DriftBound, DriftProbe, ExpressionProbe, check_drift
+from persona_interp.models.identity import describe
 from persona_interp.models.probe import adapters_off, base_fingerprint, has_adapters, language_model, undisturbed
-from persona_interp.models.watch import describe_plain
 from persona_interp.statistics.means import bootstrap_mean_columns
 
 logger = logging.getLogger(__name__)
@@ -212,7 +211,7 @@ class DriftCallback(TrainerCallback):
         if base is None:
             with adapters_off(model):
                 base = Base(base_fingerprint(model), self._probe.measure(model))
-        own = dataclasses.replace(describe_plain(language_model(model), self._tokenizer), weights=base.weights)
+        own = describe(language_model(model), self._tokenizer, weights=base.weights)
         for direction in self.directions:
             check_same_model(direction, own)
         if state.is_world_process_zero:

@@ -28,8 +28,9 @@ from persona_interp.finetuning.run_folder import RunFolder
 from persona_interp.finetuning.settings import LoRA
 from persona_interp.interventions.record import record
 from persona_interp.lock import alone_in
+from persona_interp.models.file_hashes import hash_of_files, model_files
 from persona_interp.models.hooked import HookedModelBase
-from persona_interp.models.identity import describe
+from persona_interp.models.identity import describe, loaded_fingerprint
 from persona_interp.models.load import load_plain, local_files_hash
 from persona_interp.types import Provenance
 
@@ -90,20 +91,33 @@ def train_psychadapter(
     done = finished(folder.path, name)
     if done is not None:
         return done
+    started = time.time()
     plain, tokenizer = load_plain(name, dtype=settings.dtype, device=device)
     KVShape.of(plain.config)  # refuses
     texts = _texts(data, tokenizer, settings, plain)
+    weights = ""  # of the pair with its LoRA they are known at the end
+    if lora is None:
+        files = model_files(plain)
+        weights = loaded_fingerprint(plain, files, hash_of_files(files), started)
+    base = describe(plain, tokenizer, name, weights=weights)
     folder.begin()
-    _run(_Job(folder.path, name, settings, lora), plain, tokenizer, texts, progress)
+    _run(_Job(folder.path, name, settings, lora), plain, tokenizer, texts, base, progress)
     done = finished(folder.path, name)
     assert done is not None, "a run that ends is finished"
     return done
 
 
-def _run(job: _Job, plain: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: _Texts, progress: bool) -> None:
+def _run(
+    job: _Job,
+    plain: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    texts: _Texts,
+    base: Provenance,
+    progress: bool,
+) -> None:
     started, settings = time.monotonic(), job.settings
     n_base = sum(weight.numel() for weight in plain.parameters())
-    adapter = _untrained(job, plain, describe(plain, tokenizer, job.base, "transformers"), texts.standard)
+    adapter = _untrained(job, plain, base, texts.standard)
     base_loss = _held_out_loss(plain, None, texts, settings)
     start_loss = _held_out_loss(plain, adapter, texts, settings)
     with torch.random.fork_rng():
@@ -127,7 +141,7 @@ def _run(job: _Job, plain: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, 
     if isinstance(trained, PeftModel):
         _keep_lora(trained, job.out)
         merged = trained.merge_and_unload()  # pyright: ignore
-        adapter.provenance = describe(merged, tokenizer, f"{job.base} + {job.out / LORA}", "transformers")
+        adapter.provenance = describe(merged, tokenizer, f"{job.base} + {job.out / LORA}")
     adapter.provenance = _provenance(adapter, tokenizer, job, texts.data, result)
     finish(job.out, adapter, losses, result)
     shutil.rmtree(job.out / "checkpoints", ignore_errors=True)

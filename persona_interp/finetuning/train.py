@@ -28,7 +28,7 @@ from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.identity import describe
 from persona_interp.models.load import load_plain, local_files_hash
 from persona_interp.models.training import TrainingHooks, check_layers
-from persona_interp.types import NO_EDITS, Provenance
+from persona_interp.types import NO_EDITS
 
 METHOD_VERSION = 1
 
@@ -92,7 +92,7 @@ def finetune(
     if finished is not None:
         return finished
     plain, tokenizer = load_plain(name, dtype=settings.dtype, device=device)
-    _check_fit(job, plain, describe(plain, tokenizer, name, "transformers"))
+    _check_fit(job, plain, tokenizer)
     _run(job, plain, tokenizer, given)
     finished = job.folder.finished()
     assert finished is not None, "a run that ends is finished"
@@ -165,12 +165,15 @@ def _train(
     return trainer
 
 
-def _check_fit(job: _Job, plain: PreTrainedModel, provenance: Provenance) -> None:
+def _check_fit(job: _Job, plain: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
     edits = NO_EDITS if job.intervention is None else job.intervention.edits
     reads = () if job.penalty is None else job.penalty.hookpoints()
     check_layers(plain, (*edits, *reads))
-    for direction in [*_directions(job.intervention), *([] if job.penalty is None else [job.penalty.direction])]:
-        check_same_model(direction, provenance)
+    directions = [*_directions(job.intervention), *([] if job.penalty is None else [job.penalty.direction])]
+    if directions:
+        provenance = describe(plain, tokenizer, job.folder.base)
+        for direction in directions:
+            check_same_model(direction, provenance)
 
 
 def _directions(intervention: Intervention | None) -> list[Any]:

@@ -110,10 +110,12 @@ class Monitor:
             with model.watched(self.readings):
                 yield self
             return
-        from persona_interp.models.watch import describe_plain, watched_transformers
+        from persona_interp.models.identity import describe
+        from persona_interp.models.watch import watched_transformers
 
+        provenance = describe(model, tokenizer)
         for direction in self.directions:
-            check_same_model(direction, describe_plain(model, tokenizer))
+            check_same_model(direction, provenance)
         self._tokenizer = tokenizer
         with watched_transformers(model, self.readings):
             yield self

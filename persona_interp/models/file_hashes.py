@@ -11,7 +11,7 @@ from platformdirs import user_cache_path
 from transformers import PreTrainedModel
 from transformers.utils.hub import cached_file
 
-from persona_interp.errors import ArtefactError
+from persona_interp.errors import ArtefactError, ModelError
 from persona_interp.io import sha256_bytes, sha256_file, sha256_json, write_json
 
 logger = logging.getLogger(__name__)
@@ -24,8 +24,19 @@ _WEIGHTS = (
     ("model.safetensors.index.json", "model.safetensors"),
     ("pytorch_model.bin.index.json", "pytorch_model.bin"),
 )
-_BESIDE = ("config.json", "tokenizer.json", "tokenizer_config.json")
-"""Files that decide what equal weights compute: the architecture's settings, and tokens."""
+_BESIDE = (
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "tokenizer.model",
+    "vocab.json",
+    "merges.txt",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+)
+"""Files that decide what equal weights compute: the architecture's settings, tokens, and where answers end."""
 
 
 def cache_folder() -> Path:
@@ -45,7 +56,11 @@ def model_files(model: PreTrainedModel) -> dict[str, Path]:
 
 
 def files_in(folder: Path) -> dict[str, Path]:
-    """The files of a model in its folder, by name."""
+    """The files of a model in its folder, by name.
+
+    Raises:
+        ModelError: the index of its weights is damaged.
+    """
     names = [*_weight_files(folder), *_BESIDE]
     return {name: folder / name for name in names if (folder / name).is_file()}
 
@@ -54,6 +69,11 @@ def hash_of_files(files: Mapping[str, Path]) -> str | None:
     """SHA-256 over the names and all bytes of files, 16 hexadecimal digits; None where there is no file."""
     digests = {name: kept_sha256(path) for name, path in sorted(files.items())}
     return sha256_json(digests)[:16] if digests else None
+
+
+def unchanged_since(files: Mapping[str, Path], then: float) -> bool:
+    """Whether no file was changed after a time, in seconds since 1970, or within the two seconds before it."""
+    return all(_changed(_state(path)) < then - _SETTLED_S for path in files.values())
 
 
 def kept_sha256(path: Path) -> str:
@@ -68,7 +88,7 @@ def kept_sha256(path: Path) -> str:
     started = time.time()
 
     def settled() -> bool:
-        return _state(path) == before and started - max(before["mtime_ns"], before["ctime_ns"]) / 1e9 > _SETTLED_S
+        return _state(path) == before and _changed(before) < started - _SETTLED_S
 
     return kept(f"files/{sha256_bytes(str(path).encode())}", before, lambda: sha256_file(path), settled)
 
@@ -104,14 +124,28 @@ def _state(path: Path) -> dict[str, int]:
     return {"size": found.st_size, "mtime_ns": found.st_mtime_ns, "ctime_ns": found.st_ctime_ns}
 
 
+def _changed(state: Mapping[str, int]) -> float:
+    """When a file was last changed, in seconds since 1970."""
+    return max(state["mtime_ns"], state["ctime_ns"]) / 1e9
+
+
 def _weight_files(folder: Path) -> list[str]:
     """The files of weights that transformers reads: safetensors before pickles, whole before parts."""
     for index, whole in _WEIGHTS:
         if (folder / whole).is_file():
             return [whole]
         if (folder / index).is_file():
-            return [index, *sorted(set(json.loads((folder / index).read_bytes())["weight_map"].values()))]
+            return [index, *_parts(folder / index)]
     return []
+
+
+def _parts(index: Path) -> list[str]:
+    try:
+        return sorted({os.fspath(part) for part in json.loads(index.read_bytes())["weight_map"].values()})
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(
+            f"{index} does not say which files hold the weights: it is damaged.", "Get or save the model again."
+        ) from error
 
 
 def _snapshot(source: str, model: PreTrainedModel) -> Path | None:

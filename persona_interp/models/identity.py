@@ -2,15 +2,16 @@
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 import torch
 from transformers import PreTrainedTokenizerBase
 
 from persona_interp.io import sha256_json
-from persona_interp.models.file_hashes import LEAST_KEPT, kept
+from persona_interp.models.file_hashes import LEAST_KEPT, kept, unchanged_since
 from persona_interp.models.tokens import template_hash
 from persona_interp.types import Provenance
 
@@ -45,16 +46,21 @@ def fingerprint(model: torch.nn.Module) -> str:
     return f"w{_FINGERPRINT_VERSION}-{digest.hexdigest()}"
 
 
-def loaded_fingerprint(model: torch.nn.Module, files: str | None) -> str:
+def loaded_fingerprint(model: torch.nn.Module, files: Mapping[str, Path], read: str | None, since: float) -> str:
     """The fingerprint of a model whose weights are as its files have them, computed once for these files and a dtype.
 
+    It is computed anew where the files were changed since loading began, or just before: what was hashed may be
+    another model than what was loaded.
+
     Args:
-        files: their hash; with None nothing is kept.
+        read: the hash of the files, computed after loading; None where there are none.
+        since: when loading began, in seconds since 1970.
     """
-    if files is None or sum(weight.nbytes for weight in model.parameters()) < LEAST_KEPT:
+    small = sum(weight.nbytes for weight in model.parameters()) < LEAST_KEPT
+    if read is None or small or not unchanged_since(files, since):
         return fingerprint(model)
     dtypes = sorted({str(weight.dtype) for weight in model.parameters()})
-    key = {"files": files, "dtypes": dtypes, "format": _FINGERPRINT_VERSION, "versions": library_versions()}
+    key = {"files": read, "dtypes": dtypes, "format": _FINGERPRINT_VERSION, "versions": library_versions()}
     return kept(f"weights/{sha256_json(key)}", key, lambda: fingerprint(model), lambda: True)
 
 
@@ -81,9 +87,9 @@ def _digest(weight: torch.Tensor) -> bytes:
 
 def describe(
     model: torch.nn.Module,
-    tokenizer: PreTrainedTokenizerBase,
-    name: str,
-    backend: str,
+    tokenizer: PreTrainedTokenizerBase | None,
+    name: str | None = None,
+    backend: str = "transformers",
     *,
     files: str | None = None,
     weights: str | None = None,
@@ -91,13 +97,14 @@ def describe(
     """Provenance of a model of transformers that no backend has touched yet.
 
     Args:
+        name: default: what transformers calls it, or its class.
         files: hash of the files that it was loaded from.
         weights: its fingerprint, where it is known.
     """
     config = model.config.get_text_config(decoder=True)  # pyright: ignore
     return Provenance(
-        model=name,
-        weights=weights or fingerprint(model),
+        model=name or str(getattr(model, "name_or_path", "")) or type(model).__name__,
+        weights=fingerprint(model) if weights is None else weights,
         backend=backend,
         dtype=str(next(model.parameters()).dtype).removeprefix("torch."),
         n_layers=config.num_hidden_layers,
@@ -105,7 +112,7 @@ def describe(
         method="model",
         method_version=1,
         files=files,
-        chat_template=template_hash(tokenizer),
+        chat_template=None if tokenizer is None else template_hash(tokenizer),
         versions=library_versions(),
     )
 

@@ -1,5 +1,6 @@
 """`load_model`: a hub id, a folder, a GGUF file, a packaged model or a TransformerLens object, with a backend."""
 
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -57,6 +58,7 @@ def load_model(
         if adapter is not None:
             raise ModelError(f"an adapter cannot be merged into a {type(name).__name__} object.", "Give its name.")
         return _adopt(name, backend)
+    started = time.time()
     model, tokenizer = load_plain(name, dtype=dtype, device=device, device_map=device_map, revision=revision)
     label, files = str(name), model_files(model)
     if adapter is not None:
@@ -67,7 +69,7 @@ def load_model(
     states = reference_states(model, batch)
     read = hash_of_files(files)
     # a merged sum may round otherwise on another device, so only weights that are as in their files are known by these
-    weights = loaded_fingerprint(model, read) if adapter is None else None
+    weights = loaded_fingerprint(model, files, read, started) if adapter is None else None
     provenance = describe(model, tokenizer, label, backend, files=read, weights=weights)
     hooked: HookedModelBase
     if backend == "transformer_lens":
@@ -95,14 +97,17 @@ def load_plain(
     Raises:
         ModelError: unknown name, or unreadable weights.
     """
-    return _from_pretrained(str(name), _source(name), resolve_dtype(dtype), device, device_map, revision)
+    source = _source(name)
+    if Path(source).is_dir():
+        files_in(Path(source))  # refuses a damaged index
+    return _from_pretrained(str(name), source, resolve_dtype(dtype), device, device_map, revision)
 
 
 def local_files_hash(name: str | Path) -> str | None:
     """Hash of the bytes that a packaged model, a folder or a GGUF file is loaded from; None of a hub id.
 
     Raises:
-        ModelError: the packaged model or GGUF file cannot be read.
+        ModelError: the packaged model, the GGUF file or the index of a folder's weights cannot be read.
     """
     source = Path(_source(name))
     return hash_of_files(files_in(source)) if source.is_dir() else None

@@ -96,7 +96,7 @@ def packaged_gguf(model: PackagedModel) -> Path:
         return parts[0]
     path = cache_folder() / "models" / f"{model.name}-{model.sha256[:12]}.gguf"
     if not path.is_file():
-        with scratch_folder(path.parent, path.name) as scratch:
+        with scratch_folder(path.parent, path.name, _ELSEWHERE) as scratch:
             _join(parts, scratch / path.name)
             (scratch / path.name).replace(path)
     _check_sha256(path, model.sha256, parts)
@@ -161,7 +161,7 @@ def _check_sha256(gguf: Path, sha256: str, parts: Sequence[Path]) -> None:
 def _convert(parts: Sequence[Path], sha256: str, name: str, folder: Path) -> Path:
     """Convert in a temporary folder beside the final one and rename; what a killed conversion left goes first."""
     logger.info("converting %s once to %s (about half a minute)", name, folder)
-    with scratch_folder(folder.parent, folder.name) as scratch:
+    with scratch_folder(folder.parent, folder.name, _ELSEWHERE) as scratch:
         gguf, made = scratch / "model.gguf", scratch / "converted"
         _join(parts, gguf)
         _check_sha256(gguf, sha256, parts)

@@ -6,14 +6,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 
 from persona_interp.errors import HookpointError, ModelError
 from persona_interp.models.blocks import find_blocks, find_site
-from persona_interp.models.identity import fingerprint
 from persona_interp.models.recorder import Segment, Watch
-from persona_interp.models.tokens import template_hash
-from persona_interp.types import Hookpoint, Provenance
+from persona_interp.types import Hookpoint
 
 
 @contextmanager
@@ -43,22 +41,6 @@ def watched_transformers(model: PreTrainedModel, watch: Watch) -> Iterator[None]
             stack.callback(handle.remove)
         stack.callback(model.register_forward_hook(passes.after).remove)
         yield
-
-
-def describe_plain(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None) -> Provenance:
-    """Provenance of a model of transformers, for comparing it with the model that a direction was made with."""
-    config = model.config.get_text_config(decoder=True)
-    return Provenance(
-        model=str(getattr(model, "name_or_path", "")) or type(model).__name__,
-        weights=fingerprint(model),
-        backend="transformers",
-        dtype=str(model.dtype).removeprefix("torch."),
-        n_layers=config.num_hidden_layers,
-        d_model=config.hidden_size,
-        method="model",
-        method_version=1,
-        chat_template=None if tokenizer is None else template_hash(tokenizer),
-    )
 
 
 class _Passes:

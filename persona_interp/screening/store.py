@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from persona_interp.errors import ArtefactError, ConfigError
-from persona_interp.io import atomic_write_bytes, read_bytes, read_json, remove_partial_writes, sha256_bytes, write_json
+from persona_interp.io import atomic_write_bytes, read_bytes, read_json, sha256_bytes, write_json
 from persona_interp.models.identity import library_versions
 from persona_interp.screening.batch import Screener
 
@@ -36,7 +36,6 @@ class Shards:
         path = folder / MANIFEST
         if path.is_file():
             _refuse_other(path, identity, source)
-            remove_partial_writes(folder)
             return cls(folder)
         if any((folder / SAMPLES).glob("*.parquet")):
             raise ConfigError(

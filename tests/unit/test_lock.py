@@ -1,5 +1,6 @@
 """One process at a time in a folder: the second is refused, a dead one's lock is taken over."""
 
+import errno
 import json
 import os
 import signal
@@ -7,46 +8,19 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from threading import Barrier, Event
 
 import pytest
 
-from persona_interp.directions.style_training import train_style_vectors
-from persona_interp.errors import ConfigError
-from persona_interp.finetuning.estimated_scores import generate_trait_texts
-from persona_interp.finetuning.psychadapter import train_psychadapter
-from persona_interp.finetuning.train import finetune
+from persona_interp import lock
+from persona_interp.errors import ArtefactError, ConfigError
 from persona_interp.io import TEMPORARY, atomic_write_bytes, remove_partial_writes
-from persona_interp.lock import NAME, STALE_S, Holder, _clear, alone_in, locked, scratch_folder
-from persona_interp.main_job.run import run_main_job
-from persona_interp.measurements.inventory_run import InventoryTables
-from persona_interp.measurements.psychadapter_expression import trait_texts_over_z
-from persona_interp.measurements.psychadapter_run import measure_psychadapter
-from persona_interp.measurements.style_run import run_styles
-from persona_interp.measurements.style_steering import measure_styles
-from persona_interp.rollouts.generate import answer
-from persona_interp.screening.run import screen
-
-HOLD = """
-import sys, time
-from pathlib import Path
-from persona_interp.lock import locked
-with locked(Path(sys.argv[1])):
-    print("held", flush=True)
-    time.sleep(60)
-"""
-
-
-def holder(folder: Path) -> "subprocess.Popen[str]":
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    job = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(folder)], stdout=subprocess.PIPE, text=True, env=environment
-    )
-    assert job.stdout is not None and job.stdout.readline() == "held\n"
-    return job
+from persona_interp.lock import NAME, STALE_S, Holder, _clear, locked, scratch_folder
+from persona_interp.models.packaged import gguf_folder
+from tests.unit.lock_holder import holder
 
 
 def test_the_second_process_is_refused_and_a_killed_one_is_not_waited_for(tmp_path: Path) -> None:
@@ -76,6 +50,103 @@ def test_a_process_may_enter_a_folder_twice_and_leaves_no_empty_one(tmp_path: Pa
         (folder / "kept").touch()
         _ = 1 / 0
     assert [path.name for path in folder.iterdir()] == ["kept"]
+
+
+@pytest.mark.parametrize("name", ["link", "real/../real", "real/."])
+def test_a_folder_with_two_names_is_one_folder(tmp_path: Path, name: str) -> None:
+    real = tmp_path / "real"
+    real.mkdir()
+    (tmp_path / "link").symlink_to(real)
+    with locked(real):
+        before = (real / NAME).read_text()
+        with locked(tmp_path / name):
+            assert (real / NAME).read_text() == before
+        assert (real / NAME).read_text() == before
+    assert list(real.iterdir()) == []
+
+
+def test_the_last_thread_to_leave_gives_the_folder_back(tmp_path: Path) -> None:
+    folder, entered, left = tmp_path / "a", Event(), Event()
+
+    def second() -> bool:
+        with locked(folder):
+            entered.set()
+            assert left.wait(10)
+            return (folder / NAME).is_file()
+
+    with ThreadPoolExecutor() as pool:
+        with locked(folder):
+            job = pool.submit(second)
+            assert entered.wait(10)
+        left.set()
+        assert job.result()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_threads_that_enter_at_once_take_one_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    together, taken, take = Barrier(4), [], lock._take
+
+    def slow(path: Path, own: Holder) -> None:
+        taken.append(own)
+        time.sleep(0.1)
+        take(path, own)
+
+    def enter() -> Holder | None:
+        together.wait(10)
+        with locked(tmp_path):
+            together.wait(10)
+            return Holder.read(tmp_path / NAME)
+
+    monkeypatch.setattr(lock, "_take", slow)
+    with ThreadPoolExecutor(4) as pool:
+        seen = [job.result() for job in [pool.submit(enter) for _ in range(4)]]
+    assert seen == taken * 4
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_is_whole_when_it_gets_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, link = [], os.link
+
+    def watched(written: Path, path: Path) -> None:
+        seen.append((path.exists(), Holder.read(written)))
+        link(written, path)
+
+    monkeypatch.setattr(os, "link", watched)
+    with locked(tmp_path):
+        assert seen == [(False, Holder.read(tmp_path / NAME))]
+        assert [path.name for path in tmp_path.iterdir()] == [NAME]
+
+
+def test_a_file_system_without_links_has_locks_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def link(*_: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", link)
+    (tmp_path / NAME).write_text("half a lo")
+    with locked(tmp_path):
+        own = Holder.read(tmp_path / NAME)
+        assert own is not None and own.pid == os.getpid()
+        _clear(tmp_path / NAME, None, Holder("here", 2, 0.0, "rival"))
+        assert Holder.read(tmp_path / NAME) == own, "it is put back"
+    assert list(tmp_path.iterdir()) == []
+    with holder(tmp_path) as job:
+        with pytest.raises(ConfigError, match=f"number {job.pid}"), locked(tmp_path):
+            pass
+        os.kill(job.pid, signal.SIGKILL)
+
+
+def test_a_lock_that_another_replaced_is_not_our_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that saw the lock while it was empty cleared it away and wrote its own."""
+    rival, place = Holder("elsewhere", 1, time.time(), "new"), lock._place
+
+    def replaced(written: Path, path: Path) -> None:
+        place(written, path)
+        path.write_text(json.dumps(asdict(rival)))
+
+    monkeypatch.setattr(lock, "_place", replaced)
+    with pytest.raises(ConfigError, match="number 1 on elsewhere"), locked(tmp_path):
+        pass
+    assert Holder.read(tmp_path / NAME) == rival
 
 
 @pytest.mark.parametrize(("age", "free"), [(60.0, False), (STALE_S + 60, True)])
@@ -170,54 +241,19 @@ def test_what_a_killed_conversion_left_is_removed_by_the_next_and_nothing_else(t
     assert (models / name / "model.safetensors").is_file()
     long_ago = time.time() - 2 * 24 * 3600
     os.utime(theirs[1], (long_ago, long_ago))
-    with scratch_folder(models, name) as made:
+    with scratch_folder(models, name, "") as made:
         assert {path for path in models.iterdir() if path.name.startswith(".")} == {theirs[0], made}
     assert theirs[0].is_dir() and not made.exists()
 
 
-def test_a_function_locks_the_folder_it_is_given(tmp_path: Path) -> None:
-    @alone_in("out")
-    def write(text: str, out: Path | None = None) -> str:
-        return text if out is None else f"{text} {(out / NAME).is_file()}"
-
-    assert write("a") == "a" and write("a", tmp_path) == write("a", out=tmp_path) == "a True"
-    with holder(tmp_path) as job:
-        with pytest.raises(ConfigError, match=f"another process is at work in {tmp_path}: number {job.pid}"):
-            write("a", tmp_path)
-        os.kill(job.pid, signal.SIGKILL)
-
-
-def calls(folder: Path) -> dict[str, Callable[[], object]]:
-    """Every function that writes to a folder it is given, with nothing else that it could use."""
-    none: Any = None
-    return {
-        "run_main_job": lambda: run_main_job(none, folder),
-        "run_styles": lambda: run_styles(none, none, none, judges=[], coherence=none, folder=folder),
-        "measure_styles": lambda: measure_styles(
-            none, none, {}, activations=none, settings=none, judges=[], coherence=none, selection=[], prompts={},
-            folder=folder,
-        ),
-        "train_style_vectors": lambda: train_style_vectors(none, none, layers=[0], folder=folder),
-        "measure_psychadapter": lambda: measure_psychadapter(none, none, none, judges=[], out=folder),
-        "trait_texts_over_z": lambda: trait_texts_over_z(none, none, folder=folder),
-        "train_psychadapter": lambda: train_psychadapter(none, none, out=folder),
-        "generate_trait_texts": lambda: generate_trait_texts(none, n_texts=4, judges=[], folder=folder),
-        "finetune": lambda: finetune(none, none, out=folder),
-        "screen": lambda: screen(none, "", [], out=folder),
-        "answer": lambda: answer(none, none, sampling=none, folder=folder),
-        "inventories": lambda: InventoryTables.write(none, folder, {}),
-    }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def taken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    folder = tmp_path_factory.mktemp("taken")
-    with holder(folder) as job:
-        yield folder
-        os.kill(job.pid, signal.SIGKILL)
-
-
-@pytest.mark.parametrize("name", sorted(calls(Path())))
-def test_the_library_refuses_a_folder_that_another_process_writes_to(taken: Path, name: str) -> None:
-    with pytest.raises(ConfigError, match="another process is at work"):
-        calls(taken)[name]()
+def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache, gguf = tmp_path / "cache", tmp_path / "m.gguf"
+    for file in (cache, gguf):
+        file.write_text("a file")
+    monkeypatch.setenv("PERSONA_INTERP_CACHE", str(cache))
+    with pytest.raises(ArtefactError) as caught:
+        gguf_folder(gguf)
+    assert str(caught.value) == (
+        f"could not write {cache / 'models'}: Not a directory.\n"
+        "  Move the file that stands where a folder is needed away, or set PERSONA_INTERP_CACHE to another folder."
+    )

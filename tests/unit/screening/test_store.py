@@ -9,6 +9,7 @@ import pytest
 from persona_interp.directions.direction import Direction
 from persona_interp.errors import ArtefactError, ConfigError
 from persona_interp.io import read_json, write_json
+from persona_interp.lock import locked
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.screening.batch import Screener
 from persona_interp.screening.config import ScreenConfig
@@ -42,7 +43,8 @@ def test_the_same_screening_goes_on_behind_its_last_whole_shard(tmp_path: Path, 
     for number in (0, 1, 3):
         shards.write(number, pa.table({"row": [number]}))
     (tmp_path / "samples" / ".part-000002.parquet.4194999-x.persona-interp.tmp").write_bytes(b"half")  # no such process
-    again = opened(tmp_path, screener)
+    with locked(tmp_path):
+        again = opened(tmp_path, screener)
     assert again.first_missing() == 2
     assert again.has(3) and not again.has(2)
     assert again.read(["row"])["row"].to_pylist() == [0, 1, 3]

@@ -1,0 +1,80 @@
+"""Functions that write to a folder have it locked while they run."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from persona_interp.directions.style_training import train_style_vectors
+from persona_interp.errors import ConfigError
+from persona_interp.finetuning.estimated_scores import generate_trait_texts
+from persona_interp.finetuning.psychadapter import train_psychadapter
+from persona_interp.finetuning.train import finetune
+from persona_interp.lock import NAME, alone_in
+from persona_interp.main_job.run import run_main_job
+from persona_interp.measurements.inventory_run import InventoryTables
+from persona_interp.measurements.psychadapter_expression import trait_texts_over_z
+from persona_interp.measurements.psychadapter_run import measure_psychadapter
+from persona_interp.measurements.style_run import run_styles
+from persona_interp.measurements.style_steering import measure_styles
+from persona_interp.rollouts.generate import answer
+from persona_interp.screening.run import screen
+from tests.unit.lock_holder import holder
+
+
+def test_a_function_locks_the_folder_it_is_given(tmp_path: Path) -> None:
+    @alone_in("out")
+    def write(text: str, out: Path | None = None) -> str:
+        return text if out is None else f"{text} {(out / NAME).is_file()}"
+
+    assert write("a") == "a" and write("a", tmp_path) == write("a", out=tmp_path) == "a True"
+    with holder(tmp_path) as job:
+        with pytest.raises(ConfigError, match=f"another process is at work in {tmp_path}: number {job.pid}"):
+            write("a", tmp_path)
+        os.kill(job.pid, signal.SIGKILL)
+
+
+def test_a_function_without_the_folder_it_should_lock_is_refused() -> None:
+    with pytest.raises(AssertionError, match="has no parameter ouput"):
+
+        @alone_in("ouput")
+        def _(output: Path) -> None: ...
+
+
+def calls(folder: Path) -> dict[str, Callable[[], object]]:
+    """Every function that writes to a folder it is given, with nothing else that it could use."""
+    none: Any = None
+    return {
+        "run_main_job": lambda: run_main_job(none, folder),
+        "run_styles": lambda: run_styles(none, none, none, judges=[], coherence=none, folder=folder),
+        "measure_styles": lambda: measure_styles(
+            none, none, {}, activations=none, settings=none, judges=[], coherence=none, selection=[], prompts={},
+            folder=folder,
+        ),
+        "train_style_vectors": lambda: train_style_vectors(none, none, layers=[0], folder=folder),
+        "measure_psychadapter": lambda: measure_psychadapter(none, none, none, judges=[], out=folder),
+        "trait_texts_over_z": lambda: trait_texts_over_z(none, none, folder=folder),
+        "train_psychadapter": lambda: train_psychadapter(none, none, out=folder),
+        "generate_trait_texts": lambda: generate_trait_texts(none, n_texts=4, judges=[], folder=folder),
+        "finetune": lambda: finetune(none, none, out=folder),
+        "screen": lambda: screen(none, "", [], out=folder),
+        "answer": lambda: answer(none, none, sampling=none, folder=folder),
+        "inventories": lambda: InventoryTables.write(none, folder, {}),
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def taken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("taken")
+    with holder(folder) as job:
+        yield folder
+        os.kill(job.pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("name", sorted(calls(Path())))
+def test_the_library_refuses_a_folder_that_another_process_writes_to(taken: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match="another process is at work"):
+        calls(taken)[name]()
