@@ -9,12 +9,10 @@ from scipy.stats import norm
 from persona_interp.errors import ConfigError
 from persona_interp.measurements.detection import Flags, Scores, cross_fitted_logistic
 from persona_interp.statistics import Interval, auc_intervals, permutation_p_value
-from persona_interp.statistics.levels import CONFIDENCE
-from persona_interp.statistics.permutation import shuffled_labels
+from persona_interp.statistics.levels import ALPHA, CONFIDENCE
+from persona_interp.statistics.permutation import possible, shuffled_labels
 from persona_interp.statistics.rows import Labels
 from persona_interp.statistics.streams import stream
-
-MIN_PERMUTATIONS = 19
 
 
 def cross_fitted_auc(
@@ -37,8 +35,8 @@ def cross_fitted_auc(
         ConfigError: fewer than 19 permutations, which cannot reach 0.05; or as `cross_fitted_logistic`.
         AlignmentError, EmptySelectionError: as there.
     """
-    if n_permutations < MIN_PERMUTATIONS:
-        raise ConfigError(f"n_permutations must be at least {MIN_PERMUTATIONS}, got {n_permutations}.", "Use 100.")
+    if not possible(1 / (1 + n_permutations)):
+        raise ConfigError(f"n_permutations must be at least {1 / ALPHA - 1:.0f}, got {n_permutations}.", "Use 100.")
     names = np.arange(len(labels)) if groups is None else groups
 
     def measured(drawn: Flags) -> Interval:

@@ -14,6 +14,7 @@ from persona_interp.statistics.families import in_families
 from persona_interp.statistics.levels import N_DRAWS, NULL_QUANTILE
 from persona_interp.statistics.mean_shift import longer, mean_cosine, scatter_along
 from persona_interp.statistics.null_directions import null_cosines, unit_rows
+from persona_interp.statistics.permutation import possible
 from persona_interp.statistics.streams import stream
 
 EQUAL_COSINE = 0.9
@@ -37,7 +38,8 @@ def induced_cosines(
     Null: normal directions with the covariance of the texts' own residuals at the middle trait value, in place of the
     shift, and the shift's own scatter where it reaches further along the reference than theirs (`null_cosines`).
     `null_95` is the 95th percentile of their absolute cosine with the reference, on the scale of `estimate`, `p`
-    (two-sided) the share of them that reach the one found, and `q` corrects it over the layers of a reference.
+    (two-sided) the share of them that reach the one found, NaN with fewer than 19 draws, and `q` corrects it over this
+    table, in which the layers of a reference are one claim (`in_families`); of several traits, correct them together.
     `others` is the largest absolute cosine with another reference at that layer, and `best_other` its name: a direction
     of one trait that lies as near to other traits' vectors is not specific. `equal` says whether the whole interval is
     above 0.9; a small q alone says that the two are related, not that they are the same.
@@ -51,6 +53,19 @@ def induced_cosines(
         AlignmentError: a reference lacks a layer.
         IncompatibleDirectionError: a reference belongs to another model.
     """
+    table = cosine_rows(shifts, references, own=own, n_draws=n_draws, seed=seed)
+    return in_families(table, ["trait", "reference"], primary=np.zeros(len(table), dtype=bool))
+
+
+def cosine_rows(
+    shifts: InducedShifts,
+    references: Mapping[str, Direction],
+    *,
+    own: str | None = None,
+    n_draws: int = N_DRAWS,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """`induced_cosines` without q and `declared`, for tables of several traits that are corrected together."""
     own = shifts.trait if own is None and shifts.trait in references else own
     n_texts = shifts.values.shape[1]
     if not references or (own is not None and own not in references) or n_draws < 1 or n_texts < 3:
@@ -65,7 +80,7 @@ def induced_cosines(
     rng = stream(seed, "mixing")
     mixing = rng.standard_normal((n_draws, n_texts))
     middle = shifts.at(min(shifts.z_values, key=abs)).double().numpy()
-    rows = []
+    rows, testable = [], possible(1 / (1 + n_draws))
     for layer, hookpoint in enumerate(shifts.hookpoints):
         units, span = unit_rows(vectors[:, layer]), shifts.span[:, layer].double().numpy()
         centred = middle[:, layer] - middle[:, layer].mean(axis=0)
@@ -88,14 +103,13 @@ def induced_cosines(
                     "high": high,
                     "n": n_texts,
                     "null_95": min(float(np.quantile(null[:, k], NULL_QUANTILE)) * longer(span), 1.0),
-                    "p": permutation_p_value(float(plain[k]), null[:, k]),
+                    "p": permutation_p_value(float(plain[k]), null[:, k]) if testable else float("nan"),
                     "others": others[best] if others else float("nan"),
                     "best_other": best,
                     "equal": low > EQUAL_COSINE,
                 }
             )
     table = pd.DataFrame(rows).assign(metric="cosine", method=METHOD, model=shifts.provenance.model)
-    table = in_families(table, ["trait", "reference"], primary=np.zeros(len(table), dtype=bool))
     return table.sort_values(["reference", "layer"], kind="stable", ignore_index=True)
 
 

@@ -56,6 +56,11 @@ def inventory_reliability(answers: InventoryAnswers, *, n_resamples: int = 1000,
     orders over items. `wording_change`, `wording_agreement`: the same between wordings, averaged over their pairs.
     `mass`: mean probability of all options together. What cannot be computed is NaN.
     """
+    return scales_in_families(reliability_rows(answers, n_resamples=n_resamples, seed=seed))
+
+
+def reliability_rows(answers: InventoryAnswers, *, n_resamples: int = 1000, seed: int = 0) -> pd.DataFrame:
+    """`inventory_reliability` without q and `declared`, for tables of several that are corrected together."""
     rows = []
     for name, of_format in answers.frame.groupby("format", sort=False):
         for scale in [*(scale.name for scale in answers.inventory.scales), ALL]:
@@ -70,7 +75,7 @@ def inventory_reliability(answers: InventoryAnswers, *, n_resamples: int = 1000,
                 "scale": scale,
             }
             rows += [{**about, **row} for row in found]
-    return scales_in_families(pd.DataFrame(rows))
+    return pd.DataFrame(rows)
 
 
 def _metrics(part: pd.DataFrame, n_resamples: int, seed: int, *, whole: bool) -> list[dict[str, Any]]:

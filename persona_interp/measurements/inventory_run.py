@@ -13,8 +13,8 @@ from persona_interp.identity import of_model, of_package
 from persona_interp.io import atomic_write_bytes, read_json, sha256_bytes, write_json
 from persona_interp.lock import alone_in
 from persona_interp.measurements.inventory_answers import InventoryAnswers
-from persona_interp.measurements.inventory_reliability import inventory_reliability
-from persona_interp.measurements.inventory_scores import compare_inventories, scales_in_families, score_inventory
+from persona_interp.measurements.inventory_reliability import reliability_rows
+from persona_interp.measurements.inventory_scores import change_rows, scales_in_families, score_inventory
 from persona_interp.measurements.inventory_types import TypeResult, inventory_type
 from persona_interp.models.identity import library_versions
 from persona_interp.models.protocol import HookedModel
@@ -122,15 +122,13 @@ def inventory_tables(
         forced = answers.inventory.kind == "forced_choice"
         if before is not answers:
             for measure in ("keyed", "log_odds") if forced else ("keyed",):
-                changes.append(
-                    compare_inventories(before, answers, measure=measure, n_resamples=n_resamples, seed=seed)
-                )
+                changes.append(change_rows(before, answers, measure=measure, n_resamples=n_resamples, seed=seed))
         if forced:
             types.append(inventory_type(answers, n_resamples=max(n_resamples, 1000), seed=seed))
     return InventoryTables(
         scores=pd.concat([score_inventory(a, n_resamples=n_resamples, seed=seed) for a in administered]),
         reliability=scales_in_families(
-            pd.concat([inventory_reliability(a, n_resamples=n_resamples // 2, seed=seed) for a in administered])
+            pd.concat([reliability_rows(a, n_resamples=n_resamples // 2, seed=seed) for a in administered])
         ),
         changes=scales_in_families(pd.concat(changes)) if changes else pd.DataFrame(),
         types=tuple(types),

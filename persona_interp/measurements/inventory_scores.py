@@ -127,6 +127,19 @@ def compare_inventories(
         AlignmentError: the two are not answers to the same items in the same wordings and orders.
         ConfigError: log-odds were asked of ratings.
     """
+    table = change_rows(before, after, measure=measure, n_resamples=n_resamples, seed=seed)
+    return scales_in_families(table)
+
+
+def change_rows(
+    before: InventoryAnswers,
+    after: InventoryAnswers,
+    *,
+    measure: Measure = "keyed",
+    n_resamples: int = 2000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """`compare_inventories` without q and `declared`, for tables of several that are corrected together."""
     if measure == "log_odds" and before.inventory.kind == "likert":
         raise ConfigError("ratings have no log-odds of a pole.", 'Compare them by measure="keyed".')
     _check_aligned(before, after)
@@ -152,7 +165,7 @@ def compare_inventories(
                 "detectable": detectable(change.low, change.high, len(new.keys)),
             }
         )
-    return scales_in_families(pd.DataFrame(rows))
+    return pd.DataFrame(rows)
 
 
 def scales_in_families(table: pd.DataFrame) -> pd.DataFrame:

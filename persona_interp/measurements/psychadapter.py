@@ -172,7 +172,7 @@ def _checked(model: HookedModel, adapter: PsychAdapter, data: TraitTexts, n_shuf
     """The trait vectors of the texts, by the adapter's own standard."""
     TraitPrefix(adapter, [0.0] * adapter.n_traits).check(model)
     if n_shuffles < 1:
-        raise ConfigError(f"n_shuffles must be at least 3, got {n_shuffles}.")
+        raise ConfigError(f"n_shuffles must be at least 1, got {n_shuffles}.", "Use 4 or more: fewer are noisy.")
     if data.traits != adapter.traits:
         raise DataError(
             f"{data.source} has scores for {', '.join(data.traits)}.",

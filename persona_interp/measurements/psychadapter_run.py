@@ -18,7 +18,7 @@ from persona_interp.interventions.record import record
 from persona_interp.io import atomic_write_bytes, write_json
 from persona_interp.judges.protocol import Judge
 from persona_interp.lock import alone_in
-from persona_interp.measurements.induced_cosines import induced_cosines
+from persona_interp.measurements.induced_cosines import cosine_rows
 from persona_interp.measurements.induced_direction import InducedShifts, Position, induced_geometry, induced_shifts
 from persona_interp.measurements.psychadapter import adapter_nll
 from persona_interp.measurements.psychadapter_cost import adapter_cost
@@ -227,7 +227,7 @@ def _of_trait(
     parts = [induced_geometry(shifts)]
     if references:
         name = own.get(shifts.trait)
-        parts.append(induced_cosines(shifts, references, own=name if name in references else None, seed=seed))
+        parts.append(cosine_rows(shifts, references, own=name if name in references else None, seed=seed))
     return parts
 
 

@@ -21,7 +21,7 @@ from persona_interp.progress import track
 from persona_interp.statistics import Interval, auc_intervals
 from persona_interp.statistics.families import in_families
 from persona_interp.statistics.levels import CONFIDENCE, NULL_QUANTILE
-from persona_interp.statistics.permutation import permutation_p_value, shuffled_labels
+from persona_interp.statistics.permutation import permutation_p_value, possible, shuffled_floor, shuffled_labels
 from persona_interp.statistics.power import detectable
 from persona_interp.statistics.streams import stream
 
@@ -53,7 +53,8 @@ def style_probe(
     fitted held fixed. `p` belongs to a layer named in advance, `p_max` compares with the largest AUC over all layers
     of each draw, and `q` corrects `p_max` over styles, for the style vector (`declared`: primary) and apart from it
     for the probe (exploratory); see `in_families`. Without a style, `p_max` of the best layer was at most 0.05 in 0.054
-    of 1,000 simulated sets. `detectable`: the AUC that exceeds null_max_95 in 80 % of repetitions.
+    of 1,000 simulated sets. p is NaN with fewer than 19 draws, or pairs too few to reach 0.05. `detectable`: the AUC
+    that exceeds null_max_95 in 80 % of repetitions.
 
     Args:
         train: of `extract_style_activations`; test: of other sentences, with the same hookpoints.
@@ -81,6 +82,8 @@ def style_probe(
                 level=level,
             )
             rows = pd.DataFrame(_rows(intervals, shuffled_aucs(scores, draws)))
+            if not possible(shuffled_floor(labels, groups, n_null)):
+                rows[["p", "p_max"]] = float("nan")
             places = [{"layer": h.layer, "stream": h.stream} for h in train.hookpoints]
             parts.append(pd.DataFrame(places).join(rows).assign(style=style, readout=readout, **_sizes(ours, labels)))
     table = pd.concat(parts, ignore_index=True)

@@ -10,8 +10,8 @@ from jaxtyping import Float
 
 from persona_interp.errors import ConfigError
 from persona_interp.statistics.families import claim_q
-from persona_interp.statistics.levels import ALPHA, NULL_QUANTILE
-from persona_interp.statistics.permutation import corrected, permutation_p_value
+from persona_interp.statistics.levels import NULL_QUANTILE
+from persona_interp.statistics.permutation import corrected, permutation_p_value, possible
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +76,7 @@ class NullFamily:
     @property
     def testable(self) -> bool:
         """Whether the family can reject at all; where not, "no test possible" is the result, and not a large p."""
-        return self.p_floor <= ALPHA
+        return possible(self.p_floor)
 
     @property
     def best_member(self) -> str | None:

@@ -10,11 +10,16 @@ from scipy.special import gammaln
 from scipy.stats import rankdata
 
 from persona_interp.errors import AlignmentError, ConfigError
-from persona_interp.statistics.levels import ALPHA
+from persona_interp.statistics.levels import ALPHA, NULL_QUANTILE
 from persona_interp.statistics.rows import Labels, Vector, cluster_codes
 from persona_interp.statistics.streams import stream
 
 Alternative = Literal["two-sided", "greater", "less"]
+
+
+def possible(p_floor: float) -> bool:
+    """Whether a test is possible: the smallest p that it can give is 0.05 or less."""
+    return p_floor <= ALPHA * (1 + 1e-9)
 
 
 @dataclass(frozen=True)
@@ -26,6 +31,7 @@ class PermutationTest:
         exact: all arrangements were counted.
         n_clusters: what was flipped or exchanged.
         p_floor: the smallest p-value that so many arrangements, and so many drawn ones, can give.
+        null_95: 95th percentile of the arrangements, of their size where the test is two-sided.
     """
 
     estimate: float
@@ -36,11 +42,12 @@ class PermutationTest:
     n_clusters: int
     alternative: Alternative
     p_floor: float
+    null_95: float
 
     @property
     def tested(self) -> float:
         """The p-value; NaN where none could be 0.05 or less, so that no test is possible."""
-        return self.p_value if self.p_floor <= ALPHA * (1 + 1e-9) else float("nan")
+        return self.p_value if possible(self.p_floor) else float("nan")
 
 
 def permutation_test_paired(
@@ -101,7 +108,7 @@ def permutation_test_two_samples(
     values -= values.mean()
     if permute == "within":
         dealt, sizes = shuffled_labels(sides, codes, n, rng), np.ones(len(values))
-        log_arrangements = _log_deals(np.bincount(codes), np.bincount(codes, weights=sides))
+        available, chosen = np.bincount(codes), np.bincount(codes, weights=sides)
     else:
         if shared := len(np.intersect1d(codes[sides], codes[~sides])):
             raise AlignmentError(
@@ -111,9 +118,10 @@ def permutation_test_two_samples(
         cluster_sides = np.bincount(codes, weights=sides) > 0
         sizes, values = np.bincount(codes).astype(float), np.bincount(codes, weights=values)
         dealt = rng.permuted(np.broadcast_to(cluster_sides, (n, len(cluster_sides))), axis=1)
-        log_arrangements = _log_deals(np.array([len(cluster_sides)]), np.array([cluster_sides.sum()]))
+        available, chosen = np.array([len(cluster_sides)]), np.array([cluster_sides.sum()])
     draws = (dealt @ values) / (dealt @ sizes) - (~dealt @ values) / (~dealt @ sizes)
-    return _result(float(np.mean(a) - np.mean(b)), draws, False, codes, alternative, log_arrangements)
+    observed, mirrored = float(np.mean(a) - np.mean(b)), bool((2 * chosen == available).all())
+    return _result(observed, draws, False, codes, alternative, _log_deals(available, chosen), mirrored=mirrored)
 
 
 def permutation_test_correlation(
@@ -170,6 +178,14 @@ def shuffled_labels(
             "Keep both answers of a question when filtering, or give all rows one question to shuffle across them.",
         )
     return labels[shuffled_rows(codes, n_draws, rng)]
+
+
+def shuffled_floor(
+    labels: Bool[np.ndarray, " sample"], questions: Shaped[np.ndarray, " sample"], n_draws: int
+) -> float:
+    """The smallest one-sided p that `shuffled_labels` can give: of so many draws, and so many arrangements."""
+    codes = np.unique(questions, return_inverse=True)[1]
+    return _floor(_log_deals(np.bincount(codes), np.bincount(codes, weights=labels)), n_draws)
 
 
 def shuffled_rows(
@@ -252,6 +268,11 @@ def _log_deals(sizes: Num[np.ndarray, " cluster"], chosen: Num[np.ndarray, " clu
     return float((gammaln(sizes + 1) - gammaln(chosen + 1) - gammaln(sizes - chosen + 1)).sum())
 
 
+def _floor(log_arrangements: float, n_draws: int, alike: int = 1) -> float:
+    """The smallest p-value, where so many arrangements equal the observed one whatever the data."""
+    return max(alike * float(np.exp(-log_arrangements)), 1 / (1 + n_draws))
+
+
 def _at_least_one(n_permutations: int) -> int:
     if n_permutations < 1:
         raise ConfigError(f"n_permutations must be at least 1, got {n_permutations}.", "Use 1000 or more.")
@@ -274,6 +295,8 @@ def _result(
         raise ConfigError(f"no alternative is called {alternative!r}.", f"Alternatives: {', '.join(signed)}.")
     ours, theirs = signed[alternative]
     p_value = permutation_p_value(ours - 1e-9 * abs(ours), theirs)
-    alike = 2 if mirrored and alternative == "two-sided" else 1  # turning every sign gives the same size
-    floor = max(alike * float(np.exp(-log_arrangements)), 1 / (1 + len(draws)))
-    return PermutationTest(observed, p_value, len(draws), exact, len(codes), int(codes.max()) + 1, alternative, floor)
+    alike = 2 if mirrored and alternative == "two-sided" else 1  # the sides exchanged give the same size
+    floor = _floor(log_arrangements, len(draws), alike)
+    upper = float(np.quantile(theirs, NULL_QUANTILE))
+    counts = len(draws), exact, len(codes), int(codes.max()) + 1
+    return PermutationTest(observed, p_value, *counts, alternative, floor, upper)

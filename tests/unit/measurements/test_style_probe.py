@@ -44,6 +44,15 @@ def test_it_is_found_at_its_layer_and_not_at_others() -> None:
     assert (table[["n_train", "n_train_style", "n_test", "n_test_style"]] == [36, 12, 36, 12]).all(axis=None)
 
 
+def test_too_few_draws_or_pairs_are_no_test() -> None:
+    few = style_probe(*sets(layered_effect(2)), styles=["a"], n_null=18, progress=False)
+    assert few[["p", "p_max", "q"]].isna().all(axis=None) and (few["declared"] == "no test").all()
+    rng, sizes = np.random.default_rng(0), {"a": 4, "b": 4}
+    train, test = (planted(rng, sizes, layered_effect(2), style="a", start=start, parallel=True) for start in (0, 100))
+    pairs = style_probe(train, test, styles=["a"], n_null=99, progress=False)
+    assert pairs[["p", "p_max", "q"]].isna().all(axis=None), "four pairs have sixteen arrangements"
+
+
 def test_a_layer_does_not_depend_on_those_before_it() -> None:
     train, test = sets(layered_effect(3))
     whole = style_probe(train, test, styles=["a"], **FAST)

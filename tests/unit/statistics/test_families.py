@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from persona_interp.errors import AlignmentError
 from persona_interp.statistics import benjamini_hochberg, permutation_test_paired, permutation_test_two_samples
 from persona_interp.statistics.families import claim_q, in_families
+from persona_interp.statistics.null_families import NullFamily
+from persona_interp.statistics.permutation import possible, shuffled_floor
 
 NAN = float("nan")
 
@@ -51,12 +53,33 @@ def test_primary_rows_are_corrected_apart_from_the_map() -> None:
 
 
 def test_where_no_arrangement_could_give_05_there_is_no_test() -> None:
-    for n, possible in ((5, False), (6, True)):
+    for n, reached in ((5, False), (6, True)):
         test = permutation_test_paired(np.ones(n), np.zeros(n), np.arange(n))
         assert test.p_floor == pytest.approx(2 / 2**n) and test.p_value == 2 / 2**n
-        assert np.isnan(test.tested) == (not possible)
+        assert np.isnan(test.tested) == (not reached)
     a, b = np.arange(3.0), np.arange(3.0) + 9
     dealt = permutation_test_two_samples(a, b, np.arange(3), np.arange(3) + 3, permute="clusters", alternative="less")
     assert dealt.p_floor == pytest.approx(1 / 20) and dealt.tested == dealt.p_value
     within = permutation_test_two_samples(a[:2], b[:2], np.arange(2), np.arange(2), permute="within")
-    assert within.p_floor == pytest.approx(1 / 4) and np.isnan(within.tested)
+    assert within.p_floor == pytest.approx(2 / 4) and np.isnan(within.tested)
+
+
+def test_sides_of_equal_size_have_a_mirror_image_that_a_two_sided_test_counts() -> None:
+    a, b = np.arange(3.0), np.arange(4.0) + 9
+    balanced = permutation_test_two_samples(a, b[:3], np.arange(3), np.arange(3) + 3, permute="clusters")
+    assert balanced.p_floor == pytest.approx(2 / 20) and np.isnan(balanced.tested)
+    assert balanced.p_value == pytest.approx(2 / 20, abs=0.02), "the floor is reached"
+    uneven = permutation_test_two_samples(a, b, np.arange(3), np.arange(4) + 3, permute="clusters")
+    assert uneven.p_floor == pytest.approx(1 / 35) and uneven.tested == uneven.p_value
+    assert uneven.p_value == pytest.approx(1 / 35, abs=0.02)
+    ours, theirs = np.array([0, 0, 1]), np.array([0, 1, 1])  # neither question has as many rows on either side
+    within = permutation_test_two_samples(a, b[:3], ours, theirs, permute="within")
+    assert within.p_floor == pytest.approx(1 / 9)
+
+
+def test_one_rule_says_where_a_test_is_possible() -> None:
+    assert possible(0.05) and possible(1 / 20) and possible(2 / 40) and not possible(1 / 19)
+    labels, pairs = np.array([True, False] * 4), np.repeat(np.arange(4), 2)
+    assert shuffled_floor(labels, pairs, 999) == pytest.approx(1 / 16)
+    assert shuffled_floor(labels, np.zeros(8), 9) == pytest.approx(1 / 10)
+    assert NullFamily("random_directions", np.zeros(1), np.zeros((19, 1))).testable
