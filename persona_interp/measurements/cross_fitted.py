@@ -53,7 +53,8 @@ def cross_fitted_auc(
     wider, centre = max(1.0, float(spread / said)), _logit(found.estimate)
     low, high = (float(expit(centre + wider * (_logit(end) - centre))) for end in (found.low, found.high))
     p = permutation_p_value(found.estimate, np.array([one.estimate for one in null]))
-    return replace(found, low=min(low, found.low), high=max(high, found.high)), p
+    low, high = min(low, found.low), max(high, found.high)
+    return replace(found, low=low, high=high, error=wider * found.error), p
 
 
 def _logit(share: float) -> float:

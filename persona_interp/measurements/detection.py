@@ -14,7 +14,7 @@ from persona_interp.statistics.auc_interval import auc_intervals
 from persona_interp.statistics.levels import CONFIDENCE
 from persona_interp.statistics.paired import auc_difference
 from persona_interp.statistics.permutation import corrected
-from persona_interp.statistics.power import detectable
+from persona_interp.statistics.power import detectable_effect
 from persona_interp.statistics.resampling import Interval, Resampling, ratio
 from persona_interp.statistics.rows import Labels
 from persona_interp.statistics.thresholds import conformal_threshold
@@ -89,11 +89,10 @@ def auc_differences(
     _check(scores, labels)
     groups = np.arange(len(labels)) if groups is None else groups
     _check_groups(labels, groups)
-    smaller = min(len(np.unique(groups[labels == kind])) for kind in (True, False))
     rows = []
     for a, b in combinations(scores, 2):
         found = auc_difference(scores[a], scores[b], labels, groups, level=level)
-        power = {"p": found.p, "detectable": detectable(found.low, found.high, smaller)}
+        power = {"p": found.p, "detectable": detectable_effect(found.error, found.freedom)}
         numbers = {"value": found.estimate, "low": found.low, "high": found.high, **power}
         counts = {"n": found.n, "n_groups": found.n_clusters, "n_labelled": int(labels.sum())}
         rows.append({"a": a, "b": b, "metric": "AUC difference", **numbers, **counts})
@@ -195,13 +194,6 @@ class _Ranking:
         starts = np.flatnonzero(np.diff(values[order], prepend=np.inf) != 0)
         every = weights[:, order]
         return cls(*(np.add.reduceat(part, starts, axis=1) for part in (every * labels[order], every)))
-
-    def auc(self) -> Draws:
-        """Won comparisons over all; NaN in a draw without one of the kinds."""
-        other = self.every - self.labelled
-        below = other.sum(axis=1, keepdims=True) - other.cumsum(axis=1)
-        won = (self.labelled * (below + other / 2)).sum(axis=1)
-        return ratio(won, self.labelled.sum(axis=1) * other.sum(axis=1))
 
     def average_precision(self) -> Draws:
         """Mean over labelled samples of the precision down to their score; NaN in a draw without any."""

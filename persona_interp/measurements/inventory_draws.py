@@ -80,9 +80,24 @@ def stretch(n_items: int, n_groups: int) -> float:
     return float(np.sqrt(n_items / free) * stats.t.ppf((1 + LEVEL) / 2, free) / stats.norm.ppf((1 + LEVEL) / 2))
 
 
-def interval(score: float, draws: Draws, n_items: int, bounds: tuple[float, float] = (-np.inf, np.inf)) -> Interval:
-    """The percentile interval of draws, cut off at the bounds of what was measured; NaN where there are no draws."""
-    low = high = float("nan")
+def interval(
+    score: float,
+    draws: Draws,
+    n_items: int,
+    bounds: tuple[float, float] = (-np.inf, np.inf),
+    *,
+    n_keys: int | None = None,
+) -> Interval:
+    """The percentile interval of `scale_draws`, cut off at the bounds of what was measured; NaN without draws.
+
+    Args:
+        n_keys: kinds of keys among the items, which the standard error needs: it has n_items - n_keys degrees of
+            freedom.
+    """
+    low = high = error = freedom = float("nan")
     if np.isfinite(draws).all():
         low, high = (float(bound) for bound in np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]).clip(*bounds))
-    return Interval(score, low, high, n_items, n_items, LEVEL, over="item")
+        if n_keys is not None:
+            tail, freedom = (1 + LEVEL) / 2, float(n_items - n_keys)
+            error = float(draws.std() * stats.norm.ppf(tail) / stats.t.ppf(tail, freedom))
+    return Interval(score, low, high, n_items, n_items, LEVEL, over="item", error=error, freedom=freedom)

@@ -13,7 +13,7 @@ from persona_interp.measurements.inventory_answers import InventoryAnswers, item
 from persona_interp.measurements.inventory_draws import Table, balanced, interval, scale_draws, scale_score
 from persona_interp.statistics.families import in_families
 from persona_interp.statistics.permutation import permutation_test_paired
-from persona_interp.statistics.power import detectable
+from persona_interp.statistics.power import detectable_effect
 from persona_interp.statistics.resampling import Interval
 
 Measure = Literal["keyed", "log_odds"]
@@ -52,7 +52,8 @@ class ScaleAnswers:
 
     def _interval(self, values: Table, n_resamples: int, seed: int) -> Interval:
         draws = scale_draws(values, self.keys, n_resamples=n_resamples, seed=seed, scale=self.number)
-        return interval(scale_score(values, self.keys), draws, len(self.keys), self.bounds)
+        n_keys = len(np.unique(self.keys))
+        return interval(scale_score(values, self.keys), draws, len(self.keys), self.bounds, n_keys=n_keys)
 
 
 def scales_of(answers: InventoryAnswers) -> Iterator[ScaleAnswers]:
@@ -97,7 +98,7 @@ def score_inventory(answers: InventoryAnswers, *, n_resamples: int = 2000, seed:
                 "maximum": high,
                 **_columns(acquiescence, "acquiescence"),
                 "mass": float(part.rows["mass"].mean()),
-                "detectable": detectable(score.low, score.high, len(part.keys)),
+                "detectable": detectable_effect(score.error, score.freedom),
                 "note": "; ".join(w for w in answers.warnings if w.partition(":")[0] in _named(answers, part)),
             }
         )
@@ -147,7 +148,7 @@ def change_rows(
     for old, new in zip(scales_of(before), scales_of(after), strict=True):
         values = getattr(new, measure) - getattr(old, measure)
         draws = scale_draws(values, new.keys, n_resamples=n_resamples, seed=seed, scale=new.number)
-        change = interval(scale_score(values, new.keys), draws, len(new.keys))
+        change = interval(scale_score(values, new.keys), draws, len(new.keys), n_keys=len(np.unique(new.keys)))
         flipped = balanced(values.mean(axis=1), new.keys)
         rows.append(
             {
@@ -162,7 +163,7 @@ def change_rows(
                 if len(np.unique(new.keys)) > 1
                 else float("nan"),
                 "p": _flip_p(flipped, seed),
-                "detectable": detectable(change.low, change.high, len(new.keys)),
+                "detectable": detectable_effect(change.error, change.freedom),
             }
         )
     return pd.DataFrame(rows)

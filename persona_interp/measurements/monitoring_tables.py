@@ -75,7 +75,6 @@ def monitoring_table(
                         x = result.projections[units, k].astype(float)
                         rows.append(shared | place | _correlated(x, result, units, judge, scope, **options))
     table = pd.DataFrame(rows)
-    table["detectable"] = detectable_correlation(table["low_new"], table["high_new"], table["n_conditions"])
     return monitoring_families(table).astype({"layer": "Int64"})
 
 
@@ -237,4 +236,5 @@ def _row(interval: Interval, new: Interval, n_conditions: int, p: float) -> dict
         **{"estimate": interval.estimate, "low": interval.low, "high": interval.high, "n": interval.n},
         **{"low_new": new.low, "high_new": new.high},
         **{"n_questions": interval.n_clusters, "n_conditions": n_conditions, "p": p},
+        "detectable": detectable_correlation(new.error, new.freedom),
     }

@@ -21,7 +21,7 @@ from persona_interp.statistics.families import in_families
 from persona_interp.statistics.nulls import NullBattery, battery_table, correlation_statistic, null_battery
 from persona_interp.statistics.paired import correlation_difference
 from persona_interp.statistics.permutation import Alternative
-from persona_interp.statistics.power import detectable, detectable_correlation
+from persona_interp.statistics.power import detectable_correlation, detectable_effect
 
 __all__ = ["SHIFT", "Grid", "compare_predictors", "predictor_table", "shift_correlations", "shift_nulls"]
 
@@ -71,7 +71,7 @@ def shift_correlations(
             rows[-1] |= {"same_trait": trait == outcome, "named": layer == named_layers[trait]}
             rows[-1] |= _correlated(projected[:, k], change, grid.data[grid.order], alternative, **tests)
     table = pd.DataFrame(rows)
-    primary = table["same_trait"] & table["named"] & (table["judge"] == next(judge for judge, _ in grid.expression))
+    primary = table["same_trait"] & table["named"] & (table["judge"] == _first_judge(grid))
     return in_families(table, ["direction_trait", "outcome_trait"], primary=primary.to_numpy(bool))
 
 
@@ -151,7 +151,7 @@ def predictor_table(
     if not rows:
         raise EmptySelectionError("at least one predictor is needed, by name and trait, got none.")
     table = pd.DataFrame(rows)
-    primary = table["judge"].isna() | (table["judge"] == next(iter(grid.expression), ("", ""))[0])
+    primary = table["judge"].isna() | (table["judge"] == _first_judge(grid))
     return in_families(table, ["predictor", "trait", "against"], primary=primary.to_numpy())
 
 
@@ -194,12 +194,17 @@ def compare_predictors(
             rows.append({"trait": trait, "judge": judge, "a": a, "b": b})
             rows[-1] |= {"r_a": pearson(x_a, expressed), "r_b": pearson(x_b, expressed), "estimate": found.estimate}
             rows[-1] |= {"low": found.low, "high": found.high, "p": found.p, "n_data": found.n}
-            rows[-1] |= {"detectable": detectable(found.low, found.high, found.n)}
+            rows[-1] |= {"detectable": detectable_effect(found.error, found.freedom)}
     if not rows:
         raise EmptySelectionError("predictors of rated traits are needed, by name, got none.")
     table = pd.DataFrame(rows)
-    primary = (table["a"] == SHIFT) & (table["judge"] == next(iter(grid.expression))[0])
+    primary = (table["a"] == SHIFT) & (table["judge"] == _first_judge(grid))
     return in_families(table, ["trait", "a", "b"], primary=primary.to_numpy())
+
+
+def _first_judge(grid: Grid) -> str | None:
+    """The judge that comes first in the grid, whose rows are primary; None where nothing was rated."""
+    return next((judge for judge, _ in grid.expression), None)
 
 
 def _checked(grid: Grid, name: str, trait: str, values: Float[np.ndarray, " _"]) -> Float[np.ndarray, " cell"]:
@@ -256,7 +261,7 @@ def _correlated(
     return {
         **{"estimate": interval.estimate, "low": interval.low, "high": interval.high},
         **{"n": interval.n, "n_data": interval.n_clusters, "p": p, "alternative": alternative},
-        "detectable": detectable_correlation(interval.low, interval.high, interval.n_clusters),
+        "detectable": detectable_correlation(interval.error, interval.freedom),
     }
 
 

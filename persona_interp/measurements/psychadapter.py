@@ -22,7 +22,7 @@ from persona_interp.statistics import (
     permutation_test_paired,
 )
 from persona_interp.statistics.families import in_families
-from persona_interp.statistics.power import detectable
+from persona_interp.statistics.power import detectable_effect
 from persona_interp.statistics.streams import stream
 
 LOGIT_BUDGET = 60_000_000
@@ -96,11 +96,10 @@ def adapter_nll(
         )
         difference = bootstrap_mean(mean - right, texts, n_resamples=n_resamples, seed=seed)
         rows.append(_row(trait, "nll difference", condition, difference) | {"p": p})
+        rows[-1] |= {"detectable": detectable_effect(difference.error, difference.freedom)}
     table = pd.DataFrame(rows)
     primary = (table["trait"] == "all") & (table["condition"] == "shuffled")
     table = in_families(table, ["trait", "condition"], primary=primary.to_numpy())
-    compared = table.where(table["metric"] == "nll difference")
-    table["detectable"] = detectable(compared["low"], compared["high"], compared["n"])
     table = table.sort_values(["metric", "trait"], kind="stable", ignore_index=True)
     return table.assign(model=model.name, method="psychadapter", data=data.source, n_shuffles=n_shuffles)
 

@@ -11,7 +11,7 @@ from persona_interp.statistics import (
     permutation_test_paired,
 )
 from persona_interp.statistics.families import in_families
-from persona_interp.statistics.power import detectable
+from persona_interp.statistics.power import detectable_effect
 
 
 def expression_table(scored: pd.DataFrame, *, n_resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
@@ -57,7 +57,6 @@ def effect_table(
     table = pd.DataFrame(rows)
     primary = table["on_target"] & (table["judge"] == table["judge"].iloc[0])
     table = in_families(table, ["trait", "judged"], primary=primary.to_numpy(bool))
-    table["detectable"] = detectable(table["low"], table["high"], table["n_openings"])
     return table.sort_values(["judge", "trait", "judged"], kind="stable", ignore_index=True)
 
 
@@ -99,4 +98,5 @@ def _effect(cell: pd.DataFrame, n_resamples: int, n_permutations: int, seed: int
         "spearman_low": ranks.low,
         "spearman_high": ranks.high,
         "rising": float(np.mean(np.diff(values.mean(axis=0)) > 0)),
+        "detectable": detectable_effect(found.error, found.freedom),
     }

@@ -7,7 +7,6 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float
 from pandas import DataFrame
-from scipy.special import expit, logit
 
 from persona_interp.errors import AlignmentError, ConfigError
 from persona_interp.statistics import Interval, auc_intervals
@@ -18,7 +17,7 @@ from persona_interp.statistics.null_directions import SHRINKAGE, matched_random_
 from persona_interp.statistics.null_families import NullBattery, NullFamily
 from persona_interp.statistics.nulls import Covariance, Splits, null_battery, separation_statistic
 from persona_interp.statistics.permutation import shuffled_labels
-from persona_interp.statistics.power import detectable
+from persona_interp.statistics.power import detectable_auc
 from persona_interp.statistics.prompt_battery import exchanged_battery, untested_battery
 from persona_interp.statistics.prompt_exchange import HeldOutPrompts
 
@@ -108,7 +107,7 @@ class SeparationProfile:
         headline on the scale of log-odds. Prompts are held fixed. Random directions may ask for more.
         """
         best, upper = self.nested.interval, self.battery["shuffled_labels"].percentile_95
-        return float(expit(detectable(logit(best.low), logit(best.high), best.n_clusters, upper=logit(upper))))
+        return float(detectable_auc(best.error, best.freedom, upper))
 
     @property
     def p_other_traits(self) -> float | None:
@@ -186,7 +185,7 @@ def separation_profile(
     n_null: int = N_DRAWS,
     other_directions: Mapping[str, Float[np.ndarray, "_ _"]] | None = None,
     shuffled_splits: Splits = "train",
-    random_covariance: Covariance = "total",
+    random_covariance: Covariance = "within",
     level: float = CONFIDENCE,
     seed: int = 0,
 ) -> SeparationProfile:
@@ -216,9 +215,9 @@ def separation_profile(
         shuffled_splits: `train` scores directions from shuffled labels on the true test labels. Such a direction keeps
             a random part of the effect, so where the effect is many times the spread it separates too, and
             `p_shuffled` is large. `both` shuffles the test labels as well, and has no such ceiling.
-        random_covariance: `total` is that of all training rows, so it holds the effect itself: where a strong effect
-            is a large part of the variance, random directions find it too and `p_random` is large. `within` centres
-            each pole on its own mean first, and asks for more than the variation inside the poles.
+        random_covariance: `within` centres each pole on its own mean first, and asks for more than the variation inside
+            the poles. `total` is that of all training rows, so it holds the effect itself: where a strong effect is a
+            large part of the variance, random directions find it too and `p_random` is large.
 
     Raises:
         AlignmentError: shapes or question labels do not match, values are not finite, or no training question has

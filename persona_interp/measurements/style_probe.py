@@ -22,7 +22,7 @@ from persona_interp.statistics import Interval, auc_intervals
 from persona_interp.statistics.families import in_families
 from persona_interp.statistics.levels import CONFIDENCE, NULL_QUANTILE
 from persona_interp.statistics.permutation import permutation_p_value, possible, shuffled_floor, shuffled_labels
-from persona_interp.statistics.power import detectable
+from persona_interp.statistics.power import detectable_auc
 from persona_interp.statistics.streams import stream
 
 PROBE, VECTOR = "logistic probe", "style vector"
@@ -87,8 +87,6 @@ def style_probe(
             places = [{"layer": h.layer, "stream": h.stream} for h in train.hookpoints]
             parts.append(pd.DataFrame(places).join(rows).assign(style=style, readout=readout, **_sizes(ours, labels)))
     table = pd.concat(parts, ignore_index=True)
-    upper, n = table["null_max_95"], np.minimum(table["n_test_style"], table["n_test"] - table["n_test_style"])
-    table["detectable"] = detectable(table["low"], table["high"], n, upper=upper).clip(max=1.0)
     table = probe_q(table, ["style"])
     return table[[*_FIRST, *(column for column in table.columns if column not in _FIRST)]]
 
@@ -123,15 +121,17 @@ def _fitted(train: Activations, ours: Bool[np.ndarray, " train"]) -> Mapping[str
 
 def _rows(intervals: Sequence[Interval], null: Float[np.ndarray, "draw layer"]) -> list[dict[str, Any]]:
     maxima = null.max(axis=1)
+    upper = float(np.quantile(maxima, NULL_QUANTILE))
     return [
         {
             "auc": interval.estimate,
             "low": interval.low,
             "high": interval.high,
             "null_95": float(np.quantile(null[:, layer], NULL_QUANTILE)),
-            "null_max_95": float(np.quantile(maxima, NULL_QUANTILE)),
+            "null_max_95": upper,
             "p": permutation_p_value(interval.estimate - 1e-9, null[:, layer]),
             "p_max": permutation_p_value(interval.estimate - 1e-9, maxima),
+            "detectable": float(detectable_auc(interval.error, interval.freedom, upper)),
         }
         for layer, interval in enumerate(intervals)
     ]

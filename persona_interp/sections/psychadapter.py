@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import numpy as np
+from jaxtyping import Float
 from pandas import DataFrame, Series
 
 from persona_interp.figures.frames import distinct, keep, records
@@ -23,7 +25,7 @@ from persona_interp.sections.section import (
     value,
 )
 from persona_interp.statistics.levels import ALPHA
-from persona_interp.statistics.power import detectable
+from persona_interp.statistics.power import detectable_cosine
 
 NLL_COLUMNS = ("trait", "metric", "condition", "estimate", "low", "high", "n", "p", "q", "detectable")
 EFFECT_COLUMNS = (
@@ -129,7 +131,7 @@ def _cosine_sentences(induced: DataFrame) -> list[str]:
         best = records(clear.loc[[clear["estimate"].abs().idxmax()]])[0]
         equal = int(group["equal"].astype(bool).sum())
         beyond = int((group["q"] <= ALPHA).sum())
-        least = detectable(group["low"], group["high"], group["n"], upper=group["null_95"])
+        least = detectable_cosine(group["low"], group["high"], group["n"], group["null_95"])
         least = "" if beyond else f" (a cosine of {_range(least)} would exceed them in 80 % of repetitions)"
         sentences.append(
             f"{trait}: the induced direction's cosine with the vector of {best['reference']} is largest at layer"
@@ -139,8 +141,8 @@ def _cosine_sentences(induced: DataFrame) -> list[str]:
     return sentences
 
 
-def _range(values: Series) -> str:
-    low, high = number(float(values.min())), number(float(values.max()))
+def _range(values: Series | Float[np.ndarray, " _"]) -> str:
+    low, high = number(float(np.nanmin(values))), number(float(np.nanmax(values)))
     return low if low == high else f"{low} to {high}"
 
 

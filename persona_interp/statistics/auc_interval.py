@@ -74,10 +74,14 @@ def logit_interval(
         return Interval(estimate, float("nan"), float("nan"), n, n_clusters, level)
     variance, freedom = placement_variance(positive, negative, clusters_positive, clusters_negative)
     if variance <= 0 or estimate in (0.0, 1.0):
-        low, high = ends_of_independent(estimate, (estimate * smaller + 0.5) / (smaller + 1), smaller, level=level)
+        centre, known = (estimate * smaller + 0.5) / (smaller + 1), estimate not in (0.0, 1.0)
+        low, high = ends_of_independent(estimate, centre, smaller, level=level)
+        variance, freedom = hanley_variance(centre, smaller), smaller - 1
     else:
+        centre, known = estimate, True
         low, high = _ends(estimate, estimate, variance, freedom, level)
-    return Interval(estimate, low, high, n, n_clusters, level)
+    error = float(np.sqrt(variance)) / (centre * (1 - centre)) if known else float("nan")
+    return Interval(estimate, low, high, n, n_clusters, level, error=error, freedom=float(freedom))
 
 
 def ends_of_independent(auc: float, centre: float, n: int, *, level: float = CONFIDENCE) -> tuple[float, float]:

@@ -1,6 +1,7 @@
 """Intervals of correlations and effect sizes over clusters, or over two crossed factors."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -141,7 +142,7 @@ def cliffs_delta_interval(
     columns = positive[:, None], negative[:, None]
     (of_auc,) = auc_intervals(*columns, clusters_positive, clusters_negative, level=level)
     low, high = (2 * bound - 1 for bound in (of_auc.low, of_auc.high))
-    return Interval(cliffs_delta(positive, negative), low, high, of_auc.n, of_auc.n_clusters, level)
+    return replace(of_auc, estimate=cliffs_delta(positive, negative), low=low, high=high)
 
 
 def _by_chunk(

@@ -24,6 +24,7 @@ class NullFamily:
         members: their names, for small families; none for random draws.
         least: the smallest p-value that the family may give, where counting members alone would claim too much.
         n_mirrored: members that equal the direction itself whatever the data (the poles exchanged as a whole).
+        floor: the smallest p-value of the design, whatever the members; 1 where no test is possible.
     """
 
     family: str
@@ -32,6 +33,7 @@ class NullFamily:
     members: tuple[str, ...] = ()
     least: float = 0.0
     n_mirrored: int = 0
+    floor: float = 0.0
 
     @property
     def best(self) -> float:
@@ -66,12 +68,13 @@ class NullFamily:
     @property
     def p_value(self) -> float:
         """One-sided (1 + members at least as good) / (1 + n); NaN without members."""
-        return float(np.maximum(self.least, permutation_p_value(self.best, self.maxima))) if self.n else float("nan")
+        least = max(self.least, self.floor)
+        return float(np.maximum(least, permutation_p_value(self.best, self.maxima))) if self.n else float("nan")
 
     @property
     def p_floor(self) -> float:
-        """The smallest p-value that so many members can give: 1 / (1 + n), 2 / (1 + n) with a mirror image."""
-        return (1 + self.n_mirrored) / (1 + self.n)
+        """The smallest p-value that so many members can give, 1 / (1 + n) or 2 / (1 + n) with a mirror image."""
+        return max((1 + self.n_mirrored) / (1 + self.n), self.floor)
 
     @property
     def testable(self) -> bool:

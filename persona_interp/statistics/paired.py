@@ -11,7 +11,7 @@ from persona_interp.statistics.auc_interval import placement_variance, placement
 from persona_interp.statistics.effects import auc_by_layer, pearson
 from persona_interp.statistics.levels import CONFIDENCE
 from persona_interp.statistics.resampling import check_level
-from persona_interp.statistics.rows import Labels, Vector, cluster_codes
+from persona_interp.statistics.rows import Labels, Vector, check_rows, cluster_codes
 
 LEAST_UNITS = 8
 """Correlations of fewer units are not compared: no test is possible."""
@@ -21,7 +21,7 @@ LEAST_UNITS = 8
 class PairedDifference:
     """The first minus the second, with an interval of the difference and a two-sided p.
 
-    NaN bounds and p: no test is possible (too few units, or no variation).
+    NaN bounds, p and standard error: no test is possible (too few units, or no variation). `freedom`: of the error.
     """
 
     estimate: float
@@ -30,6 +30,8 @@ class PairedDifference:
     p: float
     n: int
     n_clusters: int
+    error: float = float("nan")
+    freedom: float = float("nan")
 
 
 def correlation_difference(a: Vector, b: Vector, y: Vector, *, level: float = CONFIDENCE) -> PairedDifference:
@@ -42,13 +44,15 @@ def correlation_difference(a: Vector, b: Vector, y: Vector, *, level: float = CO
     (tests/golden/levels/families.csv).
 
     Raises:
-        AlignmentError: the columns differ in length.
+        AlignmentError: the columns differ in length, or hold values that are not finite.
+        EmptySelectionError: there is no unit.
 
     Source: Tukey 1958, Bias and confidence in not quite large samples; on dependent correlations Steiger 1980.
     """
     check_level(level)
     if not len(a) == len(b) == len(y):
         raise AlignmentError(f"correlations are compared over the same units, got {len(a)}, {len(b)} and {len(y)}.")
+    cluster_codes(*((column, np.arange(len(column))) for column in (a, b, y)))  # refuses what cannot be compared
     n, columns = len(y), np.stack([a, b, y]).astype(float)
     estimate = _fisher_difference(columns)
     error = float("nan")
@@ -68,11 +72,18 @@ def auc_difference(
 
     Measured: rejects .02 to .05 of equal AUCs from 12 pairs to 8 against 94 samples (tests/golden/levels/families.csv).
 
+    Raises:
+        AlignmentError: scores, labels and clusters differ in number, or scores are not finite.
+        EmptySelectionError: there is no sample, or samples of one kind only.
+
     Source: DeLong et al. 1988; Obuchowski 1997 (clusters).
     """
     check_level(level)
+    if not len(a) == len(b) == len(labels):
+        raise AlignmentError(f"AUCs are compared on the same samples, got {len(a)}, {len(b)} and {len(labels)} labels.")
+    codes = cluster_codes((a, clusters), (b, clusters))[: len(a)]
+    check_rows(a[labels], a[~labels])
     columns = np.stack([a, b], axis=1).astype(float)
-    codes = cluster_codes((a, clusters))
     found = auc_by_layer(columns[labels], columns[~labels])
     won, lost = placements(columns[labels], columns[~labels])
     error, freedom, sides = float("nan"), 1, (codes[labels], codes[~labels])
@@ -94,4 +105,4 @@ def _tested(estimate: float, error: float, freedom: int, n: int, n_clusters: int
         return PairedDifference(estimate, nothing, nothing, nothing, n, n_clusters)
     half = float(student.ppf((1 + level) / 2, freedom)) * error
     p = float(2 * student.sf(abs(estimate) / error, freedom))
-    return PairedDifference(estimate, estimate - half, estimate + half, p, n, n_clusters)
+    return PairedDifference(estimate, estimate - half, estimate + half, p, n, n_clusters, error, float(freedom))

@@ -33,7 +33,7 @@ def untested_battery(battery: NullBattery) -> NullBattery:
     own = battery["random_directions"].observed
     exchanged = NullFamily("shuffled_labels", own, np.zeros((0, len(own))))
     random = battery["random_directions"]
-    return NullBattery((exchanged, replace(random, n_mirrored=random.n, least=1.0), *_named(battery)))
+    return NullBattery((exchanged, replace(random, floor=1.0), *_named(battery)))
 
 
 def _named(battery: NullBattery) -> list[NullFamily]:

@@ -22,6 +22,9 @@ class Interval:
         n_also: levels of a second, crossed factor (seeds) that was resampled too; None without one.
         over: what a cluster is, in the singular: the interval is for new ones of these.
         fixed: what it is not for new ones of, where that is known: prompts, directions, layers, judge, training seed.
+        error: the standard error on the scale where the interval is symmetric: Fisher's for Pearson's r, log-odds for
+            an AUC, else the estimate's units; NaN where unknown (shares, AUCs of 0 or 1).
+        freedom: its degrees of freedom; NaN where unknown.
     """
 
     estimate: float
@@ -33,6 +36,8 @@ class Interval:
     n_also: int | None = None
     over: str = "question"
     fixed: tuple[str, ...] = ()
+    error: float = float("nan")
+    freedom: float = float("nan")
 
     def __str__(self) -> str:
         """`0.42 [0.31, 0.53] (n = 40, 20 questions x 3; judge fixed)`; the last two parts where there are any."""
@@ -105,12 +110,14 @@ class Resampling:
         """
         check_level(level)
         n_clusters, n_also = self.counts.shape[1], self.also_counts.shape[1] if self.crossed else None
-        low, high, kept = float("nan"), float("nan"), draws[~np.isnan(draws)]
+        low, high, error, freedom, kept = *[float("nan")] * 4, draws[~np.isnan(draws)]
         if n_clusters > 1 and n_also != 1 and 2 * len(kept) >= len(draws):
-            wider = stretch(n_clusters if n_also is None else min(n_clusters, n_also), level)
+            n = n_clusters if n_also is None else min(n_clusters, n_also)
+            wider, error, freedom = stretch(n, level), float(np.sqrt(n / (n - 1)) * kept.std()), n - 1.0
             ends = np.quantile(kept, [(1 - level) / 2, (1 + level) / 2])
             low, high = (float(np.clip(estimate + wider * (end - estimate), *bounds)) for end in ends)
-        return Interval(estimate, low, high, len(self.codes), n_clusters, level, n_also)
+        counts = len(self.codes), n_clusters
+        return Interval(estimate, low, high, *counts, level, n_also, error=error, freedom=freedom)
 
 
 def stretch(n: int, level: float = CONFIDENCE) -> float:

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.stats import t as student
 
+from persona_interp.statistics.levels import CONFIDENCE
 from persona_interp.statistics.resampling import Interval, Resampling, check_level
 from persona_interp.statistics.rows import Vector
 
@@ -65,29 +66,41 @@ def smooth_interval(
     check_level(level)
     n_clusters = resampling.counts.shape[1]
     n_also = resampling.also_counts.shape[1] if resampling.crossed else None
-    low, high = float("nan"), float("nan")
+    low, high, error, freedom = [float("nan")] * 4
     if n_clusters > 1 and n_also != 1:
         sums = smooth.columns.sum(axis=0, keepdims=True)
         with np.errstate(all="ignore"):
             centre, shares = float(smooth.value(sums)[0]), smooth.columns @ smooth.gradient(sums)[0]
         if np.isfinite(centre) and np.isfinite(shares).all():
-            half = _bootstrap_t(smooth, resampling, centre, shares, level)
+            error, freedom = _error(resampling, shares), n_clusters - 1.0
+            half = _bootstrap_t(smooth, resampling, centre, error, level)
             if n_also is not None:
-                half = max(half, _crossed_t(smooth, resampling, shares, level))
+                crossed = _crossed(smooth, resampling, shares)
+                half = max(half, _half(*crossed, level))
+                error, freedom = max((error, freedom), crossed, key=lambda known: _half(*known, CONFIDENCE))
             low, high = smooth.back(centre - half), smooth.back(centre + half)
             if bounds is not None:
                 low, high = max(low, bounds[0]), min(high, bounds[1])
-    return Interval(estimate, float(low), float(high), len(resampling.codes), n_clusters, level, n_also)
+    counts = len(resampling.codes), n_clusters
+    return Interval(estimate, float(low), float(high), *counts, level, n_also, error=error, freedom=freedom)
 
 
-def _bootstrap_t(
-    smooth: Smooth, resampling: Resampling, centre: float, shares: Float[np.ndarray, " _"], level: float
-) -> float:
+def _error(resampling: Resampling, shares: Float[np.ndarray, " _"]) -> float:
+    """Standard error over clusters, from the share that every row has in it."""
+    n = resampling.counts.shape[1]
+    return float(np.sqrt(n / (n - 1) * (np.bincount(resampling.codes, shares, n) ** 2).sum()))
+
+
+def _half(error: float, freedom: float, level: float) -> float:
+    """Half the width of Student's t interval."""
+    return float(student.ppf((1 + level) / 2, freedom)) * error
+
+
+def _bootstrap_t(smooth: Smooth, resampling: Resampling, centre: float, error: float, level: float) -> float:
     """Half the width of the symmetric bootstrap-t interval; NaN where more than half of the draws have no value."""
     n = resampling.counts.shape[1]
     totals = np.zeros((n, smooth.columns.shape[1]))
     np.add.at(totals, resampling.codes, smooth.columns)
-    error = np.sqrt(n / (n - 1) * (np.bincount(resampling.codes, shares, n) ** 2).sum())
     quantile = float(student.ppf((1 + level) / 2, n - 1))
     if error <= 1e-12 * max(1.0, abs(centre)):
         return 0.0
@@ -118,19 +131,18 @@ def _blocks(resampling: Resampling) -> Iterator[Float[np.ndarray, "draw cluster"
         yield resampling.counts[start : start + size]
 
 
-def _crossed_t(smooth: Smooth, resampling: Resampling, shares: Float[np.ndarray, " _"], level: float) -> float:
-    """Half the width of the t interval over two crossed factors."""
+def _crossed(smooth: Smooth, resampling: Resampling, shares: Float[np.ndarray, " _"]) -> tuple[float, float]:
+    """Standard error over two crossed factors, and Satterthwaite's degrees of freedom."""
     n, m = resampling.counts.shape[1], resampling.also_counts.shape[1]
     of_first, of_second = (_jackknife(smooth, codes) for codes in (resampling.codes, resampling.also_codes))
     cells = np.bincount(resampling.codes * m + resampling.also_codes, shares)
     if not np.isfinite(of_first + of_second):
-        return float("nan")
+        return float("nan"), 1.0
     variance = max(of_first + of_second - (cells**2).sum(), of_first, of_second)
     if variance <= 0:
-        return 0.0
+        return 0.0, 1.0
     freedom = variance**2 / (of_first**2 / (n - 1) + of_second**2 / (m - 1))
-    freedom = float(np.clip(freedom, min(n, m) - 1, n + m - 2))
-    return float(student.ppf((1 + level) / 2, freedom) * np.sqrt(variance))
+    return float(np.sqrt(variance)), float(np.clip(freedom, min(n, m) - 1, n + m - 2))
 
 
 def _jackknife(smooth: Smooth, codes: Int[np.ndarray, " _"]) -> float:

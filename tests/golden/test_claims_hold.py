@@ -12,7 +12,7 @@ from persona_interp.statistics import benjamini_hochberg, bootstrap_mean
 from persona_interp.statistics.families import claim_q
 from persona_interp.statistics.levels import ALPHA, POWER
 from persona_interp.statistics.paired import auc_difference, correlation_difference
-from persona_interp.statistics.power import detectable
+from persona_interp.statistics.power import detectable_effect
 from persona_interp.statistics.streams import stream
 
 TABLE = Path(__file__).parent / "levels" / "families.csv"
@@ -49,7 +49,7 @@ def power(n: int) -> Measured:
     def one(rng: Rng) -> dict[str, float]:
         clusters, plain = np.repeat(np.arange(n), 2), rng.standard_normal(2 * n)
         null = bootstrap_mean(plain, clusters, n_resamples=200, seed=int(rng.integers(1 << 31)))
-        effect = detectable(null.low, null.high, n)
+        effect = detectable_effect(null.error, null.freedom)
         again = rng.standard_normal(2 * n) + effect
         interval = bootstrap_mean(again, clusters, n_resamples=200, seed=int(rng.integers(1 << 31)))
         return {DETECTED: float(interval.low > 0)}

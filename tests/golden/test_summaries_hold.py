@@ -14,6 +14,7 @@ sys.path.insert(0, str(ROOT / "analyses"))
 from from_summaries import auc_ends, exact, p_of_zero, stretched  # noqa: E402
 
 from persona_interp.statistics import auc  # noqa: E402
+from persona_interp.statistics.levels import CONFIDENCE  # noqa: E402
 from persona_interp.statistics.streams import stream  # noqa: E402
 
 TABLE = Path(__file__).parent / "levels" / "summaries.csv"
@@ -59,14 +60,23 @@ def area(n: int, truth: float, shared: float) -> Callable[[Rng], float]:
     return one
 
 
+WANTED = {7: 0.945}
+"""Seven clusters cover a little less than the nominal level."""
+
 CASES: dict[str, tuple[Callable[[Rng], float], float]] = {
-    **{f"widened percentiles of a mean, {n} clusters": (mean(n), 0.93) for n in (7, 12, 16, 20)},
-    **{f"p of a mean of 0 above 0.05, {n} clusters": (accepted(n), 0.93) for n in (7, 12, 16, 20)},
+    **{f"widened percentiles of a mean, {n} clusters": (mean(n), WANTED.get(n, CONFIDENCE)) for n in (7, 12, 16, 20)},
+    **{f"p of a mean of 0 above 0.05, {n} clusters": (accepted(n), WANTED.get(n, CONFIDENCE)) for n in (7, 12, 16, 20)},
     **{
-        f"AUC {truth}, {n} clusters of two a side, {shared} common": (area(n, truth, shared), 0.93)
+        f"AUC {truth}, {n} clusters of two a side, {shared} common": (area(n, truth, shared), CONFIDENCE)
         for n, truth, shared in ((12, 0.7, 1.0), (20, 0.5, 0.5), (20, 0.9, 1.0), (20, 0.97, 0.5), (23, 0.99, 1.0))
     },
 }
+
+
+def least(name: str, n_sets: int) -> float:
+    """The lowest share that this many sets give by chance where the wanted coverage holds."""
+    wanted = CASES[name][1]
+    return wanted - 3 * np.sqrt(wanted * (1 - wanted) / n_sets)
 
 
 def found(name: str, n_sets: int) -> float:
@@ -76,7 +86,7 @@ def found(name: str, n_sets: int) -> float:
 
 @pytest.mark.parametrize("name", list(CASES)[1::3])
 def test_intervals_of_summaries_cover(name: str):
-    assert found(name, 300) >= CASES[name][1] - 0.03
+    assert found(name, 300) >= max(least(name, 300), 0.9)
 
 
 def test_percentiles_that_are_not_widened_do_not_cover_and_shares_are_exact():
@@ -101,4 +111,5 @@ def test_the_table_of_levels_of_summaries():
     ]
     table = pd.DataFrame(rows)
     table.to_csv(TABLE, index=False, float_format="%.4g", lineterminator="\n")
-    assert (table["found"] >= table["wanted"]).all(), table
+    bounds = [max(least(name, n_sets), 0.93) for name in CASES]
+    assert (table["found"] >= bounds).all(), table
