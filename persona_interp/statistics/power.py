@@ -77,7 +77,7 @@ def detectable(
 
 
 def standard_error(low: Numbers, high: Numbers, n_clusters: Numbers, *, level: float = CONFIDENCE) -> Numbers:
-    """Standard error behind a t interval of this level: its half width over Student's quantile; NaN with one cluster."""
+    """Standard error behind a t interval: its half width over Student's quantile; NaN with one cluster."""
     low, high, n = (np.asarray(each, dtype=float) for each in (low, high, n_clusters))
     with np.errstate(all="ignore"):
         return (high - low) / 2 / student.ppf((1 + level) / 2, np.where(n > 1, n - 1, np.nan))
