@@ -15,6 +15,7 @@ from persona_interp import errors
 from persona_interp.data.streams import count_rows, stream_conversations
 from persona_interp.directions.direction import Direction
 from persona_interp.errors import ConfigError, MissingPackageError, ModelError, PersonaInterpError
+from persona_interp.io import remove_partial_writes
 from persona_interp.models.load import load_model
 from persona_interp.progress import track
 from persona_interp.screening.batch import Screener, batches
@@ -122,6 +123,8 @@ def screen_on_ray(
     finally:
         if started:
             ray.shutdown()
+        for _, shards in parts:
+            remove_partial_writes(shards.folder)  # of workers that were killed
 
 
 def missing_batches(source: str, shards: Shards, at_once: int) -> list[int]:

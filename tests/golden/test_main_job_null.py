@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from persona_interp.errors import TraitError
+from persona_interp.errors import EmptySelectionError, TraitError
 from persona_interp.figures.results import TraitSummary, load_results
 from persona_interp.findings import claims
 from persona_interp.judges.coherence import CoherenceJudge
@@ -173,7 +173,7 @@ def test_the_filter_of_answers_keeps_that_share(tmp_path: Path, monkeypatch: pyt
     make_small(tmp_path / "model")
     run, measured = runs_of(tmp_path / "model", tmp_path, monkeypatch, filter="paired"), []
     for seed in range(450):
-        with suppress(TraitError):  # a random model cannot tell the exemplars apart in three of four runs
+        with suppress(TraitError, EmptySelectionError):  # few random models tell the exemplars apart, or pass answers
             measured.append(run(seed))
     found = table("no trait, filtered", measured)
     assert found["runs that claim anything"] <= binomial_bounds(ALPHA, len(measured))[1]

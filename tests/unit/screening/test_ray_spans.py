@@ -1,7 +1,10 @@
 """How batches are handed out to workers, and whose error ends a run; no cluster is started."""
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -11,10 +14,12 @@ from hypothesis import strategies as st
 
 from persona_interp.directions.direction import Direction
 from persona_interp.errors import ModelError
+from persona_interp.io import TEMPORARY
 from persona_interp.models.hooked import HookedModelBase
+from persona_interp.screening import ray_engine
 from persona_interp.screening.batch import Screener
 from persona_interp.screening.config import ScreenConfig
-from persona_interp.screening.ray_engine import Recipe, Worker, missing_batches, spans, worker_error
+from persona_interp.screening.ray_engine import Recipe, Worker, missing_batches, screen_on_ray, spans, worker_error
 from persona_interp.screening.store import Shards
 from tests.contract.tiny import Tiny
 from tests.unit.screening.conftest import ROWS, Write
@@ -68,3 +73,22 @@ def test_a_workers_error_comes_back_as_what_it_was(
     error = worker_error(done["error"][0], done["text"][0])
     assert type(error) is ModelError
     assert str(error).startswith(f"cannot load '{tmp_path / 'none'}'")
+
+
+def test_what_a_killed_worker_had_half_written_is_removed_at_the_end(
+    model: HookedModelBase,
+    directions: tuple[Direction, ...],
+    write: Write,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shards = Shards(tmp_path / "out")
+    shards.write(0, pa.table({"row": [4]}))
+    killed = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
+    left = tmp_path / "out" / f".part.parquet.{int(killed.stdout)}-abc{TEMPORARY}"
+    monkeypatch.setattr(ray_engine, "_ray", lambda: SimpleNamespace(is_initialized=lambda: True))
+    monkeypatch.setattr(ray_engine, "_map", lambda *_: left.write_bytes(b"half"))
+    screener = Screener.make(model, directions, ScreenConfig((1,), batch_rows=4))
+    screen_on_ray(screener, [(write("data.jsonl", ROWS), shards)])
+    assert not left.exists()
+    assert shards.has(0)
