@@ -113,10 +113,11 @@ def verdict(row: TraitSummary) -> str:
 
 def finding(row: TraitSummary) -> str:
     """What was found for one trait, as one plain sentence with its numbers; a negative result as plainly."""
-    return f"{_separation(row)}; {_effect(row)}."
+    return f"{separation_sentence(row)}; {effect_sentence(row)}."
 
 
-def _separation(row: TraitSummary) -> str:
+def separation_sentence(row: TraitSummary) -> str:
+    """What was found of the separation, without the full stop."""
     if row.auc is None:
         return "Separation by the persona vector was not measured"
     if row.p_shuffled is None:
@@ -158,7 +159,8 @@ def _unsteered(row: TraitSummary) -> bool:
     return row.effect is None or row.chosen_coefficient is None or row.chosen_layer is None
 
 
-def _effect(row: TraitSummary) -> str:
+def effect_sentence(row: TraitSummary) -> str:
+    """What was found of steering, to stand inside a sentence, without the full stop."""
     if row.chosen_coefficient is None or row.chosen_layer is None:
         return "no steering strength could be chosen, so no effect of steering is reported"
     place = f"adding it at layer {row.chosen_layer} with coefficient {signed(row.chosen_coefficient)}"

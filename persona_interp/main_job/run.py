@@ -25,6 +25,7 @@ from persona_interp.main_job.bench import (
     with_api_judge,
 )
 from persona_interp.main_job.config import RunConfig
+from persona_interp.main_job.effects import write_main_job_effects
 from persona_interp.main_job.kept import unscored_answers
 from persona_interp.main_job.result import TraitResult, steering_row, summary_row
 from persona_interp.measurements.frame import Measurements
@@ -71,6 +72,7 @@ def run_main_job(config: RunConfig, folder: Path) -> Path:
         effects = _write_tables(bench, results)
         write_json(folder / "summary.json", _summaries(bench, results, effects))
         write_json(folder / "provenance.json", provenance(bench, clock.seconds))
+        write_main_job_effects(folder)
     # Imported here: figures need matplotlib, which nothing else does.
     from persona_interp.report import write_report
 

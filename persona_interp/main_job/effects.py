@@ -1,0 +1,357 @@
+"""A run of the main job as rows of the table of effects, and its claims; made from its saved results alone."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from persona_interp.effects import Claim, Effect, Source, claims_table, effects_table, run_id_of, write_effects
+from persona_interp.figures.frames import records
+from persona_interp.figures.results import MainJobResults, TraitSummary, load_results
+from persona_interp.findings import claims, effect_sentence, separation_sentence
+from persona_interp.io import read_json
+from persona_interp.main_job.identity import FILE
+from persona_interp.statistics.levels import CONFIDENCE
+from persona_interp.types import depth_of
+
+STUDY, PRIMARY, SPECIFICITY = "persona", "claims of the run", "specificity"
+METHOD = "persona_vector"
+PROMPTED = "answers to positive against negative system prompts"
+UNSTEERED = "unsteered answers"
+NORMS = "mean residual norms of the layer"
+POINTS = "points of 100"
+QUESTIONS = "question"
+SEPARATES = (
+    "p against exchanged prompts and against random directions, the larger of the two, is corrected with the steering"
+    " claims of all traits of the run: q is at most 0.05"
+)
+STEERS = (
+    "rank among random directions, at a layer and a coefficient named before, corrected with the separation claims of"
+    " all traits of the run: q is at most 0.05; and the interval at the chosen setting lies above zero"
+)
+CHANGE = "change of expression"
+_SIZES = {"effect": (CHANGE, POINTS), "g": ("Hedges' g", None), "delta": ("Cliff's delta", None)}
+
+
+def write_main_job_effects(folder: Path) -> None:
+    """Write effects.parquet and claims.parquet of a results folder.
+
+    Raises:
+        ArtefactError: a result is missing or damaged.
+    """
+    results = load_results(folder)
+    source = _source(results, folder)
+    sizes, primary, made = list(_sizes(results)), [], []
+    for row in results.summary:
+        separation, steering = _separation(row, results), _steering(row, results)
+        chosen = [e for e in sizes if (e.trait, e.metric, e.judge) == (row.trait, CHANGE, row.effect_judge)]
+        primary += [*separation, *steering]
+        made += _claims(row, separation, [*steering, *chosen])
+    effects = [*primary, *sizes, *_rest(results)]
+    write_effects(folder, effects_table(source, effects), claims_table(source, made))
+
+
+def _source(results: MainJobResults, folder: Path) -> Source:
+    own, identity = results.provenance, folder / FILE
+    kept = read_json(identity) if identity.is_file() else own  # earlier versions kept no identity
+    return Source(
+        STUDY,
+        run_id_of([results.config, kept]),
+        own["model"],
+        own["backend"],
+        own["dtype"],
+        results.config["seed"],
+    )
+
+
+def _separation(row: TraitSummary, results: MainJobResults) -> list[Effect]:
+    """The nested AUC, whose layers are chosen on other questions and prompts; `layers` is the one chosen most often."""
+    if row.auc is None or row.best_layer is None:
+        return []
+    effect = Effect(
+        metric="AUC",
+        trait=row.trait,
+        method=METHOD,
+        substrate="residual",
+        layers=str(row.best_layer),
+        depth=depth_of(row.best_layer, results.provenance["n_layers"]),
+        stream="resid_post",
+        pooling="response_mean",
+        condition=f"{PROMPTED}, layer chosen on other questions and prompts",
+        data="evaluation questions",
+        reference="chance, 0.5",
+        estimate=row.auc,
+        low=row.auc_low,
+        high=row.auc_high,
+        level=CONFIDENCE,
+        fixed="vector, system prompts",
+        n=_total(row.n_kept_positive, row.n_kept_negative),
+        cluster=QUESTIONS,
+        test="rank of the largest AUC over layers",
+        null_kind="exchanged prompts and random directions, the larger p",
+        n_null=row.n_null,
+        p=row.p_random if row.p_shuffled is not None else None,
+        family=PRIMARY,
+    )
+    return [effect]
+
+
+def _steering(row: TraitSummary, results: MainJobResults) -> list[Effect]:
+    """The effect at a place that no answer chose, with its rank; none where it was not tested."""
+    if row.test_effect is None or row.test_layer is None:
+        return []
+    effect = Effect(
+        metric=CHANGE,
+        unit=POINTS,
+        trait=row.trait,
+        method=METHOD,
+        substrate="residual",
+        layers=str(row.test_layer),
+        depth=depth_of(row.test_layer, results.provenance["n_layers"]),
+        stream="resid_post",
+        pooling="response_mean",
+        condition="added at a place named before",
+        data="evaluation questions",
+        strength=row.test_coefficient,
+        strength_unit=NORMS,
+        reference=UNSTEERED,
+        estimate=row.test_effect,
+        fixed="vector, judge",
+        n=row.n_steering_questions,
+        cluster=QUESTIONS,
+        n_cluster=row.n_steering_questions,
+        test="rank among directions",
+        null_kind="random directions with the covariance within poles",
+        null_low=row.effect_random_low,
+        null_high=row.effect_random_high,
+        n_null=row.n_random,
+        p=row.p_steering,
+        family=PRIMARY,
+        judge=row.effect_judge,
+    )
+    return [effect]
+
+
+def _claims(row: TraitSummary, separation: list[Effect], steering: list[Effect]) -> Iterator[Claim]:
+    made = claims(row)
+    for claim, sentence, rule, effects, against, detectable, unit in (
+        ("separation", separation_sentence(row), SEPARATES, separation, _below(row.auc_high, 0.5),
+         row.detectable_auc, "AUC"),
+        ("steering", effect_sentence(row), STEERS, steering, _below(row.effect_high, 0.0),
+         row.detectable_effect, POINTS),
+    ):  # fmt: skip
+        yield Claim(
+            claim=claim,
+            trait=row.trait,
+            sentence=f"{sentence[:1].upper()}{sentence[1:]}.",
+            rule=rule,
+            effects=effects,
+            verdict="holds" if claim in made else "does not" if against else "undecided",
+            detectable=detectable,
+            unit=unit,
+        )
+
+
+def _rest(results: MainJobResults) -> Iterator[Effect]:
+    """Maps over layers and coefficients, baselines, prompting, specificity and geometry, none of them a claim."""
+    yield from _specificity(results)
+    yield from _layer_map(results)
+    yield from _sweep(results)
+    yield from _prompting(results)
+    yield from _baselines(results)
+    yield from _geometry(results)
+
+
+def _specificity(results: MainJobResults) -> Iterator[Effect]:
+    for row in results.summary:
+        rivals = {
+            f"vectors of other traits, best: {row.best_other_traits}": (row.p_other_traits, row.best_auc_other_traits),
+            "principal components of the paired differences": (row.p_components, row.best_auc_components),
+        }
+        for kind, (p, best) in rivals.items():
+            if best is not None and row.best_auc is not None:
+                yield Effect(
+                    metric="AUC",
+                    trait=row.trait,
+                    method=METHOD,
+                    substrate="residual",
+                    stream="resid_post",
+                    pooling="response_mean",
+                    condition=f"{PROMPTED}, at its own best layer",
+                    data="evaluation questions",
+                    reference=kind,
+                    estimate=row.best_auc,
+                    test="rank of the largest AUC over layers",
+                    null_kind=kind,
+                    null_high=best,
+                    p=p,
+                    family=SPECIFICITY,
+                )
+
+
+def _layer_map(results: MainJobResults) -> Iterator[Effect]:
+    n_layers = results.provenance["n_layers"]
+    for row in records(results.separation):
+        yield Effect(
+            metric="AUC",
+            trait=row["trait"],
+            method=METHOD,
+            substrate="residual",
+            layers=str(row["layer"]),
+            depth=depth_of(row["layer"], n_layers),
+            stream="resid_post",
+            pooling=row["pooling"],
+            condition=f"{PROMPTED}, layer by layer",
+            data="evaluation questions",
+            reference="chance, 0.5",
+            estimate=row["auc"],
+            low=row["low"],
+            high=row["high"],
+            level=CONFIDENCE,
+            fixed="vector, system prompts",
+            cluster=QUESTIONS,
+            null_kind="exchanged prompts, at this layer alone",
+            null_high=row["null_shuffled_95"],
+        )
+
+
+def _sizes(results: MainJobResults) -> Iterator[Effect]:
+    n_layers, rows = results.provenance["n_layers"], {row.trait: row for row in results.summary}
+    for row in records(results.effects) if results.effects is not None else []:
+        summary = rows[row["trait"]]
+        layer = summary.chosen_layer
+        for name, (metric, unit) in _SIZES.items():
+            yield Effect(
+                metric=metric,
+                unit=unit,
+                trait=row["trait"],
+                method=METHOD,
+                substrate="residual",
+                layers=None if layer is None else str(layer),
+                depth=None if layer is None else depth_of(layer, n_layers),
+                stream="resid_post",
+                pooling="response_mean",
+                condition="added at the setting chosen on extraction questions",
+                data="evaluation questions",
+                strength=summary.chosen_coefficient,
+                strength_unit=NORMS,
+                reference=UNSTEERED,
+                estimate=row[name],
+                low=row[f"{name}_low"],
+                high=row[f"{name}_high"],
+                level=CONFIDENCE,
+                fixed="vector, setting, judge",
+                n=row["n"],
+                cluster=QUESTIONS,
+                n_cluster=row["n_questions"],
+                judge=row["judge"],
+            )
+
+
+def _sweep(results: MainJobResults) -> Iterator[Effect]:
+    n_layers = results.provenance["n_layers"]
+    for row in records(results.steering):
+        steered = row["coefficient"] != 0
+        has_layer = steered and row["layer"] == row["layer"]
+        yield Effect(
+            metric=row["metric"],
+            unit=POINTS if row["metric"] == "expression" else None,
+            role="treatment" if steered else "control",
+            trait=row["trait"],
+            method=METHOD,
+            substrate="residual",
+            layers=str(int(row["layer"])) if has_layer else None,
+            depth=depth_of(int(row["layer"]), n_layers) if has_layer else None,
+            stream="resid_post",
+            pooling="response_mean",
+            condition=f"sweep, {'coherent' if row['coherent'] else 'not coherent'}",
+            data="evaluation questions",
+            strength=row["coefficient"],
+            strength_unit=NORMS,
+            estimate=row["estimate"],
+            low=row["low"],
+            high=row["high"],
+            level=CONFIDENCE,
+            fixed="vector, judge",
+            n=row["n"],
+            cluster=QUESTIONS,
+            n_cluster=row["n_questions"],
+            judge=row["judge"],
+        )
+
+
+def _prompting(results: MainJobResults) -> Iterator[Effect]:
+    for row in records(results.prompted) if results.prompted is not None else []:
+        yield Effect(
+            metric="expression",
+            unit=POINTS,
+            role="control",
+            trait=row["trait"],
+            method="system prompt",
+            substrate="prompt",
+            condition=f"{row['condition']} system prompts",
+            data="evaluation questions",
+            estimate=row["estimate"],
+            low=row["low"],
+            high=row["high"],
+            level=CONFIDENCE,
+            fixed="system prompts, judge",
+            n=row["n"],
+            cluster=QUESTIONS,
+            judge=row["judge"],
+        )
+
+
+def _baselines(results: MainJobResults) -> Iterator[Effect]:
+    n_layers = results.provenance["n_layers"]
+    for row in records(results.baselines) if results.baselines is not None else []:
+        random = str(row["method"]).startswith("random")
+        yield Effect(
+            metric="AUC",
+            role="null" if random else "treatment" if row["method"] == METHOD else "control",
+            trait=row["trait"],
+            method=row["method"],
+            substrate="residual",
+            layers=str(row["layer"]),
+            depth=depth_of(row["layer"], n_layers),
+            stream="resid_post",
+            pooling="response_mean",
+            condition=f"{PROMPTED}, methods compared on the same prompts",
+            data="evaluation questions",
+            reference="chance, 0.5",
+            estimate=row["auc"],
+            low=row["low"],
+            high=row["high"],
+            level=CONFIDENCE,
+            fixed="vector, system prompts",
+            n=_total(row["n_positive"], row["n_negative"]),
+            cluster=QUESTIONS,
+        )
+
+
+def _geometry(results: MainJobResults) -> Iterator[Effect]:
+    n_layers = results.provenance["n_layers"]
+    for row in records(results.geometry) if results.geometry is not None else []:
+        if row["trait_a"] < row["trait_b"]:
+            yield Effect(
+                metric="cosine",
+                trait=row["trait_a"],
+                method=METHOD,
+                substrate="residual",
+                layers=str(row["layer"]),
+                depth=depth_of(row["layer"], n_layers),
+                stream="resid_post",
+                pooling="response_mean",
+                condition="cosine of two vectors",
+                reference=f"vector of {row['trait_b']}",
+                estimate=row["cosine"],
+                null_kind="two random directions with the covariance within poles",
+                null_high=row["null_95"],
+            )
+
+
+def _below(high: float | None, bound: float) -> bool:
+    return high is not None and high < bound
+
+
+def _total(*counts: int | None) -> int | None:
+    known = [count for count in counts if count is not None]
+    return sum(known) if len(known) == len(counts) else None

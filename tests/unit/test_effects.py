@@ -1,0 +1,143 @@
+"""The tables of effects and claims: one form for any study, q over any number of runs."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import persona_interp as pi
+from persona_interp.effects import (
+    CLAIMS,
+    CLAIMS_FILE,
+    EFFECTS,
+    EFFECTS_FILE,
+    Claim,
+    Effect,
+    Source,
+    claims_table,
+    corrected,
+    effects_table,
+    joined,
+    layers_of,
+    load_claims,
+    load_effects,
+    run_id_of,
+    write_effects,
+)
+from persona_interp.errors import AlignmentError, ArtefactError
+from persona_interp.statistics.families import claim_q
+from persona_interp.statistics.permutation import benjamini_hochberg
+
+SOURCE = Source("toy", "run a", "tiny", "nnsight", "float32", 0)
+TRAITS = ("kind", "rude", "shy", "bold")
+
+
+def one(trait: str, p: float | None, *, layers: str = "1", family: str | None = "claims") -> Effect:
+    return Effect(metric="AUC", trait=trait, method="vector", layers=layers, p=p, family=family, estimate=0.5)
+
+
+def test_columns_that_were_not_given_stay_missing() -> None:
+    table = effects_table(SOURCE, [Effect(metric="AUC", trait="kind", unit="")])
+    assert table.columns.tolist() == EFFECTS.names
+    row = table.iloc[0]
+    assert (row["study"], row["run_id"], row["role"], row["seed"]) == ("toy", "run a", "treatment", 0)
+    given = {"effect_id", "study", "run_id", "model", "backend", "dtype", "seed", "trait", "role", "metric"}
+    assert set(table.columns[row.notna()]) == given
+
+
+def test_one_test_a_claim_is_benjamini_hochberg() -> None:
+    p = [0.001, 0.02, 0.04, 0.8]
+    table = effects_table(SOURCE, [one(trait, value) for trait, value in zip(TRAITS, p, strict=True)])
+    np.testing.assert_allclose(table["q"], benjamini_hochberg(np.array(p)))
+    assert table["n_family"].tolist() == [4] * 4
+
+
+def test_places_of_one_claim_are_corrected_inside_it_and_other_families_apart() -> None:
+    p = {("kind", "1"): 0.01, ("kind", "2"): 0.6, ("rude", "1"): 0.03, ("rude", "2"): 0.02}
+    map_of = [one(trait, value, layers=place, family="map") for (trait, place), value in p.items()]
+    table = effects_table(SOURCE, [*map_of, one("kind", 0.04), one("shy", 0.2, family=None)])
+    np.testing.assert_allclose(table["q"][:4], claim_q(np.array([*p.values()]), np.array(["k", "k", "r", "r"])))
+    assert table["q"][4] == 0.04
+    assert np.isnan(table["q"][5])
+    assert table["n_family"].isna().tolist() == [False] * 5 + [True]
+
+
+@given(st.lists(st.floats(0.001, 1), min_size=2, max_size=12), st.integers(1, 11))
+def test_q_over_parts_is_q_over_all_made_anew(p: list[float], cut: int) -> None:
+    sources = [SOURCE, replace(SOURCE, run_id="run b")]
+    parts = [p[:cut], p[cut:]]
+    tables = [
+        effects_table(source, [one(f"t{k}", value) for k, value in enumerate(part)])
+        for source, part in zip(sources, parts, strict=True)
+    ]
+    together = corrected(pd.concat(tables, ignore_index=True))
+    np.testing.assert_allclose(together["q"], benjamini_hochberg(np.array(p)))
+    pd.testing.assert_frame_equal(corrected(together), together)
+
+
+def test_two_effects_of_the_same_thing_are_refused() -> None:
+    with pytest.raises(AlignmentError, match="two effects of toy have the same trait") as raised:
+        effects_table(SOURCE, [one("kind", 0.1), one("kind", 0.2)])
+    assert "trait kind" in str(raised.value)
+
+
+def test_values_outside_the_words_are_refused() -> None:
+    table = effects_table(SOURCE, [Effect(metric="AUC")]).assign(substrate="soul")
+    with pytest.raises(AlignmentError, match="substrate must hold one of residual, latent"):
+        EFFECTS.checked(table)
+
+
+def test_a_study_replaces_its_own_rows_and_leaves_others(tmp_path: Path) -> None:
+    other = replace(SOURCE, study="other")
+    claim = Claim(claim="it is", trait="kind", sentence="It is.", rule="p", effects=[], verdict="undecided")
+    for source, p in ((SOURCE, 0.5), (other, 0.1), (SOURCE, 0.2)):
+        effect = one("kind", p)
+        claims = claims_table(source, [replace(claim, effects=[effect])])
+        write_effects(tmp_path, effects_table(source, [effect]), claims)
+    effects = load_effects(tmp_path)
+    assert dict(zip(effects["study"], effects["p"], strict=True)) == {"other": 0.1, "toy": 0.2}
+    claims = load_claims(tmp_path)
+    assert sorted(claims["study"]) == ["other", "toy"]
+    assert set(claims["effects"]) <= set(effects["effect_id"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == [CLAIMS_FILE, EFFECTS_FILE]
+
+
+def test_any_number_of_runs_is_one_table_and_a_copy_counts_once(tmp_path: Path) -> None:
+    for run, p in (("a", 0.01), ("b", 0.04)):
+        source = replace(SOURCE, run_id=run)
+        for folder in (run, f"copy/{run}"):
+            write_effects(tmp_path / folder, effects_table(source, [one("kind", p)]), claims_table(source, []))
+    alone, both = load_effects(tmp_path / "a"), pi.load_effects(tmp_path / "a", tmp_path / "b")
+    assert alone["q"].tolist() == [0.01]
+    assert both["q"].tolist() == [0.02, 0.04]
+    pd.testing.assert_frame_equal(load_effects(str(tmp_path)), both)
+    source = replace(SOURCE, run_id="a")
+    write_effects(tmp_path / "copy" / "a", effects_table(source, [one("kind", 0.3)]), claims_table(source, []))
+    with pytest.raises(AlignmentError, match="run a of toy was found twice, with different numbers"):
+        load_effects(tmp_path)
+
+
+def test_a_folder_without_effects_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ArtefactError, match=f"there is no effects.parquet in {tmp_path}"):
+        load_effects(tmp_path)
+    with pytest.raises(ArtefactError, match="Give at least one"):
+        load_effects()
+    (tmp_path / EFFECTS_FILE).write_bytes(b"junk")
+    with pytest.raises(ArtefactError, match="not a whole Parquet file"):
+        load_effects(tmp_path)
+
+
+def test_layers_go_into_a_cell_and_come_back() -> None:
+    assert joined([12, 13]) == "12+13"
+    assert layers_of("12+13") == (12, 13)
+    assert layers_of("") == ()
+
+
+def test_a_run_is_named_by_its_identity() -> None:
+    assert run_id_of({"a": 1, "b": 2}) == run_id_of({"b": 2, "a": 1})
+    assert run_id_of({"a": 1}) != run_id_of({"a": 2})
+    assert CLAIMS.names[0] == "study"
