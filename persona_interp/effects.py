@@ -15,9 +15,12 @@ from pandas import DataFrame
 
 from persona_interp.errors import AlignmentError, ArtefactError
 from persona_interp.io import sha256_json
-from persona_interp.statistics.families import claim_q
+from persona_interp.statistics.families import NO_TEST, claim_q
+from persona_interp.statistics.levels import ALPHA
 from persona_interp.tables import Column, Form, numbers, read_table, texts, wholes, write_table
+from persona_interp.types import depth_of
 
+Number = int | float
 Role = Literal["treatment", "control", "null"]
 Substrate = Literal["residual", "latent", "neuron", "head", "virtual_token", "prompt", "weights"]
 Verdict = Literal["holds", "does not", "undecided"]
@@ -119,10 +122,10 @@ class Effect:
 
     metric: str
     role: Role = "treatment"
-    estimate: float | None = None
-    low: float | None = None
-    high: float | None = None
-    level: float | None = None
+    estimate: Number | None = None
+    low: Number | None = None
+    high: Number | None = None
+    level: Number | None = None
     fixed: str | None = None
     n: int | None = None
     cluster: str | None = None
@@ -133,22 +136,22 @@ class Effect:
     method: str | None = None
     substrate: Substrate | None = None
     layers: str | None = None
-    depth: float | None = None
+    depth: Number | None = None
     stream: str | None = None
     pooling: str | None = None
     condition: str | None = None
     data: str | None = None
-    strength: float | None = None
+    strength: Number | None = None
     strength_unit: str | None = None
     test: str | None = None
     null_kind: str | None = None
-    null_low: float | None = None
-    null_high: float | None = None
+    null_low: Number | None = None
+    null_high: Number | None = None
     n_null: int | None = None
-    p: float | None = None
+    p: Number | None = None
     family: str | None = None
     judge: str | None = None
-    judge_validity: float | None = None
+    judge_validity: Number | None = None
 
     def id_in(self, source: Source) -> str:
         """Sixteen characters that name this effect: what it is of, and nothing of what was found."""
@@ -179,6 +182,21 @@ class Claim:
     unit: str | None = None
 
 
+def verdict(q: float | None, low: float | None, high: float | None) -> Verdict:
+    """`holds` where q is at most 0.05 and the interval lies above zero, `does not` where it lies below, or `undecided`.
+
+    The interval is of the claimed quantity minus what it is when the claim is false.
+    """
+    if high is not None and high < 0:
+        return "does not"
+    return "holds" if q is not None and q <= ALPHA and low is not None and low > 0 else "undecided"
+
+
+def family_of(name: str, declared: str) -> str | None:
+    """The family of a row of `in_families`; None where no test was possible."""
+    return None if declared == NO_TEST else f"{name}, {declared}"
+
+
 def run_id_of(identity: Any) -> str:
     """A name for a run, from all that its numbers depend on as plain data."""
     return sha256_json(identity)[:12]
@@ -192,6 +210,12 @@ def joined(layers: Iterable[int]) -> str:
 def layers_of(cell: str) -> tuple[int, ...]:
     """The blocks of a cell of the column `layers`."""
     return tuple(map(int, cell.split("+"))) if cell else ()
+
+
+def mean_depth(layers: str, n_layers: int) -> float:
+    """Mean depth of the blocks of a cell, (layer + 1) / n_layers each."""
+    blocks = layers_of(layers)
+    return sum(depth_of(layer, n_layers) for layer in blocks) / len(blocks)
 
 
 def effects_table(source: Source, effects: Sequence[Effect]) -> DataFrame:

@@ -1,0 +1,199 @@
+"""Saved tables of styles as rows of the table of effects, and the claims of a study of styles."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from pandas import DataFrame
+
+from persona_interp.effects import (
+    Claim,
+    Effect,
+    Role,
+    Source,
+    claims_table,
+    effects_table,
+    family_of,
+    layers_of,
+    mean_depth,
+    verdict,
+    write_effects,
+)
+from persona_interp.findings import interval, number
+from persona_interp.measurements.style_arms import PROMPT
+from persona_interp.measurements.style_probe import VECTOR
+from persona_interp.statistics.families import PRIMARY
+from persona_interp.statistics.levels import ALPHA, CONFIDENCE
+from persona_interp.tables import read_table
+
+STUDY = "styles"
+NORMS = "mean residual norms of a token of the unsteered answers, shared by the layers"
+POINTS = "points of 100"
+TELLS = (
+    "AUC of the best layer against that of shuffled labels, whose best layer is searched too, corrected over styles: q"
+    " is at most 0.05"
+)
+MOVES = (
+    "rank among random directions at the layers and the coefficient named before, by the judge that chooses, corrected"
+    " over styles, vectors and sets of prompts: q is at most 0.05; and the interval of the change lies above zero"
+)
+_ROLES: Mapping[str, Role] = {"control": "control", "unsteered": "control", "treatment": "treatment"}
+
+Row = dict[str, Any]
+
+
+def write_style_effects(folder: Path, source: Source, n_layers: int) -> None:
+    """Write effects and claims of the style tables in a folder.
+
+    Raises:
+        ArtefactError: a table is missing or damaged.
+    """
+    probe, steering, rated = (
+        read_table(folder / "tables" / f"style_{name}.csv") for name in ("probe", "steering", "judges")
+    )
+    validity = {(row["style"], row["judge"]): row["auc"] for row in rated.to_dict("records")}
+    told_apart = list(_probe(probe, n_layers))
+    levels = [(row, _expression(row, n_layers, validity)) for row in steering.to_dict("records")]
+    steered = [(row, effect) for row, effect in levels if row["role"] != "unsteered"]
+    ranked = [(row, _ranked(row, effect)) for row, effect in steered if row["n_random"]]
+    effects = [effect for _, effect in (*told_apart, *levels, *ranked)]
+    effects += [_changed(row, effect) for row, effect in steered]
+    claims = [_tells(row, effect) for row, effect in told_apart if effect.family == PRIMARY_PROBE]
+    claims += [_moves(row, effect) for row, effect in ranked if row["declared"] == PRIMARY]
+    write_effects(folder, effects_table(source, effects), claims_table(source, claims))
+
+
+PRIMARY_PROBE, OTHER_PROBE = "styles told apart", "styles told apart by a fresh probe"
+
+
+def _probe(probe: DataFrame, n_layers: int) -> Iterator[tuple[Row, Effect]]:
+    """A row a style, readout and place; p stands at the best place, being of the maximum."""
+    best = set(probe.groupby(["style", "readout"], sort=False)["auc"].idxmax())
+    for index, row in enumerate(probe.to_dict("records")):
+        vector, layers = row["readout"] == VECTOR, str(row["layer"])
+        effect = Effect(
+            metric="AUC",
+            role="treatment" if vector else "control",
+            trait=row["style"],
+            method="style_vector" if vector else row["readout"],
+            substrate="residual",
+            layers=layers,
+            depth=mean_depth(layers, n_layers),
+            stream=row["stream"],
+            pooling="last token",
+            condition="held-out sentences of a style against the others",
+            data=row["corpus"],
+            reference="chance, 0.5",
+            estimate=row["auc"],
+            low=row["low"],
+            high=row["high"],
+            level=CONFIDENCE,
+            fixed="vector or probe",
+            n=row["n_test"],
+            cluster="sentence",
+            n_cluster=row["n_test"],
+            null_kind="shuffled labels, best layer",
+            null_high=row["null_max_95"],
+        )
+        if index in best:
+            family = PRIMARY_PROBE if vector else OTHER_PROBE
+            effect = replace(effect, test="rank of the largest AUC over layers", p=row["p_max"], family=family)
+        yield row, effect
+
+
+def _expression(row: Row, n_layers: int, validity: Mapping[tuple[str, str], float]) -> Effect:
+    """How much of a style an arm's answers have."""
+    layers = "" if pd.isna(row["layers"]) else str(row["layers"]).removesuffix(".0")
+    return Effect(
+        metric="expression",
+        unit=POINTS,
+        role=_ROLES[row["role"]],
+        trait=row["style"],
+        method=row["method"],
+        substrate="prompt" if row["method"] == PROMPT else "residual",
+        layers=layers,
+        depth=mean_depth(layers, n_layers) if layers else None,
+        stream="resid_post" if layers else None,
+        condition=f"answers to {row['prompts']} prompts",
+        data=row["corpus"],
+        strength=row["coefficient"] if layers_of(layers) else None,
+        strength_unit=NORMS if layers else None,
+        estimate=row["estimate"],
+        low=row["low"],
+        high=row["high"],
+        level=CONFIDENCE,
+        fixed="vector, judge",
+        n=row["n"],
+        cluster="question",
+        n_cluster=row["n_questions"],
+        judge=row["judge"],
+        judge_validity=validity.get((row["style"], row["judge"])),
+    )
+
+
+def _changed(row: Row, expression: Effect) -> Effect:
+    return replace(
+        expression,
+        metric="change of expression",
+        reference="unsteered answers",
+        estimate=row["effect"],
+        low=row["effect_low"],
+        high=row["effect_high"],
+        test="sign flips over questions",
+        null_kind="no difference from unsteered answers",
+        p=row["p"],
+        family=family_of("change against unsteered answers", row["declared"]),
+    )
+
+
+def _ranked(row: Row, expression: Effect) -> Effect:
+    return replace(
+        _changed(row, expression),
+        test="rank among directions",
+        null_kind="random directions with the covariance of the sentences within styles",
+        null_low=row["null_low"],
+        null_high=row["null_high"],
+        n_null=row["n_random"],
+        p=row["p_random"],
+        family=family_of("rank among random directions", row["declared"]),
+    )
+
+
+def _tells(row: Row, effect: Effect) -> Claim:
+    holds = row["q"] <= ALPHA
+    return Claim(
+        claim="told apart",
+        trait=row["style"],
+        sentence=(
+            f"The style vector {'tells' if holds else 'is not shown to tell'} held-out sentences of the style"
+            f" {row['style']} from the others: AUC {interval(row['auc'], row['low'], row['high'])} at layer"
+            f" {row['layer']}, q {number(row['q'])}."
+        ),
+        rule=TELLS,
+        effects=[effect],
+        verdict="holds" if holds else "does not" if row["high"] < 0.5 else "undecided",
+        detectable=row["detectable"],
+        unit="AUC",
+    )
+
+
+def _moves(row: Row, effect: Effect) -> Claim:
+    found = verdict(row["q_random"], row["effect_low"], row["effect_high"])
+    change = interval(row["effect"], row["effect_low"], row["effect_high"], digits=1)
+    return Claim(
+        claim=f"{row['method']} steers, {row['prompts']} prompts",
+        trait=row["style"],
+        sentence=(
+            f"Adding the vector ({row['method']}) at {row['layers']}, coefficient {row['coefficient']:g},"
+            f" {'makes' if found == 'holds' else 'is not shown to make'} answers to {row['prompts']} prompts more"
+            f" {row['style']}: {change} points of 100 against unsteered ({row['judge']}), q {number(row['q_random'])}"
+            f" among {row['n_random']:g} random directions."
+        ),
+        rule=MOVES,
+        effects=[effect],
+        verdict=found,
+        detectable=row["detectable"],
+        unit=POINTS,
+    )
