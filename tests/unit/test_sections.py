@@ -12,7 +12,8 @@ from persona_interp.errors import ArtefactError
 from persona_interp.io import write_json
 from persona_interp.report import write_report
 from persona_interp.sections import sections_of
-from persona_interp.sections.section import read_table, spread
+from persona_interp.sections.section import rows_of, spread
+from persona_interp.tables import Form, texts
 
 HOSTILE = "<b>joy</b>"
 PARSED_BOLD = "<b>joy"
@@ -133,7 +134,7 @@ def test_a_missing_column_is_named(adapter: Path):
 def test_an_empty_table_is_as_good_as_none(tmp_path: Path):
     write(tmp_path, "inventory_scores", [])
     (tmp_path / "tables" / "inventory_scores.csv").write_text("a,b\n")
-    assert read_table(tmp_path, "inventory_scores", ("a",)) is None
+    assert rows_of(tmp_path, Form("inventory_scores", texts("a b"))) is None
 
 
 @pytest.mark.parametrize(
