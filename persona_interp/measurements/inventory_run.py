@@ -12,12 +12,7 @@ from persona_interp.errors import ConfigError
 from persona_interp.identity import of_model, of_package
 from persona_interp.io import read_json, sha256_file, write_json
 from persona_interp.lock import alone_in
-from persona_interp.measurements.forms import (
-    INVENTORY_CHANGES,
-    INVENTORY_RELIABILITY,
-    INVENTORY_SCORES,
-    INVENTORY_TYPES,
-)
+from persona_interp.measurements import forms
 from persona_interp.measurements.inventory_answers import InventoryAnswers
 from persona_interp.measurements.inventory_reliability import reliability_rows
 from persona_interp.measurements.inventory_scores import change_rows, scales_in_families, score_inventory
@@ -32,11 +27,8 @@ METHOD_VERSION = 1
 FILE = "identity_inventory.json"
 RECORD = "provenance_inventory.json"
 TABLES = {
-    "scores": INVENTORY_SCORES,
-    "reliability": INVENTORY_RELIABILITY,
-    "changes": INVENTORY_CHANGES,
-    "types": INVENTORY_TYPES,
-    "answers": None,
+    **{"scores": forms.INVENTORY_SCORES, "reliability": forms.INVENTORY_RELIABILITY},
+    **{"changes": forms.INVENTORY_CHANGES, "types": forms.INVENTORY_TYPES, "answers": None},
 }
 ANSWER_COLUMNS = ("model", "condition", "inventory")
 

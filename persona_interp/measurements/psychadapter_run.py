@@ -18,14 +18,7 @@ from persona_interp.interventions.record import record
 from persona_interp.io import write_json
 from persona_interp.judges.protocol import Judge
 from persona_interp.lock import alone_in
-from persona_interp.measurements.forms import (
-    ADAPTER_COST,
-    ADAPTER_EFFECTS,
-    ADAPTER_EXPRESSION,
-    ADAPTER_INDUCED,
-    ADAPTER_NLL,
-    ADAPTER_TEXTS,
-)
+from persona_interp.measurements import forms
 from persona_interp.measurements.induced_cosines import cosine_rows
 from persona_interp.measurements.induced_direction import InducedShifts, Position, induced_geometry, induced_shifts
 from persona_interp.measurements.psychadapter import adapter_nll
@@ -47,11 +40,11 @@ from persona_interp.tables import Form, kept_table
 METHOD_VERSION = 1
 """Raised where the same inputs come to give other numbers."""
 TABLES = {
-    "nll": ADAPTER_NLL,
-    "expression": ADAPTER_EXPRESSION,
-    "offtarget": ADAPTER_EFFECTS,
-    "induced": ADAPTER_INDUCED,
-    "cost": ADAPTER_COST,
+    "nll": forms.ADAPTER_NLL,
+    "expression": forms.ADAPTER_EXPRESSION,
+    "offtarget": forms.ADAPTER_EFFECTS,
+    "induced": forms.ADAPTER_INDUCED,
+    "cost": forms.ADAPTER_COST,
 }
 
 
@@ -208,7 +201,7 @@ def _scored(
         )
         return score_texts(texts, judged, judges)
 
-    return _kept(out, ADAPTER_TEXTS, made, model.name)
+    return _kept(out, forms.ADAPTER_TEXTS, made, model.name)
 
 
 def _induced(

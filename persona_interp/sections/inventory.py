@@ -9,12 +9,7 @@ from persona_interp.figures.frames import distinct, keep, records
 from persona_interp.figures.inventory import draw_inventory_reliability, draw_inventory_scores, draw_inventory_types
 from persona_interp.figures.style import paper_style
 from persona_interp.findings import number
-from persona_interp.measurements.forms import (
-    INVENTORY_CHANGES,
-    INVENTORY_RELIABILITY,
-    INVENTORY_SCORES,
-    INVENTORY_TYPES,
-)
+from persona_interp.measurements import forms
 from persona_interp.sections.section import (
     Section,
     SectionTable,
@@ -44,12 +39,12 @@ def inventory_section(folder: Path) -> Section | None:
     Raises:
         ArtefactError: a table is not in the expected form.
     """
-    scores = rows_of(folder, INVENTORY_SCORES)
+    scores = rows_of(folder, forms.INVENTORY_SCORES)
     if scores is None:
         return None
-    reliability = rows_of(folder, INVENTORY_RELIABILITY)
-    types = rows_of(folder, INVENTORY_TYPES)
-    changes = rows_of(folder, INVENTORY_CHANGES)
+    reliability = rows_of(folder, forms.INVENTORY_RELIABILITY)
+    types = rows_of(folder, forms.INVENTORY_TYPES)
+    changes = rows_of(folder, forms.INVENTORY_CHANGES)
     said, tables = _score_sentences(scores), [_scores(scores)]
     drawn: list[DrawnFigure] = []
     with paper_style():

@@ -11,13 +11,7 @@ from persona_interp.figures.psychadapter_drawn import draw_adapter
 from persona_interp.figures.style import paper_style
 from persona_interp.findings import number
 from persona_interp.finetuning.forms import LOSSES
-from persona_interp.measurements.forms import (
-    ADAPTER_COST,
-    ADAPTER_EFFECTS,
-    ADAPTER_EXPRESSION,
-    ADAPTER_INDUCED,
-    ADAPTER_NLL,
-)
+from persona_interp.measurements import forms
 from persona_interp.sections.section import (
     Section,
     SectionTable,
@@ -53,12 +47,12 @@ def psychadapter_section(folder: Path) -> Section | None:
     Raises:
         ArtefactError: a table is not in the expected form.
     """
-    nll = rows_of(folder, ADAPTER_NLL)
+    nll = rows_of(folder, forms.ADAPTER_NLL)
     if nll is None:
         return None
-    effects = rows_of(folder, ADAPTER_EFFECTS)
-    induced = rows_of(folder, ADAPTER_INDUCED)
-    cost = rows_of(folder, ADAPTER_COST)
+    effects = rows_of(folder, forms.ADAPTER_EFFECTS)
+    induced = rows_of(folder, forms.ADAPTER_INDUCED)
+    cost = rows_of(folder, forms.ADAPTER_COST)
     said, tables = _loss_sentences(nll), [_losses(nll)]
     if effects is not None:
         said += _effect_sentences(effects)
@@ -72,7 +66,7 @@ def psychadapter_section(folder: Path) -> Section | None:
         drawn = draw_adapter(
             nll,
             losses=rows_of(folder, LOSSES),
-            expression=rows_of(folder, ADAPTER_EXPRESSION),
+            expression=rows_of(folder, forms.ADAPTER_EXPRESSION),
             effects=effects,
             induced=induced,
         )

@@ -127,7 +127,7 @@ def test_a_folder_with_nothing_to_report_is_refused(tmp_path: Path):
 def test_a_missing_column_is_named(adapter: Path):
     path = adapter / "tables" / "psychadapter_nll.csv"
     pd.read_csv(path).drop(columns="condition").to_csv(path, index=False)
-    with pytest.raises(ArtefactError, match="psychadapter_nll.csv lacks the columns condition"):
+    with pytest.raises(ArtefactError, match="psychadapter_nll.csv: column condition is missing"):
         write_report(adapter)
 
 

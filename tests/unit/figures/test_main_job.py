@@ -47,9 +47,8 @@ def test_plotted_numbers_are_the_saved_numbers(drawn: Path):
     def read(path: str) -> pd.DataFrame:
         return pd.read_csv(drawn / path)
 
-    pd.testing.assert_frame_equal(
-        read("figures/separation_by_layer.csv"), read("tables/separation.csv"), check_exact=True
-    )
+    separation = read("tables/separation.csv")[FORMS["separation"].names]
+    pd.testing.assert_frame_equal(read("figures/separation_by_layer.csv"), separation, check_exact=True)
     steering = read("tables/steering.csv")
     expression = steering[steering["metric"] == "expression"].reset_index(drop=True)
     pd.testing.assert_frame_equal(read("figures/steering_dose_response.csv"), expression, check_exact=True)
