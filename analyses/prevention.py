@@ -38,8 +38,8 @@ from persona_interp.measurements.sample_projections import project_samples
 from persona_interp.measurements.steering import COHERENT_SHARE
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.progress import track
-from persona_interp.rollouts.parts import read_table
 from persona_interp.statistics import Interval, bootstrap_mean
+from persona_interp.tables import read_table
 
 COSTS = {
     "task loss": ("task loss, nats a token", "left"),

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from persona_interp.errors import AlignmentError, EmptySelectionError
-from persona_interp.io import atomic_write_bytes, load_tensors, read_bytes, save_tensors
+from persona_interp.io import load_tensors, save_tensors
+from persona_interp.tables import read_table, write_table
 from persona_interp.types import Hookpoint, Pooling, Provenance
 
 KIND = "activations"
@@ -74,9 +74,7 @@ class Activations:
         tensors: dict[str, Tensor] = {"values": self.values}
         if self.norms is not None:
             tensors["norms"] = self.norms
-        buffer = BytesIO()
-        self.samples.to_parquet(buffer, index=False)
-        atomic_write_bytes(path.with_suffix(".parquet"), buffer.getvalue())
+        write_table(path.with_suffix(".parquet"), self.samples)
         manifest = {
             "hookpoints": hookpoints_to_list(self.hookpoints),
             "pooling": self.pooling,
@@ -92,7 +90,7 @@ class Activations:
             values=tensors["values"],
             hookpoints=hookpoints_from_list(manifest["hookpoints"]),
             pooling=manifest["pooling"],
-            samples=pd.read_parquet(BytesIO(read_bytes(path.with_suffix(".parquet")))),
+            samples=read_table(path.with_suffix(".parquet")),
             provenance=Provenance.from_dict(manifest["provenance"]),
             norms=tensors.get("norms"),
         )

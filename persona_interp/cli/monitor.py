@@ -35,6 +35,7 @@ def monitor(
     from persona_interp.measurements.smoothing import Smoothing
     from persona_interp.measurements.transcript import monitor_transcripts, read_transcript, turn_table
     from persona_interp.models.load import load_model
+    from persona_interp.tables import write_table
 
     if threshold is not None and neutral is not None:
         raise ConfigError("got both --threshold and --neutral.", "Give the threshold, or the traffic that sets it.")
@@ -60,7 +61,7 @@ def monitor(
     frame = monitor_transcripts(watch, loaded, conversations)
     _print(turn_table(frame), several=len(conversations) > 1)
     if out is not None:
-        atomic_write_bytes(out, frame.to_csv(index=False, lineterminator="\n").encode())
+        write_table(out, frame)
     if figure is not None:
         from persona_interp.figures.monitoring import rendered_tokens
 

@@ -108,12 +108,13 @@ def project(
     from persona_interp.io import atomic_write_bytes
     from persona_interp.measurements.projection import project_texts, read_samples
     from persona_interp.models.load import load_model
+    from persona_interp.tables import table_bytes
 
     samples = read_samples(source)
     loaded = load_model(model, backend, dtype=dtype)  # pyright: ignore (checked by load_model)
     directions = [Direction.load(path, loaded) for path in vectors]
-    data = project_texts(loaded, samples, directions, layer).to_csv(index=False)
+    data = table_bytes(project_texts(loaded, samples, directions, layer), ".csv")
     if out is None:
         typer.echo(data, nl=False)
     else:
-        atomic_write_bytes(out, data.encode())
+        atomic_write_bytes(out, data)

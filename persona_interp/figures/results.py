@@ -1,7 +1,6 @@
 """The results folder of the main job, read and checked: three JSON files and the tables."""
 
 import dataclasses
-import io
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,42 +8,65 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, get_args
 
-import numpy as np
-import pandas as pd
 from pandas import DataFrame
 
 from persona_interp.errors import ArtefactError
-from persona_interp.figures.frames import cells
-from persona_interp.io import read_bytes, read_json
+from persona_interp.io import read_json
+from persona_interp.tables import Column, Form, numbers, read_table, texts, wholes
 
 REMEDY = "Run the main job again into this folder, or restore the file."
 
-COLUMNS = {
+_TABLES = {
     "separation": (
-        "trait pooling",
-        "layer auc low high null_shuffled_95 null_random_95 norm relative_norm",
+        *wholes("layer"), *numbers("auc low high null_shuffled_95 null_random_95"),
+        *numbers("norm", unit="residual units"), *texts("trait pooling", filled=True),
+        *numbers("relative_norm", unit="mean residual norms"),
     ),
     "steering": (
-        "trait role metric judge coherent",
-        "layer coefficient estimate low high n n_questions",
+        *texts("trait role", filled=True), *wholes("layer"), *numbers("coefficient", unit="mean residual norms"),
+        *texts("metric judge", filled=True), *numbers("estimate low high"), *wholes("n n_questions"),
+        Column("coherent", "truth", filled=True),
     ),
-    "steering_null": ("trait judge role", "layer coefficient effect n_questions"),
-    "judge_pairs": ("trait condition judge_a judge_b", "value_a value_b"),
-    "agreement": ("trait condition judge_a judge_b", "spearman low high alpha n"),
-    "alpha": ("trait condition scale", "alpha low high n n_judges"),
+    "steering_null": (
+        *texts("role", filled=True), *wholes("draw", optional=True), *numbers("effect", unit="points"),
+        *numbers("se", unit="points", optional=True), *wholes("n_questions"), *texts("trait judge", filled=True),
+        *wholes("layer"), *numbers("coefficient", unit="mean residual norms"),
+    ),
+    "judge_pairs": (
+        *numbers("value_a value_b", unit="points"), *texts("question", filled=True, optional=True),
+        *texts("trait condition judge_a judge_b", filled=True),
+    ),
+    "agreement": (
+        *texts("trait condition judge_a judge_b", filled=True), *numbers("spearman low high alpha"), *wholes("n"),
+        *wholes("n_questions", optional=True),
+    ),
+    "alpha": (
+        *texts("trait condition scale", filled=True), *numbers("alpha low high"), *wholes("n"),
+        *wholes("n_questions", optional=True), *wholes("n_judges"),
+    ),
     "effects": (
-        "trait judge",
-        "effect effect_low effect_high g g_low g_high delta delta_low delta_high n n_questions",
+        *texts("trait judge", filled=True), *numbers("effect effect_low effect_high", unit="points"),
+        *numbers("g g_low g_high", unit="standard deviations"), *numbers("delta delta_low delta_high"),
+        *wholes("n n_questions"),
     ),
-    "baselines": ("trait method chosen", "layer auc low high cosine n_positive n_negative"),
-    "prompted": ("trait condition judge", "estimate low high n"),
-    "geometry": ("trait_a trait_b", "layer cosine null_95"),
-    "examples": ("trait question answer", "coefficient layer expression coherence"),
-}
-"""The text and the number columns of each table."""
+    "baselines": (
+        *texts("method", filled=True), *wholes("layer"), *texts("stream", filled=True, optional=True),
+        *numbers("auc low high cosine"), *wholes("n_positive n_negative"), *wholes("n_questions", optional=True),
+        *texts("trait", filled=True), Column("chosen", "truth", filled=True),
+    ),
+    "prompted": (
+        *texts("trait condition judge", filled=True), *numbers("estimate low high", unit="points"), *wholes("n"),
+    ),
+    "geometry": (*texts("trait_a trait_b", filled=True), *wholes("layer"), *numbers("cosine null_95")),
+    "examples": (
+        *texts("trait question", filled=True), *numbers("coefficient", unit="mean residual norms"),
+        *wholes("layer"), *texts("answer", filled=True), *numbers("expression", unit="points"), *numbers("coherence"),
+    ),
+}  # fmt: skip
+FORMS = {name: Form(name, columns, open=True) for name, columns in _TABLES.items()}
+"""The tables of a run that figures and the report read."""
 
 REQUIRED = ("separation", "steering")
-WHOLE_NUMBERS = frozenset({"layer", "n", "n_questions", "n_judges", "n_positive", "n_negative"})
 
 
 @dataclass(frozen=True)
@@ -149,7 +171,7 @@ def load_results(folder: Path) -> MainJobResults:
     Raises:
         ArtefactError: a required file is missing, or a file lacks a column or holds something else than expected.
     """
-    tables: dict[str, Any] = {name: _table(folder / "tables" / f"{name}.csv", name) for name in COLUMNS}
+    tables: dict[str, Any] = {name: _table(folder, form) for name, form in FORMS.items()}
     return MainJobResults(
         config=_mapping(folder / "config.json"),
         provenance=_mapping(folder / "provenance.json"),
@@ -196,40 +218,6 @@ def _field(value: Any, kind: Any) -> Any:
     return convert(value)
 
 
-def _table(path: Path, name: str) -> DataFrame | None:
-    """A table with its numbers as float64 (layers and counts whole) and its texts untouched."""
-    if name not in REQUIRED and not path.is_file():
-        return None
-    data = read_bytes(path)
-    try:
-        frame = pd.read_csv(io.BytesIO(data), dtype=str, keep_default_na=False, encoding="utf-8")
-    except (ValueError, UnicodeDecodeError) as error:  # pandas' parser and empty-file errors are ValueErrors
-        raise ArtefactError(f"{path} is not a CSV table in UTF-8: {error}.", REMEDY) from error
-    texts, numbers = (columns.split() for columns in COLUMNS[name])
-    missing = [column for column in [*texts, *numbers] if column not in frame.columns]
-    if missing:
-        raise ArtefactError(
-            f"{path} lacks the columns {', '.join(missing)}.", f"Expected {', '.join([*texts, *numbers])}.", REMEDY
-        )
-    for column in numbers:
-        frame[column] = _numbers(cells(frame, column), path, column, whole=column in WHOLE_NUMBERS)
-    for column in {"coherent", "chosen"} & set(texts):
-        frame[column] = _truths(cells(frame, column), path, column)
-    return frame
-
-
-def _numbers(cells: list[str], path: Path, column: str, *, whole: bool) -> np.ndarray:
-    """The numbers of a column, exactly as written; an empty cell is NaN."""
-    try:
-        values = np.array([float(text) if text else math.nan for text in cells], dtype=np.float64)
-    except ValueError as error:
-        raise ArtefactError(f"{path}: column {column} holds something that is no number: {error}.", REMEDY) from error
-    return values.astype(np.int64) if whole and np.isfinite(values).all() else values
-
-
-def _truths(cells: list[str], path: Path, column: str) -> np.ndarray:
-    words = {"true": True, "false": False, "1": True, "0": False}
-    unknown = sorted({text.lower() for text in cells} - set(words))
-    if unknown:
-        raise ArtefactError(f"{path}: column {column} holds {unknown[0]!r}.", "Expected True or False.", REMEDY)
-    return np.array([words[text.lower()] for text in cells], dtype=bool)
+def _table(folder: Path, form: Form) -> DataFrame | None:
+    path = folder / "tables" / f"{form.name}.csv"
+    return read_table(path, form, remedy=REMEDY) if form.name in REQUIRED or path.is_file() else None

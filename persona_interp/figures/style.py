@@ -18,6 +18,7 @@ from pandas import DataFrame
 
 from persona_interp.errors import ArtefactError
 from persona_interp.io import atomic_write_bytes
+from persona_interp.tables import write_table
 
 COLUMN_WIDTH = 3.4
 """Width in inches of one column of a two-column page."""
@@ -147,7 +148,7 @@ def save_figure(fig: Figure, frame: DataFrame, folder: Path, name: str) -> tuple
     with mpl.rc_context(_RC):
         atomic_write_bytes(paths[0], _rendered(fig, "png"))
         atomic_write_bytes(paths[1], _rendered(fig, "pdf"))
-    atomic_write_bytes(paths[2], frame.to_csv(index=False, lineterminator="\n").encode())
+    write_table(paths[2], frame)
     return paths
 
 

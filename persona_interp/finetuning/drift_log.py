@@ -1,7 +1,5 @@
 """What a drift callback keeps on disk: its rows, and the base model's projections for a run that is resumed."""
 
-import csv
-import io
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -13,12 +11,13 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from persona_interp.errors import ArtefactError, ConfigError
+from persona_interp.errors import AlignmentError, ArtefactError, ConfigError
+from persona_interp.finetuning.forms import DRIFT
 from persona_interp.io import atomic_write_bytes, read_bytes, read_json, write_json
+from persona_interp.tables import read_table, write_table
 
-COLUMNS = ("step", "trait", "layer", "shift", "low", "high", "projection", "expression", "action")
+COLUMNS = tuple(DRIFT.names)
 _KINDS = (".jsonl", ".csv")
-_NUMBERS = COLUMNS[3:8]
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,16 +69,16 @@ def check_log(path: Path | None) -> None:
 def drift_frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """The rows as a table, with its columns and their types also where there is no row."""
     frame = pd.DataFrame(list(rows), columns=list(COLUMNS))
-    return frame.astype({"step": int, "layer": int, **dict.fromkeys(_NUMBERS, float)})
+    return DRIFT.checked(frame).astype({"step": int, "layer": int})
 
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Rewrite all rows, atomically; a number that is missing is null in JSON and empty in CSV."""
     if path.suffix == ".csv":
-        text = drift_frame(rows).to_csv(index=False, lineterminator="\n")
+        write_table(path, drift_frame(rows), DRIFT)
     else:
         text = "".join(json.dumps({name: _plain(row[name]) for name in COLUMNS}) + "\n" for row in rows)
-    atomic_write_bytes(path, text.encode())
+        atomic_write_bytes(path, text.encode())
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
@@ -88,22 +87,16 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     Raises:
         ArtefactError: the file was altered.
     """
-    text = read_bytes(path).decode("utf-8", errors="replace")
-    try:
-        if path.suffix == ".csv":
-            reader = csv.DictReader(io.StringIO(text, newline=""))
-            if reader.fieldnames != list(COLUMNS):
-                raise ValueError(f"its columns are not {', '.join(COLUMNS)}")
-            return [_typed(row) for row in reader]
-        return [_typed(json.loads(line)) for line in text.splitlines()]
-    except (KeyError, TypeError, ValueError) as error:
-        raise ArtefactError(f"{path} is not a drift log: {error}.", "Restore it, or give another path.") from error
-
-
-def _typed(row: Mapping[str, Any]) -> dict[str, Any]:
-    numbers = {name: math.nan if row[name] in (None, "") else float(row[name]) for name in _NUMBERS}
-    named = {"step": int(row["step"]), "trait": str(row["trait"]), "layer": int(row["layer"])}
-    return {**named, **numbers, "action": str(row["action"])}
+    remedy = "Restore it, or give another path."
+    if path.suffix == ".csv":
+        frame = read_table(path, DRIFT, remedy=remedy)
+    else:
+        try:
+            lines = [json.loads(line) for line in read_bytes(path).decode("utf-8", errors="replace").splitlines()]
+            frame = DRIFT.checked(pd.DataFrame(lines, columns=None if lines else list(COLUMNS)))
+        except (AlignmentError, TypeError, ValueError) as error:
+            raise ArtefactError(f"{path} is not a drift log: {error}", remedy) from error
+    return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
 
 
 def _plain(value: Any) -> Any:

@@ -1,9 +1,7 @@
 """Training sets of three levels a trait: the model's own prompted answers, distilled without the prompt."""
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +11,15 @@ from persona_interp.data.conversations import Conversation, question_and_answer,
 from persona_interp.data.levels import LEVELS, Level
 from persona_interp.data.traits import Trait, list_traits, load_trait
 from persona_interp.errors import ConfigError, EmptySelectionError
-from persona_interp.io import atomic_write_bytes, read_bytes, read_json, write_json
+from persona_interp.finetuning.forms import LEVEL_SCORES
+from persona_interp.io import read_json, write_json
 from persona_interp.judges.coherence import CoherenceJudge
 from persona_interp.judges.protocol import Judge
 from persona_interp.models.protocol import HookedModel, Sampling
 from persona_interp.models.tokens import render_prompt
 from persona_interp.rollouts.contexts import graded_system_prompts
 from persona_interp.rollouts.generate import answer
+from persona_interp.tables import read_table, write_table
 
 _MILD = (4, 5)
 """Which of the eight graded system prompts ask mildly for a trait; its own positive ones ask strongly."""
@@ -53,8 +53,7 @@ class LevelData:
         """`normal.jsonl`, `level_1.jsonl` and `level_2.jsonl` of `messages`, the scores, and what they are."""
         for level in LEVELS:
             write_conversations(folder / f"{level}.jsonl", self.conversations(level))
-        scores = self.table.to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC)  # pandas leaves a bare \r unquoted
-        atomic_write_bytes(folder / "scores.csv", scores.encode())
+        write_table(folder / "scores.csv", self.table, LEVEL_SCORES)
         means = self.table.groupby("level")["expression"].mean().round(2).to_dict()
         record = {"trait": self.trait, "judge": self.judge, "n_asked": self.n_asked, "mean expression": means}
         write_json(folder / "levels.json", {**record, "n_kept": int((self.table["level"] == "normal").sum())})
@@ -67,8 +66,7 @@ class LevelData:
             ArtefactError: a file is missing or damaged.
         """
         record = read_json(folder / "levels.json")
-        texts = dict.fromkeys(("question", "level", "answer", "asked"), str)
-        table = pd.read_csv(BytesIO(read_bytes(folder / "scores.csv")), keep_default_na=False, dtype=texts)
+        table = read_table(folder / "scores.csv", LEVEL_SCORES)
         return cls(record["trait"], table, record["judge"], record["n_asked"])
 
 

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from persona_interp.directions.psychadapter import PsychAdapter
 from persona_interp.errors import ArtefactError
+from persona_interp.finetuning import forms
 from persona_interp.finetuning.adapter import CONFIG, WEIGHTS
 from persona_interp.io import (
-    atomic_write_bytes,
     load_tensors,
     manifest_path,
     read_json,
@@ -24,6 +24,7 @@ from persona_interp.io import (
 )
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.load import Backend, load_model
+from persona_interp.tables import read_table, write_table
 
 logger = logging.getLogger(__name__)
 ADAPTER, LORA, LOSSES, _RESULT, _CHECKPOINT = (
@@ -33,7 +34,6 @@ ADAPTER, LORA, LOSSES, _RESULT, _CHECKPOINT = (
     "result.json",
     "psychadapter_checkpoint",
 )
-_COLUMNS = ["step", "epoch", "loss", "grad_norm", "learning_rate", "n_tokens"]
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ def checkpoints(folder: Path) -> list[Path]:
 def finish(folder: Path, adapter: PsychAdapter, losses: list[dict[str, float | int]], result: dict[str, Any]) -> None:
     """Keep the adapter, the losses, then the result: a run killed here is not lost."""
     adapter.save(folder / ADAPTER)
-    atomic_write_bytes(folder / LOSSES, pd.DataFrame(losses, columns=_COLUMNS).to_csv(index=False).encode())
+    write_table(folder / LOSSES, pd.DataFrame(losses, columns=forms.LOSSES.names), forms.LOSSES)
     lora = folder / LORA / WEIGHTS
     hashes = {"sha256": sha256_file(folder / ADAPTER), "lora": sha256_file(lora) if lora.is_file() else None}
     if lora.is_file():
@@ -183,7 +183,7 @@ def finished(folder: Path, base: str) -> TrainedPsychAdapter | None:
         base=base,
         adapter=PsychAdapter.load(folder / ADAPTER),
         lora=None if has_lora is None else folder / LORA,
-        losses=pd.read_csv(folder / LOSSES),
+        losses=read_table(folder / LOSSES, forms.LOSSES),
         parameters=ParameterCount(**result.pop("parameters")),
         **result,
     )

@@ -2,34 +2,19 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from io import BytesIO
 from pathlib import Path
 
 import pandas as pd
 
 from persona_interp.data.traits import Trait
 from persona_interp.errors import EndpointError
-from persona_interp.io import atomic_write_bytes
 from persona_interp.judges.protocol import Judge, Score
 from persona_interp.judges.ratings import FAILED
-from persona_interp.rollouts.parts import read_table
+from persona_interp.tables import read_table, write_table
 
 logger = logging.getLogger(__name__)
 
 _UNSCORED = "unscored.parquet"
-
-
-def kept_table(path: Path, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
-    """The table at a path, made and kept there if it is not there yet."""
-    if not path.is_file():
-        _write_parquet(path, make())
-    return read_table(path)
-
-
-def _write_parquet(path: Path, table: pd.DataFrame) -> None:
-    buffer = BytesIO()
-    table.to_parquet(buffer, index=False)
-    atomic_write_bytes(path, buffer.getvalue())
 
 
 def rate_answers(trait: Trait, judges: Sequence[Judge], answers: pd.DataFrame, folder: Path) -> pd.DataFrame:
@@ -73,7 +58,7 @@ def ask_again(path: Path, trait: Trait, judges: Sequence[Judge], rated: Callable
         table.loc[answers.index, judge.name] = [score.value for score in scores]
         unscored = pd.concat([unscored[~failed], _unscored(judge.name, answers, scores)], ignore_index=True)
     if repeated:
-        _write_parquet(path, table)
+        write_table(path, table)
         _keep_unscored(path.parent, [unscored])
 
 
@@ -92,7 +77,7 @@ def _keep_unscored(folder: Path, tables: Sequence[pd.DataFrame]) -> None:
     """These alone are kept: an older list is of failures that need not have happened again."""
     some = [table for table in tables if len(table)]
     if some:
-        _write_parquet(folder / _UNSCORED, pd.concat(some))
+        write_table(folder / _UNSCORED, pd.concat(some))
     else:
         (folder / _UNSCORED).unlink(missing_ok=True)
 

@@ -121,32 +121,32 @@ def _write_tables(bench: Bench, results: list[TraitResult]) -> pd.DataFrame:
     config, folder = bench.config, bench.folder
     measured = Measurements.concat([r.measured for r in results])
     measured.save(folder / "measurements.parquet", {"config": asdict(config), **bench.model.provenance.to_dict()})
-    tables.write_table(folder, "steering", steering_table(measured, n_resamples=config.n_resamples, seed=config.seed))
+    tables.save_table(folder, "steering", steering_table(measured, n_resamples=config.n_resamples, seed=config.seed))
     if drawn := [r.by_direction for r in results if r.by_direction is not None]:
-        tables.write_table(folder, "steering_null", pd.concat(drawn, ignore_index=True))
+        tables.save_table(folder, "steering_null", pd.concat(drawn, ignore_index=True))
     rows = [tables.separation_rows(r.trait, p, r.profiles[p], r.vectors[p]) for r in results for p in POOLINGS]
-    tables.write_table(folder, "separation", pd.concat(rows, ignore_index=True))
+    tables.save_table(folder, "separation", pd.concat(rows, ignore_index=True))
     prompted = [tables.prompted_rows(r.trait, r.test, r.panel.judges, config.n_resamples) for r in results]
-    tables.write_table(folder, "prompted", pd.concat(prompted, ignore_index=True))
+    tables.save_table(folder, "prompted", pd.concat(prompted, ignore_index=True))
     draws = {"n_resamples": config.n_resamples, "seed": config.seed}
     rows = [tables.effect_rows(r.trait, r.scored, r.setting, r.panel.judges, **draws) for r in results]
     effects = pd.concat(rows, ignore_index=True)
-    tables.write_table(folder, "effects", effects)
-    tables.write_table(folder, "baselines", pd.concat([tables.baseline_rows(r) for r in results], ignore_index=True))
+    tables.save_table(folder, "effects", effects)
+    tables.save_table(folder, "baselines", pd.concat([tables.baseline_rows(r) for r in results], ignore_index=True))
     nulls = {r.trait.name: r.profiles["response_mean"].battery for r in results}
-    tables.write_table(folder, "nulls", battery_table(nulls).drop(columns="q"))  # corrected in the summary, by claim
+    tables.save_table(folder, "nulls", battery_table(nulls).drop(columns="q"))  # corrected in the summary, by claim
     _write_agreement(bench, results)
     unscored = pd.concat([unscored_answers(folder, r.trait) for r in results], ignore_index=True)
     if len(unscored):
-        tables.write_table(folder, "unscored", unscored)
+        tables.save_table(folder, "unscored", unscored)
     examples = [tables.example_rows(r.trait, r.scored, r.setting, bench.embedding) for r in results]
-    tables.write_table(folder, "examples", pd.concat(examples, ignore_index=True))
+    tables.save_table(folder, "examples", pd.concat(examples, ignore_index=True))
     layers = config.steered_layers(bench.model.n_layers)
     middle = Hookpoint(layers[len(layers) // 2])
     directions = {r.trait.name: r.vectors["response_mean"] for r in results}
     answers, sides = results[0].train.activations("response_mean"), results[0].train.frame["side"].to_numpy(str)
     geometry = cosine_table(directions, middle, answers, poles=sides, seed=config.seed)
-    tables.write_table(folder, "geometry", geometry)
+    tables.save_table(folder, "geometry", geometry)
     return effects
 
 
@@ -159,7 +159,7 @@ def _write_agreement(bench: Bench, results: list[TraitResult]) -> None:
         "alpha": [agreement.alpha_rows(answers, n_resamples=draws) for answers in rated],
     }.items():
         some = [part for part in parts if len(part)] or parts[:1]
-        tables.write_table(bench.folder, name, pd.concat(some, ignore_index=True))
+        tables.save_table(bench.folder, name, pd.concat(some, ignore_index=True))
 
 
 def _summaries(bench: Bench, results: list[TraitResult], effects: pd.DataFrame) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from persona_interp.data.traits import Trait
 from persona_interp.directions.direction import Direction
-from persona_interp.io import atomic_write_bytes
+from persona_interp.figures.results import FORMS
 from persona_interp.judges.protocol import Judge
 from persona_interp.main_job.result import TraitResult
 from persona_interp.measurements.separation import SeparationProfile
@@ -20,14 +20,15 @@ from persona_interp.statistics import (
     cliffs_delta_interval,
     hedges_g_interval,
 )
+from persona_interp.tables import write_table
 from persona_interp.types import Pooling
 
 _EXAMPLE_QUESTIONS = 4
 
 
-def write_table(folder: Path, name: str, frame: pd.DataFrame) -> None:
-    """Write `tables/NAME.csv` atomically, floats in full precision."""
-    atomic_write_bytes(folder / "tables" / f"{name}.csv", frame.to_csv(index=False).encode())
+def save_table(folder: Path, name: str, frame: pd.DataFrame) -> None:
+    """Write `tables/NAME.csv`, in its form where figures or the report read it."""
+    write_table(folder / "tables" / f"{name}.csv", frame, FORMS.get(name))
 
 
 def separation_rows(trait: Trait, pooling: Pooling, profile: SeparationProfile, direction: Direction) -> pd.DataFrame:
@@ -60,13 +61,7 @@ def prompted_rows(trait: Trait, rollouts: Rollouts, judges: Sequence[Judge], n_r
                     "n": interval.n,
                 }
             )
-    return pd.DataFrame(rows)
-
-
-EFFECT_COLUMNS = [
-    *("trait", "judge", "effect", "effect_low", "effect_high", "g", "g_low", "g_high"),
-    *("delta", "delta_low", "delta_high", "n", "n_questions"),
-]
+    return pd.DataFrame(rows, columns=FORMS["prompted"].names)
 
 
 def effect_rows(
@@ -95,7 +90,7 @@ def effect_rows(
         for name, found in found_of.items():
             row |= {name: found.estimate, f"{name}_low": found.low, f"{name}_high": found.high}
         rows.append(row | {"n": len(steered) + len(unsteered), "n_questions": int(steered["question"].nunique())})
-    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=EFFECT_COLUMNS)
+    return pd.DataFrame(rows, columns=FORMS["effects"].names)
 
 
 def baseline_rows(result: TraitResult) -> pd.DataFrame:

@@ -1,6 +1,5 @@
 """A tidy frame of measurements: one number a row, checked when made, saved with the hash of its bytes."""
 
-import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 from pandas import DataFrame, Series
 
 from persona_interp.errors import AlignmentError, ArtefactError, ConfigError, EmptySelectionError
 from persona_interp.io import atomic_write_bytes, manifest_path, read_bytes, read_json, sha256_bytes, write_json
+from persona_interp.tables import read_table, table_bytes
 
 TEXT_COLUMNS = ("model", "trait", "method", "stream", "sample", "metric", "run_id", "question")
 COLUMNS = (
@@ -114,9 +113,7 @@ class Measurements:
                 `n_rows` always describe the file that is written.
         """
         _check_path(path)
-        buffer = io.BytesIO()
-        self.frame.to_parquet(buffer, engine="pyarrow", index=False)
-        data = buffer.getvalue()
+        data = table_bytes(self.frame, path.suffix)
         ours = {
             "kind": KIND,
             "manifest_version": MANIFEST_VERSION,
@@ -145,8 +142,8 @@ class Measurements:
                 "The file or its manifest was truncated or altered after saving. Restore both or make them again.",
             )
         try:
-            return cls(pd.read_parquet(io.BytesIO(data), engine="pyarrow"))
-        except (pa.ArrowException, AlignmentError) as error:
+            return cls(read_table(path))
+        except AlignmentError as error:
             raise ArtefactError(
                 f"{path} does not hold measurements: {error}", "Restore it or make it again."
             ) from error

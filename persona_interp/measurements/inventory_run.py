@@ -10,8 +10,9 @@ import pandas as pd
 from persona_interp.data.inventories import Inventory
 from persona_interp.errors import ConfigError
 from persona_interp.identity import of_model, of_package
-from persona_interp.io import atomic_write_bytes, read_json, sha256_bytes, write_json
+from persona_interp.io import read_json, sha256_file, write_json
 from persona_interp.lock import alone_in
+from persona_interp.measurements import forms
 from persona_interp.measurements.inventory_answers import InventoryAnswers
 from persona_interp.measurements.inventory_reliability import reliability_rows
 from persona_interp.measurements.inventory_scores import change_rows, scales_in_families, score_inventory
@@ -19,12 +20,16 @@ from persona_interp.measurements.inventory_types import TypeResult, inventory_ty
 from persona_interp.models.identity import library_versions
 from persona_interp.models.protocol import HookedModel
 from persona_interp.rollouts.parts import refuse_other_config
+from persona_interp.tables import write_table
 
 METHOD_VERSION = 1
 """Raised where the same inputs come to give other numbers."""
 FILE = "identity_inventory.json"
 RECORD = "provenance_inventory.json"
-TABLES = ("scores", "reliability", "changes", "types", "answers")
+TABLES = {
+    **{"scores": forms.INVENTORY_SCORES, "reliability": forms.INVENTORY_RELIABILITY},
+    **{"changes": forms.INVENTORY_CHANGES, "types": forms.INVENTORY_TYPES, "answers": None},
+}
 ANSWER_COLUMNS = ("model", "condition", "inventory")
 
 
@@ -52,13 +57,12 @@ class InventoryTables:
         types = pd.concat([found.frame for found in self.types]) if self.types else pd.DataFrame()
         tables = (self.scores, self.reliability, self.changes, types, self.answers)
         before, written = _written(out / RECORD), {}
-        for name, table in zip(TABLES, tables, strict=True):
+        for (name, form), table in zip(TABLES.items(), tables, strict=True):
             path = _path(out, name)
             if not table.empty:
-                content = table.to_csv(index=False, lineterminator="\n").encode()
-                written[path.name] = sha256_bytes(content)
-                atomic_write_bytes(path, content)
-            elif path.is_file() and before.get(path.name) == sha256_bytes(path.read_bytes()):
+                write_table(path, table, form)
+                written[path.name] = sha256_file(path)
+            elif path.is_file() and before.get(path.name) == sha256_file(path):
                 path.unlink()  # the others would not belong to it
         write_json(out / RECORD, {**provenance, "tables": written, "versions": library_versions()})
 

@@ -15,9 +15,10 @@ from persona_interp.directions.psychadapter import PsychAdapter
 from persona_interp.errors import ConfigError
 from persona_interp.identity import of_judges, of_model, of_package
 from persona_interp.interventions.record import record
-from persona_interp.io import atomic_write_bytes, write_json
+from persona_interp.io import write_json
 from persona_interp.judges.protocol import Judge
 from persona_interp.lock import alone_in
+from persona_interp.measurements import forms
 from persona_interp.measurements.induced_cosines import cosine_rows
 from persona_interp.measurements.induced_direction import InducedShifts, Position, induced_geometry, induced_shifts
 from persona_interp.measurements.psychadapter import adapter_nll
@@ -34,10 +35,17 @@ from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.protocol import Sampling
 from persona_interp.rollouts.parts import refuse_other_config
 from persona_interp.statistics.families import in_families
+from persona_interp.tables import Form, kept_table
 
 METHOD_VERSION = 1
 """Raised where the same inputs come to give other numbers."""
-TABLES = ("nll", "expression", "offtarget", "induced", "cost")
+TABLES = {
+    "nll": forms.ADAPTER_NLL,
+    "expression": forms.ADAPTER_EXPRESSION,
+    "offtarget": forms.ADAPTER_EFFECTS,
+    "induced": forms.ADAPTER_INDUCED,
+    "cost": forms.ADAPTER_COST,
+}
 
 
 @dataclass(frozen=True)
@@ -148,7 +156,7 @@ def measure_psychadapter(
         ),
     }  # fmt: skip
     wanted = [name for name in TABLES if judged or name not in ("expression", "offtarget")]
-    tables = {name: _kept(out / "tables" / f"psychadapter_{name}.csv", made[name], model.name) for name in wanted}
+    tables = {name: _kept(out / "tables", TABLES[name], made[name], model.name) for name in wanted}
     provenance = {
         "model": model.provenance.to_dict(),
         "adapter": adapter.provenance.to_dict() | {"hash": config["adapter"], "lora_parameters": n_lora_parameters},
@@ -193,7 +201,7 @@ def _scored(
         )
         return score_texts(texts, judged, judges)
 
-    return _kept(out / "psychadapter_texts.csv", made, model.name)
+    return _kept(out, forms.ADAPTER_TEXTS, made, model.name)
 
 
 def _induced(
@@ -231,10 +239,11 @@ def _of_trait(
     return parts
 
 
-def _kept(path: Path, made: Callable[[], pd.DataFrame], model: str) -> pd.DataFrame:
-    """A table from its file, or made and written to it; always as the file has it."""
-    if not path.is_file():
+def _kept(folder: Path, form: Form, made: Callable[[], pd.DataFrame], model: str) -> pd.DataFrame:
+    """A table from its file, or made and written to it."""
+
+    def named() -> pd.DataFrame:
         table = made()
-        table = table.assign(model=model, method=table.get("method", "psychadapter"))
-        atomic_write_bytes(path, table.to_csv(index=False, lineterminator="\n").encode())
-    return pd.read_csv(path, keep_default_na=True)
+        return table.assign(model=model, method=table.get("method", "psychadapter"))
+
+    return kept_table(folder / f"{form.name}.csv", named, form)

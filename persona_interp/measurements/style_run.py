@@ -16,10 +16,11 @@ from persona_interp.directions.style_generated import generate_style_rollouts, g
 from persona_interp.directions.style_training import train_style_vectors
 from persona_interp.errors import ConfigError
 from persona_interp.identity import of_judges, of_model, of_package
-from persona_interp.io import atomic_write_bytes, manifest_path, path_part, write_json
+from persona_interp.io import manifest_path, path_part, write_json
 from persona_interp.judges.coherence import CoherenceJudge
 from persona_interp.judges.protocol import Judge
 from persona_interp.lock import alone_in
+from persona_interp.measurements.forms import STYLE_JUDGES, STYLE_PROBE, STYLE_STEERING
 from persona_interp.measurements.style_arms import check_layers, layers_of
 from persona_interp.measurements.style_judges import style_judge_table
 from persona_interp.measurements.style_probe import style_probe
@@ -28,6 +29,7 @@ from persona_interp.measurements.style_steering import able_judges, measure_styl
 from persona_interp.measurements.style_table import style_null_table, style_table
 from persona_interp.models.protocol import HookedModel
 from persona_interp.rollouts.parts import refuse_other_config
+from persona_interp.tables import write_table
 
 logger = logging.getLogger(__name__)
 
@@ -82,9 +84,10 @@ def run_styles(
     others = _activations(model, held_out, folder / "activations" / "held_out.safetensors", progress)
     probe = style_probe(activations, others, n_null=run.n_null, seed=run.seed, progress=progress)
     probe = probe.assign(model=model.name, corpus=corpus.name)
-    _write_csv(folder / "tables" / "style_probe.csv", probe)
+    write_table(folder / "tables" / "style_probe.csv", probe, STYLE_PROBE)
     rated = style_judge_table(judges, held_out, fit, styles=wanted)
-    _write_csv(folder / "tables" / "style_judges.csv", rated.assign(model=model.name, corpus=corpus.name))
+    rated = rated.assign(model=model.name, corpus=corpus.name)
+    write_table(folder / "tables" / "style_judges.csv", rated, STYLE_JUDGES)
     vectors, counts = _vectors(model, fit, activations, wanted, prompts.generating, run, folder, progress)
     measured = measure_styles(
         model,
@@ -106,9 +109,9 @@ def run_styles(
     options = {"n_resamples": run.n_resamples, "seed": run.seed}
     table = style_table(measured, judge=chooser.name, tested=tested, **options)
     null = style_null_table(measured, judge=chooser.name).assign(model=model.name, corpus=corpus.name)
-    _write_csv(folder / "tables" / "style_null.csv", null)
+    write_table(folder / "tables" / "style_null.csv", null)
     table = table.assign(model=model.name, corpus=corpus.name)
-    _write_csv(folder / "tables" / "style_steering.csv", table)
+    write_table(folder / "tables" / "style_steering.csv", table, STYLE_STEERING)
     provenance = _inputs(model, corpus, run, judges, coherence) | {
         "n_fit": {style: len(texts) for style, texts in fit.sentences.items()},
         "n_held_out": {style: len(texts) for style, texts in held_out.sentences.items()},
@@ -219,7 +222,3 @@ def _identity(
         **asdict(run),
         **of_package(METHOD_VERSION),
     }
-
-
-def _write_csv(path: Path, frame: pd.DataFrame) -> None:
-    atomic_write_bytes(path, frame.to_csv(index=False).encode())

@@ -1,7 +1,6 @@
 """Styles steered: answers of every arm, rated by every judge, as measurements; `style_table` compares them."""
 
 from collections.abc import Callable, Mapping, Sequence
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ from persona_interp.data.traits import Trait
 from persona_interp.directions.direction import Direction
 from persona_interp.errors import ConfigError
 from persona_interp.identity import of_judges, of_package
-from persona_interp.io import atomic_write_bytes, sha256_json
+from persona_interp.io import sha256_json
 from persona_interp.judges.coherence import CoherenceJudge
 from persona_interp.judges.embedding import EmbeddingJudge
 from persona_interp.judges.protocol import Judge
@@ -36,7 +35,8 @@ from persona_interp.measurements.style_arms import (
     style_arms,
 )
 from persona_interp.models.protocol import HookedModel
-from persona_interp.rollouts.parts import read_table, refuse_other_config
+from persona_interp.rollouts.parts import refuse_other_config
+from persona_interp.tables import kept_table
 
 METHOD_VERSION = 2
 """Raised where the same answers come to get other scores."""
@@ -210,12 +210,7 @@ def _kept(
         return compute()
     home = folder / "scores" / name
     refuse_other_config(home / "config.json", key)
-    path = home / "scores.parquet"
-    if not path.is_file():
-        buffer = BytesIO()
-        compute().to_parquet(buffer, index=False)
-        atomic_write_bytes(path, buffer.getvalue())
-    return read_table(path)
+    return kept_table(home / "scores.parquet", compute)
 
 
 def _hash(answers: pd.DataFrame) -> str:

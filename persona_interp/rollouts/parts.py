@@ -2,18 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from io import BytesIO
 from pathlib import Path
 
 import pandas as pd
 from jaxtyping import Float
 from torch import Tensor
 
-from persona_interp.errors import ArtefactError, ConfigError
+from persona_interp.errors import ConfigError
 from persona_interp.io import (
-    atomic_write_bytes,
     load_tensors,
-    read_bytes,
     read_json,
     save_tensors,
     sha256_json,
@@ -21,6 +18,7 @@ from persona_interp.io import (
 )
 from persona_interp.models.identity import FORMAT_CHANGED, format_changed, key_of
 from persona_interp.models.protocol import Sampling
+from persona_interp.tables import read_table, write_table
 from persona_interp.types import Pooling, Provenance
 
 KIND = "rollout activations"
@@ -103,9 +101,7 @@ class PartStore:
             return
         if tensors:
             save_tensors(self._activations(number), tensors, kind=KIND, manifest={"poolings": list(self._names)})
-        buffer = BytesIO()
-        rows.to_parquet(buffer, index=False)
-        atomic_write_bytes(self._table(number), buffer.getvalue())
+        write_table(self._table(number), rows)
 
     def frame(self) -> pd.DataFrame:
         """All answers in order."""
@@ -178,17 +174,3 @@ def _as_json(value: object) -> object:
 def _answers(path: Path) -> pd.DataFrame:
     table = read_table(path)
     return table.assign(response_ids=[ids.tolist() for ids in table["response_ids"]])
-
-
-def read_table(path: Path) -> pd.DataFrame:
-    """Read a Parquet table, with an error that names it.
-
-    Raises:
-        ArtefactError: missing or truncated.
-    """
-    try:
-        return pd.read_parquet(BytesIO(read_bytes(path)))
-    except (OSError, ValueError) as error:
-        raise ArtefactError(
-            f"{path} is not a whole Parquet file: {error}.", "Delete it and run the same command again."
-        ) from error

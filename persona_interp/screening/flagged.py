@@ -15,6 +15,7 @@ from persona_interp.io import atomic_write_bytes
 from persona_interp.measurements.sample_projections import project_samples
 from persona_interp.screening.batch import Screener, batches
 from persona_interp.screening.config import Channel, Score
+from persona_interp.tables import write_table
 from persona_interp.types import Turn
 
 N_TOKENS = 8
@@ -87,8 +88,7 @@ def write_flagged(folder: Path, flagged: Sequence[Flagged]) -> None:
     """The same samples as JSON lines, with all turns, and as CSV, with question and answer."""
     lines = [json.dumps(_as_json(sample), ensure_ascii=False) + "\n" for sample in flagged]
     atomic_write_bytes(folder / "flagged.jsonl", "".join(lines).encode())
-    frame = pd.DataFrame([_as_row(sample) for sample in flagged])
-    atomic_write_bytes(folder / "flagged.csv", frame.to_csv(index=False, lineterminator="\n").encode())
+    write_table(folder / "flagged.csv", pd.DataFrame([_as_row(sample) for sample in flagged]))
 
 
 def _read(source: str, wanted: set[int], at_once: int) -> Iterator[dict[int, Conversation]]:

@@ -7,12 +7,13 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
-from persona_interp.io import atomic_write_bytes, write_json
+from persona_interp.io import write_json
 from persona_interp.screening.batch import Screener
 from persona_interp.screening.config import Channel, Score
 from persona_interp.screening.flagged import explain, flagged_rows, write_flagged
 from persona_interp.screening.store import Shards, write_parquet
 from persona_interp.screening.summary import rank, summarise, unusable, usable
+from persona_interp.tables import read_table, write_table
 
 TOKENS = ("n_prompt_tokens", "n_answer_tokens")
 _FIRST = ("row", "name", "reason", *TOKENS)
@@ -62,7 +63,7 @@ class ScreenResult:
 
     def ranking(self) -> pd.DataFrame:
         """All usable samples, largest score first, direction by direction."""
-        return pd.read_parquet(self.folder / "ranking.parquet")
+        return read_table(self.folder / "ranking.parquet")
 
 
 def read_samples(folder: Path) -> pd.DataFrame:
@@ -84,7 +85,7 @@ def write_result(
     """
     everything, folder = shards.read([*_FIRST, *screener.columns]), shards.folder
     refused, table = unusable(everything), usable(everything)
-    atomic_write_bytes(folder / "unusable.csv", _csv(refused.to_pandas()))
+    write_table(folder / "unusable.csv", refused.to_pandas())
     thresholds = {} if clean is None else clean.thresholds
     rankings = {channel: rank(table, channel, score, thresholds.get(channel)) for channel in screener.channels}
     write_parquet(folder / "ranking.parquet", pa.concat_tables(rankings.values()).unify_dictionaries())
@@ -108,7 +109,7 @@ def write_result(
 
 def _write_summary(result: ScreenResult, table: pa.Table) -> None:
     folder, clean = result.folder, result.clean
-    atomic_write_bytes(folder / "summary.csv", _csv(result.summary))
+    write_table(folder / "summary.csv", result.summary)
     write_json(
         folder / "summary.json",
         {
@@ -130,7 +131,3 @@ def _write_summary(result: ScreenResult, table: pa.Table) -> None:
             "scores": result.summary.astype(object).where(result.summary.notna(), None).to_dict("records"),
         },
     )
-
-
-def _csv(frame: pd.DataFrame) -> bytes:
-    return frame.to_csv(index=False, lineterminator="\n").encode()

@@ -9,13 +9,14 @@ from persona_interp.figures.frames import distinct, keep, records
 from persona_interp.figures.inventory import draw_inventory_reliability, draw_inventory_scores, draw_inventory_types
 from persona_interp.figures.style import paper_style
 from persona_interp.findings import number
+from persona_interp.measurements import forms
 from persona_interp.sections.section import (
     Section,
     SectionTable,
     count,
     estimate,
     read_provenance,
-    read_table,
+    rows_of,
     save,
     spread,
     table,
@@ -23,27 +24,6 @@ from persona_interp.sections.section import (
     value,
 )
 
-ABOUT = ("model", "condition", "inventory", "format", "scale")
-SCORE_COLUMNS = (
-    *ABOUT,
-    *("pole", "estimate", "low", "high", "n", "minimum", "midpoint", "maximum"),
-    *("acquiescence", "acquiescence_low", "acquiescence_high", "mass", "detectable"),
-)
-RELIABILITY_COLUMNS = (*ABOUT, "metric", "over", "estimate", "low", "high", "null_low", "null_high", "n")
-TYPE_COLUMNS = (*ABOUT, "first", "second", "estimate", "low", "high", "letter", "decided", "type", "modal", "credible")
-CHANGE_COLUMNS = (
-    *ABOUT,
-    "compared_with",
-    "measure",
-    "estimate",
-    "low",
-    "high",
-    "n",
-    "p",
-    "q",
-    "declared",
-    "detectable",
-)
 NOTES = (
     "Answers are log-probabilities of the options; nothing is sampled and there is no judge. An inventory made for"
     " people asks a model what it says of itself, which need not be what it does.",
@@ -59,12 +39,12 @@ def inventory_section(folder: Path) -> Section | None:
     Raises:
         ArtefactError: a table is not in the expected form.
     """
-    scores = read_table(folder, "inventory_scores", SCORE_COLUMNS)
+    scores = rows_of(folder, forms.INVENTORY_SCORES)
     if scores is None:
         return None
-    reliability = read_table(folder, "inventory_reliability", RELIABILITY_COLUMNS)
-    types = read_table(folder, "inventory_types", TYPE_COLUMNS)
-    changes = read_table(folder, "inventory_changes", CHANGE_COLUMNS)
+    reliability = rows_of(folder, forms.INVENTORY_RELIABILITY)
+    types = rows_of(folder, forms.INVENTORY_TYPES)
+    changes = rows_of(folder, forms.INVENTORY_CHANGES)
     said, tables = _score_sentences(scores), [_scores(scores)]
     drawn: list[DrawnFigure] = []
     with paper_style():

@@ -10,6 +10,8 @@ from persona_interp.figures.frames import distinct, keep, records
 from persona_interp.figures.psychadapter_drawn import draw_adapter
 from persona_interp.figures.style import paper_style
 from persona_interp.findings import number
+from persona_interp.finetuning.forms import LOSSES
+from persona_interp.measurements import forms
 from persona_interp.sections.section import (
     Section,
     SectionTable,
@@ -17,7 +19,7 @@ from persona_interp.sections.section import (
     estimate,
     power,
     read_provenance,
-    read_table,
+    rows_of,
     save,
     spread,
     table,
@@ -27,14 +29,6 @@ from persona_interp.sections.section import (
 from persona_interp.statistics.levels import ALPHA
 from persona_interp.statistics.power import detectable_cosine
 
-NLL_COLUMNS = ("trait", "metric", "condition", "estimate", "low", "high", "n", "p", "q", "detectable")
-EFFECT_COLUMNS = (
-    *("trait", "judged", "judge", "on_target", "estimate", "low", "high", "n", "n_openings", "p", "q"),
-    *("declared", "detectable"),
-)
-EXPRESSION_COLUMNS = ("trait", "judged", "judge", "z", "estimate", "low", "high", "n")
-INDUCED_COLUMNS = ("trait", "layer", "metric", "estimate", "low", "high", "n")
-COST_COLUMNS = ("metric", "estimate", "low", "high", "n")
 NOTES = (
     "Loss is in nats a token on texts that were not trained on. Shuffled: every text with another text's scores. The"
     " interval is over texts, and p exchanges the right vector of a text for those of the shuffles.",
@@ -53,12 +47,12 @@ def psychadapter_section(folder: Path) -> Section | None:
     Raises:
         ArtefactError: a table is not in the expected form.
     """
-    nll = read_table(folder, "psychadapter_nll", NLL_COLUMNS)
+    nll = rows_of(folder, forms.ADAPTER_NLL)
     if nll is None:
         return None
-    effects = read_table(folder, "psychadapter_offtarget", EFFECT_COLUMNS)
-    induced = read_table(folder, "psychadapter_induced", INDUCED_COLUMNS)
-    cost = read_table(folder, "psychadapter_cost", COST_COLUMNS)
+    effects = rows_of(folder, forms.ADAPTER_EFFECTS)
+    induced = rows_of(folder, forms.ADAPTER_INDUCED)
+    cost = rows_of(folder, forms.ADAPTER_COST)
     said, tables = _loss_sentences(nll), [_losses(nll)]
     if effects is not None:
         said += _effect_sentences(effects)
@@ -71,8 +65,8 @@ def psychadapter_section(folder: Path) -> Section | None:
     with paper_style():
         drawn = draw_adapter(
             nll,
-            losses=read_table(folder, "psychadapter_losses", ("step", "loss")),
-            expression=read_table(folder, "psychadapter_expression", EXPRESSION_COLUMNS),
+            losses=rows_of(folder, LOSSES),
+            expression=rows_of(folder, forms.ADAPTER_EXPRESSION),
             effects=effects,
             induced=induced,
         )

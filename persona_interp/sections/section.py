@@ -16,6 +16,7 @@ from persona_interp.figures.main_job import SavedFigure
 from persona_interp.figures.style import save_figure
 from persona_interp.findings import number, plain, signed, whole
 from persona_interp.io import read_json
+from persona_interp.tables import Form, read_table
 
 REMEDY = "Run the command that wrote it again into this folder, or restore the file."
 
@@ -61,26 +62,15 @@ class Section:
     provenance: Mapping[str, Any]
 
 
-def read_table(folder: Path, name: str, columns: Sequence[str], *, texts: Sequence[str] = ()) -> DataFrame | None:
-    """A table of a results folder; None where it is not there or has no rows.
-
-    Args:
-        texts: columns that are text whatever they look like.
+def rows_of(folder: Path, form: Form) -> DataFrame | None:
+    """The table of a results folder that has the name of the form; None where it is not there or has no rows.
 
     Raises:
-        ArtefactError: it is no CSV table, or lacks a column.
+        ArtefactError: it is damaged or in another form.
     """
-    path = folder / "tables" / f"{name}.csv"
-    if not path.is_file():
-        return None
-    try:
-        frame = pd.read_csv(path, keep_default_na=False, na_values=[""], dtype=dict.fromkeys(texts, str))
-    except (ValueError, UnicodeDecodeError, OSError) as error:
-        raise ArtefactError(f"{path} is not a CSV table in UTF-8: {error}.", REMEDY) from error
-    missing = [column for column in columns if column not in frame.columns]
-    if missing:
-        raise ArtefactError(f"{path} lacks the columns {', '.join(missing)}.", REMEDY)
-    return frame if len(frame) else None
+    path = folder / "tables" / f"{form.name}.csv"
+    frame = read_table(path, form, remedy=REMEDY) if path.is_file() else None
+    return None if frame is None or frame.empty else frame
 
 
 def read_provenance(folder: Path, command: str) -> Mapping[str, Any]:
@@ -173,4 +163,4 @@ def words(cell: Any) -> str:
 
 
 def _empty(cell: Any) -> bool:
-    return cell is None or (isinstance(cell, float) and not math.isfinite(cell))
+    return cell is None or cell is pd.NA or (isinstance(cell, float) and not math.isfinite(cell))

@@ -10,6 +10,7 @@ from persona_interp.figures.frames import distinct, keep, records
 from persona_interp.figures.style import paper_style
 from persona_interp.figures.styles import draw_style_probe, draw_style_steering
 from persona_interp.findings import number
+from persona_interp.measurements.forms import STYLE_JUDGES, STYLE_PROBE, STYLE_STEERING
 from persona_interp.sections.section import (
     Section,
     SectionTable,
@@ -17,7 +18,7 @@ from persona_interp.sections.section import (
     estimate,
     power,
     read_provenance,
-    read_table,
+    rows_of,
     save,
     spread,
     table,
@@ -27,38 +28,6 @@ from persona_interp.sections.section import (
 from persona_interp.statistics.families import PRIMARY
 from persona_interp.statistics.levels import ALPHA
 
-PROBE_COLUMNS = (
-    "corpus",
-    "style",
-    "readout",
-    "layer",
-    "stream",
-    "auc",
-    "low",
-    "high",
-    "p_max",
-    "q",
-    "n_test",
-    "declared",
-    "detectable",
-)
-STEERING_COLUMNS = (
-    *("corpus", "style", "prompts", "method", "layers", "coefficient", "judge", "estimate", "low", "high"),
-    *(
-        "effect",
-        "effect_low",
-        "effect_high",
-        "q",
-        "q_random",
-        "n",
-        "n_questions",
-        "coherent_share",
-        "chosen",
-        "declared",
-        "detectable",
-    ),
-)
-JUDGE_COLUMNS = ("style", "judge", "auc", "low", "high", "n", "n_style")
 NOTES = (
     "A style vector is the mean residual at the last token of a style's sentences minus that of the other styles. AUCs"
     " are of sentences that made neither vector nor probe; a fresh probe is fitted at every layer. p compares with the"
@@ -79,11 +48,11 @@ def styles_section(folder: Path) -> Section | None:
     Raises:
         ArtefactError: a table is not in the expected form.
     """
-    probe = read_table(folder, "style_probe", PROBE_COLUMNS)
+    probe = rows_of(folder, STYLE_PROBE)
     if probe is None:
         return None
-    steering = read_table(folder, "style_steering", STEERING_COLUMNS, texts=("layers",))
-    judges = read_table(folder, "style_judges", JUDGE_COLUMNS)
+    steering = rows_of(folder, STYLE_STEERING)
+    judges = rows_of(folder, STYLE_JUDGES)
     provenance, best = read_provenance(folder, "styles"), _best(probe)
     tables = [
         table(

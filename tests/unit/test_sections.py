@@ -12,7 +12,8 @@ from persona_interp.errors import ArtefactError
 from persona_interp.io import write_json
 from persona_interp.report import write_report
 from persona_interp.sections import sections_of
-from persona_interp.sections.section import read_table, spread
+from persona_interp.sections.section import count, rows_of, spread, table
+from persona_interp.tables import Form, texts, wholes
 
 HOSTILE = "<b>joy</b>"
 PARSED_BOLD = "<b>joy"
@@ -126,14 +127,14 @@ def test_a_folder_with_nothing_to_report_is_refused(tmp_path: Path):
 def test_a_missing_column_is_named(adapter: Path):
     path = adapter / "tables" / "psychadapter_nll.csv"
     pd.read_csv(path).drop(columns="condition").to_csv(path, index=False)
-    with pytest.raises(ArtefactError, match="psychadapter_nll.csv lacks the columns condition"):
+    with pytest.raises(ArtefactError, match="psychadapter_nll.csv: column condition is missing"):
         write_report(adapter)
 
 
 def test_an_empty_table_is_as_good_as_none(tmp_path: Path):
     write(tmp_path, "inventory_scores", [])
     (tmp_path / "tables" / "inventory_scores.csv").write_text("a,b\n")
-    assert read_table(tmp_path, "inventory_scores", ("a",)) is None
+    assert rows_of(tmp_path, Form("inventory_scores", texts("a b"))) is None
 
 
 @pytest.mark.parametrize(
@@ -142,3 +143,17 @@ def test_an_empty_table_is_as_good_as_none(tmp_path: Path):
 )
 def test_numbers_with_and_without_intervals(numbers: tuple[float, float, float], said: str):
     assert spread(*numbers) == said
+
+
+def test_a_missing_count_is_said_to_be_missing(tmp_path: Path):
+    write(tmp_path, "judges", [{"n": 3}, {"n": None}])
+    frame = rows_of(tmp_path, Form("judges", wholes("n")))
+    assert frame is not None
+    assert table("judges", "", frame, [count("n")]).rows == (("3",), ("not recorded",))
+
+
+def test_a_cell_of_another_kind_is_named(adapter: Path):
+    path = adapter / "tables" / "psychadapter_nll.csv"
+    pd.read_csv(path).assign(n="many").to_csv(path, index=False)
+    with pytest.raises(ArtefactError, match=r"psychadapter_nll\.csv: column n must hold a whole number, got 'many'"):
+        write_report(adapter)

@@ -47,7 +47,7 @@ def test_rows_come_back_as_they_were(tmp_path: Path, suffix: str, rows: list[dic
 def test_an_altered_log_is_refused(tmp_path: Path, suffix: str, text: str) -> None:
     path = tmp_path / f"log{suffix}"
     path.write_text(text)
-    with pytest.raises(ArtefactError, match="is not a drift log"):
+    with pytest.raises(ArtefactError, match="Restore it, or give another path"):
         read_rows(path)
 
 

@@ -13,6 +13,7 @@ from persona_interp.data.traits import Trait
 from persona_interp.errors import ConfigError
 from persona_interp.judges.coherence import CoherenceJudge
 from persona_interp.judges.protocol import Score
+from persona_interp.measurements.forms import STYLE_STEERING
 from persona_interp.measurements.style_arms import StyleSteering
 from persona_interp.measurements.style_run import StyleResult, run_styles
 from persona_interp.measurements.style_setup import StyleRun
@@ -25,12 +26,14 @@ RUN = StyleRun(
     styles=("warm",), n_questions=6, n_selection=6, n_null=19, n_resamples=20,
 )  # fmt: skip
 
+NO_ROWS = pd.DataFrame(columns=STYLE_STEERING.names)
+
 
 @pytest.fixture(scope="module", autouse=True)
 def no_table() -> Iterator[None]:
     """The table of a few answers says nothing here."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("persona_interp.measurements.style_run.style_table", lambda *_, **__: pd.DataFrame())
+        patch.setattr("persona_interp.measurements.style_run.style_table", lambda *_, **__: NO_ROWS)
         yield
 
 

@@ -9,7 +9,6 @@ import torch
 
 from persona_interp.errors import ArtefactError, ConfigError
 from persona_interp.interventions.residual import Add
-from persona_interp.io import atomic_write_bytes
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.protocol import Sampling
 from persona_interp.rollouts.generate import (
@@ -18,6 +17,7 @@ from persona_interp.rollouts.generate import (
     generate_rollouts,
     plain_requests,
 )
+from persona_interp.tables import write_table
 from persona_interp.types import POOLINGS
 from tests.small import TRAIT, direction
 from tests.unit.rollouts.runs import check_equal, make
@@ -70,7 +70,7 @@ def test_a_kill_between_activations_and_table(
     model: HookedModelBase, whole: Rollouts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
 ):
     """The table is what makes a batch count: before it is written, the batch is made again."""
-    monkeypatch.setattr("persona_interp.rollouts.parts.atomic_write_bytes", Kill(atomic_write_bytes, at=at))
+    monkeypatch.setattr("persona_interp.rollouts.parts.write_table", Kill(write_table, at=at))
     with pytest.raises(KeyboardInterrupt):
         make(model, tmp_path)
     assert len(list(tmp_path.glob("*.parquet"))) == at - 1 and len(list(tmp_path.glob("*.safetensors"))) == at
@@ -118,7 +118,7 @@ def test_a_truncated_table_is_named(model: HookedModelBase, tmp_path: Path):
     with pytest.raises(ArtefactError) as caught:
         make(model, tmp_path, n_questions=1, n_instructions=1)
     assert str(caught.value).startswith(f"{table} is not a whole Parquet file: ")
-    assert str(caught.value).endswith("\n  Delete it and run the same command again.")
+    assert str(caught.value).endswith("\n  Delete it and run the same command again, or restore it.")
     table.unlink()
     check_equal(make(model, tmp_path, n_questions=1, n_instructions=1), make(model, n_questions=1, n_instructions=1))
 
