@@ -34,11 +34,11 @@ from persona_interp.interventions.residual import Add
 from persona_interp.io import atomic_write_bytes, write_json
 from persona_interp.measurements.inventory import administer
 from persona_interp.measurements.inventory_answers import InventoryAnswers
-from persona_interp.measurements.inventory_run import InventoryTables, inventory_tables
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.identity import library_versions
 from persona_interp.models.load import load_model
 from persona_interp.rollouts.generate import generate_rollouts
+from persona_interp.studies.inventory.run import InventoryTables, inventory_tables
 from persona_interp.types import layer_at_depth
 
 TRAITS = ("openness", "conscientiousness", "extraversion", "agreeableness", "neuroticism")

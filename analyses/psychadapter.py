@@ -38,11 +38,11 @@ from persona_interp.judges.embedding import EmbeddingJudge
 from persona_interp.judges.lexical import LexicalJudge
 from persona_interp.judges.likelihood import LikelihoodJudge
 from persona_interp.judges.protocol import Judge
-from persona_interp.measurements.psychadapter_run import AdapterMeasures, measure_psychadapter
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.load import load_model
 from persona_interp.rollouts.generate import generate_rollouts
 from persona_interp.statistics import correlation_interval
+from persona_interp.studies.psychadapter.run import AdapterMeasures, measure_psychadapter
 
 METHOD_VERSION = 1
 """Raised where the same inputs come to give other numbers."""

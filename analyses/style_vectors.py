@@ -28,13 +28,13 @@ from persona_interp.judges.protocol import Judge
 from persona_interp.judges.style_signs import LEXICAL_STYLE_SIGNS
 from persona_interp.measurements.style_arms import StyleSteering
 from persona_interp.measurements.style_probe import PROBE, probe_q, style_probe
-from persona_interp.measurements.style_run import run_styles
 from persona_interp.measurements.style_setup import StyleRun, Variant
 from persona_interp.measurements.style_table import steering_q
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.identity import library_versions
 from persona_interp.models.load import load_model
 from persona_interp.statistics.families import PRIMARY
+from persona_interp.studies.styles.run import run_styles
 
 
 @dataclass(frozen=True)

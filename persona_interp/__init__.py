@@ -108,8 +108,6 @@ if TYPE_CHECKING:
     from persona_interp.measurements.prediction import shift_nulls as shift_nulls
     from persona_interp.measurements.projection_difference import projection_difference as projection_difference
     from persona_interp.measurements.psychadapter import adapter_nll as adapter_nll
-    from persona_interp.measurements.psychadapter_run import AdapterMeasures as AdapterMeasures
-    from persona_interp.measurements.psychadapter_run import measure_psychadapter as measure_psychadapter
     from persona_interp.measurements.sample_projections import project_samples as project_samples
     from persona_interp.measurements.separation import separation_profile as separation_profile
     from persona_interp.measurements.smoothing import Smoothing as Smoothing
@@ -121,7 +119,6 @@ if TYPE_CHECKING:
     from persona_interp.measurements.steering_null import rate_by_direction as rate_by_direction
     from persona_interp.measurements.style_arms import StyleSteering as StyleSteering
     from persona_interp.measurements.style_probe import style_probe as style_probe
-    from persona_interp.measurements.style_run import run_styles as run_styles
     from persona_interp.measurements.style_setup import StyleRun as StyleRun
     from persona_interp.measurements.style_steering import measure_styles as measure_styles
     from persona_interp.measurements.style_table import style_table as style_table
@@ -134,6 +131,9 @@ if TYPE_CHECKING:
     from persona_interp.screening.run import screen as screen
     from persona_interp.statistics.nulls import null_battery as null_battery
     from persona_interp.statistics.thresholds import calibrate_threshold as calibrate_threshold
+    from persona_interp.studies.psychadapter.run import AdapterMeasures as AdapterMeasures
+    from persona_interp.studies.psychadapter.run import measure_psychadapter as measure_psychadapter
+    from persona_interp.studies.styles.run import run_styles as run_styles
     from persona_interp.types import Hookpoint as Hookpoint
     from persona_interp.types import Turn as Turn
     from persona_interp.types import depth_of as depth_of
@@ -206,7 +206,7 @@ _HOMES = {
     "measurements.prediction": "compare_predictors predictor_table shift_correlations shift_nulls",
     "measurements.projection_difference": "projection_difference",
     "measurements.psychadapter": "adapter_nll",
-    "measurements.psychadapter_run": "AdapterMeasures measure_psychadapter",
+    "studies.psychadapter.run": "AdapterMeasures measure_psychadapter",
     "measurements.sample_projections": "project_samples",
     "measurements.separation": "separation_profile",
     "measurements.smoothing": "Smoothing",
@@ -214,7 +214,7 @@ _HOMES = {
     "measurements.steering_null": "answer_by_direction direction_effects direction_test rate_by_direction",
     "measurements.style_arms": "StyleSteering",
     "measurements.style_probe": "style_probe",
-    "measurements.style_run": "run_styles",
+    "studies.styles.run": "run_styles",
     "measurements.style_setup": "StyleRun",
     "measurements.style_steering": "measure_styles",
     "measurements.style_table": "style_table",

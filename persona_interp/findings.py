@@ -209,10 +209,10 @@ def _ranked(row: TraitSummary) -> str:
     return said
 
 
-def interval(estimate: float, low: float | None, high: float | None, *, digits: int = 2) -> str:
+def interval(estimate: float | None, low: float | None, high: float | None, *, digits: int = 2) -> str:
     """`0.93 [0.88, 0.97]`, with a sign where the quantity is a difference (one digit)."""
     show = signed if digits == 1 else number
-    if not math.isfinite(estimate):
+    if estimate is None or not math.isfinite(estimate):
         return number(None)
     if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
         return f"{show(estimate, digits)} [no interval]"

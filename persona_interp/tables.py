@@ -204,6 +204,12 @@ def read_table(
     return frame if strict else (frame, [])
 
 
+def rows_of(frame: DataFrame) -> list[dict[str, Any]]:
+    """The rows as dictionaries of plain Python values, missing cells as None."""
+    plain = frame.astype(object).where(frame.notna(), None)
+    return [{str(name): value for name, value in row.items()} for row in plain.to_dict("records")]
+
+
 def kept_table(path: Path, make: Callable[[], DataFrame], form: Form | None = None) -> DataFrame:
     """The table at a path, made and kept there if it is not there yet; always as the file has it.
 

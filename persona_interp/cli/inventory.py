@@ -9,8 +9,8 @@ from persona_interp.cli.options import DEFAULT_MODEL, Backend, Dtype, Model, See
 
 if TYPE_CHECKING:
     from persona_interp.interventions.protocol import Intervention
-    from persona_interp.measurements.inventory_run import InventoryTables
     from persona_interp.models.protocol import HookedModel
+    from persona_interp.studies.inventory.run import InventoryTables
 
 _COEFFICIENT = 0.3
 
@@ -52,9 +52,9 @@ def inventory(
     from persona_interp.interventions.record import intervention_record
     from persona_interp.io import sha256_json
     from persona_interp.measurements.inventory import administer
-    from persona_interp.measurements.inventory_run import claim_inventories, inventory_tables
     from persona_interp.models.load import load_model
     from persona_interp.report import write_report
+    from persona_interp.studies.inventory.run import claim_inventories, inventory_tables
 
     refuse_idle(layer, "--layer", vector is not None, "--vector")
     refuse_idle(coefficient, "--coefficient", vector is not None, "--vector")

@@ -129,8 +129,8 @@ def measure(
     seed: Seed = 0,
 ) -> None:
     """Held-out loss, expression over trait values, off-target effects, induced directions, cost: tables in OUT."""
-    from persona_interp.measurements.psychadapter_run import AdapterMeasures, measure_psychadapter
     from persona_interp.report import write_report
+    from persona_interp.studies.psychadapter.run import AdapterMeasures, measure_psychadapter
 
     own, loaded, n_lora = open_adapter(adapter, backend, dtype)
     given, said = held_out_texts(read_texts(data), own)

@@ -9,8 +9,8 @@ from persona_interp.cli.options import DEFAULT_MODEL, Backend, Dtype, Model, Out
 if TYPE_CHECKING:
     from persona_interp.judges.coherence import CoherenceJudge
     from persona_interp.judges.protocol import Judge
-    from persona_interp.measurements.style_run import StyleResult
     from persona_interp.models.protocol import HookedModel
+    from persona_interp.studies.styles.run import StyleResult
 
 
 @app.command()
@@ -46,10 +46,10 @@ def styles(
     from persona_interp.directions.style_training import StyleTraining
     from persona_interp.errors import ConfigError
     from persona_interp.measurements.style_arms import StyleSteering
-    from persona_interp.measurements.style_run import run_styles
     from persona_interp.measurements.style_setup import StyleRun
     from persona_interp.models.load import load_model
     from persona_interp.report import write_report
+    from persona_interp.studies.styles.run import run_styles
     from persona_interp.types import layers_at_depth
 
     given = load_styles(corpus)

@@ -15,8 +15,8 @@ from persona_interp.data.inventories import list_inventories
 from persona_interp.directions.psychadapter import KVShape, PsychAdapter
 from persona_interp.errors import ConfigError, PersonaInterpError
 from persona_interp.io import read_json
-from persona_interp.measurements.inventory_run import InventoryTables
 from persona_interp.models.load import load_model
+from persona_interp.studies.inventory.run import InventoryTables
 from tests.integration.conftest import make_model
 
 ITEMS = "text,scale,key\ntalk,talk,1\nchat,talk,1\nhide,talk,-1\nstay away,talk,-1\n"

@@ -16,7 +16,7 @@ from persona_interp.directions.direction import Direction
 from persona_interp.directions.psychadapter import KVShape, PsychAdapter
 from persona_interp.errors import ConfigError, DataError, PersonaInterpError
 from persona_interp.io import read_json
-from persona_interp.measurements.psychadapter_run import AdapterMeasures, measure_psychadapter
+from persona_interp.studies.psychadapter.run import AdapterMeasures, measure_psychadapter
 from tests.unit.measurements.planted_adapter import planted_adapter
 
 QUICK = ("--judges", "lexical", "--n-openings", 2, "--max-new-tokens", 4)
@@ -136,7 +136,7 @@ def test_another_model_is_refused(
     ("place", "value", "said"),
     [
         ("judges.lexical.LexicalJudge.description", "by another lexicon", "judges: there {'lexical (VADER)': "),
-        ("measurements.psychadapter_run.METHOD_VERSION", 0, "method_version: there 1, now 0"),
+        ("studies.psychadapter.run.METHOD_VERSION", 0, "method_version: there 1, now 0"),
         ("identity.library_versions", lambda: {"persona-interp": "0.0.0"}, "package: there "),
     ],
 )

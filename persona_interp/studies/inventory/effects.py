@@ -3,13 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-from pandas import DataFrame
-
 from persona_interp.effects import Claim, Effect, Source, claims_table, effects_table, family_of, write_effects
 from persona_interp.findings import interval, number
+from persona_interp.measurements.forms import INVENTORY_CHANGES, INVENTORY_RELIABILITY, INVENTORY_SCORES
 from persona_interp.statistics.families import PRIMARY
 from persona_interp.statistics.levels import ALPHA, CONFIDENCE
-from persona_interp.tables import read_table
+from persona_interp.tables import Form, read_table, rows_of
 
 STUDY = "inventory"
 MOVES = (
@@ -27,17 +26,16 @@ def write_inventory_effects(folder: Path, source: Source) -> None:
     Raises:
         ArtefactError: a table is missing or damaged.
     """
-    changes = [(row, _change(row)) for row in _rows(folder, "changes")]
-    effects = [_score(row) for row in _rows(folder, "scores")] + [effect for _, effect in changes]
-    effects += [_reliability(row) for row in _rows(folder, "reliability")]
+    changes = [(row, _change(row)) for row in _rows(folder, INVENTORY_CHANGES)]
+    effects = [_score(row) for row in _rows(folder, INVENTORY_SCORES)] + [effect for _, effect in changes]
+    effects += [_reliability(row) for row in _rows(folder, INVENTORY_RELIABILITY)]
     claims = [_moves(row, effect) for row, effect in changes if row["declared"] == PRIMARY]
     write_effects(folder, effects_table(source, effects), claims_table(source, claims))
 
 
-def _rows(folder: Path, name: str) -> list[Row]:
-    path = folder / "tables" / f"inventory_{name}.csv"
-    table = read_table(path) if path.is_file() else DataFrame()
-    return [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
+def _rows(folder: Path, form: Form) -> list[Row]:
+    path = folder / "tables" / f"{form.name}.csv"
+    return rows_of(read_table(path, form)) if path.is_file() else []
 
 
 def _score(row: Row) -> Effect:

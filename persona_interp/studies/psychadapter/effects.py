@@ -4,8 +4,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pandas import DataFrame
-
 from persona_interp.effects import (
     Claim,
     Effect,
@@ -18,9 +16,10 @@ from persona_interp.effects import (
     write_effects,
 )
 from persona_interp.findings import interval, number
+from persona_interp.measurements.forms import ADAPTER_EFFECTS, ADAPTER_EXPRESSION, ADAPTER_INDUCED, ADAPTER_NLL
 from persona_interp.statistics.families import PRIMARY
 from persona_interp.statistics.levels import CONFIDENCE
-from persona_interp.tables import read_table
+from persona_interp.tables import Form, read_table, rows_of
 
 STUDY, METHOD = "psychadapter", "psychadapter"
 NATS, SLOPE = "nats a token", "points of 100 for one standard deviation of a trait's score"
@@ -43,20 +42,19 @@ def write_adapter_effects(folder: Path, source: Source, n_layers: int) -> None:
     Raises:
         ArtefactError: a table is missing or damaged.
     """
-    losses = [(row, _loss(row)) for row in _rows(folder, "nll")]
-    slopes = [(row, _slope(row)) for row in _rows(folder, "offtarget")]
+    losses = [(row, _loss(row)) for row in _rows(folder, ADAPTER_NLL)]
+    slopes = [(row, _slope(row)) for row in _rows(folder, ADAPTER_EFFECTS)]
     effects = [effect for _, effect in (*losses, *slopes)]
-    effects += [_expression(row) for row in _rows(folder, "expression")]
-    effects += _induced(_rows(folder, "induced"), n_layers)
+    effects += [_expression(row) for row in _rows(folder, ADAPTER_EXPRESSION)]
+    effects += _induced(_rows(folder, ADAPTER_INDUCED), n_layers)
     claims = [_uses(row, effect) for row, effect in losses if row["declared"] == PRIMARY]
     claims += [_follows(row, effect) for row, effect in slopes if row["declared"] == PRIMARY]
     write_effects(folder, effects_table(source, effects), claims_table(source, claims))
 
 
-def _rows(folder: Path, name: str) -> list[Row]:
-    path = folder / "tables" / f"psychadapter_{name}.csv"
-    table = read_table(path) if path.is_file() else DataFrame()
-    return [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
+def _rows(folder: Path, form: Form) -> list[Row]:
+    path = folder / "tables" / f"{form.name}.csv"
+    return rows_of(read_table(path, form)) if path.is_file() else []
 
 
 def _loss(row: Row) -> Effect:

@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from pandas import DataFrame
 
 from persona_interp.effects import (
@@ -16,17 +15,17 @@ from persona_interp.effects import (
     claims_table,
     effects_table,
     family_of,
-    layers_of,
     mean_depth,
     verdict,
     write_effects,
 )
 from persona_interp.findings import interval, number
+from persona_interp.measurements.forms import STYLE_JUDGES, STYLE_PROBE, STYLE_STEERING
 from persona_interp.measurements.style_arms import PROMPT
 from persona_interp.measurements.style_probe import VECTOR
 from persona_interp.statistics.families import PRIMARY
 from persona_interp.statistics.levels import ALPHA, CONFIDENCE
-from persona_interp.tables import read_table
+from persona_interp.tables import read_table, rows_of
 
 STUDY = "styles"
 NORMS = "mean residual norms of a token of the unsteered answers, shared by the layers"
@@ -51,11 +50,11 @@ def write_style_effects(folder: Path, source: Source, n_layers: int) -> None:
         ArtefactError: a table is missing or damaged.
     """
     probe, steering, rated = (
-        read_table(folder / "tables" / f"style_{name}.csv") for name in ("probe", "steering", "judges")
+        read_table(folder / "tables" / f"{form.name}.csv", form) for form in (STYLE_PROBE, STYLE_STEERING, STYLE_JUDGES)
     )
-    validity = {(row["style"], row["judge"]): row["auc"] for row in rated.to_dict("records")}
+    validity = {(row["style"], row["judge"]): row["auc"] for row in rows_of(rated)}
     told_apart = list(_probe(probe, n_layers))
-    levels = [(row, _expression(row, n_layers, validity)) for row in steering.to_dict("records")]
+    levels = [(row, _expression(row, n_layers, validity)) for row in rows_of(steering)]
     steered = [(row, effect) for row, effect in levels if row["role"] != "unsteered"]
     ranked = [(row, _ranked(row, effect)) for row, effect in steered if row["n_random"]]
     effects = [effect for _, effect in (*told_apart, *levels, *ranked)]
@@ -71,7 +70,7 @@ PRIMARY_PROBE, OTHER_PROBE = "styles told apart", "styles told apart by a fresh 
 def _probe(probe: DataFrame, n_layers: int) -> Iterator[tuple[Row, Effect]]:
     """A row a style, readout and place; p stands at the best place, being of the maximum."""
     best = set(probe.groupby(["style", "readout"], sort=False)["auc"].idxmax())
-    for index, row in enumerate(probe.to_dict("records")):
+    for index, row in enumerate(rows_of(probe)):
         vector, layers = row["readout"] == VECTOR, str(row["layer"])
         effect = Effect(
             metric="AUC",
@@ -103,9 +102,9 @@ def _probe(probe: DataFrame, n_layers: int) -> Iterator[tuple[Row, Effect]]:
         yield row, effect
 
 
-def _expression(row: Row, n_layers: int, validity: Mapping[tuple[str, str], float]) -> Effect:
+def _expression(row: Row, n_layers: int, validity: Mapping[tuple[str, str], float | None]) -> Effect:
     """How much of a style an arm's answers have."""
-    layers = "" if pd.isna(row["layers"]) else str(row["layers"]).removesuffix(".0")
+    layers = row["layers"] or ""
     return Effect(
         metric="expression",
         unit=POINTS,
@@ -118,7 +117,7 @@ def _expression(row: Row, n_layers: int, validity: Mapping[tuple[str, str], floa
         stream="resid_post" if layers else None,
         condition=f"answers to {row['prompts']} prompts",
         data=row["corpus"],
-        strength=row["coefficient"] if layers_of(layers) else None,
+        strength=row["coefficient"] if layers else None,
         strength_unit=NORMS if layers else None,
         estimate=row["estimate"],
         low=row["low"],

@@ -19,9 +19,9 @@ from persona_interp.measurements.inventory_reliability import (
     feldt_bounds,
     inventory_reliability,
 )
-from persona_interp.measurements.inventory_run import inventory_tables
 from persona_interp.measurements.inventory_types import inventory_type
 from persona_interp.statistics.permutation import permutation_test_paired
+from persona_interp.studies.inventory.run import inventory_tables
 from tests.golden.simulation import binomial_bounds
 from tests.unit.measurements.inventory_respondent import RuleModel
 

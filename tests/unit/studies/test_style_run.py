@@ -15,9 +15,9 @@ from persona_interp.judges.coherence import CoherenceJudge
 from persona_interp.judges.protocol import Score
 from persona_interp.measurements.forms import STYLE_STEERING
 from persona_interp.measurements.style_arms import StyleSteering
-from persona_interp.measurements.style_run import StyleResult, run_styles
 from persona_interp.measurements.style_setup import StyleRun
 from persona_interp.models.hooked import HookedModelBase
+from persona_interp.studies.styles.run import StyleResult, run_styles
 from tests.small import WordEncoder
 from tests.styles import corpus
 
@@ -33,7 +33,7 @@ NO_ROWS = pd.DataFrame(columns=STYLE_STEERING.names)
 def no_table() -> Iterator[None]:
     """The table of a few answers says nothing here."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("persona_interp.measurements.style_run.style_table", lambda *_, **__: NO_ROWS)
+        patch.setattr("persona_interp.studies.styles.run.style_table", lambda *_, **__: NO_ROWS)
         yield
 
 
@@ -117,6 +117,6 @@ def test_another_version_is_refused(
     if name == "package":
         monkeypatch.setattr("persona_interp.identity.library_versions", lambda: {"persona-interp": "0.0.0"})
     else:
-        monkeypatch.setattr("persona_interp.measurements.style_run.METHOD_VERSION", 0)
+        monkeypatch.setattr("persona_interp.studies.styles.run.METHOD_VERSION", 0)
     with pytest.raises(ConfigError, match=r"configuration\.\n  (package|method_version): there "):
         make(model, kept)
