@@ -91,7 +91,7 @@ class Source:
 
     Args:
         study: the kind of work, such as "persona" or "styles".
-        run_id: a name of the run that no other run has; `run_id_of` makes it.
+        run_id: a name of the run that no other run has.
     """
 
     study: str
@@ -100,6 +100,16 @@ class Source:
     backend: str | None = None
     dtype: str | None = None
     seed: int | None = None
+
+    @classmethod
+    def of(cls, study: str, identity: Any, model: Mapping[str, Any], seed: int | None) -> "Source":
+        """The source of a run.
+
+        Args:
+            identity: all that its numbers depend on, as plain data.
+            model: its provenance.
+        """
+        return cls(study, run_id_of(identity), model["model"], model["backend"], model["dtype"], seed)
 
 
 @dataclass(frozen=True, kw_only=True)

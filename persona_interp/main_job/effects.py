@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from persona_interp.effects import Claim, Effect, Source, claims_table, effects_table, run_id_of, write_effects
+from persona_interp.effects import Claim, Effect, Source, claims_table, effects_table, write_effects
 from persona_interp.figures.frames import records
 from persona_interp.figures.results import MainJobResults, TraitSummary, load_results
 from persona_interp.findings import claims, effect_sentence, separation_sentence
@@ -52,14 +52,7 @@ def write_main_job_effects(folder: Path) -> None:
 def _source(results: MainJobResults, folder: Path) -> Source:
     own, identity = results.provenance, folder / FILE
     kept = read_json(identity) if identity.is_file() else own  # earlier versions kept no identity
-    return Source(
-        STUDY,
-        run_id_of([results.config, kept]),
-        own["model"],
-        own["backend"],
-        own["dtype"],
-        results.config["seed"],
-    )
+    return Source.of(STUDY, [results.config, kept], own, results.config["seed"])
 
 
 def _separation(row: TraitSummary, results: MainJobResults) -> list[Effect]:

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from persona_interp.data.inventories import Inventory
+from persona_interp.effects import Source
 from persona_interp.errors import ConfigError
 from persona_interp.identity import of_model, of_package
 from persona_interp.io import read_json, sha256_file, write_json
@@ -20,6 +21,7 @@ from persona_interp.measurements.inventory_types import TypeResult, inventory_ty
 from persona_interp.models.identity import library_versions
 from persona_interp.models.protocol import HookedModel
 from persona_interp.rollouts.parts import refuse_other_config
+from persona_interp.studies.inventory.effects import STUDY, write_inventory_effects
 from persona_interp.tables import write_table
 
 METHOD_VERSION = 1
@@ -65,6 +67,8 @@ class InventoryTables:
             elif path.is_file() and before.get(path.name) == sha256_file(path):
                 path.unlink()  # the others would not belong to it
         write_json(out / RECORD, {**provenance, "tables": written, "versions": library_versions()})
+        identity = read_json(out / FILE) if (out / FILE).is_file() else provenance
+        write_inventory_effects(out, Source.of(STUDY, identity, provenance["model"], identity.get("seed")))
 
 
 def claim_inventories(

@@ -12,6 +12,7 @@ from persona_interp.data.traits import Trait
 from persona_interp.data.writing_prompts import text_openings
 from persona_interp.directions.direction import Direction
 from persona_interp.directions.psychadapter import PsychAdapter
+from persona_interp.effects import Source
 from persona_interp.errors import ConfigError
 from persona_interp.identity import of_judges, of_model, of_package
 from persona_interp.interventions.record import record
@@ -35,6 +36,7 @@ from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.protocol import Sampling
 from persona_interp.rollouts.parts import refuse_other_config
 from persona_interp.statistics.families import in_families
+from persona_interp.studies.psychadapter.effects import STUDY, write_adapter_effects
 from persona_interp.tables import Form, kept_table
 
 METHOD_VERSION = 1
@@ -173,6 +175,7 @@ def measure_psychadapter(
         "references": {name: direction.provenance.to_dict() for name, direction in references.items()},
     }
     write_json(out / "provenance_psychadapter.json", provenance)
+    write_adapter_effects(out, Source.of(STUDY, config, provenance["model"], measures.seed), model.n_layers)
     return tables
 
 

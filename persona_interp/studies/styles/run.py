@@ -14,6 +14,7 @@ from persona_interp.directions.direction import Direction
 from persona_interp.directions.style import extract_style_activations, style_vector
 from persona_interp.directions.style_generated import generate_style_rollouts, generated_style_vector
 from persona_interp.directions.style_training import train_style_vectors
+from persona_interp.effects import Source
 from persona_interp.errors import ConfigError
 from persona_interp.identity import of_judges, of_model, of_package
 from persona_interp.io import manifest_path, path_part, write_json
@@ -29,6 +30,7 @@ from persona_interp.measurements.style_steering import able_judges, measure_styl
 from persona_interp.measurements.style_table import style_null_table, style_table
 from persona_interp.models.protocol import HookedModel
 from persona_interp.rollouts.parts import refuse_other_config
+from persona_interp.studies.styles.effects import STUDY, write_style_effects
 from persona_interp.tables import write_table
 
 logger = logging.getLogger(__name__)
@@ -75,7 +77,8 @@ def run_styles(
     for part, kind in [(corpus.name, "corpus"), *((style, "style") for style in corpus.sentences)]:
         path_part(part, kind)
     wanted = _wanted(corpus, run)
-    refuse_other_config(folder / "config_styles.json", _identity(model, corpus, run, [*judges, coherence]))
+    identity = _identity(model, corpus, run, [*judges, coherence])
+    refuse_other_config(folder / "config_styles.json", identity)
     used = corpus if run.n_sentences is None else corpus.take(run.n_sentences, seed=run.seed)
     fit, held_out = used.split(held_out=run.held_out, seed=run.seed)
     prompts = style_prompts(run)
@@ -120,6 +123,7 @@ def run_styles(
         "training": counts,
     }
     write_json(folder / "provenance_styles.json", provenance)
+    write_style_effects(folder, Source.of(STUDY, identity, provenance["model"], run.seed), model.n_layers)
     return StyleResult(probe, table, vectors, provenance)
 
 
