@@ -18,8 +18,9 @@ from benchmark_judges import JudgeConfig, api_facts, judge_summary, run_judges
 from benchmark_personality import PersonalityConfig, personality_rows, prefix_rows, prefix_summary
 from benchmark_plain import Config
 from benchmark_screening import ScreeningConfig, screening_rows, screening_summary
+from kept_results import write_tables
 
-from persona_interp.io import atomic_write_bytes, write_json
+from persona_interp.io import write_json
 from persona_interp.models.identity import library_versions
 
 DTYPES = (torch.float32, torch.bfloat16)
@@ -44,7 +45,7 @@ def extraction(config: Config, out: Path) -> None:
         },
         "bfloat16 vector, least cosine over layers with float32": bfloat16_agreement(config),
     }
-    _write_tables(out, raw=raw, table=table, overheads=costs)
+    _write(out, {"raw": raw, "table": table, "overheads": costs})
     write_json(out / "facts.json", {"config": asdict(config), **facts, **_machine()})
 
 
@@ -52,7 +53,7 @@ def judging(config: JudgeConfig, out: Path) -> None:
     """Tables `judges_raw` and `judges`, and `judges_facts.json`."""
     api = api_facts(config.repeats)
     raw = pd.concat([run_judges(config, dtype) for dtype in DTYPES], ignore_index=True)
-    _write_tables(out, judges_raw=raw, judges=judge_summary(raw))
+    _write(out, {"judges_raw": raw, "judges": judge_summary(raw)})
     write_json(out / "judges_facts.json", {"config": asdict(config), "API": api, **_machine()})
     print(api)  # noqa: T201
 
@@ -60,34 +61,34 @@ def judging(config: JudgeConfig, out: Path) -> None:
 def screening(config: ScreeningConfig, out: Path) -> None:
     """Tables `screening_raw` and `screening`."""
     raw = pd.concat([screening_rows(config, dtype) for dtype in DTYPES], ignore_index=True)
-    _write_tables(out, screening_raw=raw, screening=screening_summary(raw))
+    _write(out, {"screening_raw": raw, "screening": screening_summary(raw)})
     write_json(out / "screening_facts.json", {"config": asdict(config), **_machine()})
 
 
 def finetuning(runs: RunConfig, callback: CallbackConfig, out: Path) -> None:
     """Tables `finetuning`, `callback_raw` and `callback`."""
     raw = callback_rows(callback)
-    _write_tables(out, finetuning=run_rows(runs), callback_raw=raw, callback=callback_summary(raw))
+    _write(out, {"finetuning": run_rows(runs), "callback_raw": raw, "callback": callback_summary(raw)})
     write_json(out / "finetuning_facts.json", {"runs": asdict(runs), "callback": asdict(callback), **_machine()})
 
 
 def personality(config: PersonalityConfig, out: Path) -> None:
     """Tables `personality`, `prefix_raw` and `prefix`."""
     raw = prefix_rows(config)
-    _write_tables(out, prefix_raw=raw, prefix=prefix_summary(raw), personality=personality_rows(config))
+    _write(out, {"prefix_raw": raw, "prefix": prefix_summary(raw), "personality": personality_rows(config)})
     write_json(out / "personality_facts.json", {"config": asdict(config), **_machine()})
 
 
 def directions(config: DirectionsConfig, out: Path) -> None:
     """Tables `directions_raw` and `directions`."""
     raw = directions_rows(config)
-    _write_tables(out, directions_raw=raw, directions=directions_summary(raw))
+    _write(out, {"directions_raw": raw, "directions": directions_summary(raw)})
     write_json(out / "directions_facts.json", {"config": asdict(config), **_machine()})
 
 
-def _write_tables(out: Path, **tables: pd.DataFrame) -> None:
+def _write(out: Path, tables: dict[str, pd.DataFrame]) -> None:
+    write_tables(out, tables)
     for name, table in tables.items():
-        atomic_write_bytes(out / f"{name}.csv", table.to_csv(index=False).encode())
         if not name.endswith("raw"):
             print(table.round(3).to_string(index=False))  # noqa: T201
 

@@ -1,6 +1,7 @@
 """Extraction, contrastive extraction end to end, and steered generation, against plain transformers."""
 
 from collections.abc import Sequence
+from functools import partial
 from statistics import median
 
 import pandas as pd
@@ -77,9 +78,10 @@ def _rollouts(model: HookedModelBase, config: Config, *, pooled: bool) -> Rollou
 
 def _extraction_rows(plain: PreTrainedModel, ours: dict[str, HookedModelBase], texts: Texts, config: Config) -> Work:
     n = texts.n_tokens
+    forward = partial(plain_forward, plain, texts.prompt_ids, texts.response_ids, config.batch_size * 128)
     work: Work = {
-        "(a) transformers forward": (lambda: plain_forward(plain, texts, config, head=True), n),
-        "(a) transformers forward, no unembedding": (lambda: plain_forward(plain, texts, config, head=False), n),
+        "(a) transformers forward": (forward, n),
+        "(a) transformers forward, no unembedding": (partial(forward, head=False), n),
         "(b) one text at a time, hidden states": (lambda: one_by_one(plain, texts), n),
     }
     for backend, model in ours.items():

@@ -6,14 +6,13 @@ Ratios are taken within a repeat, by wall time and by the processor time of this
 machine disturb less), and their medians are reported.
 """
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 import torch
 from benchmark_api import api_row
-from benchmark_plain import weights_folder
+from benchmark_plain import timed, weights_folder
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from persona_interp.data.traits import list_traits, load_trait
@@ -86,15 +85,8 @@ def run_judges(config: JudgeConfig, dtype: torch.dtype) -> pd.DataFrame:
     work[EMBEDDING, 0] = lambda: embedding.rate(trait, questions, answers)
     embedding.rate(trait, questions[:1], answers[:1])  # the axis of the trait, like the other's calibration, is kept
     plain_answers(plain, answer_ids[:4], config.rows_at_once)
-    rows = []
-    for repeat in range(config.repeats):
-        for (name, n_pairs), call in work.items():
-            wall, processor = time.perf_counter(), time.process_time()
-            call()
-            wall, processor = time.perf_counter() - wall, time.process_time() - processor
-            rows.append({"repeat": repeat, "row": name, "n_pairs": n_pairs, "wall": wall, "processor": processor})
-            print(f"{name:45s} {n_pairs} pairs {wall:8.2f} s {processor:8.2f} s of processor", flush=True)  # noqa: T201
-    return pd.DataFrame(rows).assign(dtype=str(dtype).removeprefix("torch."), answers=len(answers))
+    frame = timed(work, "n_pairs", config.repeats)
+    return frame.assign(dtype=str(dtype).removeprefix("torch."), answers=len(answers))
 
 
 def judge_summary(frame: pd.DataFrame) -> pd.DataFrame:

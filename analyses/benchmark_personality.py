@@ -5,7 +5,6 @@ The generation rows take turns within a repeat, and the ratio of a repeat is tak
 
 import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from benchmark_plain import seconds
 
 from persona_interp.data.inventories import load_inventory
 from persona_interp.data.style_corpus import StyleCorpus
@@ -57,22 +57,22 @@ def personality_rows(config: PersonalityConfig) -> pd.DataFrame:
     for backend in BACKENDS:
         model = load_model(config.model, backend)
         corpus = sentences(config.n_sentences)
-        seconds = _seconds(lambda: style_vectors(extract_style_activations(model, corpus)))  # noqa: B023
+        took = seconds(lambda: style_vectors(extract_style_activations(model, corpus)))  # noqa: B023
         n = sum(map(len, corpus.sentences.values()))
-        rows.append({"row": STYLES, "of": backend, "n": n, "seconds": seconds})
+        rows.append({"row": STYLES, "of": backend, "n": n, "seconds": took})
         inventory = load_inventory(config.inventory)
         answers: list[Any] = []
-        seconds = _seconds(lambda: answers.append(administer(model, inventory)))  # noqa: B023
+        took = seconds(lambda: answers.append(administer(model, inventory)))  # noqa: B023
         n = len(answers[0].frame)
-        rows.append({"row": f"{INVENTORY}: {config.inventory}, answers", "of": backend, "n": n, "seconds": seconds})
+        rows.append({"row": f"{INVENTORY}: {config.inventory}, answers", "of": backend, "n": n, "seconds": took})
     tokenizer = load_model(config.model).tokenizer
     data = texts(tokenizer, config.n_texts, config.n_tokens)
     for dtype in ("float32", "bfloat16"):
         settings = PsychAdapterSettings(n_epochs=1, holdout=0.0, dtype=dtype)
         with tempfile.TemporaryDirectory() as folder:
             out = Path(folder) / "run"
-            seconds = _seconds(lambda: train_psychadapter(config.model, data, out=out, settings=settings))  # noqa: B023
-        rows.append({"row": EPOCH, "of": dtype, "n": len(data), "seconds": seconds})
+            took = seconds(lambda: train_psychadapter(config.model, data, out=out, settings=settings))  # noqa: B023
+        rows.append({"row": EPOCH, "of": dtype, "n": len(data), "seconds": took})
     return pd.DataFrame(rows)
 
 
@@ -87,9 +87,9 @@ def prefix_rows(config: PersonalityConfig) -> pd.DataFrame:
         for repeat in range(config.repeats):
             for name in (WITH, WITHOUT) if repeat % 2 else (WITHOUT, WITH):
                 made: list[Generation] = []
-                seconds = _seconds(lambda: made.append(ways[name]()))  # noqa: B023
+                took = seconds(lambda: made.append(ways[name]()))  # noqa: B023
                 tokens = sum(map(len, made[0].ids))
-                rows.append({"repeat": repeat, "backend": backend, "row": name, "seconds": seconds, "tokens": tokens})
+                rows.append({"repeat": repeat, "backend": backend, "row": name, "seconds": took, "tokens": tokens})
     return pd.DataFrame(rows)
 
 
@@ -149,9 +149,3 @@ def _generations(model: HookedModelBase, config: PersonalityConfig) -> dict[str,
         WITH: lambda: model.generate(batch, sampling=sampling, prefix=prefix),
         WITHOUT: lambda: model.generate(batch, sampling=sampling),
     }
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start

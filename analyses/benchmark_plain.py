@@ -1,16 +1,19 @@
 """What plain transformers needs for the same texts: the references of the benchmark."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
 import torch
 from transformers import PreTrainedModel
 
 from persona_interp.activations.extract import length_chunks
 from persona_interp.models.packaged import PACKAGED_MODELS, packaged_folder
 from persona_interp.models.tokens import encode, pad_id, token_batch
+
+Ids = list[list[int]]
 
 
 @dataclass(frozen=True)
@@ -34,8 +37,8 @@ class Texts:
     """The rollouts that are run through the model: prompts as rendered, prompt and response ids."""
 
     prompts: list[str]
-    prompt_ids: list[list[int]]
-    response_ids: list[list[int]]
+    prompt_ids: Ids
+    response_ids: Ids
     sides: list[str]
 
     @property
@@ -49,10 +52,12 @@ def weights_folder(model: str) -> Path:
     return packaged_folder(PACKAGED_MODELS[model]) if model in PACKAGED_MODELS else Path(model)
 
 
-def plain_forward(model: PreTrainedModel, texts: Texts, config: Config, *, head: bool) -> None:
-    """(a) The forward of transformers over length-sorted batches, with or without the unembedding."""
-    for chunk in length_chunks(texts.prompt_ids, texts.response_ids, config.batch_size * 128):
-        batch = token_batch([texts.prompt_ids[i] for i in chunk], [texts.response_ids[i] for i in chunk])
+def plain_forward(
+    model: PreTrainedModel, prompts: Ids, answers: Ids, tokens_at_once: int, *, head: bool = True
+) -> None:
+    """(a) The forward of transformers over length-sorted batches, as ours are, with or without the unembedding."""
+    for chunk in length_chunks(prompts, answers, tokens_at_once):
+        batch = token_batch([prompts[i] for i in chunk], [answers[i] for i in chunk])
         inputs = {"input_ids": batch.ids, "attention_mask": batch.mask.long(), "position_ids": batch.position_ids}
         with torch.inference_mode():
             (model if head else model.base_model)(**inputs, use_cache=False)
@@ -106,6 +111,23 @@ def seconds(work: Callable[[], object]) -> float:
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
+
+
+def timed(work: Mapping[tuple[str, int], Callable[[], object]], number: str, repeats: int) -> pd.DataFrame:
+    """One row a call and repeat, all calls in turn: repeat, row, what `number` names, wall and processor seconds.
+
+    Args:
+        work: the calls by their row and number.
+    """
+    rows = []
+    for repeat in range(repeats):
+        for (name, value), call in work.items():
+            wall, processor = time.perf_counter(), time.process_time()
+            call()
+            wall, processor = time.perf_counter() - wall, time.process_time() - processor
+            rows.append({"repeat": repeat, "row": name, number: value, "wall": wall, "processor": processor})
+            print(f"{name:45s} {number} {value:3d} {wall:8.2f} s {processor:8.2f} s of processor", flush=True)  # noqa: T201
+    return pd.DataFrame(rows)
 
 
 Work = dict[str, tuple[Callable[[], object], int]]

@@ -6,7 +6,6 @@ given token ids. Rows that begin alike (a default system prompt, a question) are
 not by the reference. Ratios are taken within a repeat, plain over ours, so more than 1 is faster than plain.
 """
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -14,16 +13,14 @@ from functools import partial
 import pandas as pd
 import torch
 from benchmark_judges import JudgeConfig, questions_and_answers
-from benchmark_plain import weights_folder
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from benchmark_plain import plain_forward, timed, weights_folder
+from transformers import AutoModelForCausalLM
 
-from persona_interp.activations.extract import length_chunks
 from persona_interp.data.conversations import Conversation, question_and_answer
 from persona_interp.directions.direction import Direction
 from persona_interp.measurements.sample_projections import conversation_ids, project_samples
 from persona_interp.models.load import Backend, load_model
 from persona_interp.models.protocol import HookedModel
-from persona_interp.models.tokens import token_batch
 from persona_interp.types import Hookpoint
 
 PLAIN = "transformers forward"
@@ -61,17 +58,6 @@ def samples(config: ScreeningConfig) -> list[Conversation]:
     ]
 
 
-def plain_forward(
-    model: PreTrainedModel, prompts: list[list[int]], answers: list[list[int]], tokens_at_once: int
-) -> None:
-    """The forward of transformers, logits included, in the batches of `project_samples`."""
-    for chunk in length_chunks(prompts, answers, tokens_at_once):
-        batch = token_batch([prompts[i] for i in chunk], [answers[i] for i in chunk])
-        inputs = {"input_ids": batch.ids, "attention_mask": batch.mask.long(), "position_ids": batch.position_ids}
-        with torch.inference_mode():
-            model(**inputs, use_cache=False)
-
-
 def random_directions(model: HookedModel, config: ScreeningConfig) -> list[Direction]:
     """Directions at the timed layers."""
     generator = torch.Generator().manual_seed(config.seed)
@@ -96,15 +82,8 @@ def screening_rows(config: ScreeningConfig, dtype: torch.dtype) -> pd.DataFrame:
         project(talks[:4], directions, config.layers)
         for layer in config.layers:
             work[f"project_samples, {backend}", layer] = partial(project, talks, directions, [layer])
-    rows = []
-    for repeat in range(config.repeats):
-        for (name, layer), call in work.items():
-            wall, processor = time.perf_counter(), time.process_time()
-            call()
-            wall, processor = time.perf_counter() - wall, time.process_time() - processor
-            rows.append({"repeat": repeat, "row": name, "layer": layer, "wall": wall, "processor": processor})
-            print(f"{name:40s} layer {layer:3d} {wall:8.2f} s {processor:8.2f} s of processor", flush=True)  # noqa: T201
-    frame = pd.DataFrame(rows).assign(dtype=str(dtype).removeprefix("torch."), samples=len(talks))
+    frame = timed(work, "layer", config.repeats)
+    frame = frame.assign(dtype=str(dtype).removeprefix("torch."), samples=len(talks))
     return frame.assign(tokens=sum(map(len, prompts)) + sum(map(len, answers)), n_layers=plain.config.num_hidden_layers)
 
 

@@ -239,7 +239,7 @@ def main() -> None:
             for j, t in measured.grid.expression
         ]
     )
-    write_tables(chosen.out, **tables, claims=measured.claims, cells=cells)
+    write_tables(chosen.out, {**tables, "claims": measured.claims, "cells": cells})
     draw(prepared, measured, config, chosen.out)
     write_provenance(chosen.out, prepared, config, {"layer": "named before anything was measured"})
     print(measured.claims.round(3).to_string(index=False))  # noqa: T201

@@ -17,6 +17,7 @@ from typing import Any
 import pandas as pd
 import torch
 from inventories_movement import ALL, Contrast, movement_table, validity_table
+from kept_results import write_tables
 
 from persona_interp.data.inventories import Inventory, load_inventory
 from persona_interp.data.traits import load_trait
@@ -31,7 +32,7 @@ from persona_interp.figures.inventory import (
 from persona_interp.figures.style import panel_figure, paper_style, save_figure
 from persona_interp.interventions.protocol import Intervention
 from persona_interp.interventions.residual import Add
-from persona_interp.io import atomic_write_bytes, write_json
+from persona_interp.io import write_json
 from persona_interp.measurements.inventory import administer
 from persona_interp.measurements.inventory_answers import InventoryAnswers
 from persona_interp.models.hooked import HookedModelBase
@@ -267,9 +268,7 @@ def write(results: Results, config: Config, adapters: Mapping[str, Path], folder
         "movement": results.movement,
         "validity": results.validity,
     }
-    for name, table in tables.items():
-        data = table.to_csv(index=False, float_format="%.6g", lineterminator="\n")
-        atomic_write_bytes(folder / f"{name}.csv", data.encode())
+    write_tables(folder, tables, digits=6)
     hashes = {name: load_inventory(name).data_hash for name in (RATED, SAID, TYPED)}
     said = {"config": asdict(config), "adapters": sorted(adapters), "inventories": hashes, "models": results.models}
     notes = {

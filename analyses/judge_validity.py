@@ -13,10 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from kept_results import write_tables
 from scipy.stats import rankdata
 
 from persona_interp.data.traits import Trait, load_trait
-from persona_interp.io import atomic_write_bytes, write_json
+from persona_interp.io import write_json
 from persona_interp.judges.embedding import EmbeddingJudge
 from persona_interp.judges.likelihood import LikelihoodJudge
 from persona_interp.judges.protocol import Judge
@@ -99,8 +100,7 @@ def main() -> None:
     config = Config(models=tuple(chosen.models.split(",")))
     scores = run(config)
     frame = validity(scores)
-    atomic_write_bytes(chosen.out / "scores.csv", scores.to_csv(index=False).encode())
-    atomic_write_bytes(chosen.out / "judge_validity.csv", frame.to_csv(index=False).encode())
+    write_tables(chosen.out, {"scores": scores, "judge_validity": frame})
     write_json(chosen.out / "provenance.json", {"config": asdict(config), "versions": library_versions()})
     print(frame.pivot(index="trait", columns=["answers", "judge"], values="auc").round(2).to_string())  # noqa: T201
 

@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import pandas as pd
+from pandas import DataFrame
 
 from persona_interp.data.conversations import Conversation
 from persona_interp.errors import ConfigError
-from persona_interp.io import atomic_write_bytes, sha256_json
+from persona_interp.io import sha256_json
 from persona_interp.rollouts.parts import refuse_other_config
+from persona_interp.tables import read_table, write_table
 
 
 def refuse_other_inputs(made: Path, identity: Mapping[str, object]) -> None:
@@ -31,7 +32,16 @@ def conversations_hash(data: Sequence[Conversation]) -> str:
     return sha256_json([[[turn.role, turn.content] for turn in talk.turns] for talk in data])[:16]
 
 
-def write_tables(folder: Path, **tables: pd.DataFrame) -> None:
-    """Every table as CSV."""
+def write_tables(folder: Path, tables: Mapping[str, DataFrame], *, digits: int | None = None) -> None:
+    """Every table as CSV under its name, which may begin with folders; `digits` as of `write_table`."""
     for name, table in tables.items():
-        atomic_write_bytes(folder / f"{name}.csv", table.to_csv(index=False, lineterminator="\n").encode())
+        write_table(folder / f"{name}.csv", table, digits=digits)
+
+
+def read_tables(folder: Path, *names: str) -> list[DataFrame]:
+    """Tables as `write_tables` left them, in the order of the names.
+
+    Raises:
+        ArtefactError: one is missing or damaged.
+    """
+    return [read_table(folder / f"{name}.csv") for name in names]

@@ -273,7 +273,7 @@ def main() -> None:
     config, chosen = chosen_config(__doc__, PRESETS, "monitor_robustness", quick="15 minutes", paper="1.5 hours")
     prepared, rows = run(config, chosen.work / chosen.preset)
     table = claims(rows, prepared)
-    write_tables(chosen.out, claims=table)
+    write_tables(chosen.out, {"claims": table})
     draw(rows, chosen.out)
     notes = {"text monitor": prepared.headline, "control": "the same training on the model's plain answers"}
     write_provenance(chosen.out, prepared, config, notes)

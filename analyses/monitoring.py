@@ -16,13 +16,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from finetuning_prepared import rollout_contrast
+from kept_results import write_tables
 
 from persona_interp.data.traits import Trait, load_trait
 from persona_interp.directions.direction import Direction
 from persona_interp.directions.persona import persona_vector
 from persona_interp.figures.monitoring import plot_layer_correlations, plot_monitoring
 from persona_interp.figures.style import legend_below, panel_figure, paper_style, save_figure
-from persona_interp.io import atomic_write_bytes, write_json
+from persona_interp.io import write_json
 from persona_interp.judges.embedding import EmbeddingJudge
 from persona_interp.judges.likelihood import LikelihoodJudge
 from persona_interp.judges.protocol import Judge
@@ -229,8 +230,7 @@ def save(measured: Measured, config: Config, folder: Path) -> None:
     """Tables, figures and provenance."""
     units = pd.concat([result.units.assign(trait=result.trait) for result in measured.results])
     tables = {"correlations": measured.table, "nulls": measured.nulls, "alarms": measured.alarms, "units": units}
-    for name, table in tables.items():
-        atomic_write_bytes(folder / f"{name}.csv", table.to_csv(index=False, lineterminator="\n").encode())
+    write_tables(folder, tables)
     draw(measured, config, folder)
     made = measured.results[0].direction.provenance
     notes = {

@@ -228,7 +228,7 @@ def main() -> None:
     config, chosen = chosen_config(__doc__, PRESETS, "prevention", quick="20 minutes", paper="2 hours")
     prepared, rows = run(config, chosen.work / chosen.preset)
     table = claims(rows, config, prepared.headline)
-    write_tables(chosen.out, measured=rows, claims=table)
+    write_tables(chosen.out, {"measured": rows, "claims": table})
     draw(rows, config, prepared.headline, chosen.out)
     write_provenance(chosen.out, prepared, config, {"strengths": "listed beforehand; none is chosen on these numbers"})
     print(table.round(3).to_string(index=False))  # noqa: T201

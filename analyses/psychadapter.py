@@ -43,6 +43,7 @@ from persona_interp.models.load import load_model
 from persona_interp.rollouts.generate import generate_rollouts
 from persona_interp.statistics import correlation_interval
 from persona_interp.studies.psychadapter.run import AdapterMeasures, measure_psychadapter
+from persona_interp.tables import kept_table, read_table, write_table
 
 METHOD_VERSION = 1
 """Raised where the same inputs come to give other numbers."""
@@ -194,7 +195,7 @@ def agreement_identity(config: Config, model: HookedModelBase, data: TraitTexts)
 
 def draw(out: Path) -> None:
     """The figures of one adapter, from its tables."""
-    tables = {path.stem.removeprefix("psychadapter_"): pd.read_csv(path) for path in (out / "tables").glob("*.csv")}
+    tables = {path.stem.removeprefix("psychadapter_"): read_table(path) for path in (out / "tables").glob("*.csv")}
     with paper_style():
         for made in draw_adapter(
             tables["nll"],
@@ -204,11 +205,6 @@ def draw(out: Path) -> None:
             induced=tables["induced"],
         ):
             save_figure(made.figure, made.frame, out, made.name)
-
-
-def write_table(path: Path, table: pd.DataFrame) -> None:
-    """A table as CSV."""
-    atomic_write_bytes(path, table.to_csv(index=False, lineterminator="\n").encode())
 
 
 def run(config: Config, ratings: Path | None, work: Path, out: Path) -> list[str]:
@@ -222,9 +218,8 @@ def run(config: Config, ratings: Path | None, work: Path, out: Path) -> list[str
     run_adapter(config, model, data, references, work / "big_five", out / "big_five")
     path = work / "big_five" / "judge_agreement.csv"
     refuse_other_inputs(path, agreement_identity(config, model, data))
-    if not path.is_file():
-        write_table(path, agreement(config, model, data))
-    atomic_write_bytes(out / "big_five" / "tables" / path.name, path.read_bytes())
+    kept = kept_table(path, lambda: agreement(config, model, data))
+    write_table(out / "big_five" / "tables" / path.name, kept)
     if ratings is None or not ratings.exists():
         left_out.append(
             "sentiment by human raters was left out: give --ratings, the source distribution of vaderSentiment 3.3.2"

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import reevaluated_tables as tables_of
 from finetuning_shift import draw_points
+from kept_results import write_tables
 from monitor_robustness import draw as draw_detectors
 from prevention import PRESETS as PREVENTION
 from prevention import claims as prevention_claims
@@ -31,8 +32,9 @@ from persona_interp.directions.style import published_layers
 from persona_interp.figures.frames import keep
 from persona_interp.figures.inventory import draw_inventory_reliability
 from persona_interp.figures.style import paper_style, save_figure
-from persona_interp.io import atomic_write_bytes, read_json, sha256_bytes, write_json
+from persona_interp.io import read_json, sha256_file, write_json
 from persona_interp.models.identity import library_versions
+from persona_interp.tables import read_table
 
 PERCENTILES = "intervals are bootstrap percentiles, which cover 0.89 to 0.93 of means over 8 to 40 questions"
 AS_SAVED = {
@@ -77,7 +79,7 @@ AS_SAVED = {
 
 def screening(folder: Path) -> Tables:
     """All tables of the study from its scored samples."""
-    measured = evaluate(pd.read_csv(folder / "samples.csv"), saved_config(folder, SCREENING["quick"]))
+    measured = evaluate(read_table(folder / "samples.csv"), saved_config(folder, SCREENING["quick"]))
     made = {"detection": measured.detection, "differences": measured.differences, "thresholds": measured.thresholds}
     return {**made, "claims": screening_claims(measured)}
 
@@ -91,7 +93,7 @@ def prevention(folder: Path) -> Tables:
 def seven_traits(folder: Path) -> Tables:
     """Steering effects, evaluated again, and the claims with them."""
     tables = tables_of.seven_traits(folder)
-    return {**tables, "reevaluated_claims": _claims(pd.read_csv(folder / "claims.csv"), tables["reevaluated"])}
+    return {**tables, "reevaluated_claims": _claims(read_table(folder / "claims.csv"), tables["reevaluated"])}
 
 
 STUDIES: dict[str, Callable[[Path], Tables]] = {
@@ -114,13 +116,13 @@ def draw(study: str, tables: Tables, folder: Path) -> None:
         case "seven_traits":
             plot_claims(tables["reevaluated_claims"], tuple(saved_provenance(folder, "config", "traits")), folder)
         case "finetuning_shift":
-            cells = keep(pd.read_csv(folder / "cells.csv"), "judge", EMBEDDING)
+            cells = keep(read_table(folder / "cells.csv"), "judge", EMBEDDING)
             draw_points(cells, keep(tables["reevaluated"], "judge", EMBEDDING), folder)
         case "prevention":
             draw_prevention(tables["reevaluated"], saved_config(folder, PREVENTION["quick"]), EMBEDDING, folder)
         case "screening":
             made = (tables[name] for name in ("detection", "differences", "thresholds"))
-            measured = Measured(pd.read_csv(folder / "samples.csv"), *made)
+            measured = Measured(read_table(folder / "samples.csv"), *made)
             draw_screening(measured, saved_config(folder, SCREENING["quick"]), folder)
         case "monitor_robustness":
             draw_detectors(tables["reevaluated"], folder)
@@ -150,11 +152,6 @@ def _claims(claims: pd.DataFrame, effects: pd.DataFrame) -> pd.DataFrame:
     return claims.drop(columns=["new_low", "new_high"])
 
 
-def csv_bytes(table: pd.DataFrame) -> bytes:
-    """A table as it is saved."""
-    return table.to_csv(index=False, float_format="%.6g", lineterminator="\n").encode()
-
-
 def main() -> None:
     """Evaluate every study again, or those that are named."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -166,10 +163,8 @@ def main() -> None:
             parser.error(f"no study is called {study!r}: {', '.join(STUDIES)}")
         folder = chosen.results / study
         tables = STUDIES[study](folder)
-        hashes = {}
-        for name, table in tables.items():
-            atomic_write_bytes(folder / f"{name}.csv", csv_bytes(table))
-            hashes[f"{name}.csv"] = sha256_bytes(csv_bytes(table))
+        write_tables(folder, tables, digits=6)
+        hashes = {f"{name}.csv": sha256_file(folder / f"{name}.csv") for name in tables}
         draw(study, tables, folder)
         _note(folder / "provenance.json", hashes, AS_SAVED.get(study, {}))
         print(f"{study}: {', '.join(hashes)}")  # noqa: T201

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from from_summaries import auc_ends, exact, p_of_zero, stretched
 from jaxtyping import Float
+from kept_results import read_tables
 from saved_config import saved_provenance
 
 from persona_interp.measurements.inventory_reliability import LEAST_ROWS
@@ -17,6 +18,7 @@ from persona_interp.measurements.monitoring_tables import SCOPES, monitoring_fam
 from persona_interp.statistics import benjamini_hochberg, correlation_interval, permutation_test_correlation
 from persona_interp.statistics.families import claim_q
 from persona_interp.statistics.levels import ALPHA
+from persona_interp.tables import read_table
 
 Tables = dict[str, pd.DataFrame]
 Column = Float[np.ndarray, " row"]
@@ -28,7 +30,7 @@ EMBEDDING = "embedding (all-MiniLM-L6-v2)"
 
 def monitoring(folder: Path) -> Tables:
     """Correlations at the named layer with both intervals; p as saved, q by the families of today, as of nulls."""
-    rows, units = (pd.read_csv(folder / f"{name}.csv") for name in ("projection_and_expression", "units"))
+    rows, units = read_tables(folder, "projection_and_expression", "units")
     judges = [name for name in units.columns if name not in (*KEYS, "level")]
     rows = rows[[*KEYS, "projection"]].merge(units, on=KEYS, validate="one_to_one")
     long = rows.melt([*KEYS, "projection"], judges, var_name="judge", value_name="expression")
@@ -45,7 +47,7 @@ def monitoring(folder: Path) -> Tables:
                     **{"n": these.n, "n_questions": these.n_clusters, "n_conditions": cell["condition"].nunique()},
                 }
             )
-    saved, nulls = pd.read_csv(folder / "correlations.csv"), pd.read_csv(folder / "nulls.csv")
+    saved, nulls = read_tables(folder, "correlations", "nulls")
     saved = monitoring_families(saved)
     saved = saved.loc[saved["named"], [*NAMED, "p", "q", "declared"]]
     table = pd.DataFrame(found).merge(saved, on=NAMED, validate="one_to_one")
@@ -57,7 +59,7 @@ def monitoring(folder: Path) -> Tables:
 def finetuning_shift(folder: Path) -> Tables:
     """A trait's own shift and expression at the named layer, a row a judge, from the runs; q over these rows."""
     found = []
-    for (judge, trait), cell in pd.read_csv(folder / "cells.csv").groupby(["judge", "trait"], sort=False):
+    for (judge, trait), cell in read_table(folder / "cells.csv").groupby(["judge", "trait"], sort=False):
         columns = cell["shift"].to_numpy(float), cell["expression"].to_numpy(float), cell["data"].to_numpy(str)
         r, p = correlation_interval(*columns), permutation_test_correlation(*columns, alternative="greater").p_value
         found.append({"outcome_trait": trait, "judge": judge, "estimate": r.estimate, "low": r.low, "high": r.high})
@@ -67,7 +69,7 @@ def finetuning_shift(folder: Path) -> Tables:
 
 def seven_traits(folder: Path) -> Tables:
     """Steering effects, widened, with p of zero; q over the tests of the embedding judge, which was the headline."""
-    table = pd.read_csv(folder / "effects.csv")
+    table = read_table(folder / "effects.csv")
     effect = ["effect", "effect_low", "effect_high"]
     table = stretched(table, list(table["n_questions"]), columns=effect)
     estimate, low, high = (table[name].to_numpy(float) for name in effect)
@@ -78,7 +80,7 @@ def seven_traits(folder: Path) -> Tables:
 
 def prevention(folder: Path) -> Tables:
     """Means widened over questions, texts or samples, shares exact; q over the changes from plain finetuning."""
-    table = pd.read_csv(folder / "measured.csv")
+    table = read_table(folder / "measured.csv")
     shares, changes = table["metric"].isin(["coherent", "accuracy"]), table["metric"] == "change from plain finetuning"
     texts, every, trait = (saved_provenance(folder, "config", name) for name in ("n_texts", "holdout", "trait"))
     held_out = len(range(0, saved_provenance(folder, "data", trait, "n"), every))
@@ -91,7 +93,7 @@ def prevention(folder: Path) -> Tables:
 
 def monitor_robustness(folder: Path) -> Tables:
     """Cliff's delta with the interval of an AUC of as many independent answers a side as there are questions."""
-    table = pd.read_csv(folder / "claims.csv")
+    table = read_table(folder / "claims.csv")
     questions = table["n"] // (2 * saved_provenance(folder, "config", "n_samples"))  # n answers are on two sides
     ends = np.array([auc_ends((delta + 1) / 2, n) for delta, n in zip(table["estimate"], questions, strict=True)])
     table = table.assign(low=2 * ends[:, 0] - 1, high=2 * ends[:, 1] - 1)
@@ -103,7 +105,7 @@ def style_vectors(folder: Path) -> Tables:
 
     The null of random directions is left out: two a layer are draws to look at, no range and no test.
     """
-    probe, steering = (pd.read_csv(folder / "tables" / f"style_{name}.csv") for name in ("probe", "steering"))
+    probe, steering = read_tables(folder / "tables", "style_probe", "style_steering")
     rarer = np.minimum(probe["n_test_style"], probe["n_test"] - probe["n_test_style"])
     ends = np.array([auc_ends(auc, int(n)) for auc, n in zip(probe["auc"], rarer, strict=True)])
     for columns in (["estimate", "low", "high"], ["effect", "effect_low", "effect_high"]):
@@ -118,15 +120,15 @@ def style_vectors(folder: Path) -> Tables:
 def psychadapter(folder: Path) -> Tables:
     """Slopes and losses widened; q over on-target, over other slopes, over losses, over own cosines."""
     names = ("big_five", "sentiment")
-    losses = pd.concat([pd.read_csv(folder / n / "tables/psychadapter_nll.csv").assign(adapter=n) for n in names])
+    losses = pd.concat([read_table(folder / n / "tables/psychadapter_nll.csv").assign(adapter=n) for n in names])
     losses = losses[losses["metric"] == "nll difference"].reset_index(drop=True)
     tables = {"reevaluated_losses": _with_q(stretched(losses, list(losses["n"])))}
     for name in names:
-        slopes = pd.read_csv(folder / name / "tables/psychadapter_offtarget.csv")
+        slopes = read_table(folder / name / "tables/psychadapter_offtarget.csv")
         slopes = stretched(slopes, list(slopes["n_openings"]))
         parts = [_with_q(part) for _, part in slopes.groupby("on_target", sort=False)]
         tables[f"{name}/tables/reevaluated_slopes"] = pd.concat(parts).sort_index()
-        induced = pd.read_csv(folder / name / "tables/psychadapter_induced.csv")
+        induced = read_table(folder / name / "tables/psychadapter_induced.csv")
         own = induced[(induced["metric"] == "cosine") & induced["own"].eq(True)]
         tables[f"{name}/tables/reevaluated_induced"] = _with_q(own)
     return tables
@@ -134,9 +136,9 @@ def psychadapter(folder: Path) -> Tables:
 
 def inventories(folder: Path) -> Tables:
     """Validity with q over its six tests; reliability without what fewer than ten rows cannot give."""
-    validity, reliability = (pd.read_csv(folder / f"{name}.csv") for name in ("validity", "reliability"))
+    validity, reliability = read_tables(folder, "validity", "reliability")
     few = (reliability["metric"] == "alpha") & (reliability["n"] < LEAST_ROWS)
-    movement = pd.read_csv(folder / "movement.csv").drop(columns=["null_low", "null_high"])
+    movement = read_table(folder / "movement.csv").drop(columns=["null_low", "null_high"])
     return {
         "reevaluated_validity": _with_q(validity),
         "reevaluated_reliability": reliability[~few],
@@ -146,7 +148,7 @@ def inventories(folder: Path) -> Tables:
 
 def judge_validity(folder: Path) -> Tables:
     """AUCs with the interval of so many independent pairs."""
-    table = pd.read_csv(folder / "judge_validity.csv")
+    table = read_table(folder / "judge_validity.csv")
     ends = np.array([auc_ends(auc, n) for auc, n in zip(table["auc"], table["n_pairs"], strict=True)])
     return {"reevaluated": table.assign(low=ends[:, 0], high=ends[:, 1])}
 

@@ -243,7 +243,7 @@ def main() -> None:
     prepared, measured = run(config, chosen.work / chosen.preset)
     table = claims(measured)
     tables = {"detection": measured.detection, "differences": measured.differences, "thresholds": measured.thresholds}
-    write_tables(chosen.out, **tables, claims=table, samples=measured.samples)
+    write_tables(chosen.out, {**tables, "claims": table, "samples": measured.samples})
     draw(measured, config, chosen.out)
     notes = {CHOOSER: "chose the planted answers among candidates, so its own numbers are optimistic"}
     write_provenance(chosen.out, prepared, config, notes)

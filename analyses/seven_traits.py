@@ -15,14 +15,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from kept_results import read_tables
 
 from persona_interp.figures.forest import plot_forest
 from persona_interp.figures.frames import keep
 from persona_interp.figures.style import legend_below, panel_figure, paper_style, save_figure
-from persona_interp.io import atomic_write_bytes, read_json, write_json
+from persona_interp.io import read_json, write_json
 from persona_interp.main_job.config import RunConfig
 from persona_interp.main_job.run import run_main_job
 from persona_interp.models.identity import library_versions
+from persona_interp.tables import read_table, write_table
 
 TRAITS = ("evil", "sycophantic", "hallucinating", "humorous", "impolite", "optimistic", "apathetic")
 NULLS = ("p_shuffled", "p_random", "p_other_traits", "p_components")
@@ -101,8 +103,7 @@ def run(config: Config, folder: Path) -> pd.DataFrame:
 
 
 def _claims(folder: Path, model: str) -> pd.DataFrame:
-    effects = pd.read_csv(folder / "tables" / "effects.csv")
-    profile = pd.read_csv(folder / "tables" / "separation.csv")
+    effects, profile = read_tables(folder / "tables", "effects", "separation")
     rows: list[dict[str, Any]] = []
     for summary in read_json(folder / "summary.json"):
         best = profile[(profile["trait"] == summary["trait"]) & (profile["pooling"] == "response_mean")]
@@ -173,13 +174,10 @@ def plot(claims: pd.DataFrame, traits: tuple[str, ...], folder: Path) -> None:
 def collect(config: Config, runs: Path, out: Path) -> None:
     """Tables of all models side by side, so that the numbers behind the figure are kept without the runs."""
     for name in SHARED:
-        parts = []
-        for model in config.models:
-            path = runs / model / "tables" / f"{name}.csv"
-            if path.is_file():
-                parts.append(pd.read_csv(path).assign(model=model))
+        paths = {model: runs / model / "tables" / f"{name}.csv" for model in config.models}
+        parts = [read_table(path).assign(model=model) for model, path in paths.items() if path.is_file()]
         if parts:
-            atomic_write_bytes(out / f"{name}.csv", pd.concat(parts, ignore_index=True).to_csv(index=False).encode())
+            write_table(out / f"{name}.csv", pd.concat(parts, ignore_index=True))
     provenance = {model: read_json(runs / model / "provenance.json") for model in config.models}
     notes = {
         model: {row["trait"]: row["notes"] for row in read_json(runs / model / "summary.json")}
@@ -200,7 +198,7 @@ def main() -> None:
     chosen = parser.parse_args()
     config = PRESETS[chosen.preset]
     claims = run(config, chosen.runs)
-    atomic_write_bytes(chosen.out / "claims.csv", claims.to_csv(index=False).encode())
+    write_table(chosen.out / "claims.csv", claims)
     collect(config, chosen.runs, chosen.out)
     plot(claims, config.traits, chosen.out)
     shown = claims[["model", "trait", "claim", "judge", "estimate", "low", "high"]]

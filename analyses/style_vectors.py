@@ -13,13 +13,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import pandas as pd
+from kept_results import write_tables
 
 from persona_interp.data.styles import load_styles
 from persona_interp.directions.style import extract_style_activations, published_layers
 from persona_interp.directions.style_training import StyleTraining
 from persona_interp.figures.style import paper_style, save_figure
 from persona_interp.figures.styles import draw_style_probe, draw_style_steering
-from persona_interp.io import atomic_write_bytes, write_json
+from persona_interp.io import write_json
 from persona_interp.judges.coherence import CoherenceJudge
 from persona_interp.judges.embedding import EmbeddingJudge
 from persona_interp.judges.lexical import LexicalJudge
@@ -192,9 +193,7 @@ def main() -> None:
     probe = probe_q(probe, ["model", "corpus", "style"])
     first = models[config.models[0]]
     steered, said = steering(first, config, work)
-    for name, table in (("style_probe", probe), ("style_steering", steered)):
-        data = table.to_csv(index=False, float_format="%.6g", lineterminator="\n")
-        atomic_write_bytes(chosen.out / "tables" / f"{name}.csv", data.encode())
+    write_tables(chosen.out / "tables", {"style_probe": probe, "style_steering": steered}, digits=6)
     provenance = {
         "config": asdict(config),
         "corpora": {name: load_styles(name).data_hash for name in config.corpora},

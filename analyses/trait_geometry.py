@@ -13,6 +13,7 @@ from itertools import combinations
 from pathlib import Path
 
 import pandas as pd
+from kept_results import write_tables
 
 from persona_interp.directions.direction import Direction
 from persona_interp.directions.formats import ModelShape, load_persona_vectors
@@ -20,7 +21,7 @@ from persona_interp.directions.geometry import cosines_by_depth
 from persona_interp.errors import ConfigError
 from persona_interp.figures.style import legend_below, panel_figure, paper_style, save_figure
 from persona_interp.figures.trait_geometry import plot_cosine_map, plot_similarity_by_depth
-from persona_interp.io import atomic_write_bytes, sha256_file, write_json
+from persona_interp.io import sha256_file, write_json
 from persona_interp.models.identity import library_versions
 from persona_interp.statistics import benjamini_hochberg
 from persona_interp.statistics.mantel import Correlation, compare_geometry
@@ -163,9 +164,8 @@ def main() -> int:
         print(WHERE_FROM.format(folder=chosen.vectors))  # noqa: T201
         return 0
     tables = run(models, config)
-    for name in ("cosines", "by_depth", "summary"):
-        data = getattr(tables, name).to_csv(index=False, float_format="%.6g", lineterminator="\n")
-        atomic_write_bytes(chosen.out / f"{name}.csv", data.encode())
+    made = {"cosines": tables.cosines, "by_depth": tables.by_depth, "summary": tables.summary}
+    write_tables(chosen.out, made, digits=6)
     draw(tables, config, chosen.out)
     said = asdict(config) | {"vectors": None, "extra": [name for name, _ in extra]}
     write_json(chosen.out / "provenance.json", {"config": said, "sha256": hashes, "versions": library_versions()})

@@ -199,7 +199,12 @@ def verdict(q: float | None, low: float | None, high: float | None) -> Verdict:
     """
     if high is not None and high < 0:
         return "does not"
-    return "holds" if q is not None and q <= ALPHA and low is not None and low > 0 else "undecided"
+    return "holds" if reached(q) and low is not None and low > 0 else "undecided"
+
+
+def reached(q: float | None) -> bool:
+    """Whether there is a q, of 0.05 or less."""
+    return q is not None and q <= ALPHA
 
 
 def family_of(name: str, declared: str) -> str | None:

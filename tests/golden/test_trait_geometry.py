@@ -1,6 +1,6 @@
 """Likeness of two models' trait geometry: planted likeness is found, its absence is not, and the interval is honest."""
 
-import importlib.util
+import importlib
 import sys
 from dataclasses import replace
 from itertools import permutations
@@ -127,12 +127,8 @@ def test_what_has_no_common_angle_or_depth_is_refused():
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("trait_geometry", ROOT / "analyses" / "trait_geometry.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["trait_geometry"] = module
-    spec.loader.exec_module(module)
-    return module
+    sys.path.insert(0, str(ROOT / "analyses"))
+    return importlib.import_module("trait_geometry")
 
 
 def test_the_analysis_finds_planted_likeness_in_files_and_draws_it(

@@ -19,6 +19,7 @@ from saved_config import saved_config  # noqa: E402
 
 from persona_interp.errors import ConfigError  # noqa: E402
 from persona_interp.io import read_json, sha256_file  # noqa: E402
+from persona_interp.tables import table_bytes  # noqa: E402
 
 README = (ROOT / "analyses" / "README.md").read_text(encoding="utf-8")
 SMOL, GEMMA = "smollm2-135m-instruct", "gemma-3-270m"
@@ -29,7 +30,7 @@ def saved(path: str) -> pd.DataFrame:
 
 
 def as_saved(table: pd.DataFrame) -> pd.DataFrame:
-    return pd.read_csv(BytesIO(reevaluate.csv_bytes(table)))
+    return pd.read_csv(BytesIO(table_bytes(table, ".csv", digits=6)))
 
 
 def same(found: pd.DataFrame, kept: pd.DataFrame) -> None:

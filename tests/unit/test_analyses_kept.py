@@ -157,3 +157,13 @@ def test_agreement_of_estimated_scores_is_of_one_model_and_data(load: Any, model
     seen += [psychadapter.agreement_identity(psychadapter.Config(), model, data)]
     seen += [psychadapter.agreement_identity(psychadapter.Config(judge_pairs=2), model, data)]
     assert len({json.dumps(one, sort_keys=True) for one in seen}) == 3
+
+
+def test_tables_come_back_in_order_and_with_the_digits_asked_for(load: Any, tmp_path: Path) -> None:
+    kept = load("kept_results")
+    tables = {"a": pd.DataFrame({"trait": ["NA", "null"], "x": [1 / 3, 2.0]}), "more/b": pd.DataFrame({"n": [1]})}
+    kept.write_tables(tmp_path, tables)
+    for name, found in zip(("more/b", "a"), kept.read_tables(tmp_path, "more/b", "a"), strict=True):
+        pd.testing.assert_frame_equal(found, tables[name], check_exact=True)
+    kept.write_tables(tmp_path, tables, digits=2)
+    assert (tmp_path / "a.csv").read_bytes() == b"trait,x\nNA,0.33\nnull,2\n"

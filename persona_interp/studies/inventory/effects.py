@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from persona_interp.effects import Claim, Effect, Source, claims_table, effects_table, family_of, write_effects
+from persona_interp.effects import Claim, Effect, Source, claims_table, effects_table, family_of, reached, write_effects
 from persona_interp.findings import interval, number
 from persona_interp.measurements.forms import INVENTORY_CHANGES, INVENTORY_RELIABILITY, INVENTORY_SCORES
 from persona_interp.statistics.families import PRIMARY
-from persona_interp.statistics.levels import ALPHA, CONFIDENCE
+from persona_interp.statistics.levels import CONFIDENCE
 from persona_interp.tables import Form, read_table, rows_of
 
 STUDY = "inventory"
@@ -107,7 +107,7 @@ def _reliability(row: Row) -> Effect:
 
 
 def _moves(row: Row, effect: Effect) -> Claim:
-    moved = row["q"] <= ALPHA
+    moved = reached(row["q"])
     change = interval(row["estimate"], row["low"], row["high"], digits=2)
     return Claim(
         claim=f"{row['condition']} moves the scale of {row['inventory']}",

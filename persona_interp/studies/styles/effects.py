@@ -16,6 +16,7 @@ from persona_interp.effects import (
     effects_table,
     family_of,
     mean_depth,
+    reached,
     verdict,
     write_effects,
 )
@@ -24,7 +25,7 @@ from persona_interp.measurements.forms import STYLE_JUDGES, STYLE_PROBE, STYLE_S
 from persona_interp.measurements.style_arms import PROMPT
 from persona_interp.measurements.style_probe import VECTOR
 from persona_interp.statistics.families import PRIMARY
-from persona_interp.statistics.levels import ALPHA, CONFIDENCE
+from persona_interp.statistics.levels import CONFIDENCE
 from persona_interp.tables import read_table, rows_of
 
 STUDY = "styles"
@@ -161,7 +162,7 @@ def _ranked(row: Row, expression: Effect) -> Effect:
 
 
 def _tells(row: Row, effect: Effect) -> Claim:
-    holds = row["q"] <= ALPHA
+    holds, high = reached(row["q"]), row["high"]
     return Claim(
         claim="told apart",
         trait=row["style"],
@@ -172,7 +173,7 @@ def _tells(row: Row, effect: Effect) -> Claim:
         ),
         rule=TELLS,
         effects=[effect],
-        verdict="holds" if holds else "does not" if row["high"] < 0.5 else "undecided",
+        verdict="holds" if holds else "does not" if high is not None and high < 0.5 else "undecided",
         detectable=row["detectable"],
         unit="AUC",
     )
