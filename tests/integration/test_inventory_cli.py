@@ -17,6 +17,7 @@ from persona_interp.errors import ConfigError, PersonaInterpError
 from persona_interp.io import read_json
 from persona_interp.models.load import load_model
 from persona_interp.studies.inventory.run import InventoryTables
+from persona_interp.tables import read_table, write_table
 from tests.integration.conftest import make_model
 
 ITEMS = "text,scale,key\ntalk,talk,1\nchat,talk,1\nhide,talk,-1\nstay away,talk,-1\n"
@@ -210,11 +211,17 @@ def test_a_call_that_failed_before_any_table_does_not_bind_the_folder(
 
 
 def test_tables_of_an_earlier_call_go_where_nobody_changed_them(tmp_path: Path) -> None:
-    rows, none = pd.DataFrame({"a": [1]}), pd.DataFrame()
-    path = tmp_path / "tables" / "inventory_changes.csv"
-    for content, there in ((None, False), ("mine\n", True)):
-        InventoryTables(rows, rows, rows, (), rows).write(tmp_path, {})
-        if content is not None:
-            path.write_text(content)
-        InventoryTables(rows, rows, none, (), rows).write(tmp_path, {})
+    saved = Path(__file__).parents[1] / "golden" / "run" / "inventory"
+    names = ("scores", "reliability", "changes", "answers")
+    scores, reliability, rows, answers = (read_table(saved / f"tables.inventory_{name}.csv") for name in names)
+    path, made_by = tmp_path / "tables" / "inventory_changes.csv", {"model": {"model": "m", "backend": "", "dtype": ""}}
+
+    def write(changes: pd.DataFrame) -> None:
+        InventoryTables(scores, reliability, changes, (), answers).write(tmp_path, made_by)
+
+    for changed, there in ((False, False), (True, True)):
+        write(rows)
+        if changed:
+            write_table(path, rows.assign(p=0.5))
+        write(rows.head(0))
         assert path.exists() is there
