@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
 _COEFFICIENT = 0.3
 
-Condition = tuple[str, str | None, "Intervention | None"]
-
 
 @app.command()
 @alone_in_out
@@ -49,61 +47,33 @@ def inventory(
         _list()
         return
     from persona_interp.data.inventories import load_inventory
-    from persona_interp.interventions.record import intervention_record
-    from persona_interp.io import sha256_json
-    from persona_interp.measurements.inventory import administer
     from persona_interp.models.load import load_model
     from persona_interp.report import write_report
-    from persona_interp.studies.inventory.run import claim_inventories, inventory_tables
+    from persona_interp.studies.inventory.run import Condition, InventoryRun, run_inventories
 
     refuse_idle(layer, "--layer", vector is not None, "--vector")
     refuse_idle(coefficient, "--coefficient", vector is not None, "--vector")
     refuse_idle(z, "--z", adapter is not None, "--adapter")
     folder = _required(out, "--out", "A folder for tables.")
     asked = [load_inventory(name) for name in names]
-    people = None if respondents is None else _lines(respondents)
+    people = None if respondents is None else tuple(_lines(respondents))
     loaded = load_model(model, backend, dtype=dtype)  # pyright: ignore (checked by load_model)
     strength = _COEFFICIENT if coefficient is None else coefficient
     change, said = _change(loaded, vector, layer, strength, adapter, z or "")
-    conditions: list[Condition] = [("baseline", None, None)]
+    conditions = [Condition()]
     if change is not None or system is not None:
-        conditions.append((" + ".join([*(["system prompt"] if system is not None else []), *said]), system, change))
-    said_of = {name: {"system": s, "intervention": intervention_record(i)} for name, s, i in conditions}
-    options = {
-        "respondents": None if people is None else sha256_json(people)[:16],
-        "wordings": _parts(wordings) or None,
-        "orders": _parts(orders),
-        "normalise": normalise,
-        "seed": seed,
-    }
-    claim_inventories(folder, loaded, asked, said_of, options)
-    administered = [
-        administer(
-            loaded,
-            questions,
-            intervention=intervention,
-            system=prompt if people is None else None,
-            respondents=people if people is None or prompt is None else [f"{prompt} {line}" for line in people],
-            wordings=options["wordings"],
-            orders=options["orders"],
-            normalise=normalise,
-            condition=name,
-            seed=seed,
-        )
-        for questions in asked
-        for name, prompt, intervention in conditions
-    ]
-    tables = inventory_tables(administered, seed=seed)
-    provenance = {
-        "model": loaded.provenance.to_dict(),
-        "inventories": [answers.provenance for answers in administered if answers.condition == "baseline"],
-        "conditions": said_of,
-        "respondents": people,
-        "normalise": normalise,
-    }
-    tables.write(folder, provenance)
-    _print(tables)
-    for line in dict.fromkeys(warning for answers in administered for warning in answers.warnings):
+        parts = [*(["system prompt"] if system is not None else []), *said]
+        conditions.append(Condition(" + ".join(parts), system, change))
+    run = InventoryRun(
+        respondents=people,
+        wordings=tuple(_parts(wordings)) or None,
+        orders=tuple(_parts(orders)),
+        normalise=normalise,
+        seed=seed,
+    )
+    found = run_inventories(loaded, asked, conditions, run, out=folder)
+    _print(found.tables)
+    for line in found.warnings:
         typer.echo(f"note: {line}")
     typer.echo(f"tables: {folder / 'tables'}\nreport: {write_report(folder)}")
 

@@ -99,17 +99,43 @@ def administer(
         neutral = _scored(model, [q.neutral for q in questions], questions, None, "calibration", progress)
     else:
         neutral = _neutral_of(calibration, frame, model.name)
-    return InventoryAnswers(
-        inventory=inventory,
-        options=frame.assign(neutral=neutral),
-        model=model.name,
+    return answers_of(
+        model,
+        inventory,
+        frame.assign(neutral=neutral),
+        systems,
+        wordings=[wording.name for wording in asked],
+        orders=orders,
         normalise=normalise,
         condition=condition or _condition(intervention, system, respondents),
-        respondents=systems,
+        seed=seed,
+    )
+
+
+def answers_of(
+    model: HookedModel,
+    inventory: Inventory,
+    options: pd.DataFrame,
+    respondents: tuple[str | None, ...],
+    *,
+    wordings: Sequence[str] | None,
+    orders: Sequence[str],
+    normalise: str | None,
+    condition: str,
+    seed: int,
+) -> InventoryAnswers:
+    """Answers from log-probabilities of options that this model gave, such as kept ones; see `administer`."""
+    return InventoryAnswers(
+        inventory=inventory,
+        options=options,
+        model=model.name,
+        normalise=normalise,
+        condition=condition,
+        respondents=respondents,
         provenance={
             "model": model.provenance.to_dict(),
             "inventory": {"name": inventory.name, "hash": inventory.data_hash, "source": inventory.source},
-            "wordings": [wording.name for wording in asked],
+            "wordings": [wording.name for wording in _wordings(inventory, wordings)],
             "orders": list(orders),
             "seed": seed,
         },

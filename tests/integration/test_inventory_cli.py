@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -15,9 +16,10 @@ from persona_interp.data.inventories import list_inventories
 from persona_interp.directions.psychadapter import KVShape, PsychAdapter
 from persona_interp.errors import ConfigError, PersonaInterpError
 from persona_interp.io import read_json
+from persona_interp.measurements.inventory import administer
+from persona_interp.measurements.inventory_answers import InventoryAnswers
 from persona_interp.models.load import load_model
-from persona_interp.studies.inventory.run import InventoryTables
-from persona_interp.tables import read_table, write_table
+from persona_interp.studies.inventory import run as inventory_run
 from tests.integration.conftest import make_model
 
 ITEMS = "text,scale,key\ntalk,talk,1\nchat,talk,1\nhide,talk,-1\nstay away,talk,-1\n"
@@ -210,18 +212,27 @@ def test_a_call_that_failed_before_any_table_does_not_bind_the_folder(
     assert read_json(tmp_path / "identity_inventory.json")["orders"] == ["given"]
 
 
-def test_tables_of_an_earlier_call_go_where_nobody_changed_them(tmp_path: Path) -> None:
-    saved = Path(__file__).parents[1] / "golden" / "run" / "inventory"
-    names = ("scores", "reliability", "changes", "answers")
-    scores, reliability, rows, answers = (read_table(saved / f"tables.inventory_{name}.csv") for name in names)
-    path, made_by = tmp_path / "tables" / "inventory_changes.csv", {"model": {"model": "m", "backend": "", "dtype": ""}}
+def test_answers_are_kept_as_they_are_made(
+    questionnaire: Path, own_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call = (questionnaire, "--out", tmp_path, "--model", own_model, "--dtype", "float32", "--system", "Be glad.")
+    invoke(*call)
+    before, asked = files(tmp_path / "tables"), []
+    (second,) = (path for path in (tmp_path / "cells" / "inventory").iterdir() if is_second(path))
+    second.unlink()
+    for path in before:
+        path.unlink()
 
-    def write(changes: pd.DataFrame) -> None:
-        InventoryTables(scores, reliability, changes, (), answers).write(tmp_path, made_by)
+    def administer_again(*arguments: Any, **options: Any) -> InventoryAnswers:
+        asked.append(options["condition"])
+        return administer(*arguments, **options)
 
-    for changed, there in ((False, False), (True, True)):
-        write(rows)
-        if changed:
-            write_table(path, rows.assign(p=0.5))
-        write(rows.head(0))
-        assert path.exists() is there
+    monkeypatch.setattr(inventory_run, "administer", administer_again)
+    invoke(*call)
+    assert asked == ["system prompt"]
+    assert files(tmp_path / "tables") == before
+
+
+def is_second(cell: Path) -> bool:
+    """Whether a cell was written after the other of its folder."""
+    return cell.stat().st_mtime_ns == max(path.stat().st_mtime_ns for path in cell.parent.iterdir())

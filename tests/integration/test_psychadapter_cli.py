@@ -185,7 +185,7 @@ def test_two_vectors_of_a_trait_are_refused(trained: tuple[Path, str], data: Pat
     assert str(caught.value).startswith(
         f"--vectors must name one vector a trait, got two of swl: {first} and {second}."
     )
-    assert not (out / "psychadapter_measures.json").exists()
+    assert not (out / "identity_psychadapter.json").exists()
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from persona_interp.measurements.psychadapter_expression import trait_texts_over
 from persona_interp.measurements.style_steering import measure_styles
 from persona_interp.rollouts.generate import answer
 from persona_interp.screening.run import screen
-from persona_interp.studies.inventory.run import InventoryTables
+from persona_interp.studies.inventory.run import run_inventories
 from persona_interp.studies.psychadapter.run import measure_psychadapter
 from persona_interp.studies.styles.run import run_styles
 from tests.unit.lock_holder import holder
@@ -62,7 +62,7 @@ def calls(folder: Path) -> dict[str, Callable[[], object]]:
         "finetune": lambda: finetune(none, none, out=folder),
         "screen": lambda: screen(none, "", [], out=folder),
         "answer": lambda: answer(none, none, sampling=none, folder=folder),
-        "inventories": lambda: InventoryTables.write(none, folder, {}),
+        "run_inventories": lambda: run_inventories(none, [], [], none, out=folder),
     }  # fmt: skip
 
 

@@ -1,14 +1,14 @@
 """Saved tables of inventories as rows of the table of effects, and the claims of what moves a scale."""
 
-from pathlib import Path
 from typing import Any
 
-from persona_interp.effects import Claim, Effect, Source, claims_table, effects_table, family_of, reached, write_effects
+from pandas import DataFrame
+
+from persona_interp.effects import Claim, Effect, family_of, reached
 from persona_interp.findings import interval, number
-from persona_interp.measurements.forms import INVENTORY_CHANGES, INVENTORY_RELIABILITY, INVENTORY_SCORES
 from persona_interp.statistics.families import PRIMARY
 from persona_interp.statistics.levels import CONFIDENCE
-from persona_interp.tables import Form, read_table, rows_of
+from persona_interp.tables import rows_of
 
 STUDY = "inventory"
 MOVES = (
@@ -20,22 +20,14 @@ _UNITS = {"keyed": "points of the scale", "log_odds": "nats"}
 Row = dict[str, Any]
 
 
-def write_inventory_effects(folder: Path, source: Source) -> None:
-    """Write effects and claims of the inventory tables in a folder.
-
-    Raises:
-        ArtefactError: a table is missing or damaged.
-    """
-    changes = [(row, _change(row)) for row in _rows(folder, INVENTORY_CHANGES)]
-    effects = [_score(row) for row in _rows(folder, INVENTORY_SCORES)] + [effect for _, effect in changes]
-    effects += [_reliability(row) for row in _rows(folder, INVENTORY_RELIABILITY)]
-    claims = [_moves(row, effect) for row, effect in changes if row["declared"] == PRIMARY]
-    write_effects(folder, effects_table(source, effects), claims_table(source, claims))
-
-
-def _rows(folder: Path, form: Form) -> list[Row]:
-    path = folder / "tables" / f"{form.name}.csv"
-    return rows_of(read_table(path, form)) if path.is_file() else []
+def inventory_effects(
+    scores: DataFrame, changes: DataFrame, reliability: DataFrame
+) -> tuple[list[Effect], list[Claim]]:
+    """Effects and claims of the tables of scores, changes and reliability."""
+    changed = [(row, _change(row)) for row in rows_of(changes)]
+    effects = [_score(row) for row in rows_of(scores)] + [effect for _, effect in changed]
+    effects += [_reliability(row) for row in rows_of(reliability)]
+    return effects, [_moves(row, effect) for row, effect in changed if row["declared"] == PRIMARY]
 
 
 def _score(row: Row) -> Effect:

@@ -1,38 +1,73 @@
 """Tables of administered inventories in a folder that belongs to them, for figures, reports and other programs."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from persona_interp.data.inventories import Inventory
-from persona_interp.effects import Source
-from persona_interp.errors import ConfigError
 from persona_interp.identity import of_model, of_package
-from persona_interp.io import read_json, sha256_file, write_json
+from persona_interp.interventions.protocol import Intervention
+from persona_interp.interventions.record import intervention_record
+from persona_interp.io import sha256_json
 from persona_interp.lock import alone_in
 from persona_interp.measurements import forms
+from persona_interp.measurements.inventory import administer, answers_of
 from persona_interp.measurements.inventory_answers import InventoryAnswers
 from persona_interp.measurements.inventory_reliability import reliability_rows
 from persona_interp.measurements.inventory_scores import change_rows, scales_in_families, score_inventory
 from persona_interp.measurements.inventory_types import TypeResult, inventory_type
 from persona_interp.models.identity import library_versions
 from persona_interp.models.protocol import HookedModel
-from persona_interp.rollouts.parts import refuse_other_config
-from persona_interp.studies.inventory.effects import STUDY, write_inventory_effects
-from persona_interp.tables import write_table
+from persona_interp.studies.folder import RunFolder
+from persona_interp.studies.inventory.effects import STUDY, inventory_effects
+from persona_interp.tables import Form
 
 METHOD_VERSION = 1
 """Raised where the same inputs come to give other numbers."""
-FILE = "identity_inventory.json"
-RECORD = "provenance_inventory.json"
+ANSWERS = Form("inventory_answers", (), open=True)
 TABLES = {
-    **{"scores": forms.INVENTORY_SCORES, "reliability": forms.INVENTORY_RELIABILITY},
-    **{"changes": forms.INVENTORY_CHANGES, "types": forms.INVENTORY_TYPES, "answers": None},
+    "scores": forms.INVENTORY_SCORES,
+    "reliability": forms.INVENTORY_RELIABILITY,
+    "changes": forms.INVENTORY_CHANGES,
+    "types": forms.INVENTORY_TYPES,
+    "answers": ANSWERS,
 }
+KEEPS = (*(f"tables/{form.name}.csv" for form in TABLES.values()), f"cells/{STUDY}/*")
 ANSWER_COLUMNS = ("model", "condition", "inventory")
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What is said to the model and done with it while it is asked; the first of a study is what others are against."""
+
+    name: str = "baseline"
+    system: str | None = None
+    intervention: Intervention | None = None
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The same as plain data."""
+        return {"system": self.system, "intervention": intervention_record(self.intervention)}
+
+
+@dataclass(frozen=True)
+class InventoryRun:
+    """How inventories are put.
+
+    Args:
+        respondents: system prompts, each of which makes a respondent; that of a condition stands before each.
+        wordings, orders, normalise: as `administer` takes them.
+    """
+
+    respondents: tuple[str, ...] | None = None
+    wordings: tuple[str, ...] | None = None
+    orders: tuple[str, ...] = ("given", "reversed")
+    normalise: str | None = None
+    n_resamples: int = 2000
+    seed: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,69 +85,116 @@ class InventoryTables:
     types: tuple[TypeResult, ...]
     answers: pd.DataFrame
 
-    @alone_in("out")
-    def write(self, out: Path, provenance: Mapping[str, Any]) -> None:
-        """`tables/inventory_*.csv` and `provenance_inventory.json` in a folder; tables without rows are left out.
-
-        A table that an earlier call left, and that has no rows now, is deleted where it is as that call wrote it.
-        """
+    @property
+    def frames(self) -> dict[str, tuple[Form, pd.DataFrame]]:
+        """Every table by its name, with its form; those without rows too."""
         types = pd.concat([found.frame for found in self.types]) if self.types else pd.DataFrame()
         tables = (self.scores, self.reliability, self.changes, types, self.answers)
-        before, written = _written(out / RECORD), {}
-        for (name, form), table in zip(TABLES.items(), tables, strict=True):
-            path = _path(out, name)
-            if not table.empty:
-                write_table(path, table, form)
-                written[path.name] = sha256_file(path)
-            elif path.is_file() and before.get(path.name) == sha256_file(path):
-                path.unlink()  # the others would not belong to it
-        write_json(out / RECORD, {**provenance, "tables": written, "versions": library_versions()})
-        identity = read_json(out / FILE) if (out / FILE).is_file() else provenance
-        write_inventory_effects(out, Source.of(STUDY, identity, provenance["model"], identity.get("seed")))
+        return {name: (form, table) for (name, form), table in zip(TABLES.items(), tables, strict=True)}
 
 
-def claim_inventories(
-    out: Path,
+@dataclass(frozen=True, eq=False)
+class InventoryResult:
+    """The tables of a run, and what a reader of the scores must know."""
+
+    tables: InventoryTables
+    warnings: tuple[str, ...]
+
+
+@alone_in("out")
+def run_inventories(
     model: HookedModel,
     inventories: Sequence[Inventory],
-    conditions: Mapping[str, Any],
-    options: Mapping[str, Any],
-) -> None:
-    """Write down what a folder's tables will be of, before they are computed; refuse a folder with tables of others.
+    conditions: Sequence[Condition],
+    run: InventoryRun,
+    *,
+    out: Path,
+    progress: bool = True,
+) -> InventoryResult:
+    """Every inventory under every condition, scored, compared and kept in `out`/tables/inventory_*.csv.
 
-    Args:
-        conditions: name -> what is said to and done with the model, as plain data.
-        options: everything else that the numbers depend on, as plain data.
+    Answers are kept as they are made: an interrupted call goes on after the last inventory and condition that it
+    finished. Tables without rows are left out.
 
     Raises:
-        ConfigError: names what differs, or the folder's tables do not say what they are of.
+        ConfigError: `out` holds tables of another model, backend, dtype or chat template, of other inventories,
+            conditions or settings, or by another version; or as `administer`.
+        AlignmentError, ContextLengthError, IncompatibleDirectionError: as `administer`.
     """
+    said_of = {condition.name: condition.record for condition in conditions}
+    settings = {**asdict(run), "respondents": None if run.respondents is None else sha256_json(run.respondents)[:16]}
     identity = {
         "model": of_model(model),
         "inventories": [[inventory.name, inventory.data_hash] for inventory in inventories],
-        "conditions": conditions,
-        **options,
+        "conditions": said_of,
+        **settings,
         **of_package(METHOD_VERSION),
     }
-    results = [path for path in (*(_path(out, name) for name in TABLES), out / RECORD) if path.is_file()]
-    if not results:  # a call that failed before there were any binds nobody
-        write_json(out / FILE, identity)
-    elif not (out / FILE).is_file():
-        raise ConfigError(
-            f"{out} holds {results[0].relative_to(out)}, but no {FILE} that says what it was made from.",
-            "It was made by an earlier version, or the file was deleted. Use another folder.",
-        )
-    refuse_other_config(out / FILE, identity)
+    folder = RunFolder.claim(out, STUDY, identity, keeps=KEEPS)
+    administered = [
+        _administered(folder, model, inventory, condition, run, progress)
+        for inventory in inventories
+        for condition in conditions
+    ]
+    tables = inventory_tables(administered, n_resamples=run.n_resamples, seed=run.seed)
+    read = {
+        name: folder.save(form, table) if len(table) else pd.DataFrame(columns=form.names)
+        for name, (form, table) in tables.frames.items()
+    }
+    provenance = {
+        "model": model.provenance.to_dict(),
+        "inventories": [answers.provenance for answers in administered if answers.condition == conditions[0].name],
+        "conditions": said_of,
+        "respondents": run.respondents,
+        "normalise": run.normalise,
+        "versions": library_versions(),
+    }
+    effects, claims = inventory_effects(read["scores"], read["changes"], read["reliability"])
+    folder.finish(model, provenance, effects, claims, seed=run.seed)
+    return InventoryResult(tables, tuple(dict.fromkeys(said for answers in administered for said in answers.warnings)))
 
 
-def _path(out: Path, table: str) -> Path:
-    return out / "tables" / f"inventory_{table}.csv"
+def _administered(
+    folder: RunFolder,
+    model: HookedModel,
+    inventory: Inventory,
+    condition: Condition,
+    run: InventoryRun,
+    progress: bool,
+) -> InventoryAnswers:
+    """The answers to one inventory under one condition, asked once."""
+    people = run.respondents
+    if people is not None and condition.system is not None:
+        people = tuple(f"{condition.system} {line}" for line in people)
+    system = condition.system if people is None else None
 
+    def ask() -> pd.DataFrame:
+        return administer(
+            model,
+            inventory,
+            intervention=condition.intervention,
+            system=system,
+            respondents=people,
+            wordings=run.wordings,
+            orders=run.orders,
+            normalise=run.normalise,
+            condition=condition.name,
+            seed=run.seed,
+            progress=progress,
+        ).options
 
-def _written(record: Path) -> Mapping[str, str]:
-    """The tables that an earlier call wrote, by their hash."""
-    said = read_json(record) if record.is_file() else {}
-    return said.get("tables", {})
+    options = folder.cell(inventory.name, [inventory.data_hash, condition.name], ask)
+    return answers_of(
+        model,
+        inventory,
+        options,
+        (system,) if people is None else people,
+        wordings=run.wordings,
+        orders=run.orders,
+        normalise=run.normalise,
+        condition=condition.name,
+        seed=run.seed,
+    )
 
 
 def inventory_tables(

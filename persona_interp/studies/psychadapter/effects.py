@@ -1,25 +1,21 @@
 """Saved tables of an adapter as rows of the table of effects, and the claims made of it."""
 
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Any
+
+from pandas import DataFrame
 
 from persona_interp.effects import (
     Claim,
     Effect,
-    Source,
-    claims_table,
-    effects_table,
     family_of,
     mean_depth,
     verdict,
-    write_effects,
 )
 from persona_interp.findings import interval, number
-from persona_interp.measurements.forms import ADAPTER_EFFECTS, ADAPTER_EXPRESSION, ADAPTER_INDUCED, ADAPTER_NLL
 from persona_interp.statistics.families import PRIMARY
 from persona_interp.statistics.levels import CONFIDENCE
-from persona_interp.tables import Form, read_table, rows_of
+from persona_interp.tables import rows_of
 
 STUDY, METHOD = "psychadapter", "psychadapter"
 NATS, SLOPE = "nats a token", "points of 100 for one standard deviation of a trait's score"
@@ -36,25 +32,20 @@ FOLLOWS = (
 Row = dict[str, Any]
 
 
-def write_adapter_effects(folder: Path, source: Source, n_layers: int) -> None:
-    """Write effects and claims of the adapter's tables in a folder.
-
-    Raises:
-        ArtefactError: a table is missing or damaged.
-    """
-    losses = [(row, _loss(row)) for row in _rows(folder, ADAPTER_NLL)]
-    slopes = [(row, _slope(row)) for row in _rows(folder, ADAPTER_EFFECTS)]
+def adapter_effects(tables: Mapping[str, DataFrame], *, n_layers: int) -> tuple[list[Effect], list[Claim]]:
+    """Effects and claims of the tables nll, expression, offtarget and induced, those that are there."""
+    rows = {name: rows_of(tables[name]) if name in tables else [] for name in _READ}
+    losses = [(row, _loss(row)) for row in rows["nll"]]
+    slopes = [(row, _slope(row)) for row in rows["offtarget"]]
     effects = [effect for _, effect in (*losses, *slopes)]
-    effects += [_expression(row) for row in _rows(folder, ADAPTER_EXPRESSION)]
-    effects += _induced(_rows(folder, ADAPTER_INDUCED), n_layers)
+    effects += [_expression(row) for row in rows["expression"]]
+    effects += _induced(rows["induced"], n_layers)
     claims = [_uses(row, effect) for row, effect in losses if row["declared"] == PRIMARY]
     claims += [_follows(row, effect) for row, effect in slopes if row["declared"] == PRIMARY]
-    write_effects(folder, effects_table(source, effects), claims_table(source, claims))
+    return effects, claims
 
 
-def _rows(folder: Path, form: Form) -> list[Row]:
-    path = folder / "tables" / f"{form.name}.csv"
-    return rows_of(read_table(path, form)) if path.is_file() else []
+_READ = ("nll", "expression", "offtarget", "induced")
 
 
 def _loss(row: Row) -> Effect:

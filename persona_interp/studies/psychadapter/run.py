@@ -12,11 +12,9 @@ from persona_interp.data.traits import Trait
 from persona_interp.data.writing_prompts import text_openings
 from persona_interp.directions.direction import Direction
 from persona_interp.directions.psychadapter import PsychAdapter
-from persona_interp.effects import Source
 from persona_interp.errors import ConfigError
 from persona_interp.identity import of_judges, of_model, of_package
 from persona_interp.interventions.record import record
-from persona_interp.io import write_json
 from persona_interp.judges.protocol import Judge
 from persona_interp.lock import alone_in
 from persona_interp.measurements import forms
@@ -34,10 +32,10 @@ from persona_interp.measurements.psychadapter_expression import (
 )
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.protocol import Sampling
-from persona_interp.rollouts.parts import refuse_other_config
 from persona_interp.statistics.families import in_families
-from persona_interp.studies.psychadapter.effects import STUDY, write_adapter_effects
-from persona_interp.tables import Form, kept_table
+from persona_interp.studies.folder import RunFolder
+from persona_interp.studies.psychadapter.effects import STUDY, adapter_effects
+from persona_interp.tables import kept_table
 
 METHOD_VERSION = 1
 """Raised where the same inputs come to give other numbers."""
@@ -48,6 +46,10 @@ TABLES = {
     "induced": forms.ADAPTER_INDUCED,
     "cost": forms.ADAPTER_COST,
 }
+KEEPS = (
+    *(f"tables/{form.name}.csv" for form in TABLES.values()),
+    *("psychadapter_texts.csv", "texts/*", "vectors/*.psychadapter_induced.*"),
+)
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,7 @@ def measure_psychadapter(
         "own": {trait: name for trait, name in own.items() if name in references},
         **of_package(METHOD_VERSION),
     }
-    refuse_other_config(out / "psychadapter_measures.json", config)
+    folder = RunFolder.claim(out, STUDY, config, keeps=KEEPS)
     texts = held_out.standardised(adapter.standard if held_out.standard is None else None)
     texts = texts.take(measures.n_texts, seed=measures.seed)
 
@@ -158,7 +160,7 @@ def measure_psychadapter(
         ),
     }  # fmt: skip
     wanted = [name for name in TABLES if judged or name not in ("expression", "offtarget")]
-    tables = {name: _kept(out / "tables", TABLES[name], made[name], model.name) for name in wanted}
+    tables = {name: folder.table(TABLES[name], _named(made[name], model)) for name in wanted}
     provenance = {
         "model": model.provenance.to_dict(),
         "adapter": adapter.provenance.to_dict() | {"hash": config["adapter"], "lora_parameters": n_lora_parameters},
@@ -174,8 +176,8 @@ def measure_psychadapter(
         "measures": asdict(measures),
         "references": {name: direction.provenance.to_dict() for name, direction in references.items()},
     }
-    write_json(out / "provenance_psychadapter.json", provenance)
-    write_adapter_effects(out, Source.of(STUDY, config, provenance["model"], measures.seed), model.n_layers)
+    effects, claims = adapter_effects(tables, n_layers=model.n_layers)
+    folder.finish(model, provenance, effects, claims, seed=measures.seed)
     return tables
 
 
@@ -204,7 +206,7 @@ def _scored(
         )
         return score_texts(texts, judged, judges)
 
-    return _kept(out, forms.ADAPTER_TEXTS, made, model.name)
+    return kept_table(out / f"{forms.ADAPTER_TEXTS.name}.csv", _named(made, model), forms.ADAPTER_TEXTS)
 
 
 def _induced(
@@ -242,11 +244,11 @@ def _of_trait(
     return parts
 
 
-def _kept(folder: Path, form: Form, made: Callable[[], pd.DataFrame], model: str) -> pd.DataFrame:
-    """A table from its file, or made and written to it."""
+def _named(made: Callable[[], pd.DataFrame], model: HookedModelBase) -> Callable[[], pd.DataFrame]:
+    """What makes a table, with the model and the method."""
 
     def named() -> pd.DataFrame:
         table = made()
-        return table.assign(model=model, method=table.get("method", "psychadapter"))
+        return table.assign(model=model.name, method=table.get("method", "psychadapter"))
 
-    return kept_table(folder / f"{form.name}.csv", named, form)
+    return named

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from pandas import DataFrame
@@ -11,22 +10,17 @@ from persona_interp.effects import (
     Claim,
     Effect,
     Role,
-    Source,
-    claims_table,
-    effects_table,
     family_of,
     mean_depth,
     reached,
     verdict,
-    write_effects,
 )
 from persona_interp.findings import interval, number
-from persona_interp.measurements.forms import STYLE_JUDGES, STYLE_PROBE, STYLE_STEERING
 from persona_interp.measurements.style_arms import PROMPT
 from persona_interp.measurements.style_probe import VECTOR
 from persona_interp.statistics.families import PRIMARY
 from persona_interp.statistics.levels import CONFIDENCE
-from persona_interp.tables import read_table, rows_of
+from persona_interp.tables import rows_of
 
 STUDY = "styles"
 NORMS = "mean residual norms of a token of the unsteered answers, shared by the layers"
@@ -44,15 +38,10 @@ _ROLES: Mapping[str, Role] = {"control": "control", "unsteered": "control", "tre
 Row = dict[str, Any]
 
 
-def write_style_effects(folder: Path, source: Source, n_layers: int) -> None:
-    """Write effects and claims of the style tables in a folder.
-
-    Raises:
-        ArtefactError: a table is missing or damaged.
-    """
-    probe, steering, rated = (
-        read_table(folder / "tables" / f"{form.name}.csv", form) for form in (STYLE_PROBE, STYLE_STEERING, STYLE_JUDGES)
-    )
+def style_effects(
+    probe: DataFrame, steering: DataFrame, rated: DataFrame, *, n_layers: int
+) -> tuple[list[Effect], list[Claim]]:
+    """Effects and claims of the tables of probe, steering and judges."""
     validity = {(row["style"], row["judge"]): row["auc"] for row in rows_of(rated)}
     told_apart = list(_probe(probe, n_layers))
     levels = [(row, _expression(row, n_layers, validity)) for row in rows_of(steering)]
@@ -62,7 +51,7 @@ def write_style_effects(folder: Path, source: Source, n_layers: int) -> None:
     effects += [_changed(row, effect) for row, effect in steered]
     claims = [_tells(row, effect) for row, effect in told_apart if effect.family == PRIMARY_PROBE]
     claims += [_moves(row, effect) for row, effect in ranked if row["declared"] == PRIMARY]
-    write_effects(folder, effects_table(source, effects), claims_table(source, claims))
+    return effects, claims
 
 
 PRIMARY_PROBE, OTHER_PROBE = "styles told apart", "styles told apart by a fresh probe"

@@ -14,10 +14,9 @@ from persona_interp.directions.direction import Direction
 from persona_interp.directions.style import extract_style_activations, style_vector
 from persona_interp.directions.style_generated import generate_style_rollouts, generated_style_vector
 from persona_interp.directions.style_training import train_style_vectors
-from persona_interp.effects import Source
 from persona_interp.errors import ConfigError
 from persona_interp.identity import of_judges, of_model, of_package
-from persona_interp.io import manifest_path, path_part, write_json
+from persona_interp.io import manifest_path, path_part
 from persona_interp.judges.coherence import CoherenceJudge
 from persona_interp.judges.protocol import Judge
 from persona_interp.lock import alone_in
@@ -29,14 +28,15 @@ from persona_interp.measurements.style_setup import StyleRun, shortest, style_pr
 from persona_interp.measurements.style_steering import able_judges, measure_styles
 from persona_interp.measurements.style_table import style_null_table, style_table
 from persona_interp.models.protocol import HookedModel
-from persona_interp.rollouts.parts import refuse_other_config
-from persona_interp.studies.styles.effects import STUDY, write_style_effects
+from persona_interp.studies.folder import RunFolder
+from persona_interp.studies.styles.effects import STUDY, style_effects
 from persona_interp.tables import write_table
 
 logger = logging.getLogger(__name__)
 
 METHOD_VERSION = 2
 """Raised where the same inputs come to give other numbers."""
+KEEPS = ("tables/style_*.csv", "activations/*", "vectors/style.*", "style_rollouts/*", "style_training/*", "scores/*")
 PUBLISHED_READING = "style_vector, published reading"
 
 
@@ -77,8 +77,7 @@ def run_styles(
     for part, kind in [(corpus.name, "corpus"), *((style, "style") for style in corpus.sentences)]:
         path_part(part, kind)
     wanted = _wanted(corpus, run)
-    identity = _identity(model, corpus, run, [*judges, coherence])
-    refuse_other_config(folder / "config_styles.json", identity)
+    home = RunFolder.claim(folder, STUDY, _identity(model, corpus, run, [*judges, coherence]), keeps=KEEPS)
     used = corpus if run.n_sentences is None else corpus.take(run.n_sentences, seed=run.seed)
     fit, held_out = used.split(held_out=run.held_out, seed=run.seed)
     prompts = style_prompts(run)
@@ -87,10 +86,8 @@ def run_styles(
     others = _activations(model, held_out, folder / "activations" / "held_out.safetensors", progress)
     probe = style_probe(activations, others, n_null=run.n_null, seed=run.seed, progress=progress)
     probe = probe.assign(model=model.name, corpus=corpus.name)
-    write_table(folder / "tables" / "style_probe.csv", probe, STYLE_PROBE)
     rated = style_judge_table(judges, held_out, fit, styles=wanted)
     rated = rated.assign(model=model.name, corpus=corpus.name)
-    write_table(folder / "tables" / "style_judges.csv", rated, STYLE_JUDGES)
     vectors, counts = _vectors(model, fit, activations, wanted, prompts.generating, run, folder, progress)
     measured = measure_styles(
         model,
@@ -114,7 +111,8 @@ def run_styles(
     null = style_null_table(measured, judge=chooser.name).assign(model=model.name, corpus=corpus.name)
     write_table(folder / "tables" / "style_null.csv", null)
     table = table.assign(model=model.name, corpus=corpus.name)
-    write_table(folder / "tables" / "style_steering.csv", table, STYLE_STEERING)
+    saved = [home.save(*each) for each in ((STYLE_PROBE, probe), (STYLE_STEERING, table), (STYLE_JUDGES, rated))]
+    effects, claims = style_effects(*saved, n_layers=model.n_layers)
     provenance = _inputs(model, corpus, run, judges, coherence) | {
         "n_fit": {style: len(texts) for style, texts in fit.sentences.items()},
         "n_held_out": {style: len(texts) for style, texts in held_out.sentences.items()},
@@ -122,8 +120,7 @@ def run_styles(
         "left_out": unable,
         "training": counts,
     }
-    write_json(folder / "provenance_styles.json", provenance)
-    write_style_effects(folder, Source.of(STUDY, identity, provenance["model"], run.seed), model.n_layers)
+    home.finish(model, provenance, effects, claims, seed=run.seed)
     return StyleResult(probe, table, vectors, provenance)
 
 

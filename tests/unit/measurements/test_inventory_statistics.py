@@ -117,23 +117,20 @@ def test_types_of_other_things_are_refused() -> None:
         inventory_type(answers_of(lambda *_: -1.0, TYPES.take(1)))
 
 
-def test_tables_name_model_condition_and_inventory_and_go_into_a_folder(tmp_path: Any) -> None:
+def test_tables_name_model_condition_and_inventory_and_have_their_forms() -> None:
     small, asked = TYPES.take(2), ["about_yourself", "choose_letter"]
     before = answers_of(lambda prompt, option: -float(len(prompt + option) % 5), small, wordings=asked)
     after = answers_of(
         lambda prompt, option: -float(len(prompt + option) % 3), small, wordings=asked, condition="other"
     )
     tables = inventory_tables([before, after], n_resamples=40)
-    tables.write(tmp_path, {"seed": 0})
-    for name in ("scores", "reliability", "types", "changes", "answers"):
-        assert (tmp_path / "tables" / f"inventory_{name}.csv").is_file()
+    for form, table in tables.frames.values():
+        assert len(form.checked(table)) == len(table) > 0
     for table in (tables.scores, tables.reliability, tables.changes, tables.answers):
         assert {"model", "condition", "inventory"} <= set(table.columns)
     assert set(tables.changes["measure"]) == {"keyed", "log_odds"}
-    assert (tmp_path / "provenance_inventory.json").is_file()
     rated = answers_of(lambda *_: -1.0, load_inventory("big_five_50").take(1))
-    inventory_tables([rated], n_resamples=20).write(tmp_path, {})
-    assert not (tmp_path / "tables" / "inventory_types.csv").exists()
+    assert inventory_tables([rated], n_resamples=20).frames["types"][1].empty
 
 
 @pytest.mark.parametrize(("up", "down"), [(17, 7), (5, 5), (7, 3)])

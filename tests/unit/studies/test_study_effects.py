@@ -1,19 +1,28 @@
 """Saved tables as rows of the table of effects: the same numbers, and q made anew is the q that the table had."""
 
-import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from pandas import DataFrame
 
-from persona_interp.effects import EFFECTS, Source, load_claims, load_effects
+from persona_interp.effects import (
+    EFFECTS,
+    Claim,
+    Effect,
+    Source,
+    claims_table,
+    effects_table,
+    load_effects,
+    write_effects,
+)
+from persona_interp.measurements import forms
 from persona_interp.statistics.families import in_families
-from persona_interp.studies.inventory.effects import write_inventory_effects
-from persona_interp.studies.psychadapter.effects import write_adapter_effects
-from persona_interp.studies.styles.effects import write_style_effects
-from persona_interp.tables import read_table, write_table
+from persona_interp.studies.inventory.effects import inventory_effects
+from persona_interp.studies.psychadapter.effects import adapter_effects
+from persona_interp.studies.styles.effects import style_effects
+from persona_interp.tables import Form, read_table
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "run"
 SOURCE = Source("study", "run", "tiny", "nnsight", "float32", 0)
@@ -21,22 +30,24 @@ SOURCE = Source("study", "run", "tiny", "nnsight", "float32", 0)
 Change = Callable[[DataFrame], DataFrame]
 
 
-def saved(study: str, folder: Path, changes: Mapping[str, Change]) -> Path:
-    """The tables of the golden run in a folder of their own, some of them changed."""
-    for path in (GOLDEN / study).glob("tables.*.csv"):
-        name = path.name.removeprefix("tables.")
-        place = folder / "tables" / name
-        place.parent.mkdir(exist_ok=True)
-        shutil.copy(path, place)
-        if name in changes:
-            write_table(place, changes[name](read_table(place)))
-    return folder
+def saved(form: Form, change: Change = lambda table: table) -> DataFrame:
+    """A table of the golden run, perhaps changed, as a results folder gives it back."""
+    study = form.name.partition("_")[0].replace("style", "styles")
+    raw = read_table(GOLDEN / study / f"tables.{form.name}.csv")
+    return form.typed(change(raw))[0]
 
 
-def test_styles(tmp_path: Path) -> None:
-    folder = saved("styles", tmp_path, {"style_steering.csv": ranked_among_random})
-    write_style_effects(folder, SOURCE, 3)
-    effects, probe = load_effects(folder), read_table(folder / "tables" / "style_probe.csv")
+def styles(change: Change = lambda table: table) -> tuple[list[Effect], list[Claim]]:
+    tables = saved(forms.STYLE_PROBE), saved(forms.STYLE_STEERING, change), saved(forms.STYLE_JUDGES)
+    return style_effects(*tables, n_layers=3)
+
+
+def tables_of(effects: list[Effect], claims: list[Claim]) -> tuple[DataFrame, DataFrame]:
+    return effects_table(SOURCE, effects), claims_table(SOURCE, claims)
+
+
+def test_styles() -> None:
+    (effects, _), probe = tables_of(*styles(ranked_among_random)), saved(forms.STYLE_PROBE)
     best = effects[effects["family"].fillna("").str.startswith("styles told apart")]
     assert len(best) == 4
     for row in best.to_dict("records"):
@@ -48,7 +59,7 @@ def test_styles(tmp_path: Path) -> None:
         assert row["depth"] == (int(row["layers"]) + 1) / 3
     steered = effects[effects["metric"] == "change of expression"]
     ranked = steered[steered["test"] == "rank among directions"]
-    table = read_table(folder / "tables" / "style_steering.csv")
+    table = saved(forms.STYLE_STEERING, ranked_among_random)
     np.testing.assert_allclose(sorted(ranked["q"].dropna()), sorted(table["q_random"].dropna()))
     assert set(ranked["n_null"]) == {100}
     assert set(effects["substrate"]) == {"residual", "prompt"}
@@ -67,10 +78,8 @@ def ranked_among_random(table: DataFrame) -> DataFrame:
     return table
 
 
-def test_claims_of_styles_say_what_the_numbers_say(tmp_path: Path) -> None:
-    folder = saved("styles", tmp_path, {"style_steering.csv": ranked_among_random})
-    write_style_effects(folder, SOURCE, 3)
-    claims, effects = load_claims(folder), load_effects(folder)
+def test_claims_of_styles_say_what_the_numbers_say() -> None:
+    effects, claims = tables_of(*styles(ranked_among_random))
     assert set(claims["effects"]) <= set(effects["effect_id"])
     steering = claims[claims["claim"].str.contains("steers")]
     assert steering["verdict"].tolist() == ["holds", "undecided", "undecided", "does not"]
@@ -79,10 +88,10 @@ def test_claims_of_styles_say_what_the_numbers_say(tmp_path: Path) -> None:
     assert (claims["claim"] == "told apart").sum() == 2
 
 
-def test_an_adapter(tmp_path: Path) -> None:
-    write_adapter_effects(saved("psychadapter", tmp_path, {"psychadapter_nll.csv": worse_with_shuffled}), SOURCE, 3)
-    effects, claims = load_effects(tmp_path), load_claims(tmp_path)
-    table = read_table(tmp_path / "tables" / "psychadapter_nll.csv").dropna(subset=["p"])
+def test_an_adapter() -> None:
+    nll = saved(forms.ADAPTER_NLL, worse_with_shuffled)
+    effects, claims = tables_of(*adapter_effects({"nll": nll}, n_layers=3))
+    table = nll.dropna(subset=["p"])
     losses = effects[effects["metric"] == "change of held-out loss"]
     assert losses["q"].tolist() == pytest.approx(table["q"].tolist())
     assert losses["estimate"].tolist() == table["estimate"].tolist()
@@ -98,9 +107,9 @@ def worse_with_shuffled(table: DataFrame) -> DataFrame:
     return table
 
 
-def test_induced_cosines_are_corrected_over_layers_inside_a_reference(tmp_path: Path) -> None:
-    write_adapter_effects(saved("psychadapter", tmp_path, {"psychadapter_induced.csv": with_cosines}), SOURCE, 3)
-    effects, table = load_effects(tmp_path), read_table(tmp_path / "tables" / "psychadapter_induced.csv")
+def test_induced_cosines_are_corrected_over_layers_inside_a_reference() -> None:
+    table = saved(forms.ADAPTER_INDUCED, with_cosines)
+    effects, _ = tables_of(*adapter_effects({"induced": table}, n_layers=3))
     cosines = effects[effects["metric"] == "cosine"]
     assert len(cosines) == 6
     assert cosines["q"].tolist() == pytest.approx(table["q"].dropna().tolist())
@@ -119,10 +128,15 @@ def with_cosines(table: DataFrame) -> DataFrame:
     return DataFrame([*table.to_dict("records"), *added.to_dict("records")])
 
 
-def test_an_inventory(tmp_path: Path) -> None:
-    write_inventory_effects(saved("inventory", tmp_path, {}), SOURCE)
-    effects, claims = load_effects(tmp_path), load_claims(tmp_path)
-    table = read_table(tmp_path / "tables" / "inventory_changes.csv")
+def inventory() -> tuple[list[Effect], list[Claim]]:
+    return inventory_effects(
+        saved(forms.INVENTORY_SCORES), saved(forms.INVENTORY_CHANGES), saved(forms.INVENTORY_RELIABILITY)
+    )
+
+
+def test_an_inventory() -> None:
+    effects, claims = tables_of(*inventory())
+    table = saved(forms.INVENTORY_CHANGES)
     change = effects[effects["metric"] == "change of inventory score"]
     assert change["q"].tolist() == pytest.approx(table["q"].tolist())
     assert change["reference"].tolist() == ["baseline"]
@@ -134,11 +148,14 @@ def test_an_inventory(tmp_path: Path) -> None:
 
 def test_every_study_writes_the_same_columns(tmp_path: Path) -> None:
     """Three studies stand in one folder, and one table holds them all."""
-    for study in ("styles", "psychadapter", "inventory"):
-        saved(study, tmp_path, {})
-    write_style_effects(tmp_path, Source("styles", "a"), 3)
-    write_adapter_effects(tmp_path, Source("psychadapter", "b"), 3)
-    write_inventory_effects(tmp_path, Source("inventory", "c"))
+    adapter = {"nll": saved(forms.ADAPTER_NLL), "offtarget": saved(forms.ADAPTER_EFFECTS)}
+    for study, found in {
+        "styles": styles(),
+        "psychadapter": adapter_effects(adapter, n_layers=3),
+        "inventory": inventory(),
+    }.items():
+        source = Source(study, study)
+        write_effects(tmp_path, effects_table(source, found[0]), claims_table(source, found[1]))
     effects = load_effects(tmp_path)
     assert effects.columns.tolist() == EFFECTS.names
     assert effects["study"].unique().tolist() == ["styles", "psychadapter", "inventory"]
