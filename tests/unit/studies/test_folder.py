@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 from pandas import DataFrame
 
-from persona_interp.effects import Effect, load_claims, load_effects
+from persona_interp.effects import Claim, Effect, load_claims, load_effects
 from persona_interp.errors import ArtefactError, ConfigError, DataError
 from persona_interp.io import read_json
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.studies.folder import RunFolder
-from persona_interp.tables import Form, numbers, texts
+from persona_interp.tables import Form, numbers, rows_of, texts
 
 FORM = Form("toy_numbers", (*texts("name"), *numbers("value")))
 KEEPS = ("tables/toy_*.csv", "cells/toy/*")
@@ -87,6 +87,28 @@ def test_a_damaged_cell_is_named(tmp_path: Path) -> None:
     with pytest.raises(ArtefactError, match="not a whole Parquet file") as raised:
         folder.cell("part", "one", Counting())
     assert str(path) in str(raised.value)
+
+
+def study_lengths(model: HookedModelBase, words: list[str], out: Path) -> DataFrame:
+    """A whole study: how many tokens words have."""
+    folder = RunFolder.claim(out, "lengths", {"words": words, "model": model.name}, keeps=["tables/lengths.csv"])
+    form = Form("lengths", (*texts("word"), *numbers("length", unit="tokens")))
+    rows = [{"word": word, "length": len(model.tokenizer(word)["input_ids"])} for word in words]
+    table = folder.table(form, lambda: DataFrame(rows))
+    effects = [Effect(metric="length", unit="tokens", data=r["word"], estimate=r["length"]) for r in rows_of(table)]
+    longest = f"The longest word is {table['word'][table['length'].idxmax()]}."
+    claim = Claim(claim="longest", trait=None, sentence=longest, rule="most tokens", effects=effects, verdict="holds")
+    folder.finish(model, {"words": words}, effects, [claim], seed=None)
+    return table
+
+
+def test_a_study_of_ten_lines(model: HookedModelBase, tmp_path: Path) -> None:
+    first, again = (study_lengths(model, ["a", "a longer one"], tmp_path) for _ in range(2))
+    assert first["length"].tolist() == again["length"].tolist()
+    assert load_claims(tmp_path)["sentence"].tolist() == ["The longest word is a longer one."]
+    assert load_effects(tmp_path)["data"].tolist() == ["a", "a longer one"]
+    with pytest.raises(ConfigError, match="words: there"):
+        study_lengths(model, ["b"], tmp_path)
 
 
 def test_a_finished_run_has_its_provenance_effects_and_claims(tmp_path: Path, model: HookedModelBase) -> None:
