@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from persona_interp.effects import Effect, Source, claims_table, effects_table, write_effects
 from persona_interp.models.packaged import PACKAGED_MODELS, is_installed
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
@@ -38,9 +39,24 @@ def test_finetuning_runs_as_written_behind_the_pipeline(
     (tmp_path / "data.jsonl").write_text("\n".join([*lines, "{broken"]))
     names: dict[str, object] = {}
     for block in python_blocks():
-        run(block, names)
+        if "load_effects" not in block:
+            run(block, names)
     assert "data.jsonl, line 25" in capsys.readouterr().out
     assert all((tmp_path / "runs" / name / "adapter").is_dir() for name in ("plain", "prevented"))
+
+
+def test_results_are_one_table_as_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    source = Source("styles", "run", "tiny")
+    effect = Effect(metric="AUC", trait="cold", estimate=0.875, p=0.03, family="told apart")
+    write_effects(tmp_path / "results" / "a", effects_table(source, [effect]), claims_table(source, []))
+    (block,) = (block for block in python_blocks() if "load_effects" in block)
+    run(block, {})
+    printed = capsys.readouterr().out
+    assert "0.875" in printed
+    assert "cold" in printed
 
 
 def python_blocks() -> list[str]:
