@@ -20,6 +20,7 @@ from persona_interp.findings import (
 )
 from persona_interp.io import atomic_write_bytes
 from persona_interp.sections import sections_of
+from persona_interp.sections.claims import claims_section
 from persona_interp.sections.main_job import main_job_parts
 from persona_interp.sections.section import Section, SectionTable, flat
 
@@ -69,6 +70,7 @@ def write_report(folder: Path) -> Path:
     if results is not None:
         shown = main_job_parts(results) | {"figures": [numbered(figure) for figure in plot_main_job(folder)]}
     sections = [_shown(section, numbered) for section in sections_of(folder)]
+    claimed = claims_section(folder)
     if results is None and not sections:
         raise ArtefactError(
             f"{folder} holds nothing to report.",
@@ -86,7 +88,8 @@ def write_report(folder: Path) -> Path:
     page = environment.get_template("page.html.j2").render(
         title=plain(title),
         subtitle=plain(_subtitle(results)),
-        contents=_contents(results, shown, sections),
+        contents=[*([("claims", claimed.title)] if claimed else []), *_contents(results, shown, sections)],
+        claimed=None if claimed is None else _shown(claimed, numbered),
         results=results,
         sections=sections,
         files=_files(folder),
