@@ -15,6 +15,7 @@ from pandas import DataFrame
 
 from persona_interp.errors import AlignmentError, ArtefactError
 from persona_interp.io import sha256_json
+from persona_interp.lock import locked
 from persona_interp.statistics.families import NO_TEST, claim_q
 from persona_interp.statistics.levels import ALPHA
 from persona_interp.tables import Column, Form, numbers, read_table, texts, wholes, write_table
@@ -32,6 +33,7 @@ VERDICTS: tuple[Verdict, ...] = ("holds", "does not", "undecided")
 
 SOURCE = ("study", "run_id", "model", "backend", "dtype")
 _HOW = ("role", "strength", "strength_unit", "metric", "reference", "test", "null_kind", "family", "judge")
+_PLACE = ("layers", "strength")
 WHAT = ("trait", "method", "substrate", "layers", "stream", "pooling", "condition", "data")
 EFFECTS = Form(
     "effects",
@@ -81,8 +83,8 @@ CLAIMS = Form(
 )
 """The columns of `claims.parquet`; see `Claim` for what they hold."""
 
-_SAME_TEST = ("study", "run_id", "trait", "method", "substrate", "condition", "data", "metric", "reference")
-"""Tests that agree in these are of one claim: they differ in place, strength or judge."""
+_SAME_CLAIM = ("study", "model", "trait", "method", "substrate", "condition", "data", "metric", "reference")
+"""Tests that agree in these are of one claim: they differ in place, strength, judge, seed or run."""
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,8 @@ class Effect:
             (one-sided: its 95th percentile is `null_high`), `n_null` draws or arrangements.
         family: the tests that p is corrected with, declared before; q and n_family are made by `corrected`.
         judge: what rated the answers; `judge_validity` its AUC on texts whose trait is known.
+        place_found: whether layers and strength were chosen by data, so that they are a finding and no part of what
+            the effect is of. It is no column.
     """
 
     metric: str
@@ -162,13 +166,13 @@ class Effect:
     family: str | None = None
     judge: str | None = None
     judge_validity: Number | None = None
+    place_found: bool = False
 
     def id_in(self, source: Source) -> str:
         """Sixteen characters that name this effect: what it is of, and nothing of what was found."""
-        what = [getattr(self, name) for name in (*WHAT, "role", "strength", "strength_unit", "metric", "reference")]
-        return sha256_json([source.study, source.run_id, *what, self.test, self.null_kind, self.family, self.judge])[
-            :16
-        ]
+        hidden = _PLACE if self.place_found else ()
+        what = [None if name in hidden else getattr(self, name) for name in (*WHAT, *_HOW)]
+        return sha256_json([source.study, source.run_id, *what])[:16]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,9 +231,11 @@ def layers_of(cell: str) -> tuple[int, ...]:
     return tuple(map(int, cell.split("+"))) if cell else ()
 
 
-def mean_depth(layers: str, n_layers: int) -> float:
-    """Mean depth of the blocks of a cell, (layer + 1) / n_layers each."""
+def mean_depth(layers: str, n_layers: int) -> float | None:
+    """Mean depth of the blocks of a cell, (layer + 1) / n_layers each; None without blocks."""
     blocks = layers_of(layers)
+    if not blocks:
+        return None
     return sum(depth_of(layer, n_layers) for layer in blocks) / len(blocks)
 
 
@@ -241,6 +247,11 @@ def effects_table(source: Source, effects: Sequence[Effect]) -> DataFrame:
     """
     rows = [{"effect_id": effect.id_in(source), **asdict(source), **_plain(effect)} for effect in effects]
     table = DataFrame(rows, columns=EFFECTS.names)
+    outside = [
+        effect.p for effect in effects if effect.p is not None and not (effect.p != effect.p or 0 <= effect.p <= 1)
+    ]
+    if outside:
+        raise AlignmentError(f"p must be between 0 and 1, got {outside[0]:g}.")
     if len(again := table[table["effect_id"].duplicated()]):
         first = {name: value for name, value in again.iloc[0].items() if isinstance(value, str)}
         raise AlignmentError(
@@ -253,12 +264,16 @@ def effects_table(source: Source, effects: Sequence[Effect]) -> DataFrame:
 
 def claims_table(source: Source, claims: Sequence[Claim]) -> DataFrame:
     """The claims of one run as a table in the form `CLAIMS`; `effects` are effect_ids joined by spaces."""
+    names = [(claim.claim, claim.trait) for claim in claims]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise AlignmentError(f"two claims of {source.study} are called {twice[0][0]!r}, both of {twice[0][1]}.")
     rows = [
         {
             "study": source.study,
             "run_id": source.run_id,
             "model": source.model,
-            **{name: getattr(claim, name) for name in ("claim", "trait", "sentence", "rule", "verdict", "unit")},
+            **{name: getattr(claim, name) for name in ("claim", "trait", "rule", "verdict", "unit")},
+            "sentence": _writable(claim.sentence),
             "effects": " ".join(effect.id_in(source) for effect in claim.effects),
             "detectable": claim.detectable,
         }
@@ -271,13 +286,14 @@ def corrected(effects: DataFrame) -> DataFrame:
     """The effects with q and n_family over all rows that are here, family by family.
 
     A family is named by its study and the column `family`; runs of one study are corrected together. Tests of a family
-    that differ only in place, strength or judge are one claim, and claims are the unit of error (`claim_q`). n_family
-    counts the tests. Rows without p or family have neither.
+    that differ only in place, strength, judge, seed or run are one claim, and claims are the unit of error (`claim_q`):
+    finding the same again under other seeds makes nothing else easier to claim. n_family counts the tests. Rows without
+    p or family have neither.
     """
     q_values, sizes = np.full(len(effects), np.nan), np.full(len(effects), np.nan)
     p_values = effects["p"].to_numpy(float)
     tested = ~np.isnan(p_values) & effects["family"].notna().to_numpy()
-    claims = effects.groupby(list(_SAME_TEST), dropna=False, sort=False).ngroup().to_numpy()
+    claims = effects.groupby(list(_SAME_CLAIM), dropna=False, sort=False).ngroup().to_numpy()
     families = effects.groupby(["study", "family"], dropna=False, sort=False).ngroup().to_numpy()
     for family in np.unique(families[tested]):
         rows = tested & (families == family)
@@ -286,26 +302,32 @@ def corrected(effects: DataFrame) -> DataFrame:
     return effects.assign(q=q_values, n_family=pd.array(sizes, dtype="Int64"))
 
 
-def write_effects(folder: Path, effects: DataFrame, claims: DataFrame) -> None:
+def write_effects(folder: Path, study: str, effects: DataFrame, claims: DataFrame) -> None:
     """Keep a study's effects and claims in a folder, in the place of those that it had there before.
 
     Those of other studies stay.
+
+    Raises:
+        ArtefactError: what other studies wrote there is damaged.
+        ConfigError: another process is at work in the folder.
     """
-    for name, form, table in ((EFFECTS_FILE, EFFECTS, effects), (CLAIMS_FILE, CLAIMS, claims)):
-        path = folder / name
-        if path.is_file():
-            kept = read_table(path, form)
-            kept = kept[~kept["study"].isin(set(table["study"]))]
-            table = pd.concat([kept, table], ignore_index=True) if len(kept) else table
-        write_table(path, table, form)
+    with locked(folder):
+        for name, form, table in ((EFFECTS_FILE, EFFECTS, effects), (CLAIMS_FILE, CLAIMS, claims)):
+            path = folder / name
+            kept = _read(path, form) if path.is_file() else form.typed(DataFrame(columns=form.names))[0]
+            kept = kept[kept["study"] != study]
+            write_table(path, pd.concat([kept, table], ignore_index=True) if len(kept) else table, form)
 
 
 def load_effects(*folders: Path | str) -> DataFrame:
     """The effects of any number of runs in one table, q made anew over all of them (`corrected`).
 
+    So q may differ from that in a run's own tables and sentences, which know of no other run. The columns are those of
+    `Effect`, with `effect_id`, the `Source`, q and n_family.
+
     Args:
         folders: of results, or above them: every effects.parquet in and below each is read. A run that is found twice
-            counts once.
+            counts once. Columns that an older version did not write are missing.
 
     Raises:
         ArtefactError: a folder has no effects, or a file is damaged.
@@ -316,19 +338,23 @@ def load_effects(*folders: Path | str) -> DataFrame:
 
 def load_claims(*folders: Path | str) -> DataFrame:
     """The claims of any number of runs, each as its own run came to it; see `load_effects` for the folders."""
-    return _load(folders, CLAIMS_FILE, CLAIMS, ["study", "run_id", "claim", "trait"])
+    return _load(folders, CLAIMS_FILE, CLAIMS, _CLAIM)
+
+
+_CLAIM = ["study", "run_id", "claim", "trait"]
 
 
 def _load(folders: Sequence[Path | str], name: str, form: Form, same: list[str]) -> DataFrame:
     parts = []
-    for folder in map(Path, folders):
+    for folder in (Path(each).expanduser() for each in folders):
         found = [folder] if folder.is_file() else sorted(folder.rglob(name))
         if not found:
             raise ArtefactError(
                 f"there is no {name} in {folder} or below it.",
-                "It is written by the commands run, styles, psychadapter measure and inventory.",
+                "The commands run, styles, psychadapter measure and inventory write it. In a folder of an earlier"
+                " version, run the command again: where nothing else differs, it only adds what is missing.",
             )
-        parts += [read_table(path, form) for path in found]
+        parts += [_read(path, form) for path in found]
     if not parts:
         raise ArtefactError("no folder of results was given.", "Give at least one.")
     table = pd.concat(parts, ignore_index=True)
@@ -341,6 +367,24 @@ def _load(folders: Sequence[Path | str], name: str, form: Form, same: list[str])
     return table.loc[once.index].reset_index(drop=True)
 
 
+def _read(path: Path, form: Form) -> DataFrame:
+    """A table of some version: columns that it lacks are missing."""
+    frame = read_table(path)
+    lacking = [column.name for column in form.columns if not column.filled and column.name not in frame]
+    found, problems = form.typed(frame.assign(**dict.fromkeys(lacking)))
+    if problems:
+        raise ArtefactError(
+            f"{path}: {problems[0]}.", "Move it away, and run the commands that wrote into this folder again."
+        )
+    return found
+
+
 def _plain(effect: Effect) -> Mapping[str, Any]:
-    """The fields of an effect, NaN and empty texts as missing."""
-    return {name: None if value == "" else value for name, value in asdict(effect).items()}
+    """The fields of an effect, empty texts as missing, and text that cannot be written as escapes."""
+    fields = {name: None if value == "" else _writable(value) for name, value in asdict(effect).items()}
+    del fields["place_found"]
+    return fields
+
+
+def _writable(value: Any) -> Any:
+    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value

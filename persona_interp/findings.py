@@ -134,11 +134,11 @@ def separation_sentence(row: TraitSummary) -> str:
     )
     said = (
         f"The persona vector {outcome}: AUC {interval(row.auc, row.auc_low, row.auc_high)} at layer"
-        f" {whole(row.best_layer)} ({equal('n', whole(row.n_kept_positive))} kept answers to positive and"
-        f" {whole(row.n_kept_negative)} to negative prompts;"
-        f" {equal('p', number(row.p_shuffled))} with whole prompts exchanged and"
-        f" {equal('p', number(row.p_random))} against random directions, {whole(row.n_null)} draws each;"
-        f" {equal('q', number(row.q_separation))})"
+        f" {whole(row.best_layer)} ({equal('n', whole(row.n_test_positive))} answers to positive and"
+        f" {whole(row.n_test_negative)} to negative prompts, a vector of {whole(row.n_kept_positive)} and"
+        f" {whole(row.n_kept_negative)} others; {equal('p', number(row.p_shuffled))} among {whole(row.n_null)}"
+        f" exchanges of whole prompts and {equal('p', number(row.p_random))} among {whole(row.n_null_random)} random"
+        f" directions; {equal('q', number(row.q_separation))})"
     )
     if not shown and row.detectable_auc is not None:
         said += (

@@ -252,7 +252,11 @@ def _convert(cell: Any, kind: Kind) -> Any:
         return _TRUTHS.get(str(cell).lower())
     if isinstance(cell, bool | np.bool_):
         return None
+    if isinstance(cell, str) and "_" in cell:  # which Python takes for a separator of thousands
+        return None
     try:
+        if kind == "whole" and not isinstance(cell, float | np.floating) and str(cell).lstrip("-").isdecimal():
+            return int(cell) if abs(int(cell)) < 2**63 else None
         value = float(cell)
     except (TypeError, ValueError):
         return None

@@ -75,6 +75,8 @@ class TraitSummary:
 
     Args:
         best_layer: layer chosen most often for `auc`, on other questions and prompts.
+        n_kept_positive: answers that made the vector; `n_test_positive` those that it was tested on.
+        n_null: arrangements of exchanged prompts; `n_null_random` random directions.
         p_shuffled: of exchanged prompts; `p_random` is that of the claim: random directions, and never below it.
         q_separation: of that claim, and `q_steering` of the other, corrected together over all traits of the run;
             `q_other_traits` and `q_components` are exploratory, corrected apart.
@@ -137,6 +139,10 @@ class TraitSummary:
     n_steering_questions: int | None = None
     detectable_effect: float | None = None
     detectable_auc: float | None = None
+    n_test_positive: int | None = None
+    n_test_negative: int | None = None
+    n_test_questions: int | None = None
+    n_null_random: int | None = None
     notes: tuple[str, ...] = ()
 
 

@@ -1,15 +1,19 @@
 """A run of the main job as rows of the table of effects, and its claims; made from its saved results alone."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
+
+from pandas import DataFrame
 
 from persona_interp.effects import Claim, Effect, Source, claims_table, effects_table, write_effects
-from persona_interp.figures.frames import records
 from persona_interp.figures.results import MainJobResults, TraitSummary, load_results
 from persona_interp.findings import claims, effect_sentence, separation_sentence
 from persona_interp.io import read_json
 from persona_interp.main_job.identity import FILE
 from persona_interp.statistics.levels import CONFIDENCE
+from persona_interp.tables import rows_of
 from persona_interp.types import depth_of
 
 STUDY, PRIMARY, SPECIFICITY = "persona", "claims of the run", "specificity"
@@ -18,7 +22,7 @@ PROMPTED = "answers to positive against negative system prompts"
 UNSTEERED = "unsteered answers"
 NORMS = "mean residual norms of the layer"
 POINTS = "points of 100"
-QUESTIONS = "question"
+CHANCE = "chance, 0.5"
 SEPARATES = (
     "p against exchanged prompts and against random directions, the larger of the two, is corrected with the steering"
     " claims of all traits of the run: q is at most 0.05"
@@ -46,7 +50,7 @@ def write_main_job_effects(folder: Path) -> None:
         primary += [*separation, *steering]
         made += _claims(row, separation, [*steering, *chosen])
     effects = [*primary, *sizes, *_rest(results)]
-    write_effects(folder, effects_table(source, effects), claims_table(source, made))
+    write_effects(folder, STUDY, effects_table(source, effects), claims_table(source, made))
 
 
 def _source(results: MainJobResults, folder: Path) -> Source:
@@ -55,61 +59,61 @@ def _source(results: MainJobResults, folder: Path) -> Source:
     return Source.of(STUDY, [results.config, kept], own, results.config["seed"])
 
 
-def _separation(row: TraitSummary, results: MainJobResults) -> list[Effect]:
-    """The nested AUC, whose layers are chosen on other questions and prompts; `layers` is the one chosen most often."""
-    if row.auc is None or row.best_layer is None:
-        return []
-    effect = Effect(
-        metric="AUC",
-        trait=row.trait,
+def _of_vector(results: MainJobResults, trait: str, layer: int | None, metric: str, condition: str) -> Effect:
+    """What all numbers of a persona vector share."""
+    return Effect(
+        metric=metric,
+        trait=trait,
         method=METHOD,
         substrate="residual",
-        layers=str(row.best_layer),
-        depth=depth_of(row.best_layer, results.provenance["n_layers"]),
+        layers=None if layer is None else str(layer),
+        depth=None if layer is None else depth_of(layer, results.provenance["n_layers"]),
         stream="resid_post",
         pooling="response_mean",
-        condition=f"{PROMPTED}, layer chosen on other questions and prompts",
+        condition=condition,
         data="evaluation questions",
-        reference="chance, 0.5",
+        cluster="question",
+    )
+
+
+def _separation(row: TraitSummary, results: MainJobResults) -> list[Effect]:
+    """The nested AUC, whose layers are chosen on other questions and prompts; `layers` is the one chosen most often."""
+    if row.auc is None:
+        return []
+    condition = f"{PROMPTED}, layer chosen on other questions and prompts"
+    effect = replace(
+        _of_vector(results, row.trait, row.best_layer, "AUC", condition),
+        reference=CHANCE,
         estimate=row.auc,
         low=row.auc_low,
         high=row.auc_high,
         level=CONFIDENCE,
         fixed="vector, system prompts",
-        n=_total(row.n_kept_positive, row.n_kept_negative),
-        cluster=QUESTIONS,
+        n=_total(row.n_test_positive, row.n_test_negative),
+        n_cluster=row.n_test_questions,
         test="rank of the largest AUC over layers",
-        null_kind="exchanged prompts and random directions, the larger p",
-        n_null=row.n_null,
+        null_kind="random directions, whose p is never below that of exchanged prompts",
+        n_null=row.n_null_random,
         p=row.p_random if row.p_shuffled is not None else None,
         family=PRIMARY,
+        place_found=True,
     )
     return [effect]
 
 
 def _steering(row: TraitSummary, results: MainJobResults) -> list[Effect]:
     """The effect at a place that no answer chose, with its rank; none where it was not tested."""
-    if row.test_effect is None or row.test_layer is None:
+    if row.test_effect is None:
         return []
-    effect = Effect(
-        metric=CHANGE,
+    effect = replace(
+        _of_vector(results, row.trait, row.test_layer, CHANGE, "added at a place named before"),
         unit=POINTS,
-        trait=row.trait,
-        method=METHOD,
-        substrate="residual",
-        layers=str(row.test_layer),
-        depth=depth_of(row.test_layer, results.provenance["n_layers"]),
-        stream="resid_post",
-        pooling="response_mean",
-        condition="added at a place named before",
-        data="evaluation questions",
         strength=row.test_coefficient,
         strength_unit=NORMS,
         reference=UNSTEERED,
         estimate=row.test_effect,
         fixed="vector, judge",
         n=row.n_steering_questions,
-        cluster=QUESTIONS,
         n_cluster=row.n_steering_questions,
         test="rank among directions",
         null_kind="random directions with the covariance within poles",
@@ -154,77 +158,49 @@ def _rest(results: MainJobResults) -> Iterator[Effect]:
 
 
 def _specificity(results: MainJobResults) -> Iterator[Effect]:
+    """The vector's AUC at its own best layer against that of the best of other directions at theirs."""
+    condition = f"{PROMPTED}, at its own best layer"
     for row in results.summary:
         rivals = {
-            f"vectors of other traits, best: {row.best_other_traits}": (row.p_other_traits, row.best_auc_other_traits),
-            "principal components of the paired differences": (row.p_components, row.best_auc_components),
+            "vectors of other traits, the best": (row.p_other_traits, row.best_auc_other_traits),
+            "principal components of the paired differences, the best": (row.p_components, row.best_auc_components),
         }
         for kind, (p, best) in rivals.items():
-            if best is not None and row.best_auc is not None:
-                yield Effect(
-                    metric="AUC",
-                    trait=row.trait,
-                    method=METHOD,
-                    substrate="residual",
-                    stream="resid_post",
-                    pooling="response_mean",
-                    condition=f"{PROMPTED}, at its own best layer",
-                    data="evaluation questions",
-                    reference=kind,
-                    estimate=row.best_auc,
-                    test="rank of the largest AUC over layers",
-                    null_kind=kind,
-                    null_high=best,
-                    p=p,
-                    family=SPECIFICITY,
-                )
+            if best is None or row.best_auc is None:
+                continue
+            own = replace(_of_vector(results, row.trait, None, "AUC", condition), reference=kind, estimate=row.best_auc)
+            test = "rank of the largest AUC over layers"
+            yield replace(own, test=test, null_kind=kind, p=p, family=SPECIFICITY)
+            yield replace(own, role="control", method=kind, reference=CHANCE, estimate=best)
 
 
 def _layer_map(results: MainJobResults) -> Iterator[Effect]:
-    n_layers = results.provenance["n_layers"]
-    for row in records(results.separation):
-        yield Effect(
-            metric="AUC",
-            trait=row["trait"],
-            method=METHOD,
-            substrate="residual",
-            layers=str(row["layer"]),
-            depth=depth_of(row["layer"], n_layers),
-            stream="resid_post",
+    for row in rows_of(results.separation):
+        yield replace(
+            _of_vector(results, row["trait"], row["layer"], "AUC", f"{PROMPTED}, layer by layer"),
             pooling=row["pooling"],
-            condition=f"{PROMPTED}, layer by layer",
-            data="evaluation questions",
-            reference="chance, 0.5",
+            reference=CHANCE,
             estimate=row["auc"],
             low=row["low"],
             high=row["high"],
             level=CONFIDENCE,
             fixed="vector, system prompts",
-            cluster=QUESTIONS,
             null_kind="exchanged prompts, at this layer alone",
             null_high=row["null_shuffled_95"],
         )
 
 
 def _sizes(results: MainJobResults) -> Iterator[Effect]:
-    n_layers, rows = results.provenance["n_layers"], {row.trait: row for row in results.summary}
-    for row in records(results.effects) if results.effects is not None else []:
-        summary = rows[row["trait"]]
-        layer = summary.chosen_layer
+    """Effect sizes at the chosen setting, a row a measure and judge."""
+    summaries = {row.trait: row for row in results.summary}
+    for row in _rows(results.effects):
+        chosen = summaries[row["trait"]]
         for name, (metric, unit) in _SIZES.items():
-            yield Effect(
-                metric=metric,
+            condition = "added at the setting chosen on extraction questions"
+            yield replace(
+                _of_vector(results, row["trait"], chosen.chosen_layer, metric, condition),
                 unit=unit,
-                trait=row["trait"],
-                method=METHOD,
-                substrate="residual",
-                layers=None if layer is None else str(layer),
-                depth=None if layer is None else depth_of(layer, n_layers),
-                stream="resid_post",
-                pooling="response_mean",
-                condition="added at the setting chosen on extraction questions",
-                data="evaluation questions",
-                strength=summary.chosen_coefficient,
+                strength=chosen.chosen_coefficient,
                 strength_unit=NORMS,
                 reference=UNSTEERED,
                 estimate=row[name],
@@ -233,30 +209,19 @@ def _sizes(results: MainJobResults) -> Iterator[Effect]:
                 level=CONFIDENCE,
                 fixed="vector, setting, judge",
                 n=row["n"],
-                cluster=QUESTIONS,
                 n_cluster=row["n_questions"],
                 judge=row["judge"],
+                place_found=True,
             )
 
 
 def _sweep(results: MainJobResults) -> Iterator[Effect]:
-    n_layers = results.provenance["n_layers"]
-    for row in records(results.steering):
+    for row in rows_of(results.steering):
         steered = row["coefficient"] != 0
-        has_layer = steered and row["layer"] == row["layer"]
-        yield Effect(
-            metric=row["metric"],
+        yield replace(
+            _of_vector(results, row["trait"], row["layer"] if steered else None, row["metric"], "added, in a sweep"),
             unit=POINTS if row["metric"] == "expression" else None,
             role="treatment" if steered else "control",
-            trait=row["trait"],
-            method=METHOD,
-            substrate="residual",
-            layers=str(int(row["layer"])) if has_layer else None,
-            depth=depth_of(int(row["layer"]), n_layers) if has_layer else None,
-            stream="resid_post",
-            pooling="response_mean",
-            condition=f"sweep, {'coherent' if row['coherent'] else 'not coherent'}",
-            data="evaluation questions",
             strength=row["coefficient"],
             strength_unit=NORMS,
             estimate=row["estimate"],
@@ -265,14 +230,13 @@ def _sweep(results: MainJobResults) -> Iterator[Effect]:
             level=CONFIDENCE,
             fixed="vector, judge",
             n=row["n"],
-            cluster=QUESTIONS,
             n_cluster=row["n_questions"],
             judge=row["judge"],
         )
 
 
 def _prompting(results: MainJobResults) -> Iterator[Effect]:
-    for row in records(results.prompted) if results.prompted is not None else []:
+    for row in _rows(results.prompted):
         yield Effect(
             metric="expression",
             unit=POINTS,
@@ -288,57 +252,45 @@ def _prompting(results: MainJobResults) -> Iterator[Effect]:
             level=CONFIDENCE,
             fixed="system prompts, judge",
             n=row["n"],
-            cluster=QUESTIONS,
+            cluster="question",
             judge=row["judge"],
         )
 
 
 def _baselines(results: MainJobResults) -> Iterator[Effect]:
-    n_layers = results.provenance["n_layers"]
-    for row in records(results.baselines) if results.baselines is not None else []:
-        random = str(row["method"]).startswith("random")
-        yield Effect(
-            metric="AUC",
-            role="null" if random else "treatment" if row["method"] == METHOD else "control",
-            trait=row["trait"],
+    for row in _rows(results.baselines):
+        random = row["method"].startswith("random")
+        condition = f"{PROMPTED}, methods compared on the same prompts"
+        yield replace(
+            _of_vector(results, row["trait"], row["layer"], "AUC", condition),
             method=row["method"],
-            substrate="residual",
-            layers=str(row["layer"]),
-            depth=depth_of(row["layer"], n_layers),
-            stream="resid_post",
-            pooling="response_mean",
-            condition=f"{PROMPTED}, methods compared on the same prompts",
-            data="evaluation questions",
-            reference="chance, 0.5",
+            role="null" if random else "treatment" if row["method"] == METHOD else "control",
+            reference=CHANCE,
             estimate=row["auc"],
             low=row["low"],
             high=row["high"],
             level=CONFIDENCE,
             fixed="vector, system prompts",
             n=_total(row["n_positive"], row["n_negative"]),
-            cluster=QUESTIONS,
         )
 
 
 def _geometry(results: MainJobResults) -> Iterator[Effect]:
-    n_layers = results.provenance["n_layers"]
-    for row in records(results.geometry) if results.geometry is not None else []:
+    for row in _rows(results.geometry):
         if row["trait_a"] < row["trait_b"]:
-            yield Effect(
-                metric="cosine",
-                trait=row["trait_a"],
-                method=METHOD,
-                substrate="residual",
-                layers=str(row["layer"]),
-                depth=depth_of(row["layer"], n_layers),
-                stream="resid_post",
-                pooling="response_mean",
-                condition="cosine of two vectors",
+            yield replace(
+                _of_vector(results, row["trait_a"], row["layer"], "cosine", "cosine of two vectors"),
+                data=None,
+                cluster=None,
                 reference=f"vector of {row['trait_b']}",
                 estimate=row["cosine"],
                 null_kind="two random directions with the covariance within poles",
                 null_high=row["null_95"],
             )
+
+
+def _rows(table: DataFrame | None) -> list[dict[str, Any]]:
+    return [] if table is None else rows_of(table)
 
 
 def _below(high: float | None, bound: float) -> bool:

@@ -103,7 +103,8 @@ def summary_row(
         "filter": config.filter,
         **{key: separation[key] for key in ("best_layer", "auc", "auc_low", "auc_high", "detectable_auc")},
         **{f"p_{name}": separation[f"p_{name}"] for name in ("shuffled", "random", "other_traits", "components")},
-        "n_null": separation["n_null"],
+        **{key: separation[key] for key in ("n_test_positive", "n_test_negative", "n_test_questions")},
+        **{key: separation[key] for key in ("n_null", "n_null_random")},
         **{
             key: separation[key]
             for key in ("best_auc", "best_other_traits", "best_auc_other_traits", "best_auc_components")

@@ -159,7 +159,7 @@ class SeparationProfile:
             **{"level": best.level, **{key: None if np.isnan(p) else p for key, p in tests.items()}},
             "detectable_auc": None if np.isnan(detectable_auc) else detectable_auc,
             "best_auc": families["shuffled_labels"].best,
-            **{"n_null": len(self.null_shuffled), "held_out": self.held_out},
+            **{"n_null": len(self.null_shuffled), "n_null_random": len(self.null_random), "held_out": self.held_out},
             "p_floor_shuffled": families["shuffled_labels"].p_floor,
             **dict(zip(("n_train_positive", "n_train_negative"), self.n_train, strict=True)),
             **dict(zip(("n_test_positive", "n_test_negative"), self.n_test, strict=True)),

@@ -86,4 +86,4 @@ class RunFolder:
         """Keep the provenance, and the effects and claims in their one form."""
         write_json(self.path / f"provenance_{self.study}.json", provenance)
         source = Source.of(self.study, self.identity, model.provenance.to_dict(), seed)
-        write_effects(self.path, effects_table(source, effects), claims_table(source, claims))
+        write_effects(self.path, self.study, effects_table(source, effects), claims_table(source, claims))

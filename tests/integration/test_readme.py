@@ -51,7 +51,7 @@ def test_results_are_one_table_as_written(
     monkeypatch.chdir(tmp_path)
     source = Source("styles", "run", "tiny")
     effect = Effect(metric="AUC", trait="cold", estimate=0.875, p=0.03, family="told apart")
-    write_effects(tmp_path / "results" / "a", effects_table(source, [effect]), claims_table(source, []))
+    write_effects(tmp_path / "results" / "a", source.study, effects_table(source, [effect]), claims_table(source, []))
     (block,) = (block for block in python_blocks() if "load_effects" in block)
     run(block, {})
     printed = capsys.readouterr().out

@@ -23,7 +23,7 @@ def test_claims_of_all_studies_stand_in_one_table(tmp_path: Path) -> None:
         "persona": [claim("rude", "does not"), claim("shy", "holds")],
     }.items():
         source = Source(study, study)
-        write_effects(tmp_path, effects_table(source, []), claims_table(source, claims))
+        write_effects(tmp_path, source.study, effects_table(source, []), claims_table(source, claims))
     section = claims_section(tmp_path)
     assert section is not None
     assert section.sentences == ("4 claims, named before the answers were seen; holds: 2, does not: 1, undecided: 1.",)
@@ -36,7 +36,8 @@ def test_claims_of_all_studies_stand_in_one_table(tmp_path: Path) -> None:
 
 def test_a_folder_without_claims_has_no_head(tmp_path: Path) -> None:
     assert claims_section(tmp_path) is None
-    write_effects(tmp_path, effects_table(Source("styles", "a"), []), claims_table(Source("styles", "a"), []))
+    source = Source("styles", "a")
+    write_effects(tmp_path, source.study, effects_table(source, []), claims_table(source, []))
     assert claims_section(tmp_path) is None
 
 

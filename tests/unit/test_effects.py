@@ -1,5 +1,6 @@
 """The tables of effects and claims: one form for any study, q over any number of runs."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,6 +32,7 @@ from persona_interp.effects import (
 from persona_interp.errors import AlignmentError, ArtefactError
 from persona_interp.statistics.families import claim_q
 from persona_interp.statistics.permutation import benjamini_hochberg
+from persona_interp.tables import read_table, write_table
 
 SOURCE = Source("toy", "run a", "tiny", "nnsight", "float32", 0)
 TRAITS = ("kind", "rude", "shy", "bold")
@@ -38,6 +40,10 @@ TRAITS = ("kind", "rude", "shy", "bold")
 
 def one(trait: str, p: float | None, *, layers: str = "1", family: str | None = "claims") -> Effect:
     return Effect(metric="AUC", trait=trait, method="vector", layers=layers, p=p, family=family, estimate=0.5)
+
+
+def keep(folder: Path, source: Source, *effects: Effect, claims: Sequence[Claim] = ()) -> None:
+    write_effects(folder, source.study, effects_table(source, effects), claims_table(source, claims))
 
 
 def test_columns_that_were_not_given_stay_missing() -> None:
@@ -71,7 +77,7 @@ def test_q_over_parts_is_q_over_all_made_anew(p: list[float], cut: int) -> None:
     sources = [SOURCE, replace(SOURCE, run_id="run b")]
     parts = [p[:cut], p[cut:]]
     tables = [
-        effects_table(source, [one(f"t{k}", value) for k, value in enumerate(part)])
+        effects_table(source, [one(f"{source.run_id} {k}", value) for k, value in enumerate(part)])
         for source, part in zip(sources, parts, strict=True)
     ]
     together = corrected(pd.concat(tables, ignore_index=True))
@@ -97,7 +103,7 @@ def test_a_study_replaces_its_own_rows_and_leaves_others(tmp_path: Path) -> None
     for source, p in ((SOURCE, 0.5), (other, 0.1), (SOURCE, 0.2)):
         effect = one("kind", p)
         claims = claims_table(source, [replace(claim, effects=[effect])])
-        write_effects(tmp_path, effects_table(source, [effect]), claims)
+        write_effects(tmp_path, source.study, effects_table(source, [effect]), claims)
     effects = load_effects(tmp_path)
     assert dict(zip(effects["study"], effects["p"], strict=True)) == {"other": 0.1, "toy": 0.2}
     claims = load_claims(tmp_path)
@@ -110,13 +116,17 @@ def test_any_number_of_runs_is_one_table_and_a_copy_counts_once(tmp_path: Path) 
     for run, p in (("a", 0.01), ("b", 0.04)):
         source = replace(SOURCE, run_id=run)
         for folder in (run, f"copy/{run}"):
-            write_effects(tmp_path / folder, effects_table(source, [one("kind", p)]), claims_table(source, []))
+            write_effects(
+                tmp_path / folder, source.study, effects_table(source, [one("kind", p)]), claims_table(source, [])
+            )
     alone, both = load_effects(tmp_path / "a"), pi.load_effects(tmp_path / "a", tmp_path / "b")
     assert alone["q"].tolist() == [0.01]
     assert both["q"].tolist() == [0.02, 0.04]
     pd.testing.assert_frame_equal(load_effects(str(tmp_path)), both)
     source = replace(SOURCE, run_id="a")
-    write_effects(tmp_path / "copy" / "a", effects_table(source, [one("kind", 0.3)]), claims_table(source, []))
+    write_effects(
+        tmp_path / "copy" / "a", source.study, effects_table(source, [one("kind", 0.3)]), claims_table(source, [])
+    )
     with pytest.raises(AlignmentError, match="run a of toy was found twice, with different numbers"):
         load_effects(tmp_path)
 
@@ -141,3 +151,63 @@ def test_a_run_is_named_by_its_identity() -> None:
     assert run_id_of({"a": 1, "b": 2}) == run_id_of({"b": 2, "a": 1})
     assert run_id_of({"a": 1}) != run_id_of({"a": 2})
     assert CLAIMS.names[0] == "study"
+
+
+def test_the_same_claim_under_other_seeds_makes_nothing_else_easier(tmp_path: Path) -> None:
+    p = {"kind": 0.001, "rude": 0.04, "shy": 0.5, "bold": 0.6}
+    keep(tmp_path / "first", SOURCE, *(one(trait, value) for trait, value in p.items()))
+    for seed in range(1, 11):
+        keep(tmp_path / str(seed), replace(SOURCE, run_id=f"run {seed}", seed=seed), one("kind", 0.001))
+    alone, together = load_effects(tmp_path / "first"), load_effects(tmp_path)
+    q_of = dict(zip(alone["trait"], alone["q"], strict=True))
+    others = together[together["trait"] != "kind"]
+    assert others["q"].tolist() == pytest.approx([q_of[trait] for trait in others["trait"]])
+
+
+def test_claims_that_a_study_no_longer_makes_are_gone(tmp_path: Path) -> None:
+    claim = Claim(claim="it is", trait="kind", sentence="It is.", rule="p", effects=[], verdict="holds")
+    keep(tmp_path, SOURCE, one("kind", 0.5), claims=[claim])
+    keep(tmp_path, replace(SOURCE, run_id="b"), one("kind", 0.5))
+    assert load_claims(tmp_path).empty
+    assert load_effects(tmp_path)["run_id"].tolist() == ["b"]
+
+
+def test_two_claims_of_one_name_are_refused() -> None:
+    claim = Claim(claim="it is", trait="kind", sentence="It is.", rule="p", effects=[], verdict="holds")
+    with pytest.raises(AlignmentError, match="two claims of toy are called 'it is', both of kind"):
+        claims_table(SOURCE, [claim, claim])
+
+
+def test_a_place_that_data_chose_is_no_part_of_what_an_effect_is_of() -> None:
+    effect = replace(one("kind", 0.1), place_found=True, strength=0.3)
+    assert effect.id_in(SOURCE) == replace(effect, layers="2", strength=0.1).id_in(SOURCE)
+    assert one("kind", 0.1).id_in(SOURCE) != one("kind", 0.1, layers="2").id_in(SOURCE)
+    assert effects_table(SOURCE, [effect]).columns.tolist() == EFFECTS.names
+
+
+@pytest.mark.parametrize("p", [-0.1, 1.1])
+def test_p_outside_its_range_is_refused(p: float) -> None:
+    with pytest.raises(AlignmentError, match="p must be between 0 and 1"):
+        effects_table(SOURCE, [one("kind", p)])
+
+
+def test_columns_of_a_later_version_are_missing_in_an_older_table(tmp_path: Path) -> None:
+    keep(tmp_path / "old", SOURCE, one("kind", 0.1))
+    path = tmp_path / "old" / EFFECTS_FILE
+    write_table(path, read_table(path).drop(columns=["judge_validity", "n_null"]))
+    assert load_effects(tmp_path)["n_null"].isna().all()
+    keep(tmp_path / "old", replace(SOURCE, study="other"), one("kind", 0.1))
+    assert load_effects(tmp_path)["study"].tolist() == ["toy", "other"]
+    write_table(path, read_table(path).drop(columns=["metric"]))
+    with pytest.raises(ArtefactError, match=r"column metric is missing"):
+        load_effects(tmp_path)
+
+
+def test_text_that_no_file_can_hold_is_escaped(tmp_path: Path) -> None:
+    keep(tmp_path, SOURCE, one("kind\ud800", 0.1))
+    assert load_effects(tmp_path)["trait"].tolist() == ["kind\\ud800"]
+
+
+def test_large_seeds_stay_what_they_are(tmp_path: Path) -> None:
+    keep(tmp_path, replace(SOURCE, seed=2**60 + 1), one("kind", 0.1))
+    assert load_effects(tmp_path)["seed"].tolist() == [2**60 + 1]

@@ -28,6 +28,7 @@ FOUND = TraitSummary(
     effect=22.14, effect_low=17.5, effect_high=26.6, effect_judge="likelihood", n_eval=40, n_eval_questions=20,
     n_resamples=2000, effect_random_low=-2.75, effect_random_high=3.1, test_layer=14, test_coefficient=0.15,
     test_effect=12.4, p_steering=0.0099, q_steering=0.0198, n_random=100, detectable_effect=4.2,
+    n_test_positive=40, n_test_negative=39, n_test_questions=8, n_null_random=2000,
 )  # fmt: skip
 
 
@@ -42,8 +43,8 @@ def sentence(**changes: Any) -> str:
 def test_a_positive_result_in_full():
     assert sentence() == (
         "The persona vector tells held-out answers to positive from those to negative prompts: AUC 0.95 [0.89, 0.99] at"
-        " layer 14 (n = 52 kept answers to positive and 55 to negative prompts; p = 0.005 with whole"
-        " prompts exchanged and p = 0.01 against random directions, 199 draws each; q = 0.015); adding it at"
+        " layer 14 (n = 40 answers to positive and 39 to negative prompts, a vector of 52 and 55 others; p = 0.005"
+        " among 199 exchanges of whole prompts and p = 0.01 among 2,000 random directions; q = 0.015); adding it at"
         " layer 12 with"
         " coefficient +0.5 raises expression: +22.1 [+17.5, +26.6] points of 100 against unsteered (judge: likelihood;"
         " n = 40 answers to 20 questions); at layer 14 with coefficient +0.15, named beforehand, its effect of +12.4"

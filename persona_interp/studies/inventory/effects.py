@@ -6,14 +6,13 @@ from pandas import DataFrame
 
 from persona_interp.effects import Claim, Effect, family_of, reached
 from persona_interp.findings import interval, number
-from persona_interp.statistics.families import PRIMARY
 from persona_interp.statistics.levels import CONFIDENCE
 from persona_interp.tables import rows_of
 
 STUDY = "inventory"
 MOVES = (
     "change of a scale, sign flips over items with keys balanced, in the first format, corrected over scales and"
-    " conditions: q is at most 0.05"
+    " conditions: q is at most 0.05; and the interval over items and wordings leaves out zero"
 )
 _UNITS = {"keyed": "points of the scale", "log_odds": "nats"}
 
@@ -21,20 +20,28 @@ Row = dict[str, Any]
 
 
 def inventory_effects(
-    scores: DataFrame, changes: DataFrame, reliability: DataFrame
+    scores: DataFrame, changes: DataFrame, reliability: DataFrame, *, reference: str
 ) -> tuple[list[Effect], list[Claim]]:
-    """Effects and claims of the tables of scores, changes and reliability."""
+    """Effects and claims of the tables of scores, changes and reliability.
+
+    Args:
+        reference: the condition that the others are compared with.
+    """
     changed = [(row, _change(row)) for row in rows_of(changes)]
-    effects = [_score(row) for row in rows_of(scores)] + [effect for _, effect in changed]
+    effects = [_score(row, reference) for row in rows_of(scores)] + [effect for _, effect in changed]
     effects += [_reliability(row) for row in rows_of(reliability)]
-    return effects, [_moves(row, effect) for row, effect in changed if row["declared"] == PRIMARY]
+    planned: dict[str, tuple[str, str]] = {}
+    for row, _ in changed:
+        planned.setdefault(row["inventory"], (row["format"], row["measure"]))
+    claimed = [each for each in changed if (each[0]["format"], each[0]["measure"]) == planned[each[0]["inventory"]]]
+    return effects, [_moves(row, effect) for row, effect in claimed]
 
 
-def _score(row: Row) -> Effect:
+def _score(row: Row, reference: str) -> Effect:
     return Effect(
         metric="inventory score",
         unit=f"points from {row['minimum']:g} to {row['maximum']:g}",
-        role="control" if row["condition"] == "baseline" else "treatment",
+        role="control" if row["condition"] == reference else "treatment",
         trait=row["scale"],
         method="inventory",
         condition=row["condition"],
@@ -90,6 +97,9 @@ def _reliability(row: Row) -> Effect:
         high=row["high"],
         level=CONFIDENCE,
         n=row["n"],
+        cluster="item",
+        test=None if row["null_high"] is None else "rank among shuffled keys, one-sided",
+        null_kind=None if row["null_high"] is None else "keys shuffled over items",
         null_low=row["null_low"],
         null_high=row["null_high"],
         p=row["p"],
@@ -99,7 +109,7 @@ def _reliability(row: Row) -> Effect:
 
 
 def _moves(row: Row, effect: Effect) -> Claim:
-    moved = reached(row["q"])
+    moved = reached(row["q"]) and (row["low"] > 0 or row["high"] < 0)
     change = interval(row["estimate"], row["low"], row["high"], digits=2)
     return Claim(
         claim=f"{row['condition']} moves the scale of {row['inventory']}",

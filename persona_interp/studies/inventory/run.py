@@ -127,6 +127,7 @@ def run_inventories(
         "model": of_model(model),
         "inventories": [[inventory.name, inventory.data_hash] for inventory in inventories],
         "conditions": said_of,
+        "reference": conditions[0].name,
         **settings,
         **of_package(METHOD_VERSION),
     }
@@ -149,7 +150,9 @@ def run_inventories(
         "normalise": run.normalise,
         "versions": library_versions(),
     }
-    effects, claims = inventory_effects(read["scores"], read["changes"], read["reliability"])
+    effects, claims = inventory_effects(
+        read["scores"], read["changes"], read["reliability"], reference=conditions[0].name
+    )
     folder.finish(model, provenance, effects, claims, seed=run.seed)
     return InventoryResult(tables, tuple(dict.fromkeys(said for answers in administered for said in answers.warnings)))
 

@@ -13,7 +13,6 @@ from persona_interp.effects import (
     verdict,
 )
 from persona_interp.findings import interval, number
-from persona_interp.statistics.families import PRIMARY
 from persona_interp.statistics.levels import CONFIDENCE
 from persona_interp.tables import rows_of
 
@@ -40,11 +39,14 @@ def adapter_effects(tables: Mapping[str, DataFrame], *, n_layers: int) -> tuple[
     effects = [effect for _, effect in (*losses, *slopes)]
     effects += [_expression(row) for row in rows["expression"]]
     effects += _induced(rows["induced"], n_layers)
-    claims = [_uses(row, effect) for row, effect in losses if row["declared"] == PRIMARY]
-    claims += [_follows(row, effect) for row, effect in slopes if row["declared"] == PRIMARY]
+    shuffled = [(row, e) for row, e in losses if (row["metric"], row["condition"]) == ("nll difference", "shuffled")]
+    first = slopes[0][0]["judge"] if slopes else None
+    claims = [_uses(row, effect) for row, effect in shuffled]
+    claims += [_follows(row, effect) for row, effect in slopes if row["on_target"] and row["judge"] == first]
     return effects, claims
 
 
+_LOSS_TESTS = {"shuffled": "exchange of right and shuffled scores within texts, one-sided"}
 _READ = ("nll", "expression", "offtarget", "induced")
 
 
@@ -68,7 +70,7 @@ def _loss(row: Row) -> Effect:
         n=row["n"],
         cluster="text",
         n_cluster=row["n"],
-        test="exchange of right and other scores within texts" if difference else None,
+        test=_LOSS_TESTS.get(row["condition"], "sign flips over texts, two-sided") if difference else None,
         null_kind="no difference from each text's own scores" if difference else None,
         p=row["p"] if difference else None,
         family=family_of("held-out loss", row["declared"]) if difference else None,

@@ -18,7 +18,6 @@ from persona_interp.effects import (
 from persona_interp.findings import interval, number
 from persona_interp.measurements.style_arms import PROMPT
 from persona_interp.measurements.style_probe import VECTOR
-from persona_interp.statistics.families import PRIMARY
 from persona_interp.statistics.levels import CONFIDENCE
 from persona_interp.tables import rows_of
 
@@ -50,7 +49,7 @@ def style_effects(
     effects = [effect for _, effect in (*told_apart, *levels, *ranked)]
     effects += [_changed(row, effect) for row, effect in steered]
     claims = [_tells(row, effect) for row, effect in told_apart if effect.family == PRIMARY_PROBE]
-    claims += [_moves(row, effect) for row, effect in ranked if row["declared"] == PRIMARY]
+    claims += [_moves(row, effect) for row, effect in ranked]
     return effects, claims
 
 
@@ -58,18 +57,22 @@ PRIMARY_PROBE, OTHER_PROBE = "styles told apart", "styles told apart by a fresh 
 
 
 def _probe(probe: DataFrame, n_layers: int) -> Iterator[tuple[Row, Effect]]:
-    """A row a style, readout and place; p stands at the best place, being of the maximum."""
-    best = set(probe.groupby(["style", "readout"], sort=False)["auc"].idxmax())
-    for index, row in enumerate(rows_of(probe)):
-        vector, layers = row["readout"] == VECTOR, str(row["layer"])
+    """A row a style, readout and place, and one for the best block of each readout, which has the p of the maximum.
+
+    What enters block 0 is the token's embedding, at depth 0: a control, which knows of no other token.
+    """
+    rows = rows_of(probe)
+    best: dict[tuple[str, str], tuple[Row, Effect]] = {}
+    for row in rows:
+        layers, vector, inner = str(row["layer"]), row["readout"] == VECTOR, row["stream"] == "resid_post"
         effect = Effect(
             metric="AUC",
-            role="treatment" if vector else "control",
+            role="treatment" if vector and inner else "control",
             trait=row["style"],
             method="style_vector" if vector else row["readout"],
             substrate="residual",
             layers=layers,
-            depth=mean_depth(layers, n_layers),
+            depth=mean_depth(layers, n_layers) if inner else row["layer"] / n_layers,
             stream=row["stream"],
             pooling="last token",
             condition="held-out sentences of a style against the others",
@@ -81,15 +84,26 @@ def _probe(probe: DataFrame, n_layers: int) -> Iterator[tuple[Row, Effect]]:
             level=CONFIDENCE,
             fixed="vector or probe",
             n=row["n_test"],
-            cluster="sentence",
-            n_cluster=row["n_test"],
+            cluster="sentence, or pair of parallel ones",
             null_kind="shuffled labels, best layer",
             null_high=row["null_max_95"],
         )
-        if index in best:
-            family = PRIMARY_PROBE if vector else OTHER_PROBE
-            effect = replace(effect, test="rank of the largest AUC over layers", p=row["p_max"], family=family)
         yield row, effect
+        key = row["style"], row["readout"]
+        if inner and row["auc"] is not None and (key not in best or row["auc"] > best[key][0]["auc"]):
+            best[key] = row, effect
+    for row, effect in best.values():
+        yield (
+            row,
+            replace(
+                effect,
+                condition=f"{effect.condition}, best block",
+                test="rank of the largest AUC over layers",
+                p=row["p_max"],
+                family=PRIMARY_PROBE if row["readout"] == VECTOR else OTHER_PROBE,
+                place_found=True,
+            ),
+        )
 
 
 def _expression(row: Row, n_layers: int, validity: Mapping[tuple[str, str], float | None]) -> Effect:

@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 
 METHOD_VERSION = 2
 """Raised where the same inputs come to give other numbers."""
-KEEPS = ("tables/style_*.csv", "activations/*", "vectors/style.*", "style_rollouts/*", "style_training/*", "scores/*")
+KEEPS = ("tables/style_probe.csv", "tables/style_steering.csv", "activations/fit.safetensors")
 PUBLISHED_READING = "style_vector, published reading"
 
 

@@ -130,7 +130,10 @@ def with_cosines(table: DataFrame) -> DataFrame:
 
 def inventory() -> tuple[list[Effect], list[Claim]]:
     return inventory_effects(
-        saved(forms.INVENTORY_SCORES), saved(forms.INVENTORY_CHANGES), saved(forms.INVENTORY_RELIABILITY)
+        saved(forms.INVENTORY_SCORES),
+        saved(forms.INVENTORY_CHANGES),
+        saved(forms.INVENTORY_RELIABILITY),
+        reference="baseline",
     )
 
 
@@ -155,7 +158,7 @@ def test_every_study_writes_the_same_columns(tmp_path: Path) -> None:
         "inventory": inventory(),
     }.items():
         source = Source(study, study)
-        write_effects(tmp_path, effects_table(source, found[0]), claims_table(source, found[1]))
+        write_effects(tmp_path, source.study, effects_table(source, found[0]), claims_table(source, found[1]))
     effects = load_effects(tmp_path)
     assert effects.columns.tolist() == EFFECTS.names
     assert effects["study"].unique().tolist() == ["styles", "psychadapter", "inventory"]
