@@ -134,11 +134,10 @@ def separation_sentence(row: TraitSummary) -> str:
     )
     said = (
         f"The persona vector {outcome}: AUC {interval(row.auc, row.auc_low, row.auc_high)} at layer"
-        f" {whole(row.best_layer)} ({equal('n', whole(row.n_test_positive))} answers to positive and"
-        f" {whole(row.n_test_negative)} to negative prompts, a vector of {whole(row.n_kept_positive)} and"
-        f" {whole(row.n_kept_negative)} others; {equal('p', number(row.p_shuffled))} among {whole(row.n_null)}"
-        f" exchanges of whole prompts and {equal('p', number(row.p_random))} among {whole(row.n_null_random)} random"
-        f" directions; {equal('q', number(row.q_separation))})"
+        f" {whole(row.best_layer)} ({_answers(row)}; {equal('p', number(row.p_shuffled))} among {whole(row.n_null)}"
+        f" exchanges of whole prompts and {equal('p', number(row.p_random))} among"
+        f" {'' if row.n_null_random is None else whole(row.n_null_random) + ' '}random directions;"
+        f" {equal('q', number(row.q_separation))})"
     )
     if not shown and row.detectable_auc is not None:
         said += (
@@ -157,6 +156,17 @@ def _not_beaten(row: TraitSummary) -> str:
 
 def _unsteered(row: TraitSummary) -> bool:
     return row.effect is None or row.chosen_coefficient is None or row.chosen_layer is None
+
+
+def _answers(row: TraitSummary) -> str:
+    """The answers of the test and those of the vector; earlier versions recorded the latter alone."""
+    of_vector = f"a vector of {whole(row.n_kept_positive)} and {whole(row.n_kept_negative)} others"
+    if row.n_test_positive is None:
+        return of_vector
+    counts = (
+        f"{equal('n', whole(row.n_test_positive))} answers to positive and {whole(row.n_test_negative)} to negative"
+    )
+    return f"{counts} prompts, {of_vector}"
 
 
 def effect_sentence(row: TraitSummary) -> str:
