@@ -11,7 +11,7 @@ from persona_interp.data.inventories import Inventory
 from persona_interp.effects import Source
 from persona_interp.errors import ConfigError
 from persona_interp.identity import of_model, of_package
-from persona_interp.io import read_json, sha256_file, write_json
+from persona_interp.io import read_record, sha256_file, write_json
 from persona_interp.lock import alone_in
 from persona_interp.measurements import forms
 from persona_interp.measurements.inventory_answers import InventoryAnswers
@@ -67,7 +67,7 @@ class InventoryTables:
             elif path.is_file() and before.get(path.name) == sha256_file(path):
                 path.unlink()  # the others would not belong to it
         write_json(out / RECORD, {**provenance, "tables": written, "versions": library_versions()})
-        identity = read_json(out / FILE) if (out / FILE).is_file() else provenance
+        identity = read_record(out / FILE) if (out / FILE).is_file() else provenance
         write_inventory_effects(out, Source.of(STUDY, identity, provenance["model"], identity.get("seed")))
 
 
@@ -111,8 +111,7 @@ def _path(out: Path, table: str) -> Path:
 
 def _written(record: Path) -> Mapping[str, str]:
     """The tables that an earlier call wrote, by their hash."""
-    said = read_json(record) if record.is_file() else {}
-    return said.get("tables", {})
+    return read_record(record, optional={"tables": dict}).get("tables", {}) if record.is_file() else {}
 
 
 def inventory_tables(
