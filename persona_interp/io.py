@@ -9,6 +9,7 @@ import tempfile
 import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from jaxtyping import Float
@@ -25,6 +26,14 @@ TEMPORARY = ".persona-interp.tmp"
 PICKLES = frozenset({".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"})
 MOST_BYTES = 80
 """Of a name that becomes part of a path: two of them, a prefix and a suffix fit the 255 bytes of a file name."""
+REMEDY = "Restore it, or delete it and run the same command again."
+RESTORE = "Restore both the file and its manifest, or delete both and make them again."
+Kinds = Mapping[str, type | tuple[type, ...]]
+"""Keys of a JSON object with the types that their values may have."""
+_WORDS: Mapping[type, str] = {
+    **{dict: "an object", list: "a list", str: "a text", bool: "true or false"},
+    **{int: "a whole number", float: "a number", NoneType: "null"},
+}
 _ADVICE = {
     errno.ENOSPC: "Free space",
     errno.EDQUOT: "Free space of your quota",
@@ -100,7 +109,7 @@ def is_alive(pid: int) -> bool:
         return False
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):  # no process can have a number that large
         return False
     except OSError:  # it is somebody else's
         return True
@@ -133,14 +142,67 @@ def write_json(path: Path, data: Any) -> None:
     atomic_write_bytes(path, (json.dumps(data, indent=2, sort_keys=True, default=str) + "\n").encode())
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file, with an error that names it."""
+def read_json(path: Path, *, remedy: str = "Restore it or delete it and make it again.") -> Any:
+    """Read a JSON file.
+
+    Args:
+        remedy: what to do where the file cannot be used.
+
+    Raises:
+        ArtefactError: it is missing, or cannot be read as JSON: truncated, not UTF-8, nested too deep.
+    """
+    data = read_bytes(path)
     try:
-        return json.loads(read_bytes(path))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ArtefactError(
-            f"{path} is not valid JSON: {error}.", "It may be truncated. Restore it or delete it and make it again."
-        ) from error
+        return json.loads(data)
+    except (ValueError, RecursionError) as error:  # a number of too many digits is a ValueError
+        reason = "nested too deep" if isinstance(error, RecursionError) else error
+        raise ArtefactError(f"{path} is not valid JSON: {reason}.", f"It may be truncated. {remedy}") from error
+
+
+def read_record(
+    path: Path, keys: Kinds | None = None, *, optional: Kinds | None = None, remedy: str = REMEDY
+) -> dict[str, Any]:
+    """Read a JSON file that holds an object with these keys.
+
+    Args:
+        keys: each with the Python type of its value, or several; `bool` is no `int` here, and an `int` is a `float`.
+        optional: keys that may be missing, but not of another type.
+        remedy: what to do where the file cannot be used.
+
+    Raises:
+        ArtefactError: it is missing, no JSON or no object, or a key is missing or of another type; names the key, what
+            is there and what was expected.
+    """
+    found = read_json(path, remedy=remedy)
+    if not isinstance(found, dict):
+        raise ArtefactError(f"{path} holds {_shown(found)}.", "Expected an object.", remedy)
+    check_record(path, found, keys or {}, remedy=remedy)
+    check_record(path, found, {key: kind for key, kind in (optional or {}).items() if key in found}, remedy=remedy)
+    return found
+
+
+def check_record(path: Path, found: Mapping[str, Any], keys: Kinds, *, remedy: str = REMEDY) -> None:
+    """Refuse an object of a JSON file that lacks one of these keys, or has it with a value of another type.
+
+    Raises:
+        ArtefactError: names the file, the key, what is there and what was expected.
+    """
+    for key, kind in keys.items():
+        kinds = kind if isinstance(kind, tuple) else (kind,)
+        expected = " or ".join(_WORDS[one] for one in kinds)
+        if key not in found:
+            held = ", ".join(sorted(found)[:8]) or "nothing"
+            raise ArtefactError(f"{path} has no {key}.", f"Expected {expected}; it has {held[:160]}.", remedy)
+        value = found[key]
+        allowed = (*kinds, int) if float in kinds else kinds
+        if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in kinds):
+            raise ArtefactError(f"{path}: {key} is {_shown(value)}.", f"Expected {expected}.", remedy)
+
+
+def _shown(value: Any) -> str:
+    """A JSON value in a message: what it is, and itself where it is short."""
+    name = _WORDS.get(type(value), type(value).__name__)
+    return f"{name}, {value!r:.60}" if isinstance(value, bool | int | float | str) else name
 
 
 def read_bytes(path: Path) -> bytes:
@@ -191,8 +253,13 @@ def save_tensors(path: Path, tensors: Mapping[str, Float[Tensor, "..."]], *, kin
     )
 
 
-def load_tensors(path: Path, *, kind: str) -> tuple[dict[str, Float[Tensor, "..."]], dict[str, Any]]:
+def load_tensors(
+    path: Path, *, kind: str, keys: Kinds | None = None
+) -> tuple[dict[str, Float[Tensor, "..."]], dict[str, Any]]:
     """Load tensors and their manifest, refusing another kind, a missing manifest and altered bytes.
+
+    Args:
+        keys: of the manifest, as in `read_record`.
 
     Raises:
         ArtefactError: the file or its manifest is missing, truncated, altered or of another kind.
@@ -202,19 +269,17 @@ def load_tensors(path: Path, *, kind: str) -> tuple[dict[str, Float[Tensor, "...
             f"{path} was not opened: a {path.suffix} file is a pickle, which can run code when it is read.",
             f"Expected the .safetensors file of a {kind}, with its .json manifest beside it.",
         )
-    data, manifest = read_bytes(path), read_json(manifest_path(path))
-    if not isinstance(manifest, dict) or manifest.get("kind") != kind:
-        found = manifest.get("kind") if isinstance(manifest, dict) else type(manifest).__name__
-        raise ArtefactError(f"{manifest_path(path)} describes {found!r}.", f"Expected {kind!r}.")
+    data, manifest = read_bytes(path), read_record(manifest_path(path), remedy=RESTORE)
+    if manifest.get("kind") != kind:
+        raise ArtefactError(f"{manifest_path(path)} describes {manifest.get('kind')!r}.", f"Expected {kind!r}.")
     if manifest.get("sha256") != sha256_bytes(data):
         raise ArtefactError(
             f"{path} does not match its manifest: expected SHA-256 {str(manifest.get('sha256'))[:12]}…,"
             f" got {sha256_bytes(data)[:12]}….",
-            "The file or its manifest was truncated or altered after saving. Restore both or make them again.",
+            f"The file or its manifest was truncated or altered after saving. {RESTORE}",
         )
+    check_record(manifest_path(path), manifest, keys or {}, remedy=RESTORE)
     try:
         return load_safetensors(data), manifest
     except SafetensorError as error:
-        raise ArtefactError(
-            f"{path} is not a whole safetensors file: {error}.", "Restore it or make it again."
-        ) from error
+        raise ArtefactError(f"{path} is not a whole safetensors file: {error}.", RESTORE) from error

@@ -44,8 +44,10 @@ class Holder:
         """What a lock says; None where it is gone or was never finished."""
         try:
             found = json.loads(path.read_text())
-            return cls(str(found["host"]), int(found["pid"]), float(found["since"]), str(found["token"]))
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            holder = cls(str(found["host"]), int(found["pid"]), float(found["since"]), str(found["token"]))
+            time.localtime(holder.since)  # a damaged one may name no time
+            return holder
+        except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
             return None
 
     def is_at_work(self) -> bool:

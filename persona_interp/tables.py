@@ -235,7 +235,7 @@ def _read(path: Path, as_text: bool, remedy: str) -> DataFrame:
         )
     except (ValueError, OSError, RecursionError, OverflowError) as error:  # pandas' and Arrow's are among them
         kind = "Parquet file" if path.suffix == ".parquet" else "CSV table in UTF-8"
-        raise ArtefactError(f"{path} is not a whole {kind}: {str(error)[:200]}.", remedy) from error
+        raise ArtefactError(f"{path} is not a whole {kind}: {' '.join(str(error).split())[:200]}.", remedy) from error
 
 
 def _is_missing(value: Any) -> bool:

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from persona_interp.errors import AlignmentError, EmptySelectionError
+from persona_interp.errors import AlignmentError, ArtefactError, EmptySelectionError
 from persona_interp.io import load_tensors, save_tensors
 from persona_interp.tables import read_table, write_table
 from persona_interp.types import Hookpoint, Pooling, Provenance
@@ -85,15 +85,22 @@ class Activations:
     @classmethod
     def load(cls, path: Path) -> "Activations":
         """Load what `save` wrote, checked by hash."""
-        tensors, manifest = load_tensors(path, kind=KIND)
-        return cls(
-            values=tensors["values"],
-            hookpoints=hookpoints_from_list(manifest["hookpoints"]),
-            pooling=manifest["pooling"],
-            samples=read_table(path.with_suffix(".parquet")),
-            provenance=Provenance.from_dict(manifest["provenance"]),
-            norms=tensors.get("norms"),
-        )
+        tensors, manifest = load_tensors(path, kind=KIND, keys={"hookpoints": list, "pooling": str, "provenance": dict})
+        samples = read_table(path.with_suffix(".parquet"))
+        try:
+            return cls(
+                values=tensors["values"],
+                hookpoints=hookpoints_from_list(manifest["hookpoints"]),
+                pooling=manifest["pooling"],
+                samples=samples,
+                provenance=Provenance.from_dict(manifest["provenance"]),
+                norms=tensors.get("norms"),
+            )
+        except (AlignmentError, KeyError, TypeError, ValueError) as error:
+            raise ArtefactError(
+                f"{path} with its .json and .parquet does not hold activations: {error}.",
+                "One of them was altered. Restore all three, or delete them and make them again.",
+            ) from error
 
 
 def hookpoints_to_list(hookpoints: Sequence[Hookpoint]) -> list[dict[str, Any]]:

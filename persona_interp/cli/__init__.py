@@ -22,6 +22,7 @@ from persona_interp.cli import (
     vectors,
 )
 from persona_interp.cli.options import app
+from persona_interp.ending import ends_on_sigterm, told
 from persona_interp.errors import PersonaInterpError
 
 __all__ = [
@@ -47,6 +48,11 @@ _INTERRUPTED = 130
 
 def main() -> None:
     """Run a command; a caller's mistake is one paragraph on standard error, never a traceback."""
+    with ends_on_sigterm():
+        _main()
+
+
+def _main() -> NoReturn:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     for noisy in ("httpx", "transformers", "matplotlib"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
@@ -67,5 +73,6 @@ def main() -> None:
 
 
 def _fail(text: str, code: int) -> NoReturn:
-    typer.echo(text, err=True)
+    if not told():
+        typer.echo(text, err=True)
     raise SystemExit(code)

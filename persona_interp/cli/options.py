@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ParamSpec, TypeVar
 
 import typer
 
+from persona_interp.ending import writes_a_folder
 from persona_interp.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ def alone_in_out(command: Callable[P, R]) -> Callable[P, R]:
     def locking(*arguments: P.args, **options: P.kwargs) -> R:
         from persona_interp.lock import alone_in
 
+        if options.get("out") is not None:
+            writes_a_folder()
         return alone_in("out")(command)(*arguments, **options)
 
     return locking

@@ -131,11 +131,11 @@ def open_adapter(path: Path, backend: str, dtype: str | None) -> "tuple[PsychAda
     """
     from persona_interp.directions.psychadapter import PsychAdapter, check_psychadapter, rebind_psychadapter
     from persona_interp.finetuning.psychadapter_run import finished
-    from persona_interp.io import read_json
+    from persona_interp.io import read_record
     from persona_interp.models.load import load_model
 
     record = path / "finetune.json"
-    done = finished(path, read_json(record)["base"]) if record.is_file() else None
+    done = finished(path, read_record(record, {"base": str})["base"]) if record.is_file() else None
     if done is not None and done.lora is not None:
         merged = done.load(backend, dtype=dtype)  # pyright: ignore (load_model checks it)
         own = done.adapter

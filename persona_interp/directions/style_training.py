@@ -193,7 +193,7 @@ def _part(
 ) -> _Part:
     """A batch from its file, or trained and kept."""
     if path is not None and manifest_path(path).is_file():
-        tensors, manifest = load_tensors(path, kind=KIND)
+        tensors, manifest = load_tensors(path, kind=KIND, keys={"outcomes": list})
         return _Part(tensors["values"], tensors["norms"], manifest["outcomes"])
     made = emission_vectors(
         model,

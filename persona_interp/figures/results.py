@@ -11,10 +11,12 @@ from typing import Any, get_args
 from pandas import DataFrame
 
 from persona_interp.errors import ArtefactError
-from persona_interp.io import read_json
+from persona_interp.io import read_json, read_record
 from persona_interp.tables import Column, Form, numbers, read_table, texts, wholes
 
 REMEDY = "Run the main job again into this folder, or restore the file."
+_CONFIG = {"model": str, "seed": int}
+_PROVENANCE = {"model": str, "backend": str, "dtype": str, "n_layers": int}
 
 _TABLES = {
     "separation": (
@@ -179,22 +181,15 @@ def load_results(folder: Path) -> MainJobResults:
     """
     tables: dict[str, Any] = {name: _table(folder, form) for name, form in FORMS.items()}
     return MainJobResults(
-        config=_mapping(folder / "config.json"),
-        provenance=_mapping(folder / "provenance.json"),
+        config=read_record(folder / "config.json", optional=_CONFIG, remedy=REMEDY),
+        provenance=read_record(folder / "provenance.json", optional=_PROVENANCE, remedy=REMEDY),
         summary=_summary(folder / "summary.json"),
         **tables,
     )
 
 
-def _mapping(path: Path) -> Mapping[str, Any]:
-    data = read_json(path)
-    if not isinstance(data, dict):
-        raise ArtefactError(f"{path} holds a {type(data).__name__}.", "Expected an object.", REMEDY)
-    return data
-
-
 def _summary(path: Path) -> tuple[TraitSummary, ...]:
-    data = read_json(path)
+    data = read_json(path, remedy=REMEDY)
     if not isinstance(data, list) or not data or not all(isinstance(row, dict) for row in data):
         raise ArtefactError(f"{path} is not a list of one object a trait.", REMEDY)
     return tuple(_trait_summary(row, path) for row in data)

@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from persona_interp.errors import AlignmentError, ArtefactError, ConfigError
 from persona_interp.finetuning.forms import DRIFT
-from persona_interp.io import atomic_write_bytes, read_bytes, read_json, write_json
+from persona_interp.io import atomic_write_bytes, read_bytes, read_record, write_json
 from persona_interp.tables import read_table, write_table
 
 COLUMNS = tuple(DRIFT.names)
@@ -40,12 +40,15 @@ class Base:
         """
         if not path.is_file():
             return None
-        data = read_json(path)
+        data = read_record(path, {"key": str, "weights": str, "projections": list})
+        if data["key"] != key:
+            return None
         try:
-            if data["key"] != key:
-                return None
-            return cls(str(data["weights"]), np.array(data["projections"], dtype=float))
-        except (KeyError, TypeError, ValueError) as error:
+            projections = np.array(data["projections"], dtype=float)
+            if projections.ndim != 3:
+                raise ValueError(f"its projections have {projections.ndim} dimensions instead of 3")
+            return cls(data["weights"], projections)
+        except (TypeError, ValueError, OverflowError) as error:
             raise ArtefactError(f"{path} is not the base of a drift log: {error}.", "Restore or delete it.") from error
 
 
@@ -94,7 +97,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
         try:
             lines = [json.loads(line) for line in read_bytes(path).decode("utf-8", errors="replace").splitlines()]
             frame = DRIFT.checked(pd.DataFrame(lines, columns=None if lines else list(COLUMNS)))
-        except (AlignmentError, TypeError, ValueError) as error:
+        except (AlignmentError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise ArtefactError(f"{path} is not a drift log: {error}", remedy) from error
     return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
 

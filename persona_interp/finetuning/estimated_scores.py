@@ -15,9 +15,9 @@ from jaxtyping import Float
 from persona_interp.data.trait_texts import BIG_FIVE, TraitTexts
 from persona_interp.data.traits import Trait, load_trait
 from persona_interp.data.writing_prompts import JUDGED_AS, writing_prompts
-from persona_interp.errors import ConfigError, EmptySelectionError
+from persona_interp.errors import ArtefactError, ConfigError, EmptySelectionError
 from persona_interp.identity import of_judges
-from persona_interp.io import read_json, sha256_json, write_json
+from persona_interp.io import REMEDY, read_json, sha256_json, write_json
 from persona_interp.judges.protocol import Judge
 from persona_interp.lock import alone_in
 from persona_interp.models.protocol import HookedModel, Sampling
@@ -130,10 +130,18 @@ def _scores(
             config = {"judge": of_judges([judge]), "trait": trait.data_hash, "texts": sha256_json(list(texts))}
             refuse_other_config(home / "config.json", config)
         if home is not None and (home / "scores.json").is_file():
-            columns.append(read_json(home / "scores.json"))
+            columns.append(_kept_scores(home / "scores.json", len(texts)))
             continue
         rated = [score.value for score in judge.rate(trait, [JUDGED_AS] * len(texts), texts)]
         columns.append(rated)
         if home is not None:
             write_json(home / "scores.json", rated)
     return np.array(columns, dtype=float).T.reshape(len(texts), len(traits))
+
+
+def _kept_scores(path: Path, n_texts: int) -> list[float | None]:
+    kept = read_json(path)
+    is_list = isinstance(kept, list) and len(kept) == n_texts
+    if not is_list or not all(score is None or type(score) in (int, float) for score in kept):
+        raise ArtefactError(f"{path} is not a list of {n_texts} scores, each a number or null.", REMEDY)
+    return kept

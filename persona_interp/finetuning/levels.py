@@ -12,7 +12,7 @@ from persona_interp.data.levels import LEVELS, Level
 from persona_interp.data.traits import Trait, list_traits, load_trait
 from persona_interp.errors import ConfigError, EmptySelectionError
 from persona_interp.finetuning.forms import LEVEL_SCORES
-from persona_interp.io import read_json, write_json
+from persona_interp.io import read_record, write_json
 from persona_interp.judges.coherence import CoherenceJudge
 from persona_interp.judges.protocol import Judge
 from persona_interp.models.protocol import HookedModel, Sampling
@@ -65,7 +65,7 @@ class LevelData:
         Raises:
             ArtefactError: a file is missing or damaged.
         """
-        record = read_json(folder / "levels.json")
+        record = read_record(folder / "levels.json", {"trait": str, "judge": str, "n_asked": int})
         table = read_table(folder / "scores.csv", LEVEL_SCORES)
         return cls(record["trait"], table, record["judge"], record["n_asked"])
 

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import pandas as pd
@@ -15,9 +16,11 @@ from persona_interp.errors import ArtefactError
 from persona_interp.finetuning import forms
 from persona_interp.finetuning.adapter import CONFIG, WEIGHTS
 from persona_interp.io import (
+    Kinds,
+    check_record,
     load_tensors,
     manifest_path,
-    read_json,
+    read_record,
     save_tensors,
     sha256_file,
     write_json,
@@ -34,6 +37,12 @@ ADAPTER, LORA, LOSSES, _RESULT, _CHECKPOINT = (
     "result.json",
     "psychadapter_checkpoint",
 )
+_LOSS = (float, NoneType)
+_KEPT: Kinds = {
+    **{"n_texts": int, "n_steps": int, "n_cut": int, "n_left_out": int, "seconds": float, "dtype": str},
+    **{"holdout_loss": _LOSS, "base_loss": _LOSS, "start_loss": _LOSS},
+}
+_KEYS: Kinds = {**_KEPT, "sha256": str, "lora": (str, NoneType), "parameters": dict}
 
 
 @dataclass(frozen=True)
@@ -127,7 +136,7 @@ class TrainingState:
         """Take up the last whole checkpoint with finite weights; broken ones are deleted."""
         for path in reversed(checkpoints(folder)):
             try:
-                tensors, manifest = load_tensors(path, kind=_CHECKPOINT)
+                tensors, manifest = load_tensors(path, kind=_CHECKPOINT, keys={"losses": list})
             except ArtefactError:
                 logger.warning("%s is unfinished or altered; it is left out", path)
                 path.unlink()
@@ -171,7 +180,10 @@ def finished(folder: Path, base: str) -> TrainedPsychAdapter | None:
     """
     if not (folder / _RESULT).is_file():
         return None
-    result = read_json(folder / _RESULT)
+    remedy = f"Restore it, or delete {folder} and run the same again."
+    result = read_record(folder / _RESULT, _KEYS, optional={"lora_config": str}, remedy=remedy)
+    parameters = result.pop("parameters")
+    check_record(folder / _RESULT, parameters, dict.fromkeys(("psychadapter", "lora", "base"), int), remedy=remedy)
     files = {folder / ADAPTER: result.pop("sha256"), folder / LORA / WEIGHTS: (has_lora := result.pop("lora"))}
     files[folder / LORA / CONFIG] = result.pop("lora_config", None)  # results of earlier versions have none
     for path, sha256 in files.items():
@@ -179,11 +191,12 @@ def finished(folder: Path, base: str) -> TrainedPsychAdapter | None:
             raise ArtefactError(
                 f"{path} is missing or was altered after the run.", f"Delete {folder} and run the same again."
             )
+    kept = {name: result[name] for name in _KEPT}
     return TrainedPsychAdapter(
         base=base,
         adapter=PsychAdapter.load(folder / ADAPTER),
         lora=None if has_lora is None else folder / LORA,
         losses=read_table(folder / LOSSES, forms.LOSSES),
-        parameters=ParameterCount(**result.pop("parameters")),
-        **result,
+        parameters=ParameterCount(parameters["psychadapter"], parameters["lora"], parameters["base"]),
+        **kept,
     )

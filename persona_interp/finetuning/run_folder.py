@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import pandas as pd
@@ -16,12 +17,16 @@ from safetensors.torch import load_file
 from persona_interp.data.conversations import Unusable
 from persona_interp.errors import ArtefactError, ConfigError
 from persona_interp.finetuning.adapter import CONFIG, WEIGHTS, save_adapter
-from persona_interp.io import read_json, sha256_file, write_json
+from persona_interp.io import Kinds, read_json, read_record, sha256_file, write_json
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.load import Backend, load_model
 
 logger = logging.getLogger(__name__)
 _RECORD, _RESULT = "finetune.json", "result.json"
+_KEYS: Kinds = {
+    **{"n_samples": int, "n_steps": int, "stopped": bool, "holdout_loss": (float, NoneType), "seconds": float},
+    **{"losses": list, "unusable": list, "sha256": str},
+}
 _OWN = ("adapter", ".adapter", "lora", "checkpoints", "psychadapter.safetensors", "result.json")
 """What a run writes and may replace or delete, beside its records."""
 
@@ -70,7 +75,7 @@ class RunFolder:
         """
         file = path / _RECORD
         if file.is_file():
-            kept = read_json(file)
+            kept = read_record(file, remedy=f"Restore it, or delete {path} to start again.")
             differing = [key for key in plan if kept.get(key) != plan[key]]
             if differing:
                 key = differing[0]
@@ -99,7 +104,14 @@ class RunFolder:
         """
         if not (self.path / _RESULT).is_file():
             return None
-        result, adapter = read_json(self.path / _RESULT), self.path / "adapter"
+        path, adapter = self.path / _RESULT, self.path / "adapter"
+        remedy = f"Restore it, or delete {self.path} and run the same again."
+        result = read_record(path, _KEYS, optional={"config_sha256": str}, remedy=remedy)
+        for row in result["unusable"]:
+            if not isinstance(row, dict) or set(row) != {"name", "reason"}:
+                raise ArtefactError(f"{path}: a row of unusable has no name and reason.", remedy)
+        if not all(isinstance(row, dict) for row in result["losses"]):
+            raise ArtefactError(f"{path}: losses must hold one object a step.", remedy)
         hashes = {WEIGHTS: result["sha256"], CONFIG: result.get("config_sha256")}  # earlier versions kept one of them
         for name, known in hashes.items():
             file = adapter / name

@@ -10,7 +10,7 @@ from persona_interp.data.traits import Trait
 from persona_interp.endpoint.endpoint import Endpoint, is_local
 from persona_interp.endpoint.usage import Price, Usage
 from persona_interp.errors import ArtefactError
-from persona_interp.io import read_json, write_json
+from persona_interp.io import read_record, write_json
 from persona_interp.judges.coherence import CoherenceJudge
 from persona_interp.judges.embedding import EmbeddingJudge
 from persona_interp.judges.lexical import LexicalJudge
@@ -22,6 +22,8 @@ from persona_interp.models.load import load_model
 
 _TIMEOUT_S, _LOCAL_TIMEOUT_S = 60.0, 600.0
 _ASKED = "api_judge.json"
+_ASKED_KEYS = {"description": str, "ways": list, "usage": dict}
+_ASKED_REMEDY = "Delete it: the count starts again."
 OWN_VIEW = " (the weights of the model under test, unsteered)"
 
 
@@ -140,7 +142,7 @@ def panel(bench: Bench, trait: Trait) -> Panel:
     path = bench.folder / "rollouts" / trait.name / "blind_judges.json"
     if not path.is_file():
         write_json(path, _blind(bench, trait))
-    blind = {str(name): str(reason) for name, reason in read_json(path).items()}
+    blind = {name: str(reason) for name, reason in read_record(path).items()}
     lexical = () if bench.lexical is None or bench.lexical.unable(trait) is not None else (bench.lexical,)
     first, *others = (() if judge.name in blind else (judge,) for judge in bench.likelihoods)
     api = () if bench.api is None else (bench.api,)
@@ -196,16 +198,14 @@ def close_api_judge(bench: Bench) -> None:
 def _kept_asked(folder: Path) -> dict[str, Any]:
     """What earlier sessions of the run kept; empty before the first."""
     path = folder / _ASKED
-    return read_json(path) if path.is_file() else {}
+    return read_record(path, _ASKED_KEYS, remedy=_ASKED_REMEDY) if path.is_file() else {}
 
 
 def _usage(kept: Mapping[str, Any], folder: Path) -> Usage:
     try:
         return Usage(**kept["usage"])
     except (KeyError, TypeError) as error:
-        raise ArtefactError(
-            f"{folder / _ASKED} does not say what the API judge asked.", "Delete it: the count starts again."
-        ) from error
+        raise ArtefactError(f"{folder / _ASKED} does not say what the API judge asked.", _ASKED_REMEDY) from error
 
 
 def _commit() -> str:

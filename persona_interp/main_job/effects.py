@@ -8,9 +8,9 @@ from typing import Any
 from pandas import DataFrame
 
 from persona_interp.effects import Claim, Effect, Source, claims_table, effects_table, write_effects
-from persona_interp.figures.results import MainJobResults, TraitSummary, load_results
+from persona_interp.figures.results import REMEDY, MainJobResults, TraitSummary, load_results
 from persona_interp.findings import claims, effect_sentence, separation_sentence
-from persona_interp.io import read_json
+from persona_interp.io import check_record, read_record
 from persona_interp.main_job.identity import FILE
 from persona_interp.statistics.levels import CONFIDENCE
 from persona_interp.tables import rows_of
@@ -55,7 +55,10 @@ def write_main_job_effects(folder: Path) -> None:
 
 def _source(results: MainJobResults, folder: Path) -> Source:
     own, identity = results.provenance, folder / FILE
-    kept = read_json(identity) if identity.is_file() else own  # earlier versions kept no identity
+    check_record(folder / "config.json", results.config, {"seed": int}, remedy=REMEDY)
+    keys = {"model": str, "backend": str, "dtype": str, "n_layers": int}
+    check_record(folder / "provenance.json", own, keys, remedy=REMEDY)
+    kept = read_record(identity) if identity.is_file() else own  # earlier versions kept no identity
     return Source.of(STUDY, [results.config, kept], own, results.config["seed"])
 
 

@@ -12,7 +12,15 @@ import pandas as pd
 from pandas import DataFrame, Series
 
 from persona_interp.errors import AlignmentError, ArtefactError, ConfigError, EmptySelectionError
-from persona_interp.io import atomic_write_bytes, manifest_path, read_bytes, read_json, sha256_bytes, write_json
+from persona_interp.io import (
+    RESTORE,
+    atomic_write_bytes,
+    manifest_path,
+    read_bytes,
+    read_record,
+    sha256_bytes,
+    write_json,
+)
 from persona_interp.tables import read_table, table_bytes
 
 TEXT_COLUMNS = ("model", "trait", "method", "stream", "sample", "metric", "run_id", "question")
@@ -131,15 +139,15 @@ class Measurements:
             ArtefactError: the file or its manifest is missing, truncated, altered or of another kind.
         """
         _check_path(path)
-        data, manifest = read_bytes(path), read_json(manifest_path(path))
-        kind = manifest.get("kind") if isinstance(manifest, dict) else type(manifest).__name__
+        data, manifest = read_bytes(path), read_record(manifest_path(path), remedy=RESTORE)
+        kind = manifest.get("kind")
         if kind != KIND:
             raise ArtefactError(f"{manifest_path(path)} describes {kind!r}.", f"Expected {KIND!r}.")
         if manifest.get("sha256") != sha256_bytes(data):
             raise ArtefactError(
                 f"{path} does not match its manifest: expected SHA-256 {str(manifest.get('sha256'))[:12]}…,"
                 f" got {sha256_bytes(data)[:12]}….",
-                "The file or its manifest was truncated or altered after saving. Restore both or make them again.",
+                f"The file or its manifest was truncated or altered after saving. {RESTORE}",
             )
         try:
             return cls(read_table(path))

@@ -103,7 +103,7 @@ def kept(name: str, key: Mapping[str, object], compute: Callable[[], str], settl
         entry = json.loads(path.read_bytes())
         if entry["key"] == dict(key) and entry["check"] == _check(key, entry["value"]):
             return entry["value"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         pass
     value = compute()
     if settled():
@@ -142,7 +142,7 @@ def _weight_files(folder: Path) -> list[str]:
 def _parts(index: Path) -> list[str]:
     try:
         return sorted({os.fspath(part) for part in json.loads(index.read_bytes())["weight_map"].values()})
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ModelError(
             f"{index} does not say which files hold the weights: it is damaged.", "Get or save the model again."
         ) from error

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from persona_interp.errors import ArtefactError, MissingPackageError, ModelError
-from persona_interp.io import read_json, sha256_file, write_advice, write_json
+from persona_interp.io import read_record, sha256_file, write_advice, write_json
 from persona_interp.lock import scratch_folder
 from persona_interp.models.file_hashes import cache_folder, kept_sha256
 
@@ -123,12 +123,14 @@ def check_folder(folder: Path) -> None:
     Raises:
         ArtefactError: a file is missing or has another hash.
     """
-    for name, digest in read_json(folder / "conversion.json")["files"].items():
+    remedy = f"Delete the folder {folder}: the next load converts the model again."
+    hashes = read_record(folder / "conversion.json", {"files": dict}, remedy=remedy)["files"]
+    for name, digest in hashes.items():
         file = folder / name
         if not file.is_file() or kept_sha256(file) != digest:
             raise ArtefactError(
                 f"{file} is missing or was altered after conversion.",
-                f"Delete the folder {folder}: the next load converts the model again.",
+                remedy,
             )
 
 

@@ -11,7 +11,8 @@ from torch import Tensor
 from persona_interp.errors import ConfigError
 from persona_interp.io import (
     load_tensors,
-    read_json,
+    manifest_path,
+    read_record,
     save_tensors,
     sha256_json,
     write_json,
@@ -89,7 +90,11 @@ class PartStore:
 
     def has(self, number: int) -> bool:
         """Whether a batch is done. Its table is written last, so a half-written batch is not."""
-        return number in self._rows or (self._folder is not None and self._table(number).is_file())
+        if self._folder is None:
+            return number in self._rows
+        tensors = self._activations(number)
+        files = [self._table(number), *((tensors, manifest_path(tensors)) if self._names else ())]
+        return all(file.is_file() for file in files)
 
     def add(self, number: int, rows: pd.DataFrame, pooled: Mapping[Pooling, Pooled], norms: Norms | None) -> None:
         """Keep a finished batch."""
@@ -136,7 +141,8 @@ def refuse_other_config(path: Path, config: Mapping[str, object]) -> None:
     if not path.is_file():
         write_json(path, config)
         return
-    there, now = read_json(path), {key: _as_json(value) for key, value in config.items()}
+    there = read_record(path, remedy="Restore it, use another folder, or delete this one to start again.")
+    now = {key: _as_json(value) for key, value in config.items()}
     differing = {key: _parting(there.get(key), now[key]) for key in now if there.get(key) != now[key]}
     if differing:
         lines = [f"{key}: there {a!r}, now {b!r}" for key, (a, b) in list(differing.items())[:4]]

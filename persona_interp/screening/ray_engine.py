@@ -5,6 +5,8 @@ the model and the output folder under the same names. What a killed worker had n
 """
 
 import logging
+import signal
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -196,8 +198,11 @@ def _ray():
 def _connect(ray, address: str | None) -> None:
     for noisy in ("ray", "ray.data"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
+    before = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+        if threading.current_thread() is threading.main_thread() and before is not None:
+            signal.signal(signal.SIGTERM, before)  # ray sets one of its own
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise ConfigError(
             f"cannot reach a Ray cluster at {address or 'the default address'}: {str(error).splitlines()[0]}",

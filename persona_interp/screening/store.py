@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from persona_interp.errors import ArtefactError, ConfigError
-from persona_interp.io import atomic_write_bytes, read_bytes, read_json, sha256_bytes, write_json
+from persona_interp.io import atomic_write_bytes, read_bytes, read_record, sha256_bytes, write_json
 from persona_interp.models.identity import library_versions
 from persona_interp.screening.batch import Screener
 
@@ -17,6 +17,7 @@ KIND = "screening"
 MANIFEST = "screen.json"
 SAMPLES = "samples"
 METHOD_VERSION = 1
+_REMEDY = "Restore it, use another folder, or delete this one to start again."
 
 
 class Shards:
@@ -100,7 +101,8 @@ def _tables(paths: Sequence[Path], columns: Sequence[str] | None) -> Iterator[pa
             yield pq.read_table(BytesIO(read_bytes(path)), columns=None if columns is None else list(columns))
         except (OSError, ValueError) as error:
             raise ArtefactError(
-                f"{path} is not a whole shard: {error}.", "Delete it and run the same command again."
+                f"{path} is not a whole shard: {' '.join(str(error).split())[:200]}.",
+                "Delete it and run the same command again.",
             ) from error
 
 
@@ -126,8 +128,8 @@ def _identity(screener: Screener) -> dict[str, Any]:
 
 
 def _refuse_other(path: Path, identity: Mapping[str, Any], source: str) -> None:
-    there = read_json(path)
-    if not isinstance(there, dict) or there.get("kind") != KIND or not isinstance(there.get("identity"), dict):
+    there = read_record(path, {"kind": str, "identity": dict}, remedy=_REMEDY)
+    if there["kind"] != KIND:
         raise ConfigError(f"{path} is not the manifest of a {KIND}.", "Use another folder, or delete this one.")
     before = there["identity"]
     others = [key for key in identity if before.get(key) != identity[key]]

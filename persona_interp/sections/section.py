@@ -9,13 +9,12 @@ from typing import Any
 import pandas as pd
 from pandas import DataFrame
 
-from persona_interp.errors import ArtefactError
 from persona_interp.figures.drawn import DrawnFigure
 from persona_interp.figures.frames import records
 from persona_interp.figures.main_job import SavedFigure
 from persona_interp.figures.style import save_figure
 from persona_interp.findings import number, plain, signed, whole
-from persona_interp.io import read_json
+from persona_interp.io import read_record
 from persona_interp.tables import Form, read_table
 
 REMEDY = "Run the command that wrote it again into this folder, or restore the file."
@@ -80,10 +79,7 @@ def read_provenance(folder: Path, command: str) -> Mapping[str, Any]:
         ArtefactError: it is not an object in JSON.
     """
     path = folder / f"provenance_{command}.json"
-    said = read_json(path) if path.is_file() else {}
-    if not isinstance(said, dict):
-        raise ArtefactError(f"{path} holds a {type(said).__name__}.", "Expected an object.", REMEDY)
-    return said
+    return read_record(path, remedy=REMEDY) if path.is_file() else {}
 
 
 def table(title: str, note: str, frame: DataFrame, columns: Sequence[Column]) -> SectionTable:

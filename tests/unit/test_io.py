@@ -95,7 +95,8 @@ def test_the_error_for_altered_bytes_has_both_hashes(saved: Path):
         io.load_tensors(saved, kind=KIND)
     assert str(error.value) == (
         f"{saved} does not match its manifest: expected SHA-256 {expected[:12]}…, got {got[:12]}….\n"
-        "  The file or its manifest was truncated or altered after saving. Restore both or make them again."
+        "  The file or its manifest was truncated or altered after saving."
+        " Restore both the file and its manifest, or delete both and make them again."
     )
 
 
@@ -113,7 +114,7 @@ def test_a_truncated_manifest_is_refused(saved: Path, data: bytes):
     with pytest.raises(ArtefactError) as error:
         io.load_tensors(saved, kind=KIND)
     assert f"{manifest} is not valid JSON" in str(error.value)
-    assert "Restore it or delete it and make it again." in str(error.value)
+    assert "Restore both the file and its manifest" in str(error.value)
 
 
 @pytest.mark.parametrize("missing", ["evil.safetensors", "evil.json"])
@@ -145,8 +146,51 @@ def test_another_kind_is_refused(saved: Path):
 
 def test_a_manifest_that_is_not_an_object_is_refused(saved: Path):
     saved.with_suffix(".json").write_text("[1, 2]")
-    with pytest.raises(ArtefactError, match="describes 'list'"):
+    with pytest.raises(ArtefactError, match="holds a list"):
         io.load_tensors(saved, kind=KIND)
+
+
+BROKEN = {
+    "nested too deep": b"[" * 100_000 + b"]" * 100_000,
+    "Exceeds the limit": b"1" * 10_000,
+    "can't decode byte": b'{"a": "\xff"}',
+    "Expecting value": b"",
+}
+
+
+@pytest.mark.parametrize("reason", BROKEN)
+def test_json_that_cannot_be_read_is_named(reason: str, tmp_path: Path):
+    path = tmp_path / "result.json"
+    path.write_bytes(BROKEN[reason])
+    with pytest.raises(ArtefactError, match=reason) as error:
+        io.read_json(path)
+    assert str(error.value).startswith(f"{path} is not valid JSON: ")
+
+
+@pytest.mark.parametrize(
+    ("there", "said"),
+    [
+        ([1], "{path} holds a list.\n  Expected an object.\n  Delete it."),
+        (3, "{path} holds a whole number, 3.\n  Expected an object.\n  Delete it."),
+        ({}, "{path} has no n.\n  Expected a whole number; it has nothing.\n  Delete it."),
+        ({"n": True, "x": 1}, "{path}: n is true or false, True.\n  Expected a whole number.\n  Delete it."),
+        ({"n": "2", "x": 1}, "{path}: n is a text, '2'.\n  Expected a whole number.\n  Delete it."),
+        ({"n": 2, "x": []}, "{path}: x is a list.\n  Expected a number or null.\n  Delete it."),
+        ({"n": 2, "x": 1, "o": 1}, "{path}: o is a whole number, 1.\n  Expected a text.\n  Delete it."),
+    ],
+)
+def test_a_record_of_another_kind_is_named(there: object, said: str, tmp_path: Path):
+    path = tmp_path / "result.json"
+    path.write_text(json.dumps(there))
+    with pytest.raises(ArtefactError) as error:
+        io.read_record(path, {"n": int, "x": (float, type(None))}, optional={"o": str}, remedy="Delete it.")
+    assert str(error.value) == said.format(path=path)
+
+
+@pytest.mark.parametrize("there", [{"n": 2, "x": 1}, {"n": 2, "x": None, "o": "a"}, {"n": 0, "x": 0.5, "more": []}])
+def test_a_record_comes_back(there: dict[str, object], tmp_path: Path):
+    io.write_json(tmp_path / "result.json", there)
+    assert io.read_record(tmp_path / "result.json", {"n": int, "x": (float, type(None))}, optional={"o": str}) == there
 
 
 def test_a_manifest_without_a_hash_is_refused(saved: Path):
