@@ -11,7 +11,7 @@ from persona_interp.main_job.bench import Bench
 from persona_interp.rollouts.parts import refuse_other_config
 
 FILE = "identity.json"
-METHOD_VERSION = 4
+METHOD_VERSION = 5
 """Raised where the same inputs come to give other numbers."""
 
 

@@ -32,10 +32,12 @@ _ELEMENTS_AT_ONCE = 4_000_000
 class Smooth(Protocol):
     """A function of weighted column sums on the scale where its errors are nearest to symmetric; NaN where undefined.
 
-    It does not change when all sums are multiplied by one number.
+    It does not change when all sums are multiplied by one number. `skewed` says whether its errors may still be skewed,
+    as those of a mean of skewed rows are.
     """
 
     columns: Float[np.ndarray, "_ column"]
+    skewed: bool
 
     def value(self, sums: Sums) -> Draws:
         """The function of the sums of each draw."""
@@ -56,9 +58,11 @@ def smooth_interval(
     """The estimate with its interval; NaN bounds with one cluster, one level of the second factor, or no value.
 
     One factor: estimate +- q SE, where q is the quantile of |draw - estimate| / SE(draw) over bootstrap draws of
-    clusters (between 1 and 2 times Student's, SE(draw) at least a fifth of SE). Two crossed factors: the variance is
-    that of the first, plus that of the second, minus that of their cells, q is Student's with Satterthwaite's degrees
-    of freedom, and the interval is no narrower than that of the first alone. Whatever is not resampled is held fixed.
+    clusters (between 1 and 2 times Student's, SE(draw) at least a fifth of SE), and where errors may be skewed no less
+    than the farther of the two quantiles that leave out half as much at either end. Two crossed factors: the variance
+    is that of the first, plus that of the second, minus that of their cells, q is Student's with Satterthwaite's
+    degrees of freedom, and the interval is no narrower than that of the first alone. Whatever is not resampled is held
+    fixed.
 
     Source: Hall 1988, On Symmetric Bootstrap Confidence Intervals; Cameron, Gelbach and Miller 2011, Robust Inference
     with Multiway Clustering; Satterthwaite 1946.
@@ -108,7 +112,20 @@ def _bootstrap_t(smooth: Smooth, resampling: Resampling, centre: float, error: f
     kept = found[np.isfinite(found)]
     if 2 * len(kept) < len(found):
         return float("nan")
-    return float(np.clip(np.quantile(kept, level), quantile, WIDEST * quantile) * error)
+    return float(np.clip(reach(kept, level, skewed=smooth.skewed), quantile, WIDEST * quantile) * error)
+
+
+def reach(ratios: Float[np.ndarray, " draw *_"], level: float, *, skewed: bool) -> Float[np.ndarray, "*_"]:
+    """How many standard errors an interval extends to either side, from those of the draws.
+
+    Without skew the quantile of their size; with it no less than the farther of the two quantiles that leave out half
+    as much at either end: a symmetric interval that is long enough for its longer tail.
+    """
+    found = np.quantile(np.abs(ratios), level, axis=0)
+    if not skewed:
+        return found
+    tails = np.quantile(ratios, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    return np.maximum(found, np.abs(tails).max(axis=0))
 
 
 def _studentised(
@@ -122,7 +139,7 @@ def _studentised(
     with np.errstate(all="ignore"):
         values, shares = smooth.value(sums), smooth.gradient(sums) @ totals.T
         errors = np.sqrt(len(totals) / (len(totals) - 1) * (counts * shares**2).sum(axis=1))
-        return np.abs(values - centre) / np.maximum(errors, SMALLEST_ERROR * error)
+        return (values - centre) / np.maximum(errors, SMALLEST_ERROR * error)
 
 
 def _blocks(resampling: Resampling) -> Iterator[Float[np.ndarray, "draw cluster"]]:
@@ -157,6 +174,8 @@ def _jackknife(smooth: Smooth, codes: Int[np.ndarray, " _"]) -> float:
 class MeanOf:
     """The mean of all rows."""
 
+    skewed = True
+
     def __init__(self, values: Vector) -> None:
         self.columns = np.stack([np.ones(len(values)), values], axis=1).astype(float)
 
@@ -175,6 +194,8 @@ class MeanOf:
 
 class DifferenceOf:
     """Mean of `a` minus mean of `b`, over the rows of `a` and then those of `b`."""
+
+    skewed = True
 
     def __init__(self, a: Vector, b: Vector) -> None:
         self.columns = _sides(a, b, 1)
@@ -198,6 +219,8 @@ class HedgesG:
 
     The rows of `positive` come first.
     """
+
+    skewed = False
 
     def __init__(self, positive: Vector, negative: Vector) -> None:
         both = np.concatenate([positive, negative])
@@ -242,6 +265,8 @@ class HedgesG:
 
 class CorrelationOf:
     """Pearson's r after each condition's means are taken off, on Fisher's scale; one condition gives the plain r."""
+
+    skewed = False
 
     def __init__(self, x: Vector, y: Vector, conditions: Int[np.ndarray, " _"]) -> None:
         member = np.eye(int(conditions.max()) + 1)[conditions]

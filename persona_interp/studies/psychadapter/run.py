@@ -37,7 +37,7 @@ from persona_interp.studies.folder import RunFolder
 from persona_interp.studies.psychadapter.effects import STUDY, adapter_effects
 from persona_interp.tables import kept_table
 
-METHOD_VERSION = 1
+METHOD_VERSION = 2
 """Raised where the same inputs come to give other numbers."""
 TABLES = {
     "nll": forms.ADAPTER_NLL,

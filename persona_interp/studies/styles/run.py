@@ -34,7 +34,7 @@ from persona_interp.tables import write_table
 
 logger = logging.getLogger(__name__)
 
-METHOD_VERSION = 2
+METHOD_VERSION = 3
 """Raised where the same inputs come to give other numbers."""
 KEEPS = ("tables/style_probe.csv", "tables/style_steering.csv", "activations/fit.safetensors")
 PUBLISHED_READING = "style_vector, published reading"
