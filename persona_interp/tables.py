@@ -222,6 +222,8 @@ def kept_table(path: Path, make: Callable[[], DataFrame], form: Form | None = No
 
 def _read(path: Path, as_text: bool, remedy: str) -> DataFrame:
     data = read_bytes(path)
+    if as_text and path.suffix == ".csv" and data and not data.endswith((b"\n", b"\r")):
+        raise ArtefactError(f"{path} is not a whole CSV table: it ends within a line.", remedy)
     try:
         if path.suffix == ".parquet":
             return pd.read_parquet(io.BytesIO(data), engine="pyarrow")

@@ -191,12 +191,18 @@ def finished(folder: Path, base: str) -> TrainedPsychAdapter | None:
             raise ArtefactError(
                 f"{path} is missing or was altered after the run.", f"Delete {folder} and run the same again."
             )
+    for path in (manifest_path(folder / ADAPTER), folder / LOSSES):
+        if not path.is_file():
+            raise ArtefactError(f"{path} is missing.", remedy)
+    losses = read_table(folder / LOSSES, forms.LOSSES, remedy=remedy)
+    if len(losses) != result["n_steps"]:
+        raise ArtefactError(f"{folder / LOSSES} has {len(losses)} rows of {result['n_steps']} steps.", remedy)
     kept = {name: result[name] for name in _KEPT}
     return TrainedPsychAdapter(
         base=base,
         adapter=PsychAdapter.load(folder / ADAPTER),
         lora=None if has_lora is None else folder / LORA,
-        losses=read_table(folder / LOSSES, forms.LOSSES),
+        losses=losses,
         parameters=ParameterCount(parameters["psychadapter"], parameters["lora"], parameters["base"]),
         **kept,
     )

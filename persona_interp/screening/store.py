@@ -128,9 +128,11 @@ def _identity(screener: Screener) -> dict[str, Any]:
 
 
 def _refuse_other(path: Path, identity: Mapping[str, Any], source: str) -> None:
-    there = read_record(path, {"kind": str, "identity": dict}, remedy=_REMEDY)
-    if there["kind"] != KIND:
+    there = read_record(path, remedy=_REMEDY)
+    if there.get("kind") != KIND:
         raise ConfigError(f"{path} is not the manifest of a {KIND}.", "Use another folder, or delete this one.")
+    if not isinstance(there.get("identity"), dict):
+        raise ConfigError(f"{path} is not the manifest of a {KIND}: it has no identity.", _REMEDY)
     before = there["identity"]
     others = [key for key in identity if before.get(key) != identity[key]]
     advice = "Use another folder, or delete this one to start again."

@@ -22,6 +22,8 @@ DRAWN = {".html", ".md", ".pdf", ".png", ".svg", ".jsonl"}
 """Endings of files that no command reads again, but for the drift log and the training sets."""
 MOST = {"run": 2, "styles": 3, "psychadapter": 3, "inventory": 2, "levels": 2, "psychadapter train": 4}
 """Files of a command whose calls take seconds that are damaged, chosen by a hash; the slow test damages all."""
+UNREAD = ("psychadapter_texts.csv", "drift.jsonl")
+"""What a finished run need not read again: tables were made from it, or it is a log."""
 WRITTEN_AGAIN = ("tables/", "summary.", "provenance.", "measurements.", "vectors/")
 """Beginnings of the results that `run` writes anew in every call; only the slow test damages these."""
 
@@ -105,9 +107,9 @@ class Finished:
         return "" if named and one and advice else f"unclear: {paragraph}"
 
     def _changed(self, folder: Path, file: Path) -> str:
-        """How results differ from those of the finished run; a file beside `tables/` may stay as it is, unread."""
+        """How results differ from those of the finished run; a file that nothing reads may stay as it is."""
         for table in tables_of(self.out):
-            if folder / table == file and file.parent == folder:
+            if file == folder / table and table in UNREAD:
                 continue
             try:
                 if (folder / table).read_bytes() != (self.out / table).read_bytes():
