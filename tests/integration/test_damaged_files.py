@@ -20,6 +20,8 @@ N_KINDS = 2
 
 DRAWN = {".html", ".md", ".pdf", ".png", ".svg", ".jsonl"}
 """Endings of files that no command reads again, but for the drift log and the training sets."""
+QUICK = ("inventory", "screen", "finetune")
+"""The commands whose files are damaged by default; those of the others are slow to call again."""
 MOST = {"run": 2, "styles": 3, "psychadapter": 3, "inventory": 2, "levels": 2, "psychadapter train": 4}
 """Files of a command whose calls take seconds that are damaged, chosen by a hash; the slow test damages all."""
 UNREAD = ("psychadapter_texts.csv", "drift.jsonl")
@@ -172,7 +174,7 @@ def chosen(name: str) -> list[str]:
     return [kinds[(start + 3 * i) % len(kinds)] for i in range(N_KINDS)]
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [pytest.param(c, marks=[pytest.mark.slow] * (c not in QUICK)) for c in COMMANDS])
 def test_a_damaged_file_is_named_or_made_again(
     command: str, finished: Callable[[str], Finished], shell: Shell, tmp_path: Path
 ) -> None:
