@@ -23,22 +23,17 @@ from persona_interp.io import (
 )
 from persona_interp.tables import read_table, table_bytes
 
-TEXT_COLUMNS = ("model", "trait", "method", "stream", "sample", "metric", "run_id", "question")
-COLUMNS = (
-    "model",
-    "trait",
-    "method",
-    "layer",
-    "stream",
-    "coefficient",
-    "sample",
-    "metric",
-    "value",
-    "run_id",
-    "question",
+TEXT_COLUMNS = (
+    *("model", "trait", "method", "layers", "stream", "prompts", "sample", "metric", "judge", "run_id", "question"),
 )
+COLUMNS = (
+    *("model", "trait", "method", "layer", "layers", "stream", "coefficient", "prompts", "sample", "metric", "judge"),
+    *("value", "run_id", "question"),
+)
+OPTIONAL = ("layers", "prompts", "judge")
+"""Columns that may be left out, and are then empty."""
 KIND = "measurements"
-MANIFEST_VERSION = 1
+MANIFEST_VERSION = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,8 +41,9 @@ class Measurements:
     """A validated tidy frame, one number a row: what was measured (`metric`), on what, and its `value`.
 
     `layer` (0-based block) and `coefficient` may be missing, for measurements that have none; texts may be
-    empty, not missing. `value` is always finite: a measurement that failed is a row left out. `question` is the
-    cluster of the bootstrap, empty where there is none.
+    empty, not missing. `layers` are the blocks of what is done at several together, joined by "+"; `prompts` names the
+    set that a question is of, and `judge` who rated the answer; all three may be left out. `value` is always finite: a
+    measurement that failed is a row left out. `question` is the cluster of the bootstrap, empty where there is none.
 
     Raises:
         AlignmentError: a column is missing or unknown, or holds something that it cannot hold.
@@ -59,6 +55,8 @@ class Measurements:
         """Check the columns and give each its one dtype."""
         _check_columns(self.frame.columns, "the frame")
         given = {str(name): column for name, column in self.frame.items()}
+        empty = Series([""] * len(self.frame), index=self.frame.index, dtype="str")
+        given |= {name: empty.rename(name) for name in OPTIONAL if name not in given}
         columns = {name: _text(given[name]) for name in TEXT_COLUMNS}
         columns["layer"] = _layers(given["layer"])
         columns["coefficient"] = _numbers(given["coefficient"], nullable=True)
@@ -71,10 +69,11 @@ class Measurements:
 
     @classmethod
     def from_rows(cls, rows: Sequence[Mapping[str, Any]]) -> "Measurements":
-        """Measurements from one mapping a row, each with exactly the eleven columns."""
+        """Measurements from one mapping a row, each with the columns."""
         for index, row in enumerate(rows):
             _check_columns(row, f"row {index}")
-        return cls(DataFrame({name: Series([row[name] for row in rows], dtype=object) for name in COLUMNS}))
+        cells = {name: [row.get(name, "") if name in OPTIONAL else row[name] for row in rows] for name in COLUMNS}
+        return cls(DataFrame({name: Series(values, dtype=object) for name, values in cells.items()}))
 
     @classmethod
     def concat(cls, parts: Sequence["Measurements"]) -> "Measurements":
@@ -150,11 +149,19 @@ class Measurements:
                 f"The file or its manifest was truncated or altered after saving. {RESTORE}",
             )
         try:
-            return cls(read_table(path))
+            return cls(_renewed(read_table(path)))
         except AlignmentError as error:
             raise ArtefactError(
                 f"{path} does not hold measurements: {error}", "Restore it or make it again."
             ) from error
+
+
+def _renewed(frame: DataFrame) -> DataFrame:
+    """A frame of any version: the first had the judge behind the metric, as in "expression: JUDGE"."""
+    if "judge" in frame or "metric" not in frame:
+        return frame
+    parts = frame["metric"].str.partition(": ")
+    return frame.assign(metric=parts[0], judge=parts[2])
 
 
 def _check_path(path: Path) -> None:
@@ -166,15 +173,15 @@ def _check_path(path: Path) -> None:
 
 def _check_columns(given: Iterable[str], where: str) -> None:
     given = list(given)
-    missing = [name for name in COLUMNS if name not in given]
+    missing = [name for name in COLUMNS if name not in given and name not in OPTIONAL]
     unknown = [str(name) for name in given if name not in COLUMNS]
     repeated = sorted({str(name) for name in given if given.count(name) > 1})
     wrong = {"missing": missing, "unknown": unknown, "repeated": repeated}
     if any(wrong.values()):
         said = "; ".join(f"{kind} {', '.join(names)}" for kind, names in wrong.items() if names)
         raise AlignmentError(
-            f"measurements need exactly their {len(COLUMNS)} columns; {where} has {said}.",
-            f"Columns: {', '.join(COLUMNS)}.",
+            f"measurements need exactly their columns; {where} has {said}.",
+            f"Columns: {', '.join(COLUMNS)}; {', '.join(OPTIONAL)} may be left out.",
             "layer and coefficient may be None, texts may be empty.",
         )
 

@@ -53,7 +53,7 @@ class Monitoring:
         return tuple(dict.fromkeys(self.units["kind"]))
 
     def measurements(self, *, model: str, run_id: str = "") -> Measurements:
-        """One row a number: `projection` at each layer, and `expression: JUDGE` of each answer.
+        """One row a number: `projection` at each layer, and `expression` of each answer by each judge.
 
         `sample` holds the condition, followed by the number of the sample where there is one.
         """
@@ -67,7 +67,7 @@ class Monitoring:
         ]
         rows += [
             {**shared, "layer": None, "sample": f"{one['condition']}, sample {one['sample']}"}
-            | {"metric": f"expression: {judge}", "value": float(one[judge]), "question": one["question"]}
+            | {"metric": "expression", "judge": judge, "value": float(one[judge]), "question": one["question"]}
             for one in self.answers.to_dict("records")
             for judge in self.judges
             if not pd.isna(one[judge])

@@ -176,13 +176,10 @@ def score_answers(
 
 
 def to_measurements(scored: pd.DataFrame, *, model: str, trait: str, method: str, run_id: str = "") -> Measurements:
-    """One row a number: `expression: JUDGE` for every judge column, `coherence`, and `passes_gate` (0 or 1)."""
+    """One row a number: `expression` for every column of a judge, `coherence`, and `passes_gate` (0 or 1)."""
     judges = [c for c in scored.columns if c not in (*_ANSWER_COLUMNS, "coherence", "passes_gate")]
-    names = {
-        **{judge: f"expression: {judge}" for judge in judges},
-        "coherence": "coherence",
-        "passes_gate": "passes_gate",
-    }
+    names = {judge: ("expression", judge) for judge in judges}
+    names |= {metric: (metric, "") for metric in ("coherence", "passes_gate")}
     rows = [
         {
             "model": model,
@@ -194,11 +191,12 @@ def to_measurements(scored: pd.DataFrame, *, model: str, trait: str, method: str
             "sample": str(row["sample"]),
             "question": row["question"],
             "metric": metric,
+            "judge": judge,
             "value": float(row[column]),
             "run_id": run_id,
         }
         for row in scored.to_dict("records")
-        for column, metric in names.items()
+        for column, (metric, judge) in names.items()
         if not pd.isna(row[column])
     ]
     return Measurements.from_rows(rows)
@@ -215,20 +213,18 @@ def steering_table(measurements: Measurements, *, n_resamples: int = 2000, seed:
     keys = ["trait", "method", "layer", "coefficient"]
     for (trait, method, layer, coefficient), cell in frame.groupby(keys, dropna=False):
         gate = cell.loc[cell["metric"] == "passes_gate", "value"]
-        for metric, values in cell[cell["metric"] != "passes_gate"].groupby("metric"):
+        for (metric, judge), values in cell[cell["metric"] != "passes_gate"].groupby(["metric", "judge"]):
             interval = bootstrap_mean(
                 values["value"].to_numpy(float), values["question"].to_numpy(), n_resamples=n_resamples, seed=seed
             )
-            kind, _, judge = str(metric).partition(": ")
-            judge = judge or "three signs"
             rows.append(
                 {
                     "trait": trait,
                     "role": NULL if method == "random" else TREATMENT,
                     "layer": layer,
                     "coefficient": coefficient,
-                    "metric": kind,
-                    "judge": judge,
+                    "metric": metric,
+                    "judge": judge or "three signs",
                     "estimate": interval.estimate,
                     "low": interval.low,
                     "high": interval.high,

@@ -218,25 +218,24 @@ def _hash(answers: pd.DataFrame) -> str:
 
 
 def _measurements(scored: pd.DataFrame, judges: Sequence[str], *, model: str, style: str) -> Measurements:
-    names = {
-        **{judge: f"expression: {judge}" for judge in judges},
-        "coherence": "coherence",
-        "passes_gate": "passes_gate",
-    }
+    names = {judge: ("expression", judge) for judge in judges}
+    names |= {metric: (metric, "") for metric in ("coherence", "passes_gate")}
     parts = []
-    for column, metric in names.items():
+    for column, (metric, judge) in names.items():
         rows = scored[scored[column].notna()]
         several = rows["layers"].str.contains("+", regex=False)
         single = rows["layers"].where(~several & (rows["layers"] != ""))
-        frame = rows[["method", "coefficient", "question"]].assign(
+        frame = rows[["method", "coefficient", "question", "prompts"]].assign(
             model=model,
             trait=style,
             layer=pd.to_numeric(single),
-            stream=np.where(several, "resid_post " + rows["layers"], "resid_post"),
+            layers=rows["layers"].where(several, ""),
+            stream="resid_post",
             sample=rows["sample"].astype(str),
             metric=metric,
+            judge=judge,
             value=rows[column].astype(float),
-            run_id=rows["prompts"],
+            run_id="",
         )
         parts.append(Measurements(frame))
     return Measurements.concat(parts)

@@ -23,7 +23,6 @@ from persona_interp.statistics.families import in_families
 from persona_interp.statistics.levels import N_RESAMPLES
 from persona_interp.statistics.power import detectable
 
-EXPRESSION = "expression: "
 _ARM = ["method", "layers", "coefficient"]
 _CELL = ["style", "prompts", *_ARM]
 
@@ -96,8 +95,7 @@ def style_null_table(measured: Measurements, *, judge: str) -> pd.DataFrame:
 def _scores(measured: Measurements, judge: str) -> tuple[pd.DataFrame, pd.Series]:
     """Every score with its judge, and the share of coherent answers of every cell."""
     frame = _tidy(measured)
-    scores = frame[frame["metric"].str.startswith(EXPRESSION)]
-    scores = scores.assign(judge=scores["metric"].str.removeprefix(EXPRESSION))
+    scores = frame[frame["metric"] == "expression"]
     if judge not in set(scores["judge"]):
         known = ", ".join(sorted(set(scores["judge"]))) or "none"
         raise ConfigError(f"no answer was rated by {judge!r}.", f"Judges: {known}.")
@@ -131,9 +129,9 @@ _ROLES = {UNSTEERED: NO_CHANGE, PROMPT: CONTROL}
 
 
 def _tidy(measured: Measurements) -> pd.DataFrame:
-    """Measurements with the columns style, prompts and layers."""
-    frame = measured.frame.rename(columns={"trait": "style", "run_id": "prompts"})
-    several = frame["stream"].str.removeprefix("resid_post").str.strip()
+    """Measurements with the trait as the style, and single blocks among the layers."""
+    frame = measured.frame.rename(columns={"trait": "style"})
+    several = frame["layers"]
     single = frame["layer"].astype("string").fillna("")
     return frame.assign(layers=np.where(several != "", several, single.astype(object)))
 

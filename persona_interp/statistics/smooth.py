@@ -121,11 +121,11 @@ def reach(ratios: Float[np.ndarray, " draw *_"], level: float, *, skewed: bool) 
     Without skew the quantile of their size; with it no less than the farther of the two quantiles that leave out half
     as much at either end: a symmetric interval that is long enough for its longer tail.
     """
-    found = np.quantile(np.abs(ratios), level, axis=0)
+    found = np.asarray(np.quantile(np.abs(ratios), level, axis=0))
     if not skewed:
         return found
     tails = np.quantile(ratios, [(1 - level) / 2, (1 + level) / 2], axis=0)
-    return np.maximum(found, np.abs(tails).max(axis=0))
+    return np.asarray(np.maximum(found, np.abs(tails).max(axis=0)))
 
 
 def _studentised(

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
 from persona_interp.errors import AlignmentError, ArtefactError, ConfigError, EmptySelectionError
-from persona_interp.io import sha256_file
+from persona_interp.io import manifest_path, sha256_file, write_json
 from persona_interp.measurements.frame import COLUMNS, Measurements
+from persona_interp.tables import write_table
 
 
 def row(**changes: Any) -> dict[str, Any]:
@@ -113,7 +114,7 @@ def test_save_and_load(tmp_path: Path, measurements: Measurements):
     assert_frame_equal(Measurements.load(path).frame, measurements.frame)
     manifest = json.loads(path.with_suffix(".json").read_text())
     assert manifest == {
-        "kind": "measurements", "manifest_version": 1, "n_rows": 3, "seed": 4, "sha256": sha256_file(path),
+        "kind": "measurements", "manifest_version": 2, "n_rows": 3, "seed": 4, "sha256": sha256_file(path),
     }  # fmt: skip
     assert sorted(p.name for p in path.parent.iterdir()) == ["steering.json", "steering.parquet"]
 
@@ -181,3 +182,19 @@ def test_whatever_is_valid_survives_a_round_trip(tmp_path: Path, rows: list[dict
     after = Measurements.load(tmp_path / "a.parquet")
     assert_frame_equal(after.frame, before.frame, check_exact=True)
     assert after.frame["value"].tolist() == [row["value"] for row in rows]
+
+
+def test_columns_that_may_be_left_out_are_empty():
+    frame = Measurements.from_rows([row(), row(judge="j", layers="1+2", prompts="facts")]).frame
+    assert frame[["judge", "layers", "prompts"]].to_numpy().tolist() == [["", "", ""], ["j", "1+2", "facts"]]
+    whole = Measurements(pd.DataFrame([row()])).frame
+    assert whole[["judge", "layers", "prompts"]].to_numpy().tolist() == [["", "", ""]]
+
+
+def test_the_judge_of_an_earlier_version_stood_behind_the_metric(tmp_path: Path):
+    path = tmp_path / "old.parquet"
+    frame = pd.DataFrame([row(metric="expression: a: b"), row(metric="coherence")])
+    write_table(path, frame)
+    write_json(manifest_path(path), {"kind": "measurements", "manifest_version": 1, "sha256": sha256_file(path)})
+    again = Measurements.load(path).frame
+    assert again[["metric", "judge"]].to_numpy().tolist() == [["expression", "a: b"], ["coherence", ""]]

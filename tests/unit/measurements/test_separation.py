@@ -119,7 +119,8 @@ def test_frame_and_summary():
     assert summary["p_random"] == pytest.approx((1 + np.sum(profile.null_random >= summary["auc"])) / 21)
     counts = {name: summary[name] for name in summary if name.startswith("n_")}
     assert counts == {
-        "n_null": 20, "n_train_positive": 12, "n_train_negative": 12, "n_test_positive": 12, "n_test_negative": 12,
+        "n_null": 20, "n_null_random": 20,
+        "n_train_positive": 12, "n_train_negative": 12, "n_test_positive": 12, "n_test_negative": 12,
         "n_test_questions": 6, "n_shared_questions": 0,
     }  # fmt: skip
 

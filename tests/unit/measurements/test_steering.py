@@ -59,7 +59,8 @@ UNSTEERED: Cell = (None, 0.0, 20.0, 1.0)
 def test_every_number_is_a_row():
     frame = measured(UNSTEERED, (1, 0.5, 60.0, 0.5), judges=("j", "k (x)")).frame
     assert len(frame) == 16 * 4
-    assert set(frame["metric"]) == {"expression: j", "expression: k (x)", "coherence", "passes_gate"}
+    assert set(frame["metric"]) == {"expression", "coherence", "passes_gate"}
+    assert set(frame["judge"]) == {"j", "k (x)", ""}
     assert set(frame["run_id"]) == {"r"} and set(frame["stream"]) == {"resid_post"}
     assert frame.loc[frame["coefficient"] == 0, "layer"].isna().all()
     gate = frame[(frame["metric"] == "passes_gate") & (frame["coefficient"] == 0.5)]["value"]
@@ -70,7 +71,7 @@ def test_scores_that_are_missing_are_left_out():
     table = scored(UNSTEERED)
     table.loc[0, "j"] = np.nan
     frame = to_measurements(table, model="m", trait="loud", method="x").frame
-    assert (frame["metric"] == "expression: j").sum() == 7 and (frame["metric"] == "coherence").sum() == 8
+    assert (frame["judge"] == "j").sum() == 7 and (frame["metric"] == "coherence").sum() == 8
 
 
 def test_table_of_cells():
@@ -252,7 +253,8 @@ def test_measure_steering_end_to_end(model: HookedModelBase):
         model, steerable(model), TRAIT, layers=[1], coefficients=[0.5], judges=[LengthJudge()], coherence=coherence,
         questions=["Why?", "Who is it?", "What?"], n_samples=2, max_new_tokens=8, progress=False, run_id="r",
     )  # fmt: skip
-    assert set(made.frame["metric"]) == {"expression: length", "coherence", "passes_gate"}
+    assert set(made.frame["metric"]) == {"expression", "coherence", "passes_gate"}
+    assert set(made.frame["judge"]) == {"length", ""}
     assert set(made.frame["method"]) == {"persona_vector"} and set(made.frame["trait"]) == {"loud"}
     table = steering_table(made, n_resamples=50)
     assert sorted(table["coefficient"].unique()) == [0.0, 0.5]

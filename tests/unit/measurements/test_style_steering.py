@@ -87,15 +87,16 @@ def measured(model: HookedModelBase) -> Measurements:
 
 
 def test_every_arm_answers_every_prompt(measured: Measurements) -> None:
-    frame = measured.frame[measured.frame["metric"] == "expression: letters"]
-    sizes = frame.groupby(["method", "stream", "coefficient", "run_id"]).size()
+    frame = measured.frame[measured.frame["judge"] == "letters"]
+    sizes = frame.groupby(["method", "layers", "coefficient", "prompts"]).size()
     assert (sizes == 3).all() and len(sizes) == (1 + 1 + 4) * 3 + 3 * 2
     assert set(frame["method"]) == {"unsteered", "prompt", "style_vector", "random 0", "random 1", "random 2"}
-    assert set(frame["stream"]) == {"resid_post", "resid_post 0+1"}
-    assert frame.loc[frame["stream"] == "resid_post 0+1", "layer"].isna().all()
+    assert set(frame["stream"]) == {"resid_post"}
+    assert set(frame["layers"]) == {"", "0+1"}
+    assert frame.loc[frame["layers"] == "0+1", "layer"].isna().all()
     random = frame[frame["method"].str.startswith("random")]
     assert set(random["layer"]) == {1} and set(random["coefficient"]) == {1.0}
-    assert set(random["run_id"]) == {"factual", "subjective"}, "selection prompts need no null"
+    assert set(random["prompts"]) == {"factual", "subjective"}, "selection prompts need no null"
 
 
 def test_the_table_has_an_effect_a_null_and_tests_for_every_arm(measured: Measurements) -> None:
@@ -156,10 +157,10 @@ def test_random_directions_answer_as_they_do_one_by_one(model: HookedModelBase) 
 
 def test_the_coefficient_is_chosen_on_selection_prompts_alone(measured: Measurements) -> None:
     frame = measured.frame
-    ours = (frame["method"] == "style_vector") & (frame["metric"] == "expression: letters")
+    ours = (frame["method"] == "style_vector") & (frame["judge"] == "letters")
     best = {}
     for coefficient in (0.5, 1.0):
-        wins = ours & (frame["run_id"] == "selection") & (frame["coefficient"] == coefficient)
+        wins = ours & (frame["prompts"] == "selection") & (frame["coefficient"] == coefficient)
         value = frame["value"].where(~wins, 1000.0).where(~(ours & ~wins), 0.0)
         gate = frame["metric"] == "passes_gate"
         table = style_table(

@@ -57,9 +57,10 @@ def slow_bootstrap_t(smooth: Smooth, clusters: np.ndarray, *, n_resamples: int, 
         return value(weights), float(np.sqrt(n / (n - 1) * (weights * shares**2).sum()))
 
     centre, error = measured(np.ones(n))
-    ratios = [abs(value - centre) / max(own, 0.2 * error) for value, own in map(measured, counts)]
+    ratios = [(value - centre) / max(own, 0.2 * error) for value, own in map(measured, counts)]
     smallest = stats.t.ppf(0.975, n - 1)
-    half = np.clip(np.quantile(ratios, 0.95), smallest, 2 * smallest) * error
+    tails = np.abs(np.quantile(ratios, [0.025, 0.975])) if smooth.skewed else [0.0]
+    half = np.clip(max(np.quantile(np.abs(ratios), 0.95), *tails), smallest, 2 * smallest) * error
     return smooth.back(centre - half), smooth.back(centre + half)
 
 
