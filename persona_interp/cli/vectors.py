@@ -115,6 +115,6 @@ def project(
     directions = [Direction.load(path, loaded) for path in vectors]
     data = table_bytes(project_texts(loaded, samples, directions, layer), ".csv")
     if out is None:
-        typer.echo(data, nl=False)
+        typer.echo(data.decode(), nl=False)
     else:
         atomic_write_bytes(out, data)

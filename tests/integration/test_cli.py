@@ -203,6 +203,7 @@ HEARS_SIGTERM = "import signal; signal.signal(signal.SIGTERM, signal.SIG_DFL)\n"
 START = (sys.executable, "-c", HEARS_SIGTERM + "from persona_interp.__main__ import main; main()")
 
 
+@pytest.mark.slow
 def test_sigterm_is_one_line_and_the_run_goes_on_to_the_same_result(
     shell: Shell, environment: dict[str, str], model_folder: Path, trait_files: tuple[Path, Path], tmp_path: Path
 ) -> None:

@@ -20,7 +20,7 @@ N_KINDS = 2
 
 DRAWN = {".html", ".md", ".pdf", ".png", ".svg", ".jsonl"}
 """Endings of files that no command reads again, but for the drift log and the training sets."""
-QUICK = ("inventory", "screen", "finetune")
+QUICK = ("screen", "finetune")
 """The commands whose files are damaged by default; those of the others are slow to call again."""
 MOST = {"run": 2, "styles": 3, "psychadapter": 3, "inventory": 2, "levels": 2, "psychadapter train": 4}
 """Files of a command whose calls take seconds that are damaged, chosen by a hash; the slow test damages all."""

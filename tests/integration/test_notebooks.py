@@ -8,8 +8,8 @@ import pytest
 
 from persona_interp.models.packaged import PACKAGED_MODELS, is_installed
 
-LONG = ("styles_adapters_inventories",)
-"""Takes minutes; what it calls has tests of its own."""
+LONG = ("first_vector", "styles_adapters_inventories")
+"""Take half a minute or more; what they call has tests of its own."""
 
 NOTEBOOKS = [
     pytest.param(path, marks=[pytest.mark.slow] if path.stem in LONG else [], id=path.stem)

@@ -136,7 +136,7 @@ def test_another_model_is_refused(
     ("place", "value", "said"),
     [
         ("judges.lexical.LexicalJudge.description", "by another lexicon", "judges: there {'lexical (VADER)': "),
-        ("studies.psychadapter.run.METHOD_VERSION", 0, "method_version: there 1, now 0"),
+        ("studies.psychadapter.run.METHOD_VERSION", 0, "method_version: there 2, now 0"),
         ("identity.library_versions", lambda: {"persona-interp": "0.0.0"}, "package: there "),
     ],
 )

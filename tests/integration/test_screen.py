@@ -239,6 +239,7 @@ def children(pid: int) -> dict[int, str]:
     return found
 
 
+@pytest.mark.slow
 def test_ray_loses_a_worker_and_gives_what_one_process_gives(
     options: list[object], whole: Path, ray_environment: dict[str, str], tmp_path: Path
 ) -> None:

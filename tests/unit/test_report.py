@@ -148,7 +148,7 @@ def test_hostile_names_everywhere_are_text(few: Path):
     bad = "</title></style><script>1</script>\"'><img src=x onerror=1>"
     for name in ("config", "provenance"):
         data = json.loads((few / f"{name}.json").read_text())
-        data |= {"model": bad, bad: bad, "judges": {bad: bad}, "seed": bad, "backend": bad, "dtype": bad}
+        data |= {"model": bad, bad: bad, "judges": {bad: bad}, "backend": bad, "dtype": bad}
         (few / f"{name}.json").write_text(json.dumps(data))
     summary = json.loads((few / "summary.json").read_text())
     hostile = {key: bad for key in ("trait", "filter", "selection_rule", "effect_judge")} | {"notes": [bad, "\ud800"]}

@@ -171,7 +171,8 @@ def test_what_a_run_kept_of_its_judge_must_be_a_count(judged: RunConfig, server:
     with pytest.raises(ArtefactError) as caught:
         run_main_job(judged, tmp_path)
     assert str(caught.value) == (
-        f"{tmp_path / 'api_judge.json'} does not say what the API judge asked.\n  Delete it: the count starts again."
+        f"{tmp_path / 'api_judge.json'} has no description.\n  Expected a text; it has usage.\n"
+        "  Delete it: the count starts again."
     )
     assert server.bodies == []
 
