@@ -20,8 +20,8 @@ def detectable_effect(error: Numbers, freedom: Numbers, *, upper: Numbers = None
     `upper`, the estimate exceeds that bound of a null; the effect is then on the scale of the bound. NaN where the
     error is NaN. Uncorrected: one test at .05.
 
-    Measured: an effect of this size, planted, is found in .75, .79 and .79 with 10, 20 and 40 clusters by intervals
-    that are a little wider than Student's (tests/golden/levels/families.csv).
+    Measured: an effect of this size, planted, is found in .80 with 10, 20 and 40 clusters; in .68, .75 and .76 the
+    interval of `bootstrap_mean` lies above zero, too, which is wider (tests/golden/levels/families.csv).
     """
     error, freedom = np.asarray(error, dtype=float), np.asarray(freedom, dtype=float)
     with np.errstate(all="ignore"):
