@@ -33,7 +33,7 @@ def peak(n: int, vector: Path, model_folder: Path, environment: dict[str, str], 
     return int(done.stdout)
 
 
-@pytest.mark.parametrize("n", [4_000, pytest.param(100_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("n", [10_000, pytest.param(100_000, marks=pytest.mark.slow)])
 def test_memory_does_not_grow_with_the_samples(
     n: int, vector: Path, model_folder: Path, environment: dict[str, str], tmp_path: Path
 ) -> None:

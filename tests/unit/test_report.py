@@ -159,6 +159,13 @@ def test_hostile_names_everywhere_are_text(few: Path):
     assert page.text.count("<script>1</script>") >= 12
 
 
+def test_a_seed_that_is_no_number_is_refused(few: Path):
+    data = json.loads((few / "config.json").read_text()) | {"seed": "<script>1</script>"}
+    (few / "config.json").write_text(json.dumps(data))
+    with pytest.raises(ArtefactError, match=r"config.json: seed is a text, '<script>1</script>'"):
+        write_report(few)
+
+
 def test_without_examples_their_section_is_omitted(few: Path):
     (few / "tables" / "examples.csv").unlink()
     page = Page(write_report(few).read_text(encoding="utf-8"))

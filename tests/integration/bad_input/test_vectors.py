@@ -57,7 +57,9 @@ def test_a_truncated_or_altered_vector_is_refused(refused: Callable[..., str], u
         damaged.write_bytes(data)
         error = refused(*using(damaged))
         assert error.startswith(f"ArtefactError: {damaged} does not match its manifest: expected SHA-256 ")
-        assert ", got " in error and "Restore both the file and its manifest" in error
+        assert (
+            ", got " in error and "Restore both the file and its manifest, or delete both and make them again." in error
+        )
     damaged.unlink()
     assert refused(*using(damaged)).startswith(f"ArtefactError: {damaged} does not exist.\n  In {damaged.parent}: ")
 

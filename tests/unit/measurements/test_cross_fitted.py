@@ -13,7 +13,7 @@ LABELS = np.arange(60) < 20
 
 
 def test_without_information_the_interval_covers_chance_and_the_test_keeps_its_level() -> None:
-    rng, covered, rejected, n_sets = np.random.default_rng(0), 0, 0, 8
+    rng, covered, rejected, n_sets = np.random.default_rng(0), 0, 0, 15
     for seed in range(n_sets):
         scores = {name: rng.standard_normal(60) for name in "ab"}
         found, p = cross_fitted_auc(scores, LABELS, n_permutations=19, seed=seed)

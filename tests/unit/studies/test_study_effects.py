@@ -98,7 +98,7 @@ def test_an_adapter() -> None:
     assert set(losses["substrate"]) == {"virtual_token"}
     uses = claims[claims["claim"] == "uses the scores"]
     assert uses["verdict"].tolist() == ["holds"]
-    assert uses["sentence"].iloc[0].startswith("The adapter uses the scores: held-out loss is 0.018 [0.010, ")
+    assert uses["sentence"].iloc[0].startswith("The adapter uses the scores: held-out loss is 0.018 [0.010, 0.071]")
 
 
 def worse_with_shuffled(table: DataFrame) -> DataFrame:
