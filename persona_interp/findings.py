@@ -160,20 +160,24 @@ def _unsteered(row: TraitSummary) -> bool:
 
 def _answers(row: TraitSummary) -> str:
     """The answers of the test and those of the vector; earlier versions recorded the latter alone."""
-    of_vector = f"a vector of {whole(row.n_kept_positive)} and {whole(row.n_kept_negative)} others"
+    made = f"{whole(row.n_kept_positive)} and {whole(row.n_kept_negative)}"
     if row.n_test_positive is None:
-        return of_vector
+        return f"a vector of {made} answers"
     counts = (
         f"{equal('n', whole(row.n_test_positive))} answers to positive and {whole(row.n_test_negative)} to negative"
     )
-    return f"{counts} prompts, {of_vector}"
+    return f"{counts} prompts, a vector of {made} others"
 
 
-def effect_sentence(row: TraitSummary) -> str:
-    """What was found of steering, to stand inside a sentence, without the full stop."""
+def effect_sentence(row: TraitSummary, *, vector: str = "it") -> str:
+    """What was found of steering, to stand inside a sentence, without the full stop.
+
+    Args:
+        vector: what the sentence calls the vector.
+    """
     if row.chosen_coefficient is None or row.chosen_layer is None:
         return "no steering strength could be chosen, so no effect of steering is reported"
-    place = f"adding it at layer {row.chosen_layer} with coefficient {signed(row.chosen_coefficient)}"
+    place = f"adding {vector} at layer {row.chosen_layer} with coefficient {signed(row.chosen_coefficient)}"
     if row.effect is None:
         return f"the effect of {place} was not measured"
     size = f"{interval(row.effect, row.effect_low, row.effect_high, digits=1)} points of 100"

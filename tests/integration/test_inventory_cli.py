@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from persona_interp.cli import app
 from persona_interp.cli import inventory as _registers_the_command  # noqa: F401
-from persona_interp.data.inventories import list_inventories
+from persona_interp.data.inventories import list_inventories, load_inventory
 from persona_interp.directions.psychadapter import KVShape, PsychAdapter
 from persona_interp.errors import ConfigError, PersonaInterpError
 from persona_interp.io import read_json
@@ -20,6 +20,7 @@ from persona_interp.measurements.inventory import administer
 from persona_interp.measurements.inventory_answers import InventoryAnswers
 from persona_interp.models.load import load_model
 from persona_interp.studies.inventory import run as inventory_run
+from persona_interp.studies.inventory.run import Condition, InventoryRun, run_inventories
 from tests.integration.conftest import make_model
 
 ITEMS = "text,scale,key\ntalk,talk,1\nchat,talk,1\nhide,talk,-1\nstay away,talk,-1\n"
@@ -236,3 +237,21 @@ def test_answers_are_kept_as_they_are_made(
 def is_second(cell: Path) -> bool:
     """Whether a cell was written after the other of its folder."""
     return cell.stat().st_mtime_ns == max(path.stat().st_mtime_ns for path in cell.parent.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("inventories", "conditions", "said"),
+    [
+        (1, (), "at least one condition, each of another name, got none"),
+        (0, ("a",), "at least one inventory, each of another name, got none"),
+        (1, ("a", "a"), "at least one condition, each of another name, got a, a"),
+        (2, ("a",), "at least one inventory, each of another name, got talk, talk"),
+    ],
+)
+def test_inventories_and_conditions_are_told_apart_by_name(
+    inventories: int, conditions: tuple[str, ...], said: str, questionnaire: Path, own_model: Path, tmp_path: Path
+) -> None:
+    model, asked = load_model(own_model, dtype="float32"), [load_inventory(questionnaire)] * inventories
+    with pytest.raises(ConfigError, match=said):
+        run_inventories(model, asked, [Condition(name) for name in conditions], InventoryRun(), out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()

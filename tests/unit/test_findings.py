@@ -55,7 +55,7 @@ def test_a_positive_result_in_full():
 
 def test_a_summary_of_an_earlier_version_says_what_it_recorded():
     said = sentence(n_test_positive=None, n_test_negative=None, n_null_random=None)
-    assert "at layer 14 (a vector of 52 and 55 others; p = 0.005 among 199 exchanges" in said
+    assert "at layer 14 (a vector of 52 and 55 answers; p = 0.005 among 199 exchanges" in said
     assert "p = 0.01 among random directions; q" in said
 
 

@@ -4,9 +4,8 @@ from typing import Any
 
 from pandas import DataFrame
 
-from persona_interp.effects import Claim, Effect, family_of, reached
+from persona_interp.effects import Claim, Effect, family_of, rejected
 from persona_interp.findings import interval, number
-from persona_interp.statistics.levels import CONFIDENCE
 from persona_interp.tables import rows_of
 
 STUDY = "inventory"
@@ -47,15 +46,11 @@ def _score(row: Row, reference: str) -> Effect:
         condition=row["condition"],
         data=row["inventory"],
         reference=f"neither pole, {row['midpoint']:g}",
-        estimate=row["estimate"],
-        low=row["low"],
-        high=row["high"],
-        level=CONFIDENCE,
         n=row["n"],
         cluster="item",
         n_cluster=row["n"],
         judge=f"{row['judge']} ({row['format']}, {row['normalise']})",
-    )
+    ).measured(row)
 
 
 def _change(row: Row) -> Effect:
@@ -67,10 +62,6 @@ def _change(row: Row) -> Effect:
         condition=row["condition"],
         data=row["inventory"],
         reference=row["compared_with"],
-        estimate=row["estimate"],
-        low=row["low"],
-        high=row["high"],
-        level=CONFIDENCE,
         n=row["n"],
         cluster="item",
         n_cluster=row["n"],
@@ -79,7 +70,7 @@ def _change(row: Row) -> Effect:
         p=row["p"],
         family=family_of("changes of scales", row["declared"]),
         judge=f"{row['judge']} ({row['format']}, {row['normalise']}, {row['measure']})",
-    )
+    ).measured(row)
 
 
 def _reliability(row: Row) -> Effect:
@@ -92,10 +83,6 @@ def _reliability(row: Row) -> Effect:
         condition=row["condition"],
         data=row["inventory"],
         reference=row["over"],
-        estimate=row["estimate"],
-        low=row["low"],
-        high=row["high"],
-        level=CONFIDENCE,
         n=row["n"],
         cluster="item",
         test=None if row["null_high"] is None else "rank among shuffled keys, one-sided",
@@ -105,11 +92,12 @@ def _reliability(row: Row) -> Effect:
         p=row["p"],
         family=family_of("reliability", row["declared"]),
         judge=f"{row['judge']} ({row['format']})",
-    )
+    ).measured(row)
 
 
 def _moves(row: Row, effect: Effect) -> Claim:
-    moved = reached(row["q"]) and (row["low"] > 0 or row["high"] < 0)
+    low, high = row["low"], row["high"]
+    moved = rejected(row["q"]) and low is not None and high is not None and (low > 0 or high < 0)
     change = interval(row["estimate"], row["low"], row["high"], digits=2)
     return Claim(
         claim=f"{row['condition']} moves the scale of {row['inventory']}",

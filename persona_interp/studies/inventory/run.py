@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from persona_interp.data.inventories import Inventory
+from persona_interp.errors import ConfigError
 from persona_interp.identity import of_model, of_package
 from persona_interp.interventions.protocol import Intervention
 from persona_interp.interventions.record import intervention_record
@@ -117,10 +118,20 @@ def run_inventories(
     finished. Tables without rows are left out.
 
     Raises:
-        ConfigError: `out` holds tables of another model, backend, dtype or chat template, of other inventories,
-            conditions or settings, or by another version; or as `administer`.
+        ConfigError: there is no inventory or condition, or two of one name; `out` holds tables of another model,
+            backend, dtype or chat template, of other inventories, conditions or settings, or by another version; or as
+            `administer`.
         AlignmentError, ContextLengthError, IncompatibleDirectionError: as `administer`.
     """
+    for kind, names in (
+        ("condition", [condition.name for condition in conditions]),
+        ("inventory", [inventory.name for inventory in inventories]),
+    ):
+        if not names or len(set(names)) < len(names):
+            raise ConfigError(
+                f"run_inventories needs at least one {kind}, each of another name, got {', '.join(names) or 'none'}.",
+                "Results are kept and compared by name.",
+            )
     said_of = {condition.name: condition.record for condition in conditions}
     settings = {**asdict(run), "respondents": None if run.respondents is None else sha256_json(run.respondents)[:16]}
     identity = {
