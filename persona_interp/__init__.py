@@ -44,8 +44,8 @@ if TYPE_CHECKING:
     from persona_interp.directions.style_generated import generated_style_vector as generated_style_vector
     from persona_interp.directions.style_training import StyleTraining as StyleTraining
     from persona_interp.directions.style_training import train_style_vectors as train_style_vectors
-    from persona_interp.effects import load_claims as load_claims
-    from persona_interp.effects import load_effects as load_effects
+    from persona_interp.effects.files import load_claims as load_claims
+    from persona_interp.effects.files import load_effects as load_effects
     from persona_interp.endpoint.client import ChatClient as ChatClient
     from persona_interp.endpoint.endpoint import Endpoint as Endpoint
     from persona_interp.endpoint.usage import Price as Price
@@ -160,7 +160,7 @@ _HOMES = {
     "directions.style": "extract_style_activations published_layers style_vector style_vectors",
     "directions.style_generated": "generate_style_rollouts generated_style_vector",
     "directions.style_training": "StyleTraining train_style_vectors",
-    "effects": "load_claims load_effects",
+    "effects.files": "load_claims load_effects",
     "endpoint.client": "ChatClient",
     "endpoint.endpoint": "Endpoint",
     "endpoint.usage": "Price",

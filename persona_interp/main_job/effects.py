@@ -55,7 +55,6 @@ def write_main_job_effects(folder: Path) -> None:
 
 def _source(results: MainJobResults, folder: Path) -> Source:
     own, identity = results.provenance, folder / FILE
-    check_record(folder / "config.json", results.config, {"seed": int}, remedy=REMEDY)
     keys = {"model": str, "backend": str, "dtype": str, "n_layers": int}
     check_record(folder / "provenance.json", own, keys, remedy=REMEDY)
     kept = read_record(identity) if identity.is_file() else own  # earlier versions kept no identity
@@ -135,7 +134,7 @@ def _claims(row: TraitSummary, separation: list[Effect], steering: list[Effect])
     for claim, sentence, rule, effects, against, detectable, unit in (
         ("separation", separation_sentence(row), SEPARATES, separation, _below(row.auc_high, 0.5),
          row.detectable_auc, "AUC"),
-        ("steering", effect_sentence(row), STEERS, steering, _below(row.effect_high, 0.0),
+        ("steering", effect_sentence(row, vector="the persona vector"), STEERS, steering, _below(row.effect_high, 0.0),
          row.detectable_effect, POINTS),
     ):  # fmt: skip
         yield Claim(
@@ -183,14 +182,10 @@ def _layer_map(results: MainJobResults) -> Iterator[Effect]:
             _of_vector(results, row["trait"], row["layer"], "AUC", f"{PROMPTED}, layer by layer"),
             pooling=row["pooling"],
             reference=CHANCE,
-            estimate=row["auc"],
-            low=row["low"],
-            high=row["high"],
-            level=CONFIDENCE,
             fixed="vector, system prompts",
             null_kind="exchanged prompts, at this layer alone",
             null_high=row["null_shuffled_95"],
-        )
+        ).measured(row, "auc")
 
 
 def _sizes(results: MainJobResults) -> Iterator[Effect]:
@@ -227,15 +222,11 @@ def _sweep(results: MainJobResults) -> Iterator[Effect]:
             role="treatment" if steered else "control",
             strength=row["coefficient"],
             strength_unit=NORMS,
-            estimate=row["estimate"],
-            low=row["low"],
-            high=row["high"],
-            level=CONFIDENCE,
             fixed="vector, judge",
             n=row["n"],
             n_cluster=row["n_questions"],
             judge=row["judge"],
-        )
+        ).measured(row)
 
 
 def _prompting(results: MainJobResults) -> Iterator[Effect]:
@@ -249,15 +240,11 @@ def _prompting(results: MainJobResults) -> Iterator[Effect]:
             substrate="prompt",
             condition=f"{row['condition']} system prompts",
             data="evaluation questions",
-            estimate=row["estimate"],
-            low=row["low"],
-            high=row["high"],
-            level=CONFIDENCE,
             fixed="system prompts, judge",
             n=row["n"],
             cluster="question",
             judge=row["judge"],
-        )
+        ).measured(row)
 
 
 def _baselines(results: MainJobResults) -> Iterator[Effect]:
@@ -269,13 +256,9 @@ def _baselines(results: MainJobResults) -> Iterator[Effect]:
             method=row["method"],
             role="null" if random else "treatment" if row["method"] == METHOD else "control",
             reference=CHANCE,
-            estimate=row["auc"],
-            low=row["low"],
-            high=row["high"],
-            level=CONFIDENCE,
             fixed="vector, system prompts",
             n=_total(row["n_positive"], row["n_negative"]),
-        )
+        ).measured(row, "auc")
 
 
 def _geometry(results: MainJobResults) -> Iterator[Effect]:

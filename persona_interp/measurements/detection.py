@@ -11,9 +11,9 @@ from scipy.stats import rankdata
 
 from persona_interp.errors import AlignmentError, ConfigError, EmptySelectionError
 from persona_interp.statistics.auc_interval import auc_intervals
+from persona_interp.statistics.families import corrected
 from persona_interp.statistics.levels import CONFIDENCE
 from persona_interp.statistics.paired import auc_difference
-from persona_interp.statistics.permutation import corrected
 from persona_interp.statistics.power import detectable_effect
 from persona_interp.statistics.resampling import Interval, Resampling, ratio
 from persona_interp.statistics.rows import Labels

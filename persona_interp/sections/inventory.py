@@ -16,8 +16,8 @@ from persona_interp.sections.section import (
     count,
     estimate,
     read_provenance,
-    rows_of,
     save,
+    saved_table,
     spread,
     table,
     text,
@@ -39,12 +39,12 @@ def inventory_section(folder: Path) -> Section | None:
     Raises:
         ArtefactError: a table is not in the expected form.
     """
-    scores = rows_of(folder, forms.INVENTORY_SCORES)
+    scores = saved_table(folder, forms.INVENTORY_SCORES)
     if scores is None:
         return None
-    reliability = rows_of(folder, forms.INVENTORY_RELIABILITY)
-    types = rows_of(folder, forms.INVENTORY_TYPES)
-    changes = rows_of(folder, forms.INVENTORY_CHANGES)
+    reliability = saved_table(folder, forms.INVENTORY_RELIABILITY)
+    types = saved_table(folder, forms.INVENTORY_TYPES)
+    changes = saved_table(folder, forms.INVENTORY_CHANGES)
     said, tables = _score_sentences(scores), [_scores(scores)]
     drawn: list[DrawnFigure] = []
     with paper_style():

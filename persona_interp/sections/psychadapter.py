@@ -19,8 +19,8 @@ from persona_interp.sections.section import (
     estimate,
     power,
     read_provenance,
-    rows_of,
     save,
+    saved_table,
     spread,
     table,
     text,
@@ -47,12 +47,12 @@ def psychadapter_section(folder: Path) -> Section | None:
     Raises:
         ArtefactError: a table is not in the expected form.
     """
-    nll = rows_of(folder, forms.ADAPTER_NLL)
+    nll = saved_table(folder, forms.ADAPTER_NLL)
     if nll is None:
         return None
-    effects = rows_of(folder, forms.ADAPTER_EFFECTS)
-    induced = rows_of(folder, forms.ADAPTER_INDUCED)
-    cost = rows_of(folder, forms.ADAPTER_COST)
+    effects = saved_table(folder, forms.ADAPTER_EFFECTS)
+    induced = saved_table(folder, forms.ADAPTER_INDUCED)
+    cost = saved_table(folder, forms.ADAPTER_COST)
     said, tables = _loss_sentences(nll), [_losses(nll)]
     if effects is not None:
         said += _effect_sentences(effects)
@@ -65,8 +65,8 @@ def psychadapter_section(folder: Path) -> Section | None:
     with paper_style():
         drawn = draw_adapter(
             nll,
-            losses=rows_of(folder, LOSSES),
-            expression=rows_of(folder, forms.ADAPTER_EXPRESSION),
+            losses=saved_table(folder, LOSSES),
+            expression=saved_table(folder, forms.ADAPTER_EXPRESSION),
             effects=effects,
             induced=induced,
         )

@@ -61,7 +61,7 @@ class Section:
     provenance: Mapping[str, Any]
 
 
-def rows_of(folder: Path, form: Form) -> DataFrame | None:
+def saved_table(folder: Path, form: Form) -> DataFrame | None:
     """The table of a results folder that has the name of the form; None where it is not there or has no rows.
 
     Raises:

@@ -18,8 +18,8 @@ from persona_interp.sections.section import (
     estimate,
     power,
     read_provenance,
-    rows_of,
     save,
+    saved_table,
     spread,
     table,
     text,
@@ -48,11 +48,11 @@ def styles_section(folder: Path) -> Section | None:
     Raises:
         ArtefactError: a table is not in the expected form.
     """
-    probe = rows_of(folder, STYLE_PROBE)
+    probe = saved_table(folder, STYLE_PROBE)
     if probe is None:
         return None
-    steering = rows_of(folder, STYLE_STEERING)
-    judges = rows_of(folder, STYLE_JUDGES)
+    steering = saved_table(folder, STYLE_STEERING)
+    judges = saved_table(folder, STYLE_JUDGES)
     provenance, best = read_provenance(folder, "styles"), _best(probe)
     tables = [
         table(

@@ -3,6 +3,7 @@
 from persona_interp.statistics.agreement import krippendorff_alpha_interval
 from persona_interp.statistics.auc_interval import auc_intervals
 from persona_interp.statistics.effects import auc, auc_by_layer, cliffs_delta, cohens_d, pearson, spearman
+from persona_interp.statistics.families import benjamini_hochberg, corrected
 from persona_interp.statistics.intervals import (
     cliffs_delta_interval,
     correlation_interval,
@@ -13,8 +14,6 @@ from persona_interp.statistics.intervals import (
 from persona_interp.statistics.means import bootstrap_difference, bootstrap_mean
 from persona_interp.statistics.permutation import (
     PermutationTest,
-    benjamini_hochberg,
-    corrected,
     permutation_p_value,
     permutation_test_correlation,
     permutation_test_paired,

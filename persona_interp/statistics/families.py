@@ -7,10 +7,42 @@ from jaxtyping import Bool, Float, Shaped
 from pandas import DataFrame
 
 from persona_interp.errors import AlignmentError
-from persona_interp.statistics.permutation import benjamini_hochberg
 from persona_interp.statistics.rows import Vector
 
 PRIMARY, EXPLORATORY, NO_TEST = "primary", "exploratory", "no test"
+
+
+def benjamini_hochberg(p_values: Vector) -> Float[np.ndarray, " _"]:
+    """Adjusted p-values: reject where q <= rate to hold the false discovery rate. NaN stays NaN, uncounted.
+
+    Source: Benjamini and Hochberg 1995, Controlling the False Discovery Rate.
+    """
+    q_values = np.full(len(p_values), np.nan)
+    tested = np.flatnonzero(~np.isnan(p_values))
+    order = tested[np.argsort(p_values[tested])[::-1]]
+    raw = p_values[order] * len(order) / np.arange(len(order), 0, -1)
+    q_values[order] = np.minimum.accumulate(np.minimum(raw, 1.0))
+    return q_values
+
+
+def corrected(frame: DataFrame, p_column: str = "p", q_column: str = "q") -> DataFrame:
+    """The table with one more column: q over all its tests, which should be all that are reported together.
+
+    Rows whose p is NaN were not tested: their q is NaN and they do not count.
+
+    Raises:
+        AlignmentError: no such column, or a p-value outside 0..1.
+    """
+    if p_column not in frame:
+        raise AlignmentError(
+            f"the table must have the column {p_column!r} of p-values.", f"It has {', '.join(map(str, frame.columns))}."
+        )
+    p_values = frame[p_column].to_numpy(dtype=float)
+    if bad := int(np.sum((p_values < 0) | (p_values > 1))):
+        raise AlignmentError(
+            f"p-values must be 0 to 1, got {bad} of {len(p_values)} outside.", "Is the column a p-value?"
+        )
+    return frame.assign(**{q_column: benjamini_hochberg(p_values)})
 
 
 def claim_q(p_values: Vector, claims: Shaped[np.ndarray, " _"], *, adjusted: bool = False) -> Float[np.ndarray, " _"]:

@@ -13,7 +13,8 @@ from persona_interp.statistics.effects import cliffs_delta, cohens_d, pearson, s
 from persona_interp.statistics.levels import CONFIDENCE, N_RESAMPLES
 from persona_interp.statistics.resampling import Interval, Resampling
 from persona_interp.statistics.rows import Labels, Vector, cluster_codes
-from persona_interp.statistics.smooth import CorrelationOf, HedgesG, smooth_interval
+from persona_interp.statistics.smooth import smooth_interval
+from persona_interp.statistics.smooth_functions import CorrelationOf, HedgesG
 
 Correlation = Literal["pearson", "spearman"]
 Weights = Float[np.ndarray, "draw _"]

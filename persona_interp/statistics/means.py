@@ -7,7 +7,8 @@ from scipy.stats import t as student
 from persona_interp.statistics.levels import CONFIDENCE, N_RESAMPLES
 from persona_interp.statistics.resampling import Interval, Resampling, check_level
 from persona_interp.statistics.rows import Labels, Vector
-from persona_interp.statistics.smooth import SMALLEST_ERROR, WIDEST, DifferenceOf, MeanOf, reach, smooth_interval
+from persona_interp.statistics.smooth import SMALLEST_ERROR, WIDEST, reach, smooth_interval
+from persona_interp.statistics.smooth_functions import DifferenceOf, MeanOf
 from persona_interp.statistics.streams import stream
 
 

@@ -9,9 +9,9 @@ import pandas as pd
 from jaxtyping import Float
 
 from persona_interp.errors import ConfigError
-from persona_interp.statistics.families import claim_q
+from persona_interp.statistics.families import claim_q, corrected
 from persona_interp.statistics.levels import NULL_QUANTILE
-from persona_interp.statistics.permutation import corrected, permutation_p_value, possible
+from persona_interp.statistics.permutation import permutation_p_value, possible
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,18 +20,17 @@ from persona_interp.effects import (
     Effect,
     Source,
     claims_table,
-    corrected,
     effects_table,
     joined,
     layers_of,
     load_claims,
     load_effects,
     run_id_of,
+    with_q,
     write_effects,
 )
 from persona_interp.errors import AlignmentError, ArtefactError
-from persona_interp.statistics.families import claim_q
-from persona_interp.statistics.permutation import benjamini_hochberg
+from persona_interp.statistics.families import benjamini_hochberg, claim_q
 from persona_interp.tables import read_table, write_table
 
 SOURCE = Source("toy", "run a", "tiny", "nnsight", "float32", 0)
@@ -80,9 +79,9 @@ def test_q_over_parts_is_q_over_all_made_anew(p: list[float], cut: int) -> None:
         effects_table(source, [one(f"{source.run_id} {k}", value) for k, value in enumerate(part)])
         for source, part in zip(sources, parts, strict=True)
     ]
-    together = corrected(pd.concat(tables, ignore_index=True))
+    together = with_q(pd.concat(tables, ignore_index=True))
     np.testing.assert_allclose(together["q"], benjamini_hochberg(np.array(p)))
-    pd.testing.assert_frame_equal(corrected(together), together)
+    pd.testing.assert_frame_equal(with_q(together), together)
 
 
 def test_two_effects_of_the_same_thing_are_refused() -> None:
@@ -211,3 +210,11 @@ def test_text_that_no_file_can_hold_is_escaped(tmp_path: Path) -> None:
 def test_large_seeds_stay_what_they_are(tmp_path: Path) -> None:
     keep(tmp_path, replace(SOURCE, seed=2**60 + 1), one("kind", 0.1))
     assert load_effects(tmp_path)["seed"].tolist() == [2**60 + 1]
+
+
+def test_folders_may_be_given_in_a_list(tmp_path: Path) -> None:
+    for run in "ab":
+        keep(tmp_path / run, replace(SOURCE, run_id=run), one("kind", 0.1))
+    one_by_one, listed = load_effects(tmp_path / "a", tmp_path / "b"), load_effects([tmp_path / "a", tmp_path / "b"])
+    pd.testing.assert_frame_equal(one_by_one, listed)
+    assert load_claims([str(tmp_path)]).empty

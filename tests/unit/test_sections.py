@@ -12,7 +12,7 @@ from persona_interp.errors import ArtefactError
 from persona_interp.io import write_json
 from persona_interp.report import write_report
 from persona_interp.sections import sections_of
-from persona_interp.sections.section import count, rows_of, spread, table
+from persona_interp.sections.section import count, saved_table, spread, table
 from persona_interp.tables import Form, texts, wholes
 
 HOSTILE = "<b>joy</b>"
@@ -134,7 +134,7 @@ def test_a_missing_column_is_named(adapter: Path):
 def test_an_empty_table_is_as_good_as_none(tmp_path: Path):
     write(tmp_path, "inventory_scores", [])
     (tmp_path / "tables" / "inventory_scores.csv").write_text("a,b\n")
-    assert rows_of(tmp_path, Form("inventory_scores", texts("a b"))) is None
+    assert saved_table(tmp_path, Form("inventory_scores", texts("a b"))) is None
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_numbers_with_and_without_intervals(numbers: tuple[float, float, float],
 
 def test_a_missing_count_is_said_to_be_missing(tmp_path: Path):
     write(tmp_path, "judges", [{"n": 3}, {"n": None}])
-    frame = rows_of(tmp_path, Form("judges", wholes("n")))
+    frame = saved_table(tmp_path, Form("judges", wholes("n")))
     assert frame is not None
     assert table("judges", "", frame, [count("n")]).rows == (("3",), ("not recorded",))
 

@@ -13,7 +13,6 @@ from persona_interp.effects import (
     verdict,
 )
 from persona_interp.findings import interval, number
-from persona_interp.statistics.levels import CONFIDENCE
 from persona_interp.tables import rows_of
 
 STUDY, METHOD = "psychadapter", "psychadapter"
@@ -62,10 +61,6 @@ def _loss(row: Row) -> Effect:
         condition=f"{row['condition']} scores" if row["condition"] != "no adapter" else "no adapter",
         data=row["data"],
         reference="each text's own scores" if difference else None,
-        estimate=row["estimate"],
-        low=row["low"],
-        high=row["high"],
-        level=CONFIDENCE,
         fixed="adapter, training seed",
         n=row["n"],
         cluster="text",
@@ -74,7 +69,7 @@ def _loss(row: Row) -> Effect:
         null_kind="no difference from each text's own scores" if difference else None,
         p=row["p"] if difference else None,
         family=family_of("held-out loss", row["declared"]) if difference else None,
-    )
+    ).measured(row)
 
 
 def _slope(row: Row) -> Effect:
@@ -86,10 +81,6 @@ def _slope(row: Row) -> Effect:
         substrate="virtual_token",
         condition=f"texts written at values of {row['trait']}, judged for {row['judged']}",
         reference="no slope",
-        estimate=row["estimate"],
-        low=row["low"],
-        high=row["high"],
-        level=CONFIDENCE,
         fixed="adapter, training seed, judge",
         n=row["n"],
         cluster="opening",
@@ -100,7 +91,7 @@ def _slope(row: Row) -> Effect:
         p=row["p"],
         family=family_of("slopes of expression", row["declared"]),
         judge=row["judge"],
-    )
+    ).measured(row)
 
 
 def _expression(row: Row) -> Effect:
@@ -113,15 +104,11 @@ def _expression(row: Row) -> Effect:
         condition=f"texts written at values of {row['trait']}, judged for {row['judged']}",
         strength=row["z"],
         strength_unit=SCORE,
-        estimate=row["estimate"],
-        low=row["low"],
-        high=row["high"],
-        level=CONFIDENCE,
         fixed="adapter, training seed, judge",
         n=row["n"],
         cluster="opening",
         judge=row["judge"],
-    )
+    ).measured(row)
 
 
 def _induced(rows: list[Row], n_layers: int) -> Iterator[Effect]:
@@ -139,10 +126,6 @@ def _induced(rows: list[Row], n_layers: int) -> Iterator[Effect]:
             pooling=row["position"],
             condition="shift from low to high values of the trait inside the adapted model",
             reference=f"vector of {row['reference']}" if cosine else None,
-            estimate=row["estimate"],
-            low=row["low"],
-            high=row["high"],
-            level=CONFIDENCE,
             fixed="adapter, training seed, reference",
             n=row["n"],
             cluster="text",
@@ -152,7 +135,7 @@ def _induced(rows: list[Row], n_layers: int) -> Iterator[Effect]:
             null_high=row["null_95"] if cosine else None,
             p=row["p"] if cosine else None,
             family="cosines of induced directions" if cosine else None,
-        )
+        ).measured(row)
 
 
 def _uses(row: Row, effect: Effect) -> Claim:

@@ -12,13 +12,12 @@ from persona_interp.effects import (
     Role,
     family_of,
     mean_depth,
-    reached,
+    rejected,
     verdict,
 )
 from persona_interp.findings import interval, number
 from persona_interp.measurements.style_arms import PROMPT
 from persona_interp.measurements.style_probe import VECTOR
-from persona_interp.statistics.levels import CONFIDENCE
 from persona_interp.tables import rows_of
 
 STUDY = "styles"
@@ -78,16 +77,12 @@ def _probe(probe: DataFrame, n_layers: int) -> Iterator[tuple[Row, Effect]]:
             condition="held-out sentences of a style against the others",
             data=row["corpus"],
             reference="chance, 0.5",
-            estimate=row["auc"],
-            low=row["low"],
-            high=row["high"],
-            level=CONFIDENCE,
             fixed="vector or probe",
             n=row["n_test"],
             cluster="sentence, or pair of parallel ones",
             null_kind="shuffled labels, best layer",
             null_high=row["null_max_95"],
-        )
+        ).measured(row, "auc")
         yield row, effect
         key = row["style"], row["readout"]
         if inner and row["auc"] is not None and (key not in best or row["auc"] > best[key][0]["auc"]):
@@ -123,17 +118,13 @@ def _expression(row: Row, n_layers: int, validity: Mapping[tuple[str, str], floa
         data=row["corpus"],
         strength=row["coefficient"] if layers else None,
         strength_unit=NORMS if layers else None,
-        estimate=row["estimate"],
-        low=row["low"],
-        high=row["high"],
-        level=CONFIDENCE,
         fixed="vector, judge",
         n=row["n"],
         cluster="question",
         n_cluster=row["n_questions"],
         judge=row["judge"],
         judge_validity=validity.get((row["style"], row["judge"])),
-    )
+    ).measured(row)
 
 
 def _changed(row: Row, expression: Effect) -> Effect:
@@ -141,14 +132,11 @@ def _changed(row: Row, expression: Effect) -> Effect:
         expression,
         metric="change of expression",
         reference="unsteered answers",
-        estimate=row["effect"],
-        low=row["effect_low"],
-        high=row["effect_high"],
         test="sign flips over questions",
         null_kind="no difference from unsteered answers",
         p=row["p"],
         family=family_of("change against unsteered answers", row["declared"]),
-    )
+    ).measured(row, "effect", "effect_low", "effect_high")
 
 
 def _ranked(row: Row, expression: Effect) -> Effect:
@@ -165,7 +153,7 @@ def _ranked(row: Row, expression: Effect) -> Effect:
 
 
 def _tells(row: Row, effect: Effect) -> Claim:
-    holds, high = reached(row["q"]), row["high"]
+    holds, high = rejected(row["q"]), row["high"]
     return Claim(
         claim="told apart",
         trait=row["style"],

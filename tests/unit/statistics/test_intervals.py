@@ -24,7 +24,8 @@ from persona_interp.statistics import (
 )
 from persona_interp.statistics import smooth as smooth_module
 from persona_interp.statistics.resampling import Resampling
-from persona_interp.statistics.smooth import CorrelationOf, DifferenceOf, HedgesG, Smooth
+from persona_interp.statistics.smooth import Smooth
+from persona_interp.statistics.smooth_functions import CorrelationOf, DifferenceOf, HedgesG
 
 RNG = np.random.default_rng(2)
 CLUSTERS, SEEDS = np.repeat(np.arange(12), 3), np.tile(np.arange(3), 12)

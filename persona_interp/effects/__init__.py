@@ -1,0 +1,48 @@
+"""The one table of effects and the one of claims: what every study found, in the same columns, for any number of runs.
+
+`effects.parquet` has a row for each number that carries a claim. What was not saved stays missing: no cell is filled so
+that a row looks comparable. Where two studies mean different things by a null or a reference, the words differ.
+"""
+
+from persona_interp.effects.effect import (
+    CLAIMS,
+    EFFECTS,
+    VERDICTS,
+    Claim,
+    Effect,
+    Role,
+    Source,
+    Verdict,
+    joined,
+    layers_of,
+    mean_depth,
+    run_id_of,
+)
+from persona_interp.effects.files import CLAIMS_FILE, EFFECTS_FILE, load_claims, load_effects, write_effects
+from persona_interp.effects.tables import claims_table, effects_table, family_of, rejected, verdict, with_q
+
+__all__ = [
+    "CLAIMS",
+    "CLAIMS_FILE",
+    "EFFECTS",
+    "EFFECTS_FILE",
+    "VERDICTS",
+    "Claim",
+    "Effect",
+    "Role",
+    "Source",
+    "Verdict",
+    "claims_table",
+    "effects_table",
+    "family_of",
+    "joined",
+    "layers_of",
+    "load_claims",
+    "load_effects",
+    "mean_depth",
+    "rejected",
+    "run_id_of",
+    "verdict",
+    "with_q",
+    "write_effects",
+]

@@ -1,0 +1,93 @@
+"""Tables of effects and claims in results folders: written by one study beside others, read from any number."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+from pandas import DataFrame
+
+from persona_interp.effects.effect import CLAIMS, EFFECTS
+from persona_interp.effects.tables import with_q
+from persona_interp.errors import AlignmentError, ArtefactError
+from persona_interp.lock import locked
+from persona_interp.tables import Form, read_table, write_table
+
+EFFECTS_FILE, CLAIMS_FILE = "effects.parquet", "claims.parquet"
+
+
+def write_effects(folder: Path, study: str, effects: DataFrame, claims: DataFrame) -> None:
+    """Keep a study's effects and claims in a folder, in the place of those that it had there before.
+
+    Those of other studies stay.
+
+    Raises:
+        ArtefactError: what other studies wrote there is damaged.
+        ConfigError: another process is at work in the folder.
+    """
+    with locked(folder):
+        for name, form, table in ((EFFECTS_FILE, EFFECTS, effects), (CLAIMS_FILE, CLAIMS, claims)):
+            path = folder / name
+            kept = _read(path, form) if path.is_file() else form.typed(DataFrame(columns=form.names))[0]
+            kept = kept[kept["study"] != study]
+            write_table(path, pd.concat([kept, table], ignore_index=True) if len(kept) else table, form)
+
+
+def load_effects(*folders: Path | str | Sequence[Path | str]) -> DataFrame:
+    """The effects of any number of runs in one table, q made anew over all of them (`with_q`).
+
+    So q may differ from that in a run's own tables and sentences, which know of no other run. The columns are those of
+    `Effect`, with `effect_id`, the `Source`, q and n_family.
+
+    Args:
+        folders: of results, or above them, one by one or in a list: every effects.parquet in and below each is read. A
+            run that is found twice counts once. Columns that an older version did not write are missing.
+
+    Raises:
+        ArtefactError: a folder has no effects, or a file is damaged.
+        AlignmentError: one effect has different numbers in two places.
+    """
+    return with_q(_load(folders, EFFECTS_FILE, EFFECTS, ["effect_id"]))
+
+
+def load_claims(*folders: Path | str | Sequence[Path | str]) -> DataFrame:
+    """The claims of any number of runs, each as its own run came to it; see `load_effects` for the folders."""
+    return _load(folders, CLAIMS_FILE, CLAIMS, _CLAIM)
+
+
+_CLAIM = ["study", "run_id", "claim", "trait"]
+
+
+def _load(folders: Sequence[Path | str | Sequence[Path | str]], name: str, form: Form, same: list[str]) -> DataFrame:
+    parts = []
+    listed = [part for each in folders for part in ([each] if isinstance(each, Path | str) else each)]
+    for folder in (Path(each).expanduser() for each in listed):
+        found = [folder] if folder.is_file() else sorted(folder.rglob(name))
+        if not found:
+            raise ArtefactError(
+                f"there is no {name} in {folder} or below it.",
+                "The commands run, styles, psychadapter measure and inventory write it. In a folder of an earlier"
+                " version, run the command again: where nothing else differs, it only adds what is missing.",
+            )
+        parts += [_read(path, form) for path in found]
+    if not parts:
+        raise ArtefactError("no folder of results was given.", "Give at least one.")
+    table = pd.concat(parts, ignore_index=True)
+    once = table.drop(columns=[c for c in ("q", "n_family") if c in table]).drop_duplicates()
+    if len(twice := once[once.duplicated(same)]):
+        raise AlignmentError(
+            f"run {twice['run_id'].iloc[0]} of {twice['study'].iloc[0]} was found twice, with different numbers.",
+            "One of the copies was made by another version or altered. Leave one out.",
+        )
+    return table.loc[once.index].reset_index(drop=True)
+
+
+def _read(path: Path, form: Form) -> DataFrame:
+    """A table of some version: columns that it lacks are missing."""
+    frame = read_table(path)
+    lacking = [column.name for column in form.columns if not column.filled and column.name not in frame]
+    found, problems = form.typed(frame.assign(**dict.fromkeys(lacking)))
+    if problems:
+        raise ArtefactError(
+            f"{path}: {problems[0]}.", "Move it away, and run the commands that wrote into this folder again."
+        )
+    return found
