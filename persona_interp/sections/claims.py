@@ -33,7 +33,7 @@ def claims_section(folder: Path) -> Section | None:
     return Section(
         key="claims",
         title="What is claimed",
-        sentences=(f"{len(rows)} claims, named before the answers were seen; {said}.",),
+        sentences=(f"{len(rows)} claims, named beforehand; {said}.",),
         notes=(*NOTES, *rules),
         figures=(),
         tables=(

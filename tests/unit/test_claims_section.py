@@ -26,7 +26,7 @@ def test_claims_of_all_studies_stand_in_one_table(tmp_path: Path) -> None:
         write_effects(tmp_path, source.study, effects_table(source, []), claims_table(source, claims))
     section = claims_section(tmp_path)
     assert section is not None
-    assert section.sentences == ("4 claims, named before the answers were seen; holds: 2, does not: 1, undecided: 1.",)
+    assert section.sentences == ("4 claims, named beforehand; holds: 2, does not: 1, undecided: 1.",)
     rows = section.tables[0].rows
     assert [row[1] for row in rows] == ["warm", "shy", "rude", "cold"]
     assert [row[3] for row in rows] == ["holds", "holds", "does not", "undecided"]

@@ -98,7 +98,7 @@ def _reliability(row: Row) -> Effect:
 def _moves(row: Row, effect: Effect) -> Claim:
     low, high = row["low"], row["high"]
     moved = rejected(row["q"]) and low is not None and high is not None and (low > 0 or high < 0)
-    change = interval(row["estimate"], row["low"], row["high"], digits=2)
+    change = interval(row["estimate"], row["low"], row["high"], digits=3)
     return Claim(
         claim=f"{row['condition']} moves the scale of {row['inventory']}",
         trait=row["scale"],

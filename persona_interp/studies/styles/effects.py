@@ -171,6 +171,7 @@ def _tells(row: Row, effect: Effect) -> Claim:
 
 
 def _moves(row: Row, effect: Effect) -> Claim:
+    """What is detectable in the table is against unsteered answers, and not what this rank would find."""
     found = verdict(row["q_random"], row["effect_low"], row["effect_high"])
     change = interval(row["effect"], row["effect_low"], row["effect_high"], digits=1)
     return Claim(
@@ -178,13 +179,11 @@ def _moves(row: Row, effect: Effect) -> Claim:
         trait=row["style"],
         sentence=(
             f"Adding the vector ({row['method']}) at {row['layers']}, coefficient {row['coefficient']:g},"
-            f" {'makes' if found == 'holds' else 'is not shown to make'} answers to {row['prompts']} prompts more"
-            f" {row['style']}: {change} points of 100 against unsteered ({row['judge']}), q {number(row['q_random'])}"
-            f" among {row['n_random']:g} random directions."
+            f" {'raises' if found == 'holds' else 'is not shown to raise'} {row['style']} in answers to"
+            f" {row['prompts']} prompts: {change} points of 100 against unsteered ({row['judge']}), q"
+            f" {number(row['q_random'])} among {row['n_random']:g} random directions."
         ),
         rule=MOVES,
         effects=[effect],
         verdict=found,
-        detectable=row["detectable"],
-        unit=POINTS,
     )

@@ -83,8 +83,9 @@ def test_claims_of_styles_say_what_the_numbers_say() -> None:
     assert set(claims["effects"]) <= set(effects["effect_id"])
     steering = claims[claims["claim"].str.contains("steers")]
     assert steering["verdict"].tolist() == ["holds", "undecided", "undecided", "does not"]
-    assert "makes answers to" in steering["sentence"].iloc[0]
-    assert all("is not shown to make" in sentence for sentence in steering["sentence"][1:])
+    assert "raises cold in answers to" in steering["sentence"].iloc[0]
+    assert steering["detectable"].isna().all()
+    assert all("is not shown to raise" in sentence for sentence in steering["sentence"][1:])
     assert (claims["claim"] == "told apart").sum() == 2
 
 
