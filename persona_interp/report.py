@@ -9,20 +9,18 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from persona_interp.errors import ArtefactError
-from persona_interp.figures.main_job import SavedFigure, plot_main_job
+from persona_interp.figures.drawn import SavedFigure
+from persona_interp.figures.main_job import plot_main_job
 from persona_interp.figures.results import MainJobResults, load_results
 from persona_interp.figures.style import PNG_DPI
-from persona_interp.findings import (
-    number,
-    plain,
-    signed,
-    whole,
-)
 from persona_interp.io import atomic_write_bytes
-from persona_interp.sections import sections_of
 from persona_interp.sections.claims import claims_section
+from persona_interp.sections.inventory import inventory_section
 from persona_interp.sections.main_job import main_job_parts
+from persona_interp.sections.psychadapter import psychadapter_section
 from persona_interp.sections.section import Section, SectionTable, flat
+from persona_interp.sections.styles import styles_section
+from persona_interp.sections.words import number, plain, signed, whole
 
 TEMPLATES = Path(__file__).with_name("templates")
 REM_PER_INCH = 8.7
@@ -99,6 +97,16 @@ def write_report(folder: Path) -> Path:
     path = folder / "report.html"
     atomic_write_bytes(path, page.encode("utf-8", "replace"))
     return path
+
+
+def sections_of(folder: Path) -> list[Section]:
+    """A section for each of style vectors, PsychAdapters and inventories whose tables the folder holds.
+
+    Raises:
+        ArtefactError: a table is not in the expected form.
+    """
+    found = [make(folder) for make in (styles_section, psychadapter_section, inventory_section)]
+    return [section for section in found if section is not None]
 
 
 def _title(results: MainJobResults | None, sections: list["ShownSection"]) -> str:

@@ -2,11 +2,22 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from matplotlib.figure import Figure
 from pandas import DataFrame
 
 PANELS_ACROSS = 3
+
+
+@dataclass(frozen=True)
+class SavedFigure:
+    """A figure on disk: the picture for the page, the one for print, the numbers in it, and what it shows."""
+
+    png: Path
+    pdf: Path
+    csv: Path
+    caption: str
 
 
 @dataclass(frozen=True, eq=False)

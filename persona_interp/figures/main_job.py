@@ -1,7 +1,6 @@
 """Every figure of the main job, drawn from the tables of its results folder."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -11,7 +10,7 @@ from pandas import DataFrame
 from persona_interp.figures import captions
 from persona_interp.figures.agreement import draw_agreement
 from persona_interp.figures.baselines import draw_baselines
-from persona_interp.figures.drawn import PANELS_ACROSS, DrawnFigure, numbered, parts
+from persona_interp.figures.drawn import PANELS_ACROSS, DrawnFigure, SavedFigure, numbered, parts
 from persona_interp.figures.frames import distinct, keep
 from persona_interp.figures.geometry import plot_geometry
 from persona_interp.figures.norms import plot_relative_norm
@@ -26,16 +25,6 @@ GEOMETRY_LAYERS = 4
 
 SMALL_HEAT_MAP = 5
 """Heat maps of at most this many traits stand side by side."""
-
-
-@dataclass(frozen=True)
-class SavedFigure:
-    """A figure on disk: the picture for the page, the one for print, the numbers in it, and what it shows."""
-
-    png: Path
-    pdf: Path
-    csv: Path
-    caption: str
 
 
 def plot_main_job(folder: Path) -> list[SavedFigure]:

@@ -1,11 +1,7 @@
 """What the tables of training are, for those who write them and those who read them."""
 
-from persona_interp.tables import Column, Form, numbers, texts, wholes
+from persona_interp.tables import Column, Form, numbers, texts
 
-LOSSES = Form("psychadapter_losses", (
-    *wholes("step"), *wholes("epoch", optional=True), *numbers("loss", unit="nats a token"),
-    *numbers("grad_norm learning_rate", optional=True), *wholes("n_tokens", optional=True),
-), open=True)  # fmt: skip
 DRIFT = Form("drift", (
     Column("step", "whole", filled=True), *texts("trait", filled=True), Column("layer", "whole", filled=True),
     *numbers("shift low high projection", unit="residual units"), *numbers("expression", unit="points"),

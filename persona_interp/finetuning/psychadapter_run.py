@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from persona_interp.directions.psychadapter import PsychAdapter
 from persona_interp.errors import ArtefactError
-from persona_interp.finetuning import forms
 from persona_interp.finetuning.adapter import CONFIG, WEIGHTS
 from persona_interp.io import (
     Kinds,
@@ -27,6 +26,7 @@ from persona_interp.io import (
 )
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.load import Backend, load_model
+from persona_interp.studies.psychadapter import forms
 from persona_interp.tables import read_table, write_table
 
 logger = logging.getLogger(__name__)

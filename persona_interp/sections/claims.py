@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from persona_interp.effects import CLAIMS, CLAIMS_FILE, VERDICTS
-from persona_interp.findings import number, plain
 from persona_interp.sections.section import Section, SectionTable
+from persona_interp.sections.words import number, plain
 from persona_interp.tables import read_table, rows_of
 
 NOTES = (

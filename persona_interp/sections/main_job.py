@@ -9,22 +9,9 @@ from pandas import DataFrame
 from persona_interp.figures.baselines import LABELS
 from persona_interp.figures.frames import distinct, keep, records
 from persona_interp.figures.results import MainJobResults, TraitSummary
-from persona_interp.findings import (
-    GRADES,
-    Q_LEVEL,
-    confirmation,
-    extent,
-    finding,
-    grade,
-    interval,
-    is_specific,
-    number,
-    plain,
-    signed,
-    specificity,
-    verdict,
-)
+from persona_interp.findings import GRADES, Q_LEVEL, confirmation, finding, grade, is_specific, specificity, verdict
 from persona_interp.sections.section import flat
+from persona_interp.sections.words import extent, interval, number, plain, signed
 
 EXAMPLE_QUESTIONS = 3
 """Questions shown a trait; the table has the rest."""

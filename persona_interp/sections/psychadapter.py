@@ -9,9 +9,6 @@ from pandas import DataFrame, Series
 from persona_interp.figures.frames import distinct, keep, records
 from persona_interp.figures.psychadapter_drawn import draw_adapter
 from persona_interp.figures.style import paper_style
-from persona_interp.findings import number
-from persona_interp.finetuning.forms import LOSSES
-from persona_interp.measurements import forms
 from persona_interp.sections.section import (
     Section,
     SectionTable,
@@ -26,8 +23,11 @@ from persona_interp.sections.section import (
     text,
     value,
 )
+from persona_interp.sections.words import number
 from persona_interp.statistics.levels import ALPHA
 from persona_interp.statistics.power import detectable_cosine
+from persona_interp.studies.psychadapter import forms
+from persona_interp.studies.psychadapter.forms import LOSSES
 
 NOTES = (
     "Loss is in nats a token on texts that were not trained on. Shuffled: every text with another text's scores. The"

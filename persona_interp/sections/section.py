@@ -9,12 +9,11 @@ from typing import Any
 import pandas as pd
 from pandas import DataFrame
 
-from persona_interp.figures.drawn import DrawnFigure
+from persona_interp.figures.drawn import DrawnFigure, SavedFigure
 from persona_interp.figures.frames import records
-from persona_interp.figures.main_job import SavedFigure
 from persona_interp.figures.style import save_figure
-from persona_interp.findings import number, plain, signed, whole
 from persona_interp.io import read_record
+from persona_interp.sections.words import number, plain, signed, whole
 from persona_interp.tables import Form, read_table
 
 REMEDY = "Run the command that wrote it again into this folder, or restore the file."

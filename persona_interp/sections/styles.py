@@ -9,8 +9,6 @@ from persona_interp.figures.drawn import DrawnFigure
 from persona_interp.figures.frames import distinct, keep, records
 from persona_interp.figures.style import paper_style
 from persona_interp.figures.styles import draw_style_probe, draw_style_steering
-from persona_interp.findings import number
-from persona_interp.measurements.forms import STYLE_JUDGES, STYLE_PROBE, STYLE_STEERING
 from persona_interp.sections.section import (
     Section,
     SectionTable,
@@ -25,8 +23,10 @@ from persona_interp.sections.section import (
     text,
     value,
 )
+from persona_interp.sections.words import number
 from persona_interp.statistics.families import PRIMARY
 from persona_interp.statistics.levels import ALPHA
+from persona_interp.studies.styles.forms import STYLE_JUDGES, STYLE_PROBE, STYLE_STEERING
 
 NOTES = (
     "A style vector is the mean residual at the last token of a style's sentences minus that of the other styles. AUCs"

@@ -10,8 +10,7 @@ import pytest
 
 from persona_interp.errors import ArtefactError
 from persona_interp.io import write_json
-from persona_interp.report import write_report
-from persona_interp.sections import sections_of
+from persona_interp.report import sections_of, write_report
 from persona_interp.sections.section import count, saved_table, spread, table
 from persona_interp.tables import Form, texts, wholes
 

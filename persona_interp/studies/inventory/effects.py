@@ -5,7 +5,7 @@ from typing import Any
 from pandas import DataFrame
 
 from persona_interp.effects import Claim, Effect, family_of, rejected
-from persona_interp.findings import interval, number
+from persona_interp.sections.words import interval, number
 from persona_interp.tables import rows_of
 
 STUDY = "inventory"

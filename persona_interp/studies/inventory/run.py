@@ -14,7 +14,6 @@ from persona_interp.interventions.protocol import Intervention
 from persona_interp.interventions.record import intervention_record
 from persona_interp.io import sha256_json
 from persona_interp.lock import alone_in
-from persona_interp.measurements import forms
 from persona_interp.measurements.inventory import administer, answers_of
 from persona_interp.measurements.inventory_answers import InventoryAnswers
 from persona_interp.measurements.inventory_reliability import reliability_rows
@@ -23,6 +22,7 @@ from persona_interp.measurements.inventory_types import TypeResult, inventory_ty
 from persona_interp.models.identity import library_versions
 from persona_interp.models.protocol import HookedModel
 from persona_interp.studies.folder import RunFolder
+from persona_interp.studies.inventory import forms
 from persona_interp.studies.inventory.effects import STUDY, inventory_effects
 from persona_interp.tables import Form
 

@@ -12,7 +12,7 @@ from persona_interp.effects import (
     mean_depth,
     verdict,
 )
-from persona_interp.findings import interval, number
+from persona_interp.sections.words import interval, number
 from persona_interp.tables import rows_of
 
 STUDY, METHOD = "psychadapter", "psychadapter"

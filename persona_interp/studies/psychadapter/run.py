@@ -17,7 +17,6 @@ from persona_interp.identity import of_judges, of_model, of_package
 from persona_interp.interventions.record import record
 from persona_interp.judges.protocol import Judge
 from persona_interp.lock import alone_in
-from persona_interp.measurements import forms
 from persona_interp.measurements.induced_cosines import cosine_rows
 from persona_interp.measurements.induced_direction import InducedShifts, Position, induced_geometry, induced_shifts
 from persona_interp.measurements.psychadapter import adapter_nll
@@ -34,6 +33,7 @@ from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.protocol import Sampling
 from persona_interp.statistics.families import in_families
 from persona_interp.studies.folder import RunFolder
+from persona_interp.studies.psychadapter import forms
 from persona_interp.studies.psychadapter.effects import STUDY, adapter_effects
 from persona_interp.tables import kept_table
 

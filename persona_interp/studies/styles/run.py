@@ -20,7 +20,6 @@ from persona_interp.io import manifest_path, path_part
 from persona_interp.judges.coherence import CoherenceJudge
 from persona_interp.judges.protocol import Judge
 from persona_interp.lock import alone_in
-from persona_interp.measurements.forms import STYLE_JUDGES, STYLE_PROBE, STYLE_STEERING
 from persona_interp.measurements.style_arms import check_layers, layers_of
 from persona_interp.measurements.style_judges import style_judge_table
 from persona_interp.measurements.style_probe import style_probe
@@ -30,6 +29,7 @@ from persona_interp.measurements.style_table import style_null_table, style_tabl
 from persona_interp.models.protocol import HookedModel
 from persona_interp.studies.folder import RunFolder
 from persona_interp.studies.styles.effects import STUDY, style_effects
+from persona_interp.studies.styles.forms import STYLE_JUDGES, STYLE_PROBE, STYLE_STEERING
 from persona_interp.tables import write_table
 
 logger = logging.getLogger(__name__)

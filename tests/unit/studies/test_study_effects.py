@@ -17,9 +17,9 @@ from persona_interp.effects import (
     load_effects,
     write_effects,
 )
-from persona_interp.measurements import forms
 from persona_interp.statistics.families import in_families
 from persona_interp.studies.inventory.effects import inventory_effects
+from persona_interp.studies.psychadapter import forms
 from persona_interp.studies.psychadapter.effects import adapter_effects
 from persona_interp.studies.styles.effects import style_effects
 from persona_interp.tables import Form, read_table
