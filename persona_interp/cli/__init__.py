@@ -21,9 +21,9 @@ from persona_interp.cli import (
     traits,
     vectors,
 )
-from persona_interp.cli.options import app
 from persona_interp.ending import ends_on_sigterm, told
 from persona_interp.errors import PersonaInterpError
+from persona_interp.studies.options import app
 
 __all__ = [
     "app",

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from persona_interp.cli.options import app
 from persona_interp.errors import ConfigError
+from persona_interp.studies.options import app
 
 if TYPE_CHECKING:
     from persona_interp.directions.direction import Direction

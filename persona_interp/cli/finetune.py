@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from persona_interp.cli.options import DEFAULT_MODEL, Model, Out, Seed, alone_in_out, app, refuse_idle
+from persona_interp.studies.options import DEFAULT_MODEL, Model, Out, Seed, alone_in_out, app, refuse_idle
 
 if TYPE_CHECKING:
     from persona_interp.finetuning.callback import DriftCallback

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from persona_interp.cli.options import DEFAULT_MODEL, Backend, Dtype, Model, Out, Seed, alone_in_out, app
+from persona_interp.studies.options import DEFAULT_MODEL, Backend, Dtype, Model, Out, Seed, alone_in_out, app
 
 
 @app.command()

@@ -1,6 +1,6 @@
 """`persona-interp models`: what packages carry."""
 
-from persona_interp.cli.options import app
+from persona_interp.studies.options import app
 
 
 @app.command()

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from persona_interp.cli.options import DEFAULT_MODEL, Backend, Dtype, Model, app
+from persona_interp.studies.options import DEFAULT_MODEL, Backend, Dtype, Model, app
 
 _RATE = 0.01
 

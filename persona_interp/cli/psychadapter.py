@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from persona_interp.cli.options import DEFAULT_MODEL, Backend, Model, Out, Seed, alone_in_out, app
 from persona_interp.cli.psychadapter_inputs import (
     JUDGES,
     adapter_file,
@@ -20,6 +19,7 @@ from persona_interp.cli.psychadapter_inputs import (
     training_settings,
     training_texts,
 )
+from persona_interp.studies.options import DEFAULT_MODEL, Backend, Model, Out, Seed, alone_in_out, app
 
 psychadapter_app = typer.Typer(no_args_is_help=True, help="Virtual key/value tokens that are affine in trait scores.")
 app.add_typer(psychadapter_app, name="psychadapter")

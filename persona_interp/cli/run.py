@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from persona_interp.cli.options import (
+from persona_interp.errors import ConfigError
+from persona_interp.studies.options import (
     DEFAULT_COEFFICIENTS,
     DEFAULT_MODEL,
     AnswerTokens,
@@ -25,7 +26,6 @@ from persona_interp.cli.options import (
     main_job_config,
     parse_numbers,
 )
-from persona_interp.errors import ConfigError
 
 
 @app.command()

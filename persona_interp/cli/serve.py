@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from persona_interp.cli.options import DEFAULT_MODEL, app
 from persona_interp.errors import ConfigError
+from persona_interp.studies.options import DEFAULT_MODEL, app
 
 _PARALLEL, _CONTEXT = 4, 4096
 

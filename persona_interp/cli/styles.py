@@ -4,7 +4,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from persona_interp.cli.options import DEFAULT_MODEL, Backend, Dtype, Model, Out, Seed, alone_in_out, app, parse_numbers
+from persona_interp.studies.options import (
+    DEFAULT_MODEL,
+    Backend,
+    Dtype,
+    Model,
+    Out,
+    Seed,
+    alone_in_out,
+    app,
+    parse_numbers,
+)
 
 if TYPE_CHECKING:
     from persona_interp.judges.coherence import CoherenceJudge

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from persona_interp.cli.options import (
+from persona_interp.studies.options import (
     DEFAULT_COEFFICIENTS,
     DEFAULT_MODEL,
     AnswerTokens,

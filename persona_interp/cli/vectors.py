@@ -5,7 +5,17 @@ from typing import Annotated
 
 import typer
 
-from persona_interp.cli.options import DEFAULT_MODEL, Backend, Dtype, Model, Out, Seed, alone_in_out, app, parse_numbers
+from persona_interp.studies.options import (
+    DEFAULT_MODEL,
+    Backend,
+    Dtype,
+    Model,
+    Out,
+    Seed,
+    alone_in_out,
+    app,
+    parse_numbers,
+)
 
 
 @app.command()
