@@ -21,9 +21,9 @@ from persona_interp.figures.forest import plot_forest
 from persona_interp.figures.frames import keep
 from persona_interp.figures.style import legend_below, panel_figure, paper_style, save_figure
 from persona_interp.io import read_json, write_json
-from persona_interp.main_job.config import RunConfig
-from persona_interp.main_job.run import run_main_job
 from persona_interp.models.identity import library_versions
+from persona_interp.studies.persona.config import RunConfig
+from persona_interp.studies.persona.run import run_main_job
 from persona_interp.tables import read_table, write_table
 
 TRAITS = ("evil", "sycophantic", "hallucinating", "humorous", "impolite", "optimistic", "apathetic")

@@ -88,7 +88,7 @@ def new(
     from persona_interp.data.trait_generation import generate_trait_file, kept_trait
     from persona_interp.data.traits import check_name
     from persona_interp.endpoint.client import ChatClient, Endpoint
-    from persona_interp.main_job.run import run_main_job
+    from persona_interp.studies.persona.run import run_main_job
 
     check_name(name, "the command line")
     path, folder = out / f"{name}.json", out / name

@@ -12,7 +12,7 @@ from persona_interp.ending import writes_a_folder
 from persona_interp.errors import ConfigError
 
 if TYPE_CHECKING:
-    from persona_interp.main_job.config import RunConfig
+    from persona_interp.studies.persona.config import RunConfig
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -75,7 +75,7 @@ def main_job_config(
     Raises:
         ConfigError: an option is out of range.
     """
-    from persona_interp.main_job.config import RunConfig
+    from persona_interp.studies.persona.config import RunConfig
 
     return RunConfig(
         model=model,

@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from persona_interp.main_job.claims import PRIMARY, corrected
 from persona_interp.measurements.roles import NULL, TREATMENT
 from persona_interp.measurements.steering_null import DirectionTest, direction_test, draws_for
 from persona_interp.statistics import permutation_test_paired
 from persona_interp.statistics.levels import ALPHA
 from persona_interp.statistics.streams import stream
+from persona_interp.studies.persona.claims import PRIMARY, corrected
 
 TABLE = Path(__file__).parent / "levels" / "steering.csv"
 N_QUESTIONS, OF_ANSWERS = 20, 10.0

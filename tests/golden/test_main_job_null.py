@@ -18,16 +18,16 @@ import pandas as pd
 import pytest
 
 from persona_interp.errors import EmptySelectionError, TraitError
-from persona_interp.figures.results import TraitSummary, load_results
 from persona_interp.judges.coherence import CoherenceJudge
 from persona_interp.judges.embedding import EmbeddingJudge
 from persona_interp.judges.sentences import SentenceEncoder
-from persona_interp.main_job import run as main_job
-from persona_interp.main_job.bench import Bench, load_bench
-from persona_interp.main_job.config import RunConfig
 from persona_interp.statistics.levels import ALPHA
 from persona_interp.statistics.streams import stream
+from persona_interp.studies.persona import run as main_job
+from persona_interp.studies.persona.bench import Bench, load_bench
+from persona_interp.studies.persona.config import RunConfig
 from persona_interp.studies.persona.findings import claims
+from persona_interp.studies.persona.results import TraitSummary, load_results
 from tests.golden.simulation import binomial_bounds
 from tests.planted_model import SEEN_TOKEN, WRITTEN, plant
 from tests.small import make_small

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from persona_interp.data.traits import trait_from_dict, trait_to_dict
-from persona_interp.main_job.config import RunConfig
+from persona_interp.studies.persona.config import RunConfig
 from tests.contract.tiny import save_tiny
 
 ROOT = Path(__file__).parents[2]

@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from persona_interp.figures.results import TraitSummary
 from persona_interp.sections.words import extent, interval, number, plain, signed
 from persona_interp.studies.persona.findings import (
     claims,
@@ -16,6 +15,7 @@ from persona_interp.studies.persona.findings import (
     specificity,
     verdict,
 )
+from persona_interp.studies.persona.results import TraitSummary
 
 FOUND = TraitSummary(
     trait="impolite", n_positive=60, n_negative=60, n_kept_positive=52, n_kept_negative=55, filter="score above 50",

@@ -1,0 +1,1 @@
+"""The main job: extract persona vectors, steer with them, measure, report."""

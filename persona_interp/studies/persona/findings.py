@@ -2,9 +2,9 @@
 
 from typing import Literal
 
-from persona_interp.figures.results import TraitSummary
 from persona_interp.sections.words import equal, extent, interval, number, plain, signed, whole
 from persona_interp.statistics.levels import ALPHA
+from persona_interp.studies.persona.results import TraitSummary
 
 Q_LEVEL = ALPHA
 """A separation is called found when both q values are at most this."""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from persona_interp.main_job.config import RunConfig
+from persona_interp.studies.persona.config import RunConfig
 
 
 @pytest.fixture(scope="module")

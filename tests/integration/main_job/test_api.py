@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 from persona_interp.cli import app
 from persona_interp.errors import ArtefactError, ConfigError, EndpointError
 from persona_interp.judges.rubric import PROBE
-from persona_interp.main_job.config import RunConfig
-from persona_interp.main_job.run import run_main_job
+from persona_interp.studies.persona.config import RunConfig
+from persona_interp.studies.persona.run import run_main_job
 from tests.servers import KEY, FaultServer, Sent, completion, failure
 
 JUDGE = "api (judge-1)"
@@ -93,7 +93,7 @@ def test_a_run_whose_server_went_down_goes_on_and_asks_nothing_twice(
     server.bodies.clear()
     server.behaviour = lambda *_: number(70)
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr("persona_interp.main_job.run._write_tables", interrupt)
+        patched.setattr("persona_interp.studies.persona.run._write_tables", interrupt)
         run_main_job(judged, tmp_path)
     again = [body["messages"][-1]["content"] for body in server.bodies]
     assert asked and again and not set(asked) & set(again)
@@ -144,7 +144,7 @@ def test_requests_that_failed_are_repeated_by_the_same_command_and_nothing_else_
     server.bodies.clear()
     server.behaviour = lambda *_: number(90)
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr("persona_interp.main_job.kept._keep_unscored", interrupt)
+        patched.setattr("persona_interp.studies.persona.kept._keep_unscored", interrupt)
         run_main_job(priced, tmp_path)
     run_main_job(priced, tmp_path)
     repeated = [body["messages"][-1]["content"] for body in server.bodies]
@@ -197,7 +197,7 @@ def test_prices_that_cannot_be_used(options: tuple[str, ...], words: str, tmp_pa
 
 def test_the_price_of_the_command_line_reaches_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[RunConfig] = []
-    monkeypatch.setattr("persona_interp.main_job.run.run_main_job", lambda config, _: seen.append(config))
+    monkeypatch.setattr("persona_interp.studies.persona.run.run_main_job", lambda config, _: seen.append(config))
     CliRunner().invoke(app, ["run", "--out", str(tmp_path), "--api-judge", "m", "--api-price", "0.4,1.6"])
     CliRunner().invoke(app, ["run", "--out", str(tmp_path), "--api-judge", "m"])
     assert [config.api_price for config in seen] == [(0.4, 1.6), None]

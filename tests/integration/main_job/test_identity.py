@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from persona_interp.errors import ConfigError
-from persona_interp.main_job.config import RunConfig
-from persona_interp.main_job.run import run_main_job
 from persona_interp.models.identity import fingerprint
+from persona_interp.studies.persona.config import RunConfig
+from persona_interp.studies.persona.run import run_main_job
 from tests.integration.conftest import make_model
 from tests.integration.main_job.conftest import results_of
 
@@ -43,7 +43,7 @@ def test_an_edited_trait_is_refused_before_a_model_is_loaded(
     before, trait = results_of(out), json.loads(path.read_text())
     change(trait)
     path.write_text(json.dumps(trait))
-    monkeypatch.setattr("persona_interp.main_job.run.load_bench", lambda *_: pytest.fail("a model was loaded"))
+    monkeypatch.setattr("persona_interp.studies.persona.run.load_bench", lambda *_: pytest.fail("a model was loaded"))
     with pytest.raises(ConfigError, match="contents of trait cheerful: there"):
         run_main_job(own, out)
     assert results_of(out) == before

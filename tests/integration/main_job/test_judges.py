@@ -13,8 +13,8 @@ from persona_interp.endpoint.usage import Usage
 from persona_interp.errors import EmptySelectionError, TraitError
 from persona_interp.judges.likelihood import LikelihoodJudge
 from persona_interp.judges.protocol import Calibration, Score
-from persona_interp.main_job.config import RunConfig
-from persona_interp.main_job.run import run_main_job
+from persona_interp.studies.persona.config import RunConfig
+from persona_interp.studies.persona.run import run_main_job
 from tests.integration.main_job.conftest import results_of
 
 KEY = "a-key-that-no-file-may-hold"
@@ -41,7 +41,7 @@ def fake_api(monkeypatch: pytest.MonkeyPatch) -> FakeAPI:
     monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     monkeypatch.setattr(
-        "persona_interp.main_job.run.with_api_judge",
+        "persona_interp.studies.persona.run.with_api_judge",
         lambda bench: replace(bench, api=fake, usage=lambda: Usage(requests=fake.asked)),
     )
     return fake

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from persona_interp.errors import ConfigError, HookpointError, ModelError, TraitError
-from persona_interp.main_job.config import RunConfig
-from persona_interp.main_job.run import run_main_job
+from persona_interp.studies.persona.config import RunConfig
+from persona_interp.studies.persona.run import run_main_job
 from tests.integration.conftest import TRAIT
 
 

@@ -11,16 +11,16 @@ import pytest
 
 from persona_interp.directions.direction import Direction
 from persona_interp.errors import ConfigError
-from persona_interp.figures.results import load_results
 from persona_interp.judges.embedding import EmbeddingJudge
 from persona_interp.judges.likelihood import LikelihoodJudge
-from persona_interp.main_job.claims import corrected, out_of_reach
-from persona_interp.main_job.config import RunConfig
-from persona_interp.main_job.run import run_main_job
 from persona_interp.measurements.frame import Measurements
 from persona_interp.measurements.steering_null import DirectionTest
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.statistics import benjamini_hochberg
+from persona_interp.studies.persona.claims import corrected, out_of_reach
+from persona_interp.studies.persona.config import RunConfig
+from persona_interp.studies.persona.results import load_results
+from persona_interp.studies.persona.run import run_main_job
 from persona_interp.types import POOLINGS
 from tests.integration.main_job.conftest import results_of
 

@@ -15,9 +15,9 @@ import pytest
 from persona_interp import io
 from persona_interp.errors import ArtefactError
 from persona_interp.judges.embedding import EmbeddingJudge
-from persona_interp.main_job.config import RunConfig
-from persona_interp.main_job.run import run_main_job
 from persona_interp.models.hooked import HookedModelBase
+from persona_interp.studies.persona.config import RunConfig
+from persona_interp.studies.persona.run import run_main_job
 from tests.integration.main_job.conftest import results_of
 
 
@@ -104,8 +104,8 @@ def test_a_run_killed_again_and_again_still_ends_the_same(
 
 SIGKILLED = """
 import json, os, signal, sys
-from persona_interp.main_job.config import RunConfig
-from persona_interp.main_job.run import run_main_job
+from persona_interp.studies.persona.config import RunConfig
+from persona_interp.studies.persona.run import run_main_job
 
 settings = {k: tuple(v) if isinstance(v, list) else v for k, v in json.loads(sys.argv[1]).items()}
 left = [12]

@@ -207,7 +207,7 @@ def results_folder(tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A results folder with its figures, made once."""
-    from persona_interp.figures.main_job import plot_main_job
+    from persona_interp.studies.persona.figures.drawing import plot_main_job
 
     folder = write_results(tmp_path_factory.mktemp("drawn") / "results")
     plot_main_job(folder)

@@ -5,12 +5,12 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from persona_interp.figures.agreement import plot_agreement, plot_agreement_matrix
-from persona_interp.figures.baselines import plot_baselines
 from persona_interp.figures.geometry import plot_geometry
-from persona_interp.figures.norms import plot_relative_norm
-from persona_interp.figures.separation import plot_separation
 from persona_interp.figures.steering import layer_colors, plot_coherence, plot_expression
+from persona_interp.studies.persona.figures.agreement import plot_agreement, plot_agreement_matrix
+from persona_interp.studies.persona.figures.baselines import plot_baselines
+from persona_interp.studies.persona.figures.norms import plot_relative_norm
+from persona_interp.studies.persona.figures.separation import plot_separation
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ import pytest
 from PIL import Image
 
 from persona_interp.errors import ArtefactError
-from persona_interp.figures.main_job import draw_main_job
-from persona_interp.figures.results import FORMS, load_results
 from persona_interp.figures.style import PAGE_WIDTH, paper_style
+from persona_interp.studies.persona.figures.drawing import draw_main_job
+from persona_interp.studies.persona.results import FORMS, load_results
 
 NAMES = [
     "separation_by_layer",

@@ -13,7 +13,6 @@ from persona_interp.directions.direction import Direction
 from persona_interp.errors import AlignmentError, ConfigError
 from persona_interp.interventions.residual import Add
 from persona_interp.judges.protocol import Score
-from persona_interp.main_job.claims import corrected
 from persona_interp.measurements.roles import NULL, TREATMENT, UNSTEERED
 from persona_interp.measurements.steering_null import (
     DirectionTest,
@@ -27,6 +26,7 @@ from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.protocol import Sampling
 from persona_interp.rollouts.generate import answer, plain_requests
 from persona_interp.statistics.draws import LEAST_FOR_A_RANGE, rank_among
+from persona_interp.studies.persona.claims import corrected
 from tests.golden.simulation import binomial_bounds
 from tests.small import TRAIT, direction
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pandas import DataFrame
 
 from persona_interp.figures.frames import distinct
-from persona_interp.figures.results import MainJobResults
+from persona_interp.studies.persona.results import MainJobResults
 
 
 def separation_caption(results: MainJobResults) -> str:

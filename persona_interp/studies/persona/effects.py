@@ -8,11 +8,11 @@ from typing import Any
 from pandas import DataFrame
 
 from persona_interp.effects import Claim, Effect, Source, claims_table, effects_table, write_effects
-from persona_interp.figures.results import REMEDY, MainJobResults, TraitSummary, load_results
 from persona_interp.io import check_record, read_record
-from persona_interp.main_job.identity import FILE
 from persona_interp.statistics.levels import CONFIDENCE
 from persona_interp.studies.persona.findings import claims, effect_sentence, separation_sentence
+from persona_interp.studies.persona.identity import FILE
+from persona_interp.studies.persona.results import REMEDY, MainJobResults, TraitSummary, load_results
 from persona_interp.tables import rows_of
 from persona_interp.types import depth_of
 

@@ -1,10 +1,10 @@
 import numpy as np
 import pandas as pd
 
-from persona_interp.figures.results import FORMS
 from persona_interp.judges.embedding import EmbeddingJudge
-from persona_interp.main_job.tables import effect_rows
 from persona_interp.measurements.steering import Setting
+from persona_interp.studies.persona.results import FORMS
+from persona_interp.studies.persona.tables import effect_rows
 from tests.small import TRAIT, WordEncoder
 
 

@@ -8,9 +8,7 @@ import pandas as pd
 
 from persona_interp.data.traits import Trait
 from persona_interp.directions.direction import Direction
-from persona_interp.figures.results import FORMS
 from persona_interp.judges.protocol import Judge
-from persona_interp.main_job.result import TraitResult
 from persona_interp.measurements.separation import SeparationProfile
 from persona_interp.measurements.steering import Setting
 from persona_interp.rollouts.generate import Rollouts
@@ -20,6 +18,8 @@ from persona_interp.statistics import (
     cliffs_delta_interval,
     hedges_g_interval,
 )
+from persona_interp.studies.persona.result import TraitResult
+from persona_interp.studies.persona.results import FORMS
 from persona_interp.tables import write_table
 from persona_interp.types import Pooling
 

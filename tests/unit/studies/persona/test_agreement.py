@@ -2,8 +2,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from persona_interp.main_job.agreement import agreement_rows, alpha_rows, judge_names, judge_pair_rows, percentile_ranks
-from persona_interp.main_job.result import agreeing_judges
+from persona_interp.studies.persona.agreement import (
+    agreement_rows,
+    alpha_rows,
+    judge_names,
+    judge_pair_rows,
+    percentile_ranks,
+)
+from persona_interp.studies.persona.result import agreeing_judges
 
 
 def answers(**judges: np.ndarray) -> pd.DataFrame:

@@ -7,18 +7,18 @@ from typing import cast
 from matplotlib.axes import Axes
 from pandas import DataFrame
 
-from persona_interp.figures import captions
-from persona_interp.figures.agreement import draw_agreement
-from persona_interp.figures.baselines import draw_baselines
 from persona_interp.figures.drawn import PANELS_ACROSS, DrawnFigure, SavedFigure, numbered, parts
 from persona_interp.figures.frames import distinct, keep
 from persona_interp.figures.geometry import plot_geometry
-from persona_interp.figures.norms import plot_relative_norm
-from persona_interp.figures.results import MainJobResults, load_results
-from persona_interp.figures.separation import plot_separation
 from persona_interp.figures.steering import incoherent_handle, layer_colors, plot_coherence, plot_expression
-from persona_interp.figures.steering_null import draw_steering_null
 from persona_interp.figures.style import GREY, legend_below, panel_figure, paper_style, save_figure, wrap
+from persona_interp.studies.persona.figures import captions
+from persona_interp.studies.persona.figures.agreement import draw_agreement
+from persona_interp.studies.persona.figures.baselines import draw_baselines
+from persona_interp.studies.persona.figures.norms import plot_relative_norm
+from persona_interp.studies.persona.figures.separation import plot_separation
+from persona_interp.studies.persona.figures.steering_null import draw_steering_null
+from persona_interp.studies.persona.results import MainJobResults, load_results
 
 GEOMETRY_LAYERS = 4
 """At most this many heat maps; with more layers in the table, those chosen for steering or best are drawn."""

@@ -7,8 +7,8 @@ from typing import Any
 from persona_interp.data.traits import Trait
 from persona_interp.errors import ConfigError
 from persona_interp.identity import of_judges, of_model, of_package
-from persona_interp.main_job.bench import Bench
 from persona_interp.rollouts.parts import refuse_other_config
+from persona_interp.studies.persona.bench import Bench
 
 FILE = "identity.json"
 METHOD_VERSION = 5

@@ -6,11 +6,11 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from pandas import DataFrame
 
-from persona_interp.figures import captions
 from persona_interp.figures.drawn import PANELS_ACROSS, DrawnFigure
 from persona_interp.figures.frames import distinct, keep
-from persona_interp.figures.results import MainJobResults
 from persona_interp.figures.style import GREY, PALETTE, legend_below, panel_figure, wrap
+from persona_interp.studies.persona.figures import captions
+from persona_interp.studies.persona.results import MainJobResults
 
 PERSONA = "persona_vector"
 STYLES = {

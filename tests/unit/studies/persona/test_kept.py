@@ -7,7 +7,7 @@ import pandas as pd
 
 from persona_interp.data.traits import Trait, load_trait
 from persona_interp.judges.protocol import Score
-from persona_interp.main_job.kept import ask_again, rate_answers
+from persona_interp.studies.persona.kept import ask_again, rate_answers
 
 
 class Recovering:

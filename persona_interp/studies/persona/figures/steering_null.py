@@ -8,8 +8,8 @@ from pandas import DataFrame
 
 from persona_interp.figures.drawn import DrawnFigure
 from persona_interp.figures.frames import distinct, keep
-from persona_interp.figures.results import MainJobResults
 from persona_interp.figures.style import GREY, PALETTE, legend_below, panel_figure, wrap
+from persona_interp.studies.persona.results import MainJobResults
 
 
 def plot_steering_null(frame: DataFrame, ax: Axes, *, traits: Sequence[str], notes: Sequence[str] = ()) -> Axes:

@@ -11,12 +11,12 @@ from persona_interp.directions.baselines import BASELINE_METHODS, fit_direction
 from persona_interp.directions.direction import Direction
 from persona_interp.directions.persona import METHOD as PERSONA
 from persona_interp.directions.persona import passes_filter, persona_vector
-from persona_interp.main_job.bench import Bench, Panel
-from persona_interp.main_job.kept import ask_again, rate_answers
 from persona_interp.measurements.baselines import compare_separation
 from persona_interp.measurements.separation import SeparationProfile, separation_profile
 from persona_interp.rollouts.generate import Questions, Rollouts, generate_rollouts
 from persona_interp.statistics.streams import derived_seed
+from persona_interp.studies.persona.bench import Bench, Panel
+from persona_interp.studies.persona.kept import ask_again, rate_answers
 from persona_interp.tables import kept_table
 from persona_interp.types import POOLINGS, Pooling
 

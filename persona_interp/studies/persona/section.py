@@ -6,11 +6,10 @@ from typing import Any
 
 from pandas import DataFrame
 
-from persona_interp.figures.baselines import LABELS
 from persona_interp.figures.frames import distinct, keep, records
-from persona_interp.figures.results import MainJobResults, TraitSummary
 from persona_interp.sections.section import flat
 from persona_interp.sections.words import extent, interval, number, plain, signed
+from persona_interp.studies.persona.figures.baselines import LABELS
 from persona_interp.studies.persona.findings import (
     GRADES,
     Q_LEVEL,
@@ -21,6 +20,7 @@ from persona_interp.studies.persona.findings import (
     specificity,
     verdict,
 )
+from persona_interp.studies.persona.results import MainJobResults, TraitSummary
 
 EXAMPLE_QUESTIONS = 3
 """Questions shown a trait; the table has the rest."""

@@ -14,8 +14,13 @@ from persona_interp.data.traits import Trait
 from persona_interp.directions.geometry import cosine_table
 from persona_interp.io import write_json
 from persona_interp.lock import alone_in
-from persona_interp.main_job import agreement, claims, identity, stages, steering, tables
-from persona_interp.main_job.bench import (
+from persona_interp.measurements.frame import Measurements
+from persona_interp.measurements.steering import steering_table, to_measurements
+from persona_interp.measurements.steering_null import direction_test
+from persona_interp.rollouts.parts import refuse_other_config
+from persona_interp.statistics.null_families import battery_table
+from persona_interp.studies.persona import agreement, claims, identity, stages, steering, tables
+from persona_interp.studies.persona.bench import (
     Bench,
     close_api_judge,
     keep_asked,
@@ -24,15 +29,10 @@ from persona_interp.main_job.bench import (
     provenance,
     with_api_judge,
 )
-from persona_interp.main_job.config import RunConfig
-from persona_interp.main_job.effects import write_main_job_effects
-from persona_interp.main_job.kept import unscored_answers
-from persona_interp.main_job.result import TraitResult, steering_row, summary_row
-from persona_interp.measurements.frame import Measurements
-from persona_interp.measurements.steering import steering_table, to_measurements
-from persona_interp.measurements.steering_null import direction_test
-from persona_interp.rollouts.parts import refuse_other_config
-from persona_interp.statistics.null_families import battery_table
+from persona_interp.studies.persona.config import RunConfig
+from persona_interp.studies.persona.effects import write_main_job_effects
+from persona_interp.studies.persona.kept import unscored_answers
+from persona_interp.studies.persona.result import TraitResult, steering_row, summary_row
 from persona_interp.types import POOLINGS, Hookpoint
 
 logger = logging.getLogger(__name__)

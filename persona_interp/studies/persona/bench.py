@@ -16,9 +16,9 @@ from persona_interp.judges.embedding import EmbeddingJudge
 from persona_interp.judges.lexical import LexicalJudge
 from persona_interp.judges.likelihood import LikelihoodJudge
 from persona_interp.judges.protocol import Judge
-from persona_interp.main_job.config import RunConfig
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.load import load_model
+from persona_interp.studies.persona.config import RunConfig
 
 _TIMEOUT_S, _LOCAL_TIMEOUT_S = 60.0, 600.0
 _ASKED = "api_judge.json"

@@ -8,11 +8,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from pandas import DataFrame
 
-from persona_interp.figures import captions
 from persona_interp.figures.drawn import DrawnFigure, numbered, parts
 from persona_interp.figures.frames import distinct, keep, records
-from persona_interp.figures.results import MainJobResults
 from persona_interp.figures.style import GREY, LIGHT_GREY, PALETTE, TEXT, legend_below, panel_figure, wrap
+from persona_interp.studies.persona.figures import captions
+from persona_interp.studies.persona.results import MainJobResults
 
 CONDITIONS = {
     "negative prompt": (PALETTE[0], "v"),

@@ -9,9 +9,6 @@ import pandas as pd
 
 from persona_interp.data.traits import Trait
 from persona_interp.directions.direction import Direction
-from persona_interp.main_job.bench import Panel
-from persona_interp.main_job.claims import out_of_reach
-from persona_interp.main_job.config import RunConfig
 from persona_interp.measurements.frame import Measurements
 from persona_interp.measurements.separation import SeparationProfile
 from persona_interp.measurements.steering import SELECTION_RULE, Setting
@@ -19,6 +16,9 @@ from persona_interp.measurements.steering_null import DirectionTest
 from persona_interp.rollouts.generate import Rollouts
 from persona_interp.statistics.levels import ALPHA
 from persona_interp.statistics.shares import clustered_share
+from persona_interp.studies.persona.bench import Panel
+from persona_interp.studies.persona.claims import out_of_reach
+from persona_interp.studies.persona.config import RunConfig
 from persona_interp.types import Pooling
 
 

@@ -62,8 +62,8 @@ def run(
     seed: Seed = 0,
 ) -> None:
     """The main job: vectors, steering, statistics, figures and report.html for every trait."""
-    from persona_interp.main_job.config import split_names
-    from persona_interp.main_job.run import run_main_job
+    from persona_interp.studies.persona.config import split_names
+    from persona_interp.studies.persona.run import run_main_job
 
     config = main_job_config(
         split_names(traits),

@@ -7,8 +7,6 @@ from persona_interp.data.traits import Trait
 from persona_interp.directions.baselines import random_directions
 from persona_interp.directions.direction import Direction
 from persona_interp.judges.factual import FactualRuleJudge, load_factual_questions
-from persona_interp.main_job.bench import Bench, Panel
-from persona_interp.main_job.kept import ask_again, rate_answers
 from persona_interp.measurements.steering import (
     Setting,
     choose_setting,
@@ -20,6 +18,8 @@ from persona_interp.measurements.steering import (
 from persona_interp.measurements.steering_null import answer_by_direction, direction_effects, rate_by_direction
 from persona_interp.rollouts.generate import Rollouts
 from persona_interp.statistics.streams import derived_seed
+from persona_interp.studies.persona.bench import Bench, Panel
+from persona_interp.studies.persona.kept import ask_again, rate_answers
 from persona_interp.tables import kept_table
 from persona_interp.types import Hookpoint
 

@@ -1,1 +1,0 @@
-"""The main job: extract persona vectors, steer with them, measure, report."""
