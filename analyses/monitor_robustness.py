@@ -31,7 +31,6 @@ from persona_interp.data.conversations import Conversation
 from persona_interp.data.traits import Trait
 from persona_interp.directions.baselines import fit_direction
 from persona_interp.directions.direction import Direction
-from persona_interp.figures.robustness import plot_detectors
 from persona_interp.figures.style import legend_below, panel_figure, paper_style, save_figure
 from persona_interp.finetuning.levels import generate_levels, training_questions
 from persona_interp.finetuning.penalty import ProjectionPenalty
@@ -43,6 +42,7 @@ from persona_interp.models.protocol import Sampling
 from persona_interp.progress import track
 from persona_interp.rollouts.generate import answer, generate_rollouts, plain_requests
 from persona_interp.statistics import cliffs_delta_interval
+from persona_interp.studies.monitoring.figures.robustness import plot_detectors
 
 BENIGN, PLAIN = "benign data", "trait data"
 PENALISED, ADAPTIVE, TEXT_ATTACK = "projection penalty", "adaptive penalty", "data against the text monitor"

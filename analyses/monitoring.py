@@ -21,16 +21,11 @@ from kept_results import write_tables
 from persona_interp.data.traits import Trait, load_trait
 from persona_interp.directions.direction import Direction
 from persona_interp.directions.persona import persona_vector
-from persona_interp.figures.monitoring import plot_layer_correlations, plot_monitoring
 from persona_interp.figures.style import legend_below, panel_figure, paper_style, save_figure
 from persona_interp.io import write_json
 from persona_interp.judges.embedding import EmbeddingJudge
 from persona_interp.judges.likelihood import LikelihoodJudge
 from persona_interp.judges.protocol import Judge
-from persona_interp.measurements.monitor import Monitor
-from persona_interp.measurements.monitoring import Monitoring, measure_monitoring
-from persona_interp.measurements.monitoring_tables import monitoring_nulls, monitoring_table
-from persona_interp.measurements.smoothing import Smoothing
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.identity import library_versions
 from persona_interp.models.load import load_model
@@ -39,6 +34,11 @@ from persona_interp.rollouts.contexts import graded_system_prompts, many_shot_co
 from persona_interp.rollouts.generate import Rollouts, answer, generate_rollouts, plain_requests
 from persona_interp.statistics.nulls import NullBattery
 from persona_interp.statistics.thresholds import exact_share, measure_false_alarms
+from persona_interp.studies.monitoring.conditions import Monitoring, measure_monitoring
+from persona_interp.studies.monitoring.figures.monitoring import plot_layer_correlations, plot_monitoring
+from persona_interp.studies.monitoring.monitor import Monitor
+from persona_interp.studies.monitoring.smoothing import Smoothing
+from persona_interp.studies.monitoring.tables import monitoring_nulls, monitoring_table
 
 
 @dataclass(frozen=True)

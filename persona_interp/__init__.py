@@ -98,10 +98,6 @@ if TYPE_CHECKING:
     from persona_interp.measurements.inventory_scores import compare_inventories as compare_inventories
     from persona_interp.measurements.inventory_scores import score_inventory as score_inventory
     from persona_interp.measurements.inventory_types import inventory_type as inventory_type
-    from persona_interp.measurements.monitor import Monitor as Monitor
-    from persona_interp.measurements.monitoring import measure_monitoring as measure_monitoring
-    from persona_interp.measurements.monitoring_tables import monitoring_nulls as monitoring_nulls
-    from persona_interp.measurements.monitoring_tables import monitoring_table as monitoring_table
     from persona_interp.measurements.prediction import compare_predictors as compare_predictors
     from persona_interp.measurements.prediction import predictor_table as predictor_table
     from persona_interp.measurements.prediction import shift_correlations as shift_correlations
@@ -110,7 +106,6 @@ if TYPE_CHECKING:
     from persona_interp.measurements.psychadapter import adapter_nll as adapter_nll
     from persona_interp.measurements.sample_projections import project_samples as project_samples
     from persona_interp.measurements.separation import separation_profile as separation_profile
-    from persona_interp.measurements.smoothing import Smoothing as Smoothing
     from persona_interp.measurements.steering import measure_steering as measure_steering
     from persona_interp.measurements.steering import steering_table as steering_table
     from persona_interp.measurements.steering_null import answer_by_direction as answer_by_direction
@@ -131,6 +126,11 @@ if TYPE_CHECKING:
     from persona_interp.screening.run import screen as screen
     from persona_interp.statistics.nulls import null_battery as null_battery
     from persona_interp.statistics.thresholds import calibrate_threshold as calibrate_threshold
+    from persona_interp.studies.monitoring.conditions import measure_monitoring as measure_monitoring
+    from persona_interp.studies.monitoring.monitor import Monitor as Monitor
+    from persona_interp.studies.monitoring.smoothing import Smoothing as Smoothing
+    from persona_interp.studies.monitoring.tables import monitoring_nulls as monitoring_nulls
+    from persona_interp.studies.monitoring.tables import monitoring_table as monitoring_table
     from persona_interp.studies.psychadapter.run import AdapterMeasures as AdapterMeasures
     from persona_interp.studies.psychadapter.run import measure_psychadapter as measure_psychadapter
     from persona_interp.studies.styles.run import run_styles as run_styles
@@ -199,9 +199,9 @@ _HOMES = {
     "measurements.inventory_reliability": "inventory_reliability",
     "measurements.inventory_scores": "compare_inventories score_inventory",
     "measurements.inventory_types": "inventory_type",
-    "measurements.monitor": "Monitor",
-    "measurements.monitoring": "measure_monitoring",
-    "measurements.monitoring_tables": "monitoring_nulls monitoring_table",
+    "studies.monitoring.monitor": "Monitor",
+    "studies.monitoring.conditions": "measure_monitoring",
+    "studies.monitoring.tables": "monitoring_nulls monitoring_table",
     "statistics.nulls": "null_battery",
     "measurements.prediction": "compare_predictors predictor_table shift_correlations shift_nulls",
     "measurements.projection_difference": "projection_difference",
@@ -209,7 +209,7 @@ _HOMES = {
     "studies.psychadapter.run": "AdapterMeasures measure_psychadapter",
     "measurements.sample_projections": "project_samples",
     "measurements.separation": "separation_profile",
-    "measurements.smoothing": "Smoothing",
+    "studies.monitoring.smoothing": "Smoothing",
     "measurements.steering": "measure_steering steering_table",
     "measurements.steering_null": "answer_by_direction direction_effects direction_test rate_by_direction",
     "measurements.style_arms": "StyleSteering",

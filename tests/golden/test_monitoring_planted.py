@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 import torch
 
-from persona_interp.measurements.monitoring import Monitoring
-from persona_interp.measurements.monitoring_tables import monitoring_nulls, monitoring_table
 from persona_interp.statistics.contrast import Contrast
 from persona_interp.statistics.thresholds import calibrate_threshold, exact_share, measure_false_alarms
+from persona_interp.studies.monitoring.conditions import Monitoring
+from persona_interp.studies.monitoring.tables import monitoring_nulls, monitoring_table
 from tests.small import activations, direction, provenance
 
 N_LAYERS, WIDTH, LAYER = 6, 16, 3

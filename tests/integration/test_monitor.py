@@ -11,24 +11,28 @@ from typer.testing import CliRunner
 
 from persona_interp.activations.extract import extract_activations
 from persona_interp.cli import app
-from persona_interp.cli import monitor as monitor_command
 from persona_interp.directions.direction import Direction
 from persona_interp.errors import ConfigError, ContextLengthError, IncompatibleDirectionError, PersonaInterpError
-from persona_interp.figures.monitoring import plot_layer_correlations, plot_monitoring, plot_token_projections
 from persona_interp.figures.style import panel_figure, paper_style
 from persona_interp.interventions.residual import Add
 from persona_interp.interventions.text import generate_text
 from persona_interp.judges.protocol import Score
-from persona_interp.measurements.monitor import Monitor
-from persona_interp.measurements.monitoring import measure_monitoring
-from persona_interp.measurements.monitoring_tables import monitoring_table
-from persona_interp.measurements.smoothing import Smoothing
-from persona_interp.measurements.transcript import monitor_transcripts, read_transcript
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.load import load_model
 from persona_interp.models.protocol import Sampling
 from persona_interp.models.tokens import encode, render_chat, text_batch
 from persona_interp.rollouts.contexts import graded_system_prompts, many_shot_contexts
+from persona_interp.studies.monitoring import command as monitor_command
+from persona_interp.studies.monitoring.conditions import measure_monitoring
+from persona_interp.studies.monitoring.figures.monitoring import (
+    plot_layer_correlations,
+    plot_monitoring,
+    plot_token_projections,
+)
+from persona_interp.studies.monitoring.monitor import Monitor
+from persona_interp.studies.monitoring.smoothing import Smoothing
+from persona_interp.studies.monitoring.tables import monitoring_table
+from persona_interp.studies.monitoring.transcript import monitor_transcripts, read_transcript
 from tests.contract.test_hooks import anatomy
 from tests.contract.tiny import BACKENDS, D_MODEL, N_LAYERS, TOLERANCE, Tiny
 from tests.small import TRAIT, direction, make_small

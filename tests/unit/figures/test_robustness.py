@@ -5,7 +5,7 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from persona_interp.figures.robustness import plot_detectors
+from persona_interp.studies.monitoring.figures.robustness import plot_detectors
 
 
 @pytest.fixture

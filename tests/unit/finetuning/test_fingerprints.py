@@ -7,8 +7,8 @@ import pytest
 from persona_interp.finetuning.callback import DriftCallback
 from persona_interp.finetuning.settings import LoRA
 from persona_interp.interventions.residual import Add
-from persona_interp.measurements.monitor import Monitor
 from persona_interp.models import file_hashes, identity
+from persona_interp.studies.monitoring.monitor import Monitor
 from tests.contract.tiny import Tiny
 from tests.unit.finetuning import runs, trait_texts
 from tests.unit.finetuning.training import PROMPTS, loud, make_trainer

@@ -5,10 +5,10 @@ import torch
 from torch import Tensor
 
 from persona_interp.errors import AlignmentError, ConfigError, EmptySelectionError
-from persona_interp.measurements.monitor import Alert, Monitor
-from persona_interp.measurements.smoothing import Smoothing
 from persona_interp.models.recorder import Segment, Watch
 from persona_interp.statistics.thresholds import Threshold
+from persona_interp.studies.monitoring.monitor import Alert, Monitor
+from persona_interp.studies.monitoring.smoothing import Smoothing
 from tests.small import direction
 
 

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from persona_interp.measurements.streaming import in_background, text_pieces
+from persona_interp.studies.monitoring.streaming import in_background, text_pieces
 from tests.contract.tiny import make_tokenizer
 
 

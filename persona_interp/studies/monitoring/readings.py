@@ -11,8 +11,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from persona_interp.directions.direction import Direction, unit_vectors
-from persona_interp.measurements.smoothing import Smoother, Smoothing
 from persona_interp.models.recorder import Segment
+from persona_interp.studies.monitoring.smoothing import Smoother, Smoothing
 from persona_interp.types import Hookpoint
 
 

@@ -9,7 +9,6 @@ from jaxtyping import Float, Shaped
 
 from persona_interp.directions.direction import Direction
 from persona_interp.errors import AlignmentError, ConfigError, EmptySelectionError
-from persona_interp.measurements.monitoring import Monitoring, rated_units
 from persona_interp.statistics import (
     Interval,
     correlation_interval,
@@ -22,6 +21,7 @@ from persona_interp.statistics.families import in_families
 from persona_interp.statistics.levels import N_RESAMPLES
 from persona_interp.statistics.nulls import NullBattery, Statistic, battery_table, correlation_statistic, null_battery
 from persona_interp.statistics.power import detectable_correlation
+from persona_interp.studies.monitoring.conditions import Monitoring, rated_units
 
 Scope = Literal["overall", "within"]
 SCOPES: tuple[Scope, ...] = ("overall", "within")

@@ -12,13 +12,13 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from persona_interp.directions.direction import Direction, check_direction, check_same_model
 from persona_interp.errors import AlignmentError, ConfigError, EmptySelectionError
 from persona_interp.interventions.protocol import Intervention
-from persona_interp.measurements.readings import Readings, Step
-from persona_interp.measurements.smoothing import Smoothing
-from persona_interp.measurements.streaming import in_background, text_pieces
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.protocol import Sampling
 from persona_interp.models.tokens import line_stop_ids, text_batch
 from persona_interp.statistics.thresholds import Per, Threshold, calibrate_threshold
+from persona_interp.studies.monitoring.readings import Readings, Step
+from persona_interp.studies.monitoring.smoothing import Smoothing
+from persona_interp.studies.monitoring.streaming import in_background, text_pieces
 from persona_interp.types import NO_EDITS, Hookpoint
 
 

@@ -11,11 +11,11 @@ from persona_interp.data.conversations import Conversation
 from persona_interp.data.rows import message_list, parse_json, parse_turns
 from persona_interp.errors import ArtefactError, ConfigError, ContextLengthError, DataError, EmptySelectionError
 from persona_interp.io import read_bytes, read_json
-from persona_interp.measurements.monitor import Monitor
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.recorder import Segment
 from persona_interp.models.tokens import encode, pad_id, render_chat, token_batch
 from persona_interp.progress import track
+from persona_interp.studies.monitoring.monitor import Monitor
 
 _EXPECTED = 'Expected {"messages": [{"role": "user", "content": "..."}, {"role": "assistant", "content": "..."}, ...]}.'
 

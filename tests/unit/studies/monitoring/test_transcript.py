@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from persona_interp.errors import ArtefactError, EmptySelectionError
-from persona_interp.measurements.transcript import read_transcript, turn_table
+from persona_interp.studies.monitoring.transcript import read_transcript, turn_table
 from persona_interp.types import Hookpoint
 
 

@@ -31,10 +31,10 @@ def monitor(
     from persona_interp.directions.direction import Direction
     from persona_interp.errors import ConfigError
     from persona_interp.io import atomic_write_bytes
-    from persona_interp.measurements.monitor import Monitor
-    from persona_interp.measurements.smoothing import Smoothing
-    from persona_interp.measurements.transcript import monitor_transcripts, read_transcript, turn_table
     from persona_interp.models.load import load_model
+    from persona_interp.studies.monitoring.monitor import Monitor
+    from persona_interp.studies.monitoring.smoothing import Smoothing
+    from persona_interp.studies.monitoring.transcript import monitor_transcripts, read_transcript, turn_table
     from persona_interp.tables import write_table
 
     if threshold is not None and neutral is not None:
@@ -63,7 +63,7 @@ def monitor(
     if out is not None:
         write_table(out, frame)
     if figure is not None:
-        from persona_interp.figures.monitoring import rendered_tokens
+        from persona_interp.studies.monitoring.figures.monitoring import rendered_tokens
 
         atomic_write_bytes(figure, rendered_tokens(frame, watch.limits(), kind=figure.suffix[1:]))
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from persona_interp.errors import ConfigError
-from persona_interp.measurements.smoothing import Smoother, Smoothing, smooth
+from persona_interp.studies.monitoring.smoothing import Smoother, Smoothing, smooth
 
 
 @given(st.lists(st.floats(-5, 5), min_size=1, max_size=12), st.integers(1, 5))
