@@ -13,12 +13,12 @@ from persona_interp.activations.store import Activations
 from persona_interp.data.levels import Level
 from persona_interp.finetuning.train import finetune
 from persona_interp.interventions.protocol import Intervention
-from persona_interp.measurements.drift import probe_activations
 from persona_interp.measurements.expression import measure_expression
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.protocol import Sampling
 from persona_interp.models.tokens import render_chat
 from persona_interp.rollouts.generate import answer, plain_requests
+from persona_interp.studies.finetuning.drift import probe_activations
 
 
 def train_cell(prepared: Prepared, name: str, level: Level, seed: int) -> HookedModelBase:

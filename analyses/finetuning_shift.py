@@ -22,22 +22,22 @@ from kept_results import conversations_hash, refuse_other_inputs, write_tables
 
 from persona_interp.activations.store import Activations
 from persona_interp.data.levels import LEVELS, Level
-from persona_interp.figures.finetuning import (
+from persona_interp.figures.frames import keep
+from persona_interp.figures.style import legend_below, panel_figure, paper_style, save_figure
+from persona_interp.io import read_json, write_json
+from persona_interp.measurements.expression import expression_change
+from persona_interp.measurements.projection_difference import METRICS, projection_difference
+from persona_interp.models.tokens import render_chat
+from persona_interp.progress import track
+from persona_interp.studies.finetuning.drift import mean_shift
+from persona_interp.studies.finetuning.figures.shift import (
     NOTE_PAD,
     plot_correlation_matrix,
     plot_predictors,
     plot_shift_and_expression,
 )
-from persona_interp.figures.frames import keep
-from persona_interp.figures.style import legend_below, panel_figure, paper_style, save_figure
-from persona_interp.io import read_json, write_json
-from persona_interp.measurements.drift import mean_shift
-from persona_interp.measurements.expression import expression_change
-from persona_interp.measurements.prediction import SHIFT, predictor_table, shift_correlations, shift_nulls
-from persona_interp.measurements.prediction_grid import Grid
-from persona_interp.measurements.projection_difference import METRICS, projection_difference
-from persona_interp.models.tokens import render_chat
-from persona_interp.progress import track
+from persona_interp.studies.finetuning.prediction import SHIFT, predictor_table, shift_correlations, shift_nulls
+from persona_interp.studies.finetuning.prediction_grid import Grid
 
 PREDICTORS = dict(zip(METRICS, ("raw projection", "projection difference", "last-prompt proxy"), strict=True))
 

@@ -24,7 +24,6 @@ from prevention_arms import BASE, CAP, PLAIN, PRESETS, STRENGTHS, Arm, Config, a
 from persona_interp.data.conversations import Conversation
 from persona_interp.data.multiple_choice import load_multiple_choice
 from persona_interp.data.neutral_texts import load_neutral_texts
-from persona_interp.figures.prevention import plot_frontier
 from persona_interp.figures.steering import incoherent_handle
 from persona_interp.figures.style import legend_below, panel_figure, paper_style, save_figure
 from persona_interp.finetuning.train import finetune
@@ -39,6 +38,7 @@ from persona_interp.measurements.steering import COHERENT_SHARE
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.progress import track
 from persona_interp.statistics import Interval, bootstrap_mean
+from persona_interp.studies.finetuning.figures.prevention import plot_frontier
 from persona_interp.tables import read_table
 
 COSTS = {

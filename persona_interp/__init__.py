@@ -85,8 +85,6 @@ if TYPE_CHECKING:
     from persona_interp.measurements.capability import measure_perplexity as measure_perplexity
     from persona_interp.measurements.capability import measure_task_loss as measure_task_loss
     from persona_interp.measurements.detection import detection_table as detection_table
-    from persona_interp.measurements.drift import finetuning_shift as finetuning_shift
-    from persona_interp.measurements.drift import probe_activations as probe_activations
     from persona_interp.measurements.expression import measure_expression as measure_expression
     from persona_interp.measurements.frame import Measurements as Measurements
     from persona_interp.measurements.induced_cosines import induced_cosines as induced_cosines
@@ -98,10 +96,6 @@ if TYPE_CHECKING:
     from persona_interp.measurements.inventory_scores import compare_inventories as compare_inventories
     from persona_interp.measurements.inventory_scores import score_inventory as score_inventory
     from persona_interp.measurements.inventory_types import inventory_type as inventory_type
-    from persona_interp.measurements.prediction import compare_predictors as compare_predictors
-    from persona_interp.measurements.prediction import predictor_table as predictor_table
-    from persona_interp.measurements.prediction import shift_correlations as shift_correlations
-    from persona_interp.measurements.prediction import shift_nulls as shift_nulls
     from persona_interp.measurements.projection_difference import projection_difference as projection_difference
     from persona_interp.measurements.psychadapter import adapter_nll as adapter_nll
     from persona_interp.measurements.sample_projections import project_samples as project_samples
@@ -126,6 +120,12 @@ if TYPE_CHECKING:
     from persona_interp.screening.run import screen as screen
     from persona_interp.statistics.nulls import null_battery as null_battery
     from persona_interp.statistics.thresholds import calibrate_threshold as calibrate_threshold
+    from persona_interp.studies.finetuning.drift import finetuning_shift as finetuning_shift
+    from persona_interp.studies.finetuning.drift import probe_activations as probe_activations
+    from persona_interp.studies.finetuning.prediction import compare_predictors as compare_predictors
+    from persona_interp.studies.finetuning.prediction import predictor_table as predictor_table
+    from persona_interp.studies.finetuning.prediction import shift_correlations as shift_correlations
+    from persona_interp.studies.finetuning.prediction import shift_nulls as shift_nulls
     from persona_interp.studies.monitoring.conditions import measure_monitoring as measure_monitoring
     from persona_interp.studies.monitoring.monitor import Monitor as Monitor
     from persona_interp.studies.monitoring.smoothing import Smoothing as Smoothing
@@ -190,7 +190,7 @@ _HOMES = {
     "measurements.baselines": "compare_separation",
     "measurements.capability": "measure_multiple_choice measure_perplexity measure_task_loss",
     "measurements.detection": "detection_table",
-    "measurements.drift": "finetuning_shift probe_activations",
+    "studies.finetuning.drift": "finetuning_shift probe_activations",
     "measurements.expression": "measure_expression",
     "measurements.frame": "Measurements",
     "measurements.induced_cosines": "induced_cosines",
@@ -203,7 +203,7 @@ _HOMES = {
     "studies.monitoring.conditions": "measure_monitoring",
     "studies.monitoring.tables": "monitoring_nulls monitoring_table",
     "statistics.nulls": "null_battery",
-    "measurements.prediction": "compare_predictors predictor_table shift_correlations shift_nulls",
+    "studies.finetuning.prediction": "compare_predictors predictor_table shift_correlations shift_nulls",
     "measurements.projection_difference": "projection_difference",
     "measurements.psychadapter": "adapter_nll",
     "studies.psychadapter.run": "AdapterMeasures measure_psychadapter",

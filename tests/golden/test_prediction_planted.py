@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 import torch
 
-from persona_interp.measurements.prediction import SHIFT, Grid, predictor_table, shift_correlations, shift_nulls
 from persona_interp.statistics.contrast import Contrast
+from persona_interp.studies.finetuning.prediction import SHIFT, Grid, predictor_table, shift_correlations, shift_nulls
 from tests.golden.simulation import binomial_bounds
 from tests.small import direction, provenance
 

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from persona_interp.figures.finetuning import (
+from persona_interp.studies.finetuning.figures.shift import (
     plot_correlation_matrix,
     plot_drift,
     plot_predictors,

@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from persona_interp.figures.prevention import plot_frontier
 from persona_interp.figures.style import PALETTE
+from persona_interp.studies.finetuning.figures.prevention import plot_frontier
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from transformers import PreTrainedModel, TrainerCallback
 
 from persona_interp.directions.direction import rebind_direction
 from persona_interp.finetuning.callback import DriftCallback
-from persona_interp.measurements.drift import finetuning_shift, probe_activations
 from persona_interp.models.load import load_model
+from persona_interp.studies.finetuning.drift import finetuning_shift, probe_activations
 from tests.contract.tiny import Tiny
 from tests.unit.finetuning.drift import CountingJudge, Planted, Reporter, drift, expression
 from tests.unit.finetuning.training import (

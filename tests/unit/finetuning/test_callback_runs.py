@@ -14,10 +14,10 @@ from persona_interp.errors import ConfigError, HookpointError, IncompatibleDirec
 from persona_interp.finetuning.callback import DriftCallback
 from persona_interp.finetuning.drift_log import COLUMNS
 from persona_interp.finetuning.probe import DriftBound, greedy_answers
-from persona_interp.measurements.drift import finetuning_shift, probe_activations
 from persona_interp.models.load import load_model
 from persona_interp.models.protocol import Sampling
 from persona_interp.models.tokens import line_stop_ids, render_prompt, text_batch
+from persona_interp.studies.finetuning.drift import finetuning_shift, probe_activations
 from tests.contract.tiny import Tiny
 from tests.small import TRAIT
 from tests.unit.finetuning.drift import CountingJudge, Planted, drift, expression

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from persona_interp.errors import AlignmentError, ConfigError, EmptySelectionError
-from persona_interp.measurements.prediction import SHIFT, Grid, predictor_table, shift_correlations, shift_nulls
 from persona_interp.statistics import benjamini_hochberg, pearson
 from persona_interp.statistics.contrast import Contrast
+from persona_interp.studies.finetuning.prediction import SHIFT, Grid, predictor_table, shift_correlations, shift_nulls
 from persona_interp.types import Hookpoint
 from tests.small import direction, provenance
 

@@ -13,9 +13,9 @@ from scipy import stats
 
 from persona_interp.activations.store import Activations
 from persona_interp.errors import AlignmentError, EmptySelectionError, IncompatibleDirectionError, PersonaInterpError
-from persona_interp.measurements.drift import finetuning_shift, mean_shift, probe_activations
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.tokens import encode, render_prompt, token_batch
+from persona_interp.studies.finetuning.drift import finetuning_shift, mean_shift, probe_activations
 from persona_interp.types import Hookpoint
 from tests.contract.tiny import PAD, Tiny
 from tests.small import activations, direction, provenance

@@ -9,7 +9,6 @@ import pandas as pd
 from jaxtyping import Float, Shaped
 
 from persona_interp.errors import AlignmentError, ConfigError, EmptySelectionError
-from persona_interp.measurements.prediction_grid import Grid
 from persona_interp.progress import track
 from persona_interp.statistics import (
     Interval,
@@ -22,6 +21,7 @@ from persona_interp.statistics.nulls import NullBattery, battery_table, correlat
 from persona_interp.statistics.paired import correlation_difference
 from persona_interp.statistics.permutation import Alternative
 from persona_interp.statistics.power import detectable_correlation, detectable_effect
+from persona_interp.studies.finetuning.prediction_grid import Grid
 
 __all__ = ["SHIFT", "Grid", "compare_predictors", "predictor_table", "shift_correlations", "shift_nulls"]
 
