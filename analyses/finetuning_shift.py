@@ -26,7 +26,6 @@ from persona_interp.figures.frames import keep
 from persona_interp.figures.style import legend_below, panel_figure, paper_style, save_figure
 from persona_interp.io import read_json, write_json
 from persona_interp.measurements.expression import expression_change
-from persona_interp.measurements.projection_difference import METRICS, projection_difference
 from persona_interp.models.tokens import render_chat
 from persona_interp.progress import track
 from persona_interp.studies.finetuning.drift import mean_shift
@@ -38,6 +37,7 @@ from persona_interp.studies.finetuning.figures.shift import (
 )
 from persona_interp.studies.finetuning.prediction import SHIFT, predictor_table, shift_correlations, shift_nulls
 from persona_interp.studies.finetuning.prediction_grid import Grid
+from persona_interp.studies.screening.projection_difference import METRICS, projection_difference
 
 PREDICTORS = dict(zip(METRICS, ("raw projection", "projection difference", "last-prompt proxy"), strict=True))
 

@@ -36,13 +36,13 @@ from persona_interp.finetuning.levels import generate_levels, training_questions
 from persona_interp.finetuning.penalty import ProjectionPenalty
 from persona_interp.finetuning.train import finetune
 from persona_interp.judges.protocol import Judge, Score
-from persona_interp.measurements.sample_projections import project_samples
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.protocol import Sampling
 from persona_interp.progress import track
 from persona_interp.rollouts.generate import answer, generate_rollouts, plain_requests
 from persona_interp.statistics import cliffs_delta_interval
 from persona_interp.studies.monitoring.figures.robustness import plot_detectors
+from persona_interp.studies.screening.sample_projections import project_samples
 
 BENIGN, PLAIN = "benign data", "trait data"
 PENALISED, ADAPTIVE, TEXT_ATTACK = "projection penalty", "adaptive penalty", "data against the text monitor"

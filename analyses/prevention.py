@@ -33,12 +33,12 @@ from persona_interp.io import read_json, write_json
 from persona_interp.judges.coherence import CoherenceJudge, CoherenceReference
 from persona_interp.measurements.capability import measure_multiple_choice, measure_perplexity, measure_task_loss
 from persona_interp.measurements.expression import expression_change, mean_expression
-from persona_interp.measurements.sample_projections import project_samples
 from persona_interp.measurements.steering import COHERENT_SHARE
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.progress import track
 from persona_interp.statistics import Interval, bootstrap_mean
 from persona_interp.studies.finetuning.figures.prevention import plot_frontier
+from persona_interp.studies.screening.sample_projections import project_samples
 from persona_interp.tables import read_table
 
 COSTS = {

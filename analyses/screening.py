@@ -21,19 +21,19 @@ from finetuning_setup import FLAWED, PAPER, Setup, chosen_config
 from kept_results import write_tables
 
 from persona_interp.data.levels import Level
-from persona_interp.figures.screening import NOTE_PAD, plot_detection, plot_score_distributions
 from persona_interp.figures.style import legend_below, panel_figure, paper_style, save_figure
-from persona_interp.measurements.cross_fitted import cross_fitted_auc
-from persona_interp.measurements.detection import (
+from persona_interp.models.tokens import render_chat
+from persona_interp.statistics.thresholds import exact_share
+from persona_interp.studies.screening.cross_fitted import cross_fitted_auc
+from persona_interp.studies.screening.detection import (
     auc_differences,
     cross_fitted_logistic,
     detection_table,
     percentile_threshold,
     rank_average,
 )
-from persona_interp.measurements.projection_difference import METRICS, projection_difference
-from persona_interp.models.tokens import render_chat
-from persona_interp.statistics.thresholds import exact_share
+from persona_interp.studies.screening.figures import NOTE_PAD, plot_detection, plot_score_distributions
+from persona_interp.studies.screening.projection_difference import METRICS, projection_difference
 
 DIFFERENCE, TEXT, CHOOSER = "projection difference", "text judge (likelihood)", "text judge (embedding)"
 ONE, MIXED = "one source", "mixed sources"

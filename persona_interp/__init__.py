@@ -84,7 +84,6 @@ if TYPE_CHECKING:
     from persona_interp.measurements.capability import measure_multiple_choice as measure_multiple_choice
     from persona_interp.measurements.capability import measure_perplexity as measure_perplexity
     from persona_interp.measurements.capability import measure_task_loss as measure_task_loss
-    from persona_interp.measurements.detection import detection_table as detection_table
     from persona_interp.measurements.expression import measure_expression as measure_expression
     from persona_interp.measurements.frame import Measurements as Measurements
     from persona_interp.measurements.induced_cosines import induced_cosines as induced_cosines
@@ -96,9 +95,7 @@ if TYPE_CHECKING:
     from persona_interp.measurements.inventory_scores import compare_inventories as compare_inventories
     from persona_interp.measurements.inventory_scores import score_inventory as score_inventory
     from persona_interp.measurements.inventory_types import inventory_type as inventory_type
-    from persona_interp.measurements.projection_difference import projection_difference as projection_difference
     from persona_interp.measurements.psychadapter import adapter_nll as adapter_nll
-    from persona_interp.measurements.sample_projections import project_samples as project_samples
     from persona_interp.measurements.separation import separation_profile as separation_profile
     from persona_interp.measurements.steering import measure_steering as measure_steering
     from persona_interp.measurements.steering import steering_table as steering_table
@@ -117,7 +114,6 @@ if TYPE_CHECKING:
     from persona_interp.rollouts.contexts import graded_system_prompts as graded_system_prompts
     from persona_interp.rollouts.contexts import many_shot_contexts as many_shot_contexts
     from persona_interp.rollouts.generate import generate_rollouts as generate_rollouts
-    from persona_interp.screening.run import screen as screen
     from persona_interp.statistics.nulls import null_battery as null_battery
     from persona_interp.statistics.thresholds import calibrate_threshold as calibrate_threshold
     from persona_interp.studies.finetuning.drift import finetuning_shift as finetuning_shift
@@ -133,6 +129,10 @@ if TYPE_CHECKING:
     from persona_interp.studies.monitoring.tables import monitoring_table as monitoring_table
     from persona_interp.studies.psychadapter.run import AdapterMeasures as AdapterMeasures
     from persona_interp.studies.psychadapter.run import measure_psychadapter as measure_psychadapter
+    from persona_interp.studies.screening.detection import detection_table as detection_table
+    from persona_interp.studies.screening.projection_difference import projection_difference as projection_difference
+    from persona_interp.studies.screening.run import screen as screen
+    from persona_interp.studies.screening.sample_projections import project_samples as project_samples
     from persona_interp.studies.styles.run import run_styles as run_styles
     from persona_interp.types import Hookpoint as Hookpoint
     from persona_interp.types import Turn as Turn
@@ -189,7 +189,7 @@ _HOMES = {
     "judges.openai": "OpenAIJudge",
     "measurements.baselines": "compare_separation",
     "measurements.capability": "measure_multiple_choice measure_perplexity measure_task_loss",
-    "measurements.detection": "detection_table",
+    "studies.screening.detection": "detection_table",
     "studies.finetuning.drift": "finetuning_shift probe_activations",
     "measurements.expression": "measure_expression",
     "measurements.frame": "Measurements",
@@ -204,10 +204,10 @@ _HOMES = {
     "studies.monitoring.tables": "monitoring_nulls monitoring_table",
     "statistics.nulls": "null_battery",
     "studies.finetuning.prediction": "compare_predictors predictor_table shift_correlations shift_nulls",
-    "measurements.projection_difference": "projection_difference",
+    "studies.screening.projection_difference": "projection_difference",
     "measurements.psychadapter": "adapter_nll",
     "studies.psychadapter.run": "AdapterMeasures measure_psychadapter",
-    "measurements.sample_projections": "project_samples",
+    "studies.screening.sample_projections": "project_samples",
     "measurements.separation": "separation_profile",
     "studies.monitoring.smoothing": "Smoothing",
     "measurements.steering": "measure_steering steering_table",
@@ -223,7 +223,7 @@ _HOMES = {
     "models.tokens": "render_chat render_prompt",
     "rollouts.contexts": "graded_system_prompts many_shot_contexts",
     "rollouts.generate": "generate_rollouts",
-    "screening.run": "screen",
+    "studies.screening.run": "screen",
     "types": "Hookpoint Turn depth_of layer_at_depth layers_at_depth",
 }
 """The public names of every module."""

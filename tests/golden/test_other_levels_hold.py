@@ -1,7 +1,7 @@
 """Levels of tests and intervals that belong to one measurement; the slow test writes tests/golden/levels/others.csv.
 
 Their short versions are beside their measurements: thresholds and cross-fitted regressions in
-tests/unit/measurements/test_detection.py and test_cross_fitted.py, inventories in test_inventory_statistics.py, slopes
+tests/unit/studies/screening/test_detection.py and test_cross_fitted.py, inventories in test_inventory_statistics.py, slopes
 in test_psychadapter_expression.py.
 """
 
@@ -12,14 +12,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from persona_interp.measurements.cross_fitted import cross_fitted_auc
-from persona_interp.measurements.detection import percentile_threshold
 from persona_interp.measurements.inventory_draws import balanced
 from persona_interp.measurements.inventory_reliability import cronbach_alpha, feldt_bounds
 from persona_interp.measurements.psychadapter_effects import effect_table
 from persona_interp.statistics import permutation_test_paired
 from persona_interp.statistics.levels import ALPHA, CONFIDENCE
 from persona_interp.statistics.streams import stream
+from persona_interp.studies.screening.cross_fitted import cross_fitted_auc
+from persona_interp.studies.screening.detection import percentile_threshold
 
 TABLE = Path(__file__).parent / "levels" / "others.csv"
 Rng = np.random.Generator

@@ -198,10 +198,10 @@ def test_killed_in_the_middle_it_goes_on_to_the_same_result(
 RAY = """
 import ray
 
-import persona_interp.cli.screen
+import persona_interp.studies.screening.command
 from persona_interp.cli import main
 from persona_interp.data.streams import count_rows
-from persona_interp.screening import run
+from persona_interp.studies.screening import run
 
 
 def nothing_left(screener, source, shards, *, progress):

@@ -13,7 +13,7 @@ import resource, sys
 from pathlib import Path
 from persona_interp.directions.direction import Direction
 from persona_interp.models.load import load_model
-from persona_interp.screening.run import screen
+from persona_interp.studies.screening.run import screen
 
 model, vector, data, out = sys.argv[1:]
 loaded = load_model(model)

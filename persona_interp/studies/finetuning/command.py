@@ -171,7 +171,7 @@ def _callbacks(watch: str, layer: int | None, out: Path) -> "list[DriftCallback]
     from persona_interp.directions.direction import Direction
     from persona_interp.finetuning.callback import DriftCallback
     from persona_interp.finetuning.levels import training_questions
-    from persona_interp.screening.config import default_layer
+    from persona_interp.studies.screening.config import default_layer
 
     directions = [Direction.load(Path(part.strip())) for part in watch.split(",") if part.strip()]
     if not directions:

@@ -6,7 +6,7 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from persona_interp.figures.screening import plot_detection, plot_score_distributions
+from persona_interp.studies.screening.figures import plot_detection, plot_score_distributions
 
 
 @pytest.fixture

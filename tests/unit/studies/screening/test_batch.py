@@ -9,14 +9,14 @@ from persona_interp.data.streams import stream_conversations
 from persona_interp.directions.direction import Direction
 from persona_interp.errors import ConfigError, ContextLengthError
 from persona_interp.judges.embedding import EmbeddingJudge
-from persona_interp.measurements.projection_difference import projection_difference
-from persona_interp.measurements.sample_projections import project_samples
 from persona_interp.models.hooked import HookedModelBase
-from persona_interp.screening.batch import Screener, batches
-from persona_interp.screening.config import ScreenConfig
+from persona_interp.studies.screening.batch import Screener, batches
+from persona_interp.studies.screening.config import ScreenConfig
+from persona_interp.studies.screening.projection_difference import projection_difference
+from persona_interp.studies.screening.sample_projections import project_samples
 from persona_interp.types import Turn
 from tests.small import TRAIT, WordEncoder
-from tests.unit.screening.conftest import ROWS, Write
+from tests.unit.studies.screening.conftest import ROWS, Write
 
 Directions = tuple[Direction, ...]
 
@@ -90,7 +90,7 @@ def test_activations_that_overflow_are_not_scores(
         found.response[1, 0] = np.inf
         return found
 
-    monkeypatch.setattr("persona_interp.screening.batch.project_samples", overflowing)
+    monkeypatch.setattr("persona_interp.studies.screening.batch.project_samples", overflowing)
     rows = [(k, question_and_answer("Why?", f"So {k}.")) for k in range(3)]
     table = Screener.make(model, directions, ScreenConfig((1,))).table(rows)
     assert table["reason"].to_pylist() == [None, "its activations are not finite", None]
@@ -135,7 +135,7 @@ def test_an_own_answer_that_does_not_fit_after_all_costs_its_row_only(
     rows = [(k, question_and_answer("Why?", f"So {name}.", name=name)) for k, name in enumerate("abc")]
     screener = Screener.make(model, directions, ScreenConfig((1,), "generate", max_new_tokens=4))
     whole = screener.table(rows)
-    monkeypatch.setattr("persona_interp.screening.batch.projection_difference", refusing)
+    monkeypatch.setattr("persona_interp.studies.screening.batch.projection_difference", refusing)
     table = screener.table(rows)
     assert table["reason"].to_pylist() == [None, "b is 700 tokens long.", None]
     for name in ("loud_layer1_projection", "evil_layer1_difference"):

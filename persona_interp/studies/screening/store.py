@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from persona_interp.errors import ArtefactError, ConfigError
 from persona_interp.io import atomic_write_bytes, read_bytes, read_record, sha256_bytes, write_json
 from persona_interp.models.identity import library_versions
-from persona_interp.screening.batch import Screener
+from persona_interp.studies.screening.batch import Screener
 
 KIND = "screening"
 MANIFEST = "screen.json"

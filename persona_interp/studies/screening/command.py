@@ -62,9 +62,9 @@ def screen(
     from persona_interp.directions.direction import Direction
     from persona_interp.errors import ConfigError
     from persona_interp.models.load import load_model
-    from persona_interp.screening.config import check_engine
-    from persona_interp.screening.run import screen as screen_data
-    from persona_interp.screening.text_report import text_report
+    from persona_interp.studies.screening.config import check_engine
+    from persona_interp.studies.screening.run import screen as screen_data
+    from persona_interp.studies.screening.text_report import text_report
 
     refuse_idle(percentile, "--percentile", clean is not None, "--clean")
     refuse_idle(joint or None, "--joint", clean is not None, "--clean")

@@ -10,10 +10,10 @@ from persona_interp.data.streams import source_hash, stream_conversations
 from persona_interp.directions.direction import Direction, check_direction
 from persona_interp.errors import ConfigError
 from persona_interp.lock import alone_in
-from persona_interp.measurements.detection import percentile_threshold
 from persona_interp.models.hooked import HookedModelBase
-from persona_interp.screening.batch import Screener
-from persona_interp.screening.config import (
+from persona_interp.statistics.thresholds import fewest_samples
+from persona_interp.studies.screening.batch import Screener
+from persona_interp.studies.screening.config import (
     Delta,
     Engine,
     Score,
@@ -23,11 +23,11 @@ from persona_interp.screening.config import (
     choose_score,
     default_layer,
 )
-from persona_interp.screening.local_engine import screen_here
-from persona_interp.screening.result import Clean, ScreenResult, write_result
-from persona_interp.screening.store import Shards
-from persona_interp.screening.summary import score_values, unusable, usable
-from persona_interp.statistics.thresholds import fewest_samples
+from persona_interp.studies.screening.detection import percentile_threshold
+from persona_interp.studies.screening.local_engine import screen_here
+from persona_interp.studies.screening.result import Clean, ScreenResult, write_result
+from persona_interp.studies.screening.store import Shards
+from persona_interp.studies.screening.summary import score_values, unusable, usable
 
 
 @alone_in("out")
@@ -96,7 +96,7 @@ def screen(
         neutral = Shards.open(out / "clean", screener, source=clean, source_hash=source_hash(clean))
     parts = [(source, shards)] if clean is None or neutral is None else [(source, shards), (clean, neutral)]
     if engine == "ray":
-        from persona_interp.screening.ray_engine import screen_on_ray
+        from persona_interp.studies.screening.ray_engine import screen_on_ray
 
         screen_on_ray(screener, parts, address=ray_address, n_workers=n_workers, progress=progress)
     for part in parts:  # after Ray every shard exists

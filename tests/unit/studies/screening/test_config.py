@@ -6,8 +6,15 @@ import pytest
 
 from persona_interp.directions.direction import Direction
 from persona_interp.errors import ConfigError, MissingPackageError
-from persona_interp.screening import config as module
-from persona_interp.screening.config import Channel, ScreenConfig, channels, check_engine, choose_score, default_layer
+from persona_interp.studies.screening import config as module
+from persona_interp.studies.screening.config import (
+    Channel,
+    ScreenConfig,
+    channels,
+    check_engine,
+    choose_score,
+    default_layer,
+)
 
 
 @pytest.mark.parametrize(("n_layers", "layer"), [(1, 0), (2, 0), (3, 1), (28, 16), (30, 17), (32, 18)])

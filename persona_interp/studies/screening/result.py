@@ -8,11 +8,11 @@ import pandas as pd
 import pyarrow as pa
 
 from persona_interp.io import write_json
-from persona_interp.screening.batch import Screener
-from persona_interp.screening.config import Channel, Score
-from persona_interp.screening.flagged import explain, flagged_rows, write_flagged
-from persona_interp.screening.store import Shards, write_parquet
-from persona_interp.screening.summary import rank, summarise, unusable, usable
+from persona_interp.studies.screening.batch import Screener
+from persona_interp.studies.screening.config import Channel, Score
+from persona_interp.studies.screening.flagged import explain, flagged_rows, write_flagged
+from persona_interp.studies.screening.store import Shards, write_parquet
+from persona_interp.studies.screening.summary import rank, summarise, unusable, usable
 from persona_interp.tables import read_table, write_table
 
 TOKENS = ("n_prompt_tokens", "n_answer_tokens")

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from persona_interp.data.streams import count_rows
 from persona_interp.progress import track
-from persona_interp.screening.batch import Screener, batches
-from persona_interp.screening.store import Shards
+from persona_interp.studies.screening.batch import Screener, batches
+from persona_interp.studies.screening.store import Shards
 
 
 def screen_here(screener: Screener, source: str, shards: Shards, *, progress: bool = True) -> None:

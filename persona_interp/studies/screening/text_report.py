@@ -6,7 +6,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from persona_interp.screening.result import ScreenResult
+from persona_interp.studies.screening.result import ScreenResult
 
 
 def text_report(result: ScreenResult, *, width: int = 120) -> str:

@@ -10,8 +10,8 @@ from scipy.stats import norm
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from persona_interp.errors import AlignmentError, ConfigError, EmptySelectionError
-from persona_interp.measurements import detection
-from persona_interp.measurements.detection import (
+from persona_interp.studies.screening import detection
+from persona_interp.studies.screening.detection import (
     auc_differences,
     cross_fitted_logistic,
     detection_table,

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from persona_interp.errors import EmptySelectionError
-from persona_interp.screening import summary as module
-from persona_interp.screening.config import Channel, ScreenConfig
-from persona_interp.screening.summary import rank, summarise, unusable, usable
+from persona_interp.studies.screening import summary as module
+from persona_interp.studies.screening.config import Channel, ScreenConfig
+from persona_interp.studies.screening.summary import rank, summarise, unusable, usable
 
 LOUD = Channel("loud", 0, 1)
 CONFIG = ScreenConfig((1,), delta="none")

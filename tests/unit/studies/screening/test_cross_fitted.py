@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from persona_interp.errors import ConfigError
-from persona_interp.measurements.cross_fitted import cross_fitted_auc
-from persona_interp.measurements.detection import cross_fitted_logistic
 from persona_interp.statistics import auc
+from persona_interp.studies.screening.cross_fitted import cross_fitted_auc
+from persona_interp.studies.screening.detection import cross_fitted_logistic
 from tests.golden.simulation import binomial_bounds
 
 LABELS = np.arange(60) < 20

@@ -16,13 +16,20 @@ from persona_interp.directions.direction import Direction
 from persona_interp.errors import ModelError
 from persona_interp.io import TEMPORARY
 from persona_interp.models.hooked import HookedModelBase
-from persona_interp.screening import ray_engine
-from persona_interp.screening.batch import Screener
-from persona_interp.screening.config import ScreenConfig
-from persona_interp.screening.ray_engine import Recipe, Worker, missing_batches, screen_on_ray, spans, worker_error
-from persona_interp.screening.store import Shards
+from persona_interp.studies.screening import ray_engine
+from persona_interp.studies.screening.batch import Screener
+from persona_interp.studies.screening.config import ScreenConfig
+from persona_interp.studies.screening.ray_engine import (
+    Recipe,
+    Worker,
+    missing_batches,
+    screen_on_ray,
+    spans,
+    worker_error,
+)
+from persona_interp.studies.screening.store import Shards
 from tests.contract.tiny import Tiny
-from tests.unit.screening.conftest import ROWS, Write
+from tests.unit.studies.screening.conftest import ROWS, Write
 
 
 @given(st.sets(st.integers(0, 60)), st.integers(1, 9))
@@ -43,7 +50,7 @@ def test_rows_are_counted_by_reading_where_the_source_cannot_say(
     source, shards = write("data.jsonl", ROWS), Shards(tmp_path / "out")
     shards.write(1, pa.table({"row": [4]}))
     assert missing_batches(source, shards, 4) == [0, 2, 3]
-    monkeypatch.setattr("persona_interp.screening.ray_engine.count_rows", lambda _: None)
+    monkeypatch.setattr("persona_interp.studies.screening.ray_engine.count_rows", lambda _: None)
     assert missing_batches(source, shards, 4) == [0, 2, 3]
     assert missing_batches(write("empty.jsonl", []), shards, 4) == []
 

@@ -11,9 +11,9 @@ from persona_interp.errors import ArtefactError, ConfigError
 from persona_interp.io import read_json, write_json
 from persona_interp.lock import locked
 from persona_interp.models.hooked import HookedModelBase
-from persona_interp.screening.batch import Screener
-from persona_interp.screening.config import ScreenConfig
-from persona_interp.screening.store import Shards
+from persona_interp.studies.screening.batch import Screener
+from persona_interp.studies.screening.config import ScreenConfig
+from persona_interp.studies.screening.store import Shards
 
 HASH = "ab" * 32
 

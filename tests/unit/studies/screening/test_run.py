@@ -15,11 +15,11 @@ from persona_interp.errors import ConfigError, EmptySelectionError, HookpointErr
 from persona_interp.io import read_json
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.tokens import render_prompt
-from persona_interp.screening.batch import Screener
-from persona_interp.screening.result import read_samples
-from persona_interp.screening.run import screen
-from persona_interp.screening.text_report import text_report
-from tests.unit.screening.conftest import N_ROWS, N_UNUSABLE, ROWS, Write
+from persona_interp.studies.screening.batch import Screener
+from persona_interp.studies.screening.result import read_samples
+from persona_interp.studies.screening.run import screen
+from persona_interp.studies.screening.text_report import text_report
+from tests.unit.studies.screening.conftest import N_ROWS, N_UNUSABLE, ROWS, Write
 
 Directions = tuple[Direction, ...]
 NOUNS = ("tea", "rain", "snow", "milk", "wind", "sand", "wood", "iron", "salt", "corn")
@@ -80,7 +80,7 @@ def test_planted_samples_come_out_on_top(
 def test_the_tokens_average_to_the_projection(
     mixture: tuple[str, set[int]], shouting: Direction, model: HookedModelBase, tmp_path: Path, monkeypatch
 ) -> None:
-    monkeypatch.setattr("persona_interp.screening.flagged.N_TOKENS", 1000)
+    monkeypatch.setattr("persona_interp.studies.screening.flagged.N_TOKENS", 1000)
     screen(model, mixture[0], [shouting], out=tmp_path / "out", layers=[1], n_flagged=3, **QUIET)
     lines = [json.loads(line) for line in (tmp_path / "out" / "flagged.jsonl").read_text().splitlines()]
     assert [line["rank"] for line in lines] == [1, 2, 3]

@@ -11,9 +11,9 @@ from jaxtyping import Float
 from scipy.stats import norm
 
 from persona_interp.errors import EmptySelectionError
-from persona_interp.screening.config import Channel, Score, ScreenConfig
 from persona_interp.statistics import bootstrap_mean
 from persona_interp.statistics.thresholds import exact_share
+from persona_interp.studies.screening.config import Channel, Score, ScreenConfig
 
 PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
 MOST_RESAMPLED = 2_000

@@ -7,12 +7,12 @@ from scipy.special import expit, logit
 from scipy.stats import norm
 
 from persona_interp.errors import ConfigError
-from persona_interp.measurements.detection import Flags, Scores, cross_fitted_logistic
 from persona_interp.statistics import Interval, auc_intervals, permutation_p_value
 from persona_interp.statistics.levels import ALPHA, CONFIDENCE
 from persona_interp.statistics.permutation import possible, shuffled_labels
 from persona_interp.statistics.rows import Labels
 from persona_interp.statistics.streams import stream
+from persona_interp.studies.screening.detection import Flags, Scores, cross_fitted_logistic
 
 
 def cross_fitted_auc(

@@ -20,9 +20,9 @@ from persona_interp.errors import ConfigError, MissingPackageError, ModelError, 
 from persona_interp.io import remove_partial_writes
 from persona_interp.models.load import load_model
 from persona_interp.progress import track
-from persona_interp.screening.batch import Screener, batches
-from persona_interp.screening.config import ScreenConfig
-from persona_interp.screening.store import Shards
+from persona_interp.studies.screening.batch import Screener, batches
+from persona_interp.studies.screening.config import ScreenConfig
+from persona_interp.studies.screening.store import Shards
 
 _SPANS_A_WORKER = 8
 _SPAN = ("source", "folder", "start", "stop")
