@@ -19,23 +19,23 @@ from persona_interp.data.styles import load_styles
 from persona_interp.directions.style import extract_style_activations, published_layers
 from persona_interp.directions.style_training import StyleTraining
 from persona_interp.figures.style import paper_style, save_figure
-from persona_interp.figures.styles import draw_style_probe, draw_style_steering
 from persona_interp.io import write_json
 from persona_interp.judges.coherence import CoherenceJudge
 from persona_interp.judges.embedding import EmbeddingJudge
 from persona_interp.judges.lexical import LexicalJudge
 from persona_interp.judges.likelihood import LikelihoodJudge
 from persona_interp.judges.protocol import Judge
-from persona_interp.judges.style_signs import LEXICAL_STYLE_SIGNS
-from persona_interp.measurements.style_arms import StyleSteering
-from persona_interp.measurements.style_probe import PROBE, probe_q, style_probe
-from persona_interp.measurements.style_setup import StyleRun, Variant
-from persona_interp.measurements.style_table import steering_q
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.identity import library_versions
 from persona_interp.models.load import load_model
 from persona_interp.statistics.families import PRIMARY
+from persona_interp.studies.styles.arms import StyleSteering
+from persona_interp.studies.styles.config import StyleRun, Variant
+from persona_interp.studies.styles.figures import draw_style_probe, draw_style_steering
+from persona_interp.studies.styles.probe import PROBE, probe_q, style_probe
 from persona_interp.studies.styles.run import run_styles
+from persona_interp.studies.styles.signs import LEXICAL_STYLE_SIGNS
+from persona_interp.studies.styles.table import steering_q
 
 
 @dataclass(frozen=True)

@@ -103,11 +103,6 @@ if TYPE_CHECKING:
     from persona_interp.measurements.steering_null import direction_effects as direction_effects
     from persona_interp.measurements.steering_null import direction_test as direction_test
     from persona_interp.measurements.steering_null import rate_by_direction as rate_by_direction
-    from persona_interp.measurements.style_arms import StyleSteering as StyleSteering
-    from persona_interp.measurements.style_probe import style_probe as style_probe
-    from persona_interp.measurements.style_setup import StyleRun as StyleRun
-    from persona_interp.measurements.style_steering import measure_styles as measure_styles
-    from persona_interp.measurements.style_table import style_table as style_table
     from persona_interp.models.load import load_model as load_model
     from persona_interp.models.tokens import render_chat as render_chat
     from persona_interp.models.tokens import render_prompt as render_prompt
@@ -133,7 +128,12 @@ if TYPE_CHECKING:
     from persona_interp.studies.screening.projection_difference import projection_difference as projection_difference
     from persona_interp.studies.screening.run import screen as screen
     from persona_interp.studies.screening.sample_projections import project_samples as project_samples
+    from persona_interp.studies.styles.arms import StyleSteering as StyleSteering
+    from persona_interp.studies.styles.config import StyleRun as StyleRun
+    from persona_interp.studies.styles.probe import style_probe as style_probe
     from persona_interp.studies.styles.run import run_styles as run_styles
+    from persona_interp.studies.styles.steering import measure_styles as measure_styles
+    from persona_interp.studies.styles.table import style_table as style_table
     from persona_interp.types import Hookpoint as Hookpoint
     from persona_interp.types import Turn as Turn
     from persona_interp.types import depth_of as depth_of
@@ -212,12 +212,12 @@ _HOMES = {
     "studies.monitoring.smoothing": "Smoothing",
     "measurements.steering": "measure_steering steering_table",
     "measurements.steering_null": "answer_by_direction direction_effects direction_test rate_by_direction",
-    "measurements.style_arms": "StyleSteering",
-    "measurements.style_probe": "style_probe",
+    "studies.styles.arms": "StyleSteering",
+    "studies.styles.probe": "style_probe",
     "studies.styles.run": "run_styles",
-    "measurements.style_setup": "StyleRun",
-    "measurements.style_steering": "measure_styles",
-    "measurements.style_table": "style_table",
+    "studies.styles.config": "StyleRun",
+    "studies.styles.steering": "measure_styles",
+    "studies.styles.table": "style_table",
     "statistics.thresholds": "calibrate_threshold",
     "models.load": "load_model",
     "models.tokens": "render_chat render_prompt",

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from persona_interp.directions.style import extract_style_activations, style_vector, style_vectors
-from persona_interp.measurements.style_probe import PROBE, READOUTS, style_probe
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.load import load_model
+from persona_interp.studies.styles.probe import PROBE, READOUTS, style_probe
 from persona_interp.types import Edit, Hookpoint
 from tests.contract.tiny import D_MODEL
 from tests.golden.simulation import binomial_bounds

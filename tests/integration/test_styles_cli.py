@@ -6,8 +6,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from persona_interp.cli import styles
 from persona_interp.directions.direction import Direction
+from persona_interp.studies.styles import command as styles
 from tests.integration.conftest import Done, Shell
 from tests.styles import WORDS
 

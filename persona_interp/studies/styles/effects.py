@@ -15,9 +15,9 @@ from persona_interp.effects import (
     rejected,
     verdict,
 )
-from persona_interp.measurements.style_arms import PROMPT
-from persona_interp.measurements.style_probe import VECTOR
 from persona_interp.sections.words import interval, number
+from persona_interp.studies.styles.arms import PROMPT
+from persona_interp.studies.styles.probe import VECTOR
 from persona_interp.tables import rows_of
 
 STUDY = "styles"

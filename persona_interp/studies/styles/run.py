@@ -20,16 +20,16 @@ from persona_interp.io import manifest_path, path_part
 from persona_interp.judges.coherence import CoherenceJudge
 from persona_interp.judges.protocol import Judge
 from persona_interp.lock import alone_in
-from persona_interp.measurements.style_arms import check_layers, layers_of
-from persona_interp.measurements.style_judges import style_judge_table
-from persona_interp.measurements.style_probe import style_probe
-from persona_interp.measurements.style_setup import StyleRun, shortest, style_prompts
-from persona_interp.measurements.style_steering import able_judges, measure_styles
-from persona_interp.measurements.style_table import style_null_table, style_table
 from persona_interp.models.protocol import HookedModel
 from persona_interp.studies.folder import RunFolder
+from persona_interp.studies.styles.arms import check_layers, layers_of
+from persona_interp.studies.styles.config import StyleRun, shortest, style_prompts
 from persona_interp.studies.styles.effects import STUDY, style_effects
 from persona_interp.studies.styles.forms import STYLE_JUDGES, STYLE_PROBE, STYLE_STEERING
+from persona_interp.studies.styles.judges import style_judge_table
+from persona_interp.studies.styles.probe import style_probe
+from persona_interp.studies.styles.steering import able_judges, measure_styles
+from persona_interp.studies.styles.table import style_null_table, style_table
 from persona_interp.tables import write_table
 
 logger = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from persona_interp.figures.style import paper_style
-from persona_interp.figures.styles import draw_style_probe, draw_style_steering, plot_style_probe, steering_rows
+from persona_interp.studies.styles.figures import draw_style_probe, draw_style_steering, plot_style_probe, steering_rows
 
 JUDGE = "embedding (x)"
 

@@ -5,7 +5,7 @@ import pytest
 
 from persona_interp.data.styles import list_styles, load_styles, style_trait
 from persona_interp.judges.lexical import LEXICAL_SIGNS, LexicalJudge
-from persona_interp.judges.style_signs import LEXICAL_STYLE_SIGNS
+from persona_interp.studies.styles.signs import LEXICAL_STYLE_SIGNS
 
 
 @pytest.mark.parametrize("corpus", ["sentiment", "emotion"])

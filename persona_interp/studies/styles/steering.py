@@ -18,7 +18,9 @@ from persona_interp.judges.embedding import EmbeddingJudge
 from persona_interp.judges.protocol import Judge
 from persona_interp.lock import alone_in
 from persona_interp.measurements.frame import Measurements
-from persona_interp.measurements.style_arms import (
+from persona_interp.models.protocol import HookedModel
+from persona_interp.rollouts.parts import refuse_other_config
+from persona_interp.studies.styles.arms import (
     SELECTION,
     UNSTEERED,
     StyleArm,
@@ -34,8 +36,6 @@ from persona_interp.measurements.style_arms import (
     random_style_directions,
     style_arms,
 )
-from persona_interp.models.protocol import HookedModel
-from persona_interp.rollouts.parts import refuse_other_config
 from persona_interp.tables import kept_table
 
 METHOD_VERSION = 2

@@ -21,7 +21,9 @@ from persona_interp.judges.lexical import LexicalJudge, LexicalSign
 from persona_interp.judges.likelihood import LikelihoodJudge
 from persona_interp.judges.protocol import Score
 from persona_interp.measurements.frame import Measurements
-from persona_interp.measurements.style_arms import (
+from persona_interp.models.hooked import HookedModelBase
+from persona_interp.statistics import benjamini_hochberg
+from persona_interp.studies.styles.arms import (
     StyleArm,
     StyleSteering,
     answer_arm,
@@ -30,10 +32,8 @@ from persona_interp.measurements.style_arms import (
     random_style_directions,
     style_arms,
 )
-from persona_interp.measurements.style_steering import able_judges, measure_styles, rate_style
-from persona_interp.measurements.style_table import style_null_table, style_table
-from persona_interp.models.hooked import HookedModelBase
-from persona_interp.statistics import benjamini_hochberg
+from persona_interp.studies.styles.steering import able_judges, measure_styles, rate_style
+from persona_interp.studies.styles.table import style_null_table, style_table
 from persona_interp.types import Hookpoint
 from tests.contract.tiny import D_MODEL
 from tests.small import WordEncoder, direction
@@ -288,6 +288,6 @@ def test_kept_scores_are_of_one_judge_and_one_version(
     other.description = "counts vowels"
     with pytest.raises(ConfigError, match="judge: there {'letters': 'counts letters'}, now"):
         measure(model, other, tmp_path)
-    monkeypatch.setattr("persona_interp.measurements.style_steering.METHOD_VERSION", 0)
+    monkeypatch.setattr("persona_interp.studies.styles.steering.METHOD_VERSION", 0)
     with pytest.raises(ConfigError, match="method_version: there 2, now 0"):
         measure(model, Counting(), tmp_path)

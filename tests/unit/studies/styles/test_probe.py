@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from persona_interp.errors import AlignmentError, ConfigError
-from persona_interp.measurements.style_probe import PROBE, VECTOR, best_layers, shuffled_aucs, style_probe
 from persona_interp.statistics.effects import auc_by_layer
+from persona_interp.studies.styles.probe import PROBE, VECTOR, best_layers, shuffled_aucs, style_probe
 from tests.small import provenance
 from tests.styles import planted, style_activations, style_frame
 

@@ -9,8 +9,8 @@ from persona_interp.data.styles import StyleCorpus, factual_prompts, subjective_
 from persona_interp.directions.style_training import StyleTraining
 from persona_interp.errors import ConfigError
 from persona_interp.finetuning.levels import training_questions
-from persona_interp.measurements.style_arms import StyleSteering
 from persona_interp.statistics.streams import stream
+from persona_interp.studies.styles.arms import StyleSteering
 
 Variant = Literal["activation", "generated", "trained"]
 """How a style vector is made: from sentences, from the model's own answers, or by training."""

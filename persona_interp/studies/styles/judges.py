@@ -8,8 +8,8 @@ import pandas as pd
 
 from persona_interp.data.styles import StyleCorpus, style_trait
 from persona_interp.judges.protocol import Judge
-from persona_interp.measurements.style_steering import able_judges, rate_style
 from persona_interp.statistics import auc_intervals
+from persona_interp.studies.styles.steering import able_judges, rate_style
 
 
 def style_judge_table(

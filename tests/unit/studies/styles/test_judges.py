@@ -7,7 +7,7 @@ import pytest
 from persona_interp.data.traits import Trait
 from persona_interp.judges.lexical import LexicalJudge, LexicalSign
 from persona_interp.judges.protocol import Score
-from persona_interp.measurements.style_judges import style_judge_table
+from persona_interp.studies.styles.judges import style_judge_table
 from tests.styles import corpus
 
 

@@ -8,7 +8,6 @@ from pandas import DataFrame
 from persona_interp.figures.drawn import DrawnFigure
 from persona_interp.figures.frames import distinct, keep, records
 from persona_interp.figures.style import paper_style
-from persona_interp.figures.styles import draw_style_probe, draw_style_steering
 from persona_interp.sections.section import (
     Section,
     SectionTable,
@@ -26,6 +25,7 @@ from persona_interp.sections.section import (
 from persona_interp.sections.words import number
 from persona_interp.statistics.families import PRIMARY
 from persona_interp.statistics.levels import ALPHA
+from persona_interp.studies.styles.figures import draw_style_probe, draw_style_steering
 from persona_interp.studies.styles.forms import STYLE_JUDGES, STYLE_PROBE, STYLE_STEERING
 
 NOTES = (

@@ -55,10 +55,10 @@ def styles(
     from persona_interp.directions.style import published_layers
     from persona_interp.directions.style_training import StyleTraining
     from persona_interp.errors import ConfigError
-    from persona_interp.measurements.style_arms import StyleSteering
-    from persona_interp.measurements.style_setup import StyleRun
     from persona_interp.models.load import load_model
     from persona_interp.report import write_report
+    from persona_interp.studies.styles.arms import StyleSteering
+    from persona_interp.studies.styles.config import StyleRun
     from persona_interp.studies.styles.run import run_styles
     from persona_interp.types import layers_at_depth
 
@@ -98,7 +98,7 @@ def styles(
 
 def summary(made: "StyleResult") -> str:
     """For every style the best layer of the probe, and what the chosen coefficients change by the judge that chose."""
-    from persona_interp.measurements.style_probe import PROBE, best_layers
+    from persona_interp.studies.styles.probe import PROBE, best_layers
 
     best = best_layers(made.probe)
     lines = []
@@ -128,7 +128,7 @@ def _judges(model: "HookedModel", likelihood: bool) -> "tuple[list[Judge], Coher
     from persona_interp.judges.embedding import EmbeddingJudge
     from persona_interp.judges.lexical import LexicalJudge
     from persona_interp.judges.likelihood import LikelihoodJudge
-    from persona_interp.judges.style_signs import LEXICAL_STYLE_SIGNS
+    from persona_interp.studies.styles.signs import LEXICAL_STYLE_SIGNS
 
     embedding = EmbeddingJudge()
     judges: list[Judge] = [embedding, LexicalJudge(LEXICAL_STYLE_SIGNS)]

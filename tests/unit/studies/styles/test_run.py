@@ -13,9 +13,9 @@ from persona_interp.data.traits import Trait
 from persona_interp.errors import ConfigError
 from persona_interp.judges.coherence import CoherenceJudge
 from persona_interp.judges.protocol import Score
-from persona_interp.measurements.style_arms import StyleSteering
-from persona_interp.measurements.style_setup import StyleRun
 from persona_interp.models.hooked import HookedModelBase
+from persona_interp.studies.styles.arms import StyleSteering
+from persona_interp.studies.styles.config import StyleRun
 from persona_interp.studies.styles.forms import STYLE_STEERING
 from persona_interp.studies.styles.run import StyleResult, run_styles
 from tests.small import WordEncoder

@@ -12,7 +12,6 @@ from persona_interp.measurements.frame import Measurements
 from persona_interp.measurements.roles import CONTROL, NULL, TREATMENT
 from persona_interp.measurements.roles import UNSTEERED as NO_CHANGE
 from persona_interp.measurements.steering import COHERENT_SHARE, choose_setting
-from persona_interp.measurements.style_arms import PROMPT, SELECTION, UNSTEERED, is_random
 from persona_interp.statistics import (
     bootstrap_difference,
     bootstrap_mean,
@@ -22,6 +21,7 @@ from persona_interp.statistics.draws import rank_among
 from persona_interp.statistics.families import in_families
 from persona_interp.statistics.levels import N_RESAMPLES
 from persona_interp.statistics.power import detectable
+from persona_interp.studies.styles.arms import PROMPT, SELECTION, UNSTEERED, is_random
 
 _ARM = ["method", "layers", "coefficient"]
 _CELL = ["style", "prompts", *_ARM]
