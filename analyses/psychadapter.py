@@ -26,12 +26,7 @@ from persona_interp.data.traits import load_trait
 from persona_interp.data.writing_prompts import JUDGED_AS
 from persona_interp.directions.direction import Direction
 from persona_interp.directions.persona import persona_vector
-from persona_interp.figures.psychadapter_drawn import draw_adapter
 from persona_interp.figures.style import paper_style, save_figure
-from persona_interp.finetuning.estimated_scores import generate_trait_texts
-from persona_interp.finetuning.psychadapter import train_psychadapter
-from persona_interp.finetuning.psychadapter_run import ADAPTER, TrainedPsychAdapter
-from persona_interp.finetuning.psychadapter_settings import PsychAdapterSettings
 from persona_interp.identity import of_judges, of_model, of_package
 from persona_interp.io import atomic_write_bytes, write_json
 from persona_interp.judges.embedding import EmbeddingJudge
@@ -42,7 +37,12 @@ from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.load import load_model
 from persona_interp.rollouts.generate import generate_rollouts
 from persona_interp.statistics import correlation_interval
+from persona_interp.studies.psychadapter.estimated_scores import generate_trait_texts
+from persona_interp.studies.psychadapter.figures.drawing import draw_adapter
 from persona_interp.studies.psychadapter.run import AdapterMeasures, measure_psychadapter
+from persona_interp.studies.psychadapter.settings import PsychAdapterSettings
+from persona_interp.studies.psychadapter.train import train_psychadapter
+from persona_interp.studies.psychadapter.training_run import ADAPTER, TrainedPsychAdapter
 from persona_interp.tables import kept_table, read_table, write_table
 
 METHOD_VERSION = 1

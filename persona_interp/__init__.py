@@ -50,7 +50,6 @@ if TYPE_CHECKING:
     from persona_interp.endpoint.endpoint import Endpoint as Endpoint
     from persona_interp.endpoint.usage import Price as Price
     from persona_interp.finetuning.callback import DriftCallback as DriftCallback
-    from persona_interp.finetuning.estimated_scores import generate_trait_texts as generate_trait_texts
     from persona_interp.finetuning.levels import generate_levels as generate_levels
     from persona_interp.finetuning.penalty import ProjectionPenalty as ProjectionPenalty
     from persona_interp.finetuning.prevention import concept_ablation as concept_ablation
@@ -61,8 +60,6 @@ if TYPE_CHECKING:
     )
     from persona_interp.finetuning.probe import DriftBound as DriftBound
     from persona_interp.finetuning.probe import ExpressionProbe as ExpressionProbe
-    from persona_interp.finetuning.psychadapter import train_psychadapter as train_psychadapter
-    from persona_interp.finetuning.psychadapter_settings import PsychAdapterSettings as PsychAdapterSettings
     from persona_interp.finetuning.settings import LoRA as LoRA
     from persona_interp.finetuning.settings import TrainingSettings as TrainingSettings
     from persona_interp.finetuning.train import finetune as finetune
@@ -86,16 +83,11 @@ if TYPE_CHECKING:
     from persona_interp.measurements.capability import measure_task_loss as measure_task_loss
     from persona_interp.measurements.expression import measure_expression as measure_expression
     from persona_interp.measurements.frame import Measurements as Measurements
-    from persona_interp.measurements.induced_cosines import induced_cosines as induced_cosines
-    from persona_interp.measurements.induced_direction import induced_direction as induced_direction
-    from persona_interp.measurements.induced_direction import induced_geometry as induced_geometry
-    from persona_interp.measurements.induced_direction import induced_shifts as induced_shifts
     from persona_interp.measurements.inventory import administer as administer
     from persona_interp.measurements.inventory_reliability import inventory_reliability as inventory_reliability
     from persona_interp.measurements.inventory_scores import compare_inventories as compare_inventories
     from persona_interp.measurements.inventory_scores import score_inventory as score_inventory
     from persona_interp.measurements.inventory_types import inventory_type as inventory_type
-    from persona_interp.measurements.psychadapter import adapter_nll as adapter_nll
     from persona_interp.measurements.separation import separation_profile as separation_profile
     from persona_interp.measurements.steering import measure_steering as measure_steering
     from persona_interp.measurements.steering import steering_table as steering_table
@@ -122,8 +114,16 @@ if TYPE_CHECKING:
     from persona_interp.studies.monitoring.smoothing import Smoothing as Smoothing
     from persona_interp.studies.monitoring.tables import monitoring_nulls as monitoring_nulls
     from persona_interp.studies.monitoring.tables import monitoring_table as monitoring_table
+    from persona_interp.studies.psychadapter.estimated_scores import generate_trait_texts as generate_trait_texts
+    from persona_interp.studies.psychadapter.induced_cosines import induced_cosines as induced_cosines
+    from persona_interp.studies.psychadapter.induced_direction import induced_direction as induced_direction
+    from persona_interp.studies.psychadapter.induced_direction import induced_geometry as induced_geometry
+    from persona_interp.studies.psychadapter.induced_direction import induced_shifts as induced_shifts
+    from persona_interp.studies.psychadapter.nll import adapter_nll as adapter_nll
     from persona_interp.studies.psychadapter.run import AdapterMeasures as AdapterMeasures
     from persona_interp.studies.psychadapter.run import measure_psychadapter as measure_psychadapter
+    from persona_interp.studies.psychadapter.settings import PsychAdapterSettings as PsychAdapterSettings
+    from persona_interp.studies.psychadapter.train import train_psychadapter as train_psychadapter
     from persona_interp.studies.screening.detection import detection_table as detection_table
     from persona_interp.studies.screening.projection_difference import projection_difference as projection_difference
     from persona_interp.studies.screening.run import screen as screen
@@ -165,15 +165,15 @@ _HOMES = {
     "endpoint.endpoint": "Endpoint",
     "endpoint.usage": "Price",
     "finetuning.callback": "DriftCallback",
-    "finetuning.estimated_scores": "generate_trait_texts",
+    "studies.psychadapter.estimated_scores": "generate_trait_texts",
     "finetuning.levels": "generate_levels",
     "finetuning.penalty": "ProjectionPenalty",
     "finetuning.prevention": (
         "concept_ablation preventative_prompting preventative_steering preventative_steering_all_layers"
     ),
     "finetuning.probe": "DriftBound ExpressionProbe",
-    "finetuning.psychadapter": "train_psychadapter",
-    "finetuning.psychadapter_settings": "PsychAdapterSettings",
+    "studies.psychadapter.train": "train_psychadapter",
+    "studies.psychadapter.settings": "PsychAdapterSettings",
     "finetuning.settings": "LoRA TrainingSettings",
     "finetuning.train": "finetune",
     "interventions.prefix": "TraitPrefix",
@@ -193,8 +193,8 @@ _HOMES = {
     "studies.finetuning.drift": "finetuning_shift probe_activations",
     "measurements.expression": "measure_expression",
     "measurements.frame": "Measurements",
-    "measurements.induced_cosines": "induced_cosines",
-    "measurements.induced_direction": "induced_direction induced_geometry induced_shifts",
+    "studies.psychadapter.induced_cosines": "induced_cosines",
+    "studies.psychadapter.induced_direction": "induced_direction induced_geometry induced_shifts",
     "measurements.inventory": "administer",
     "measurements.inventory_reliability": "inventory_reliability",
     "measurements.inventory_scores": "compare_inventories score_inventory",
@@ -205,7 +205,7 @@ _HOMES = {
     "statistics.nulls": "null_battery",
     "studies.finetuning.prediction": "compare_predictors predictor_table shift_correlations shift_nulls",
     "studies.screening.projection_difference": "projection_difference",
-    "measurements.psychadapter": "adapter_nll",
+    "studies.psychadapter.nll": "adapter_nll",
     "studies.psychadapter.run": "AdapterMeasures measure_psychadapter",
     "studies.screening.sample_projections": "project_samples",
     "measurements.separation": "separation_profile",

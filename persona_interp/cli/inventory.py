@@ -97,9 +97,9 @@ def _change(
         parts.append(Add(direction, place, coefficient))
         said.append(f"{direction.trait} {coefficient:+g} at layer {place}")
     if adapter is not None:
-        from persona_interp.cli.psychadapter_inputs import parse_z
         from persona_interp.directions.psychadapter import PsychAdapter
         from persona_interp.interventions.prefix import TraitPrefix
+        from persona_interp.studies.psychadapter.inputs import parse_z
 
         values = parse_z(_required(z or None, "--z", "Trait values of the adapter: trait=2,other=-1."))
         parts.append(TraitPrefix(PsychAdapter.load(adapter, model), values))

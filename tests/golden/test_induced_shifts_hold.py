@@ -13,13 +13,13 @@ import pandas as pd
 import pytest
 import torch
 
-from persona_interp.measurements.induced_cosines import _null
-from persona_interp.measurements.induced_direction import InducedShifts, induced_geometry
 from persona_interp.statistics import permutation_p_value
 from persona_interp.statistics.levels import ALPHA, CONFIDENCE
 from persona_interp.statistics.mean_shift import mean_cosine
 from persona_interp.statistics.null_directions import unit_rows
 from persona_interp.statistics.streams import stream
+from persona_interp.studies.psychadapter.induced_cosines import _null
+from persona_interp.studies.psychadapter.induced_direction import InducedShifts, induced_geometry
 from persona_interp.types import Hookpoint
 from tests.small import provenance
 

@@ -8,13 +8,13 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
-from persona_interp.finetuning.psychadapter_run import TrainedPsychAdapter
-from persona_interp.finetuning.psychadapter_samples import TraitSamples, text_loss, trait_samples
 from persona_interp.interventions.prefix import TraitPrefix
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.protocol import Sampling
 from persona_interp.models.tokens import text_batch
 from persona_interp.statistics import Interval, bootstrap_mean
+from persona_interp.studies.psychadapter.samples import TraitSamples, text_loss, trait_samples
+from persona_interp.studies.psychadapter.training_run import TrainedPsychAdapter
 from tests.contract.tiny import Tiny
 from tests.small import make_small
 from tests.unit.finetuning.trait_texts import CAPITALS, SMALL, planted, quick, run

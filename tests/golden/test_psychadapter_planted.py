@@ -9,14 +9,14 @@ import pytest
 from persona_interp.data.trait_texts import TraitTexts
 from persona_interp.data.traits import Trait
 from persona_interp.directions.psychadapter import PsychAdapter
-from persona_interp.finetuning.psychadapter import train_psychadapter
-from persona_interp.finetuning.psychadapter_settings import PsychAdapterSettings
 from persona_interp.judges.protocol import Score
-from persona_interp.measurements.psychadapter import adapter_nll
-from persona_interp.measurements.psychadapter_effects import effect_table
-from persona_interp.measurements.psychadapter_expression import score_texts, trait_texts_over_z
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.protocol import Sampling
+from persona_interp.studies.psychadapter.expression import score_texts, trait_texts_over_z
+from persona_interp.studies.psychadapter.expression_tables import effect_table
+from persona_interp.studies.psychadapter.nll import adapter_nll
+from persona_interp.studies.psychadapter.settings import PsychAdapterSettings
+from persona_interp.studies.psychadapter.train import train_psychadapter
 from tests.small import TRAIT, make_small
 
 OPENINGS = ("x", "q", "xq", "qx", "xx", "qq", "a", "e")

@@ -9,15 +9,15 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner, Result
 
-from persona_interp.cli.psychadapter import psychadapter_app
-from persona_interp.cli.psychadapter_inputs import held_out_texts, make_judges, open_adapter, parse_z
 from persona_interp.data.trait_texts import read_trait_texts
 from persona_interp.directions.direction import Direction
 from persona_interp.directions.psychadapter import KVShape, PsychAdapter
 from persona_interp.errors import ConfigError, DataError, PersonaInterpError
 from persona_interp.io import read_json
+from persona_interp.studies.psychadapter.command import psychadapter_app
+from persona_interp.studies.psychadapter.inputs import held_out_texts, make_judges, open_adapter, parse_z
 from persona_interp.studies.psychadapter.run import AdapterMeasures, measure_psychadapter
-from tests.unit.measurements.planted_adapter import planted_adapter
+from tests.unit.studies.psychadapter.planted_adapter import planted_adapter
 
 QUICK = ("--judges", "lexical", "--n-openings", 2, "--max-new-tokens", 4)
 TABLES = ("nll", "expression", "offtarget", "induced", "cost")
@@ -128,7 +128,7 @@ def test_another_model_is_refused(
 ):
     own, loaded, n_lora = open_adapter(trained[0], "transformer_lens", None)
     loaded.provenance = replace(loaded.provenance, **{name: value})
-    monkeypatch.setattr("persona_interp.cli.psychadapter.open_adapter", lambda *_: (own, loaded, n_lora))
+    monkeypatch.setattr("persona_interp.studies.psychadapter.command.open_adapter", lambda *_: (own, loaded, n_lora))
     assert refusal(trained, data, measured).startswith(f"model: there {{'{name}': ")
 
 

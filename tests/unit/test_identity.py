@@ -20,7 +20,7 @@ from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.identity import FORMAT_CHANGED, format_changed
 from persona_interp.rollouts.parts import refuse_other_config
 from tests.small import WordEncoder, direction, provenance
-from tests.unit.measurements.planted_adapter import PlantedModel, planted_adapter
+from tests.unit.studies.psychadapter.planted_adapter import PlantedModel, planted_adapter
 
 EARLIER, NEW, OTHER = "0123456789abcdef", "w2-0123456789abcdef", "w2-fedcba9876543210"
 

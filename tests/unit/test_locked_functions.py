@@ -10,15 +10,15 @@ import pytest
 
 from persona_interp.directions.style_training import train_style_vectors
 from persona_interp.errors import ConfigError
-from persona_interp.finetuning.estimated_scores import generate_trait_texts
-from persona_interp.finetuning.psychadapter import train_psychadapter
 from persona_interp.finetuning.train import finetune
 from persona_interp.lock import NAME, alone_in
-from persona_interp.measurements.psychadapter_expression import trait_texts_over_z
 from persona_interp.rollouts.generate import answer
 from persona_interp.studies.inventory.run import run_inventories
 from persona_interp.studies.persona.run import run_main_job
+from persona_interp.studies.psychadapter.estimated_scores import generate_trait_texts
+from persona_interp.studies.psychadapter.expression import trait_texts_over_z
 from persona_interp.studies.psychadapter.run import measure_psychadapter
+from persona_interp.studies.psychadapter.train import train_psychadapter
 from persona_interp.studies.screening.run import screen
 from persona_interp.studies.styles.run import run_styles
 from persona_interp.studies.styles.steering import measure_styles

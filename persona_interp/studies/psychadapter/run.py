@@ -17,24 +17,29 @@ from persona_interp.identity import of_judges, of_model, of_package
 from persona_interp.interventions.record import record
 from persona_interp.judges.protocol import Judge
 from persona_interp.lock import alone_in
-from persona_interp.measurements.induced_cosines import cosine_rows
-from persona_interp.measurements.induced_direction import InducedShifts, Position, induced_geometry, induced_shifts
-from persona_interp.measurements.psychadapter import adapter_nll
-from persona_interp.measurements.psychadapter_cost import adapter_cost
-from persona_interp.measurements.psychadapter_effects import effect_table, expression_table
-from persona_interp.measurements.psychadapter_expression import (
+from persona_interp.models.hooked import HookedModelBase
+from persona_interp.models.protocol import Sampling
+from persona_interp.statistics.families import in_families
+from persona_interp.studies.folder import RunFolder
+from persona_interp.studies.psychadapter import forms
+from persona_interp.studies.psychadapter.cost import adapter_cost
+from persona_interp.studies.psychadapter.effects import STUDY, adapter_effects
+from persona_interp.studies.psychadapter.expression import (
     Z_VALUES,
     adapter_hash,
     judged_traits,
     score_texts,
     trait_texts_over_z,
 )
-from persona_interp.models.hooked import HookedModelBase
-from persona_interp.models.protocol import Sampling
-from persona_interp.statistics.families import in_families
-from persona_interp.studies.folder import RunFolder
-from persona_interp.studies.psychadapter import forms
-from persona_interp.studies.psychadapter.effects import STUDY, adapter_effects
+from persona_interp.studies.psychadapter.expression_tables import effect_table, expression_table
+from persona_interp.studies.psychadapter.induced_cosines import cosine_rows
+from persona_interp.studies.psychadapter.induced_direction import (
+    InducedShifts,
+    Position,
+    induced_geometry,
+    induced_shifts,
+)
+from persona_interp.studies.psychadapter.nll import adapter_nll
 from persona_interp.tables import kept_table
 
 METHOD_VERSION = 2

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from persona_interp.figures.psychadapter import (
+from persona_interp.studies.psychadapter.figures.panels import (
     plot_adapter_loss,
     plot_expression_over_z,
     plot_held_out_loss,

@@ -11,9 +11,9 @@ from persona_interp.data.trait_texts import BIG_FIVE, TraitTexts
 from persona_interp.data.traits import Trait, load_trait
 from persona_interp.data.writing_prompts import text_openings, writing_prompts
 from persona_interp.errors import ConfigError
-from persona_interp.finetuning.estimated_scores import generate_trait_texts, text_requests
 from persona_interp.judges.protocol import Score
 from persona_interp.models.hooked import HookedModelBase
+from persona_interp.studies.psychadapter.estimated_scores import generate_trait_texts, text_requests
 from tests.small import TRAIT
 
 OTHER = replace(TRAIT, name="slow", positive="slow", negative="quick")

@@ -10,22 +10,22 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-import persona_interp.finetuning.psychadapter_steps as steps_module
+import persona_interp.studies.psychadapter.steps as steps_module
 from persona_interp.data.trait_texts import TraitTexts
 from persona_interp.directions.psychadapter import PsychAdapter, check_psychadapter
 from persona_interp.errors import ConfigError, DataError, IncompatibleDirectionError, TrainingError
-from persona_interp.finetuning.psychadapter_run import ADAPTER, LOSSES, checkpoints
-from persona_interp.finetuning.psychadapter_settings import (
-    PAPER_PSYCHADAPTER,
-    PAPER_PSYCHADAPTER_LORA,
-    PAPER_PSYCHADAPTER_LORA_GPT2,
-    PsychAdapterSettings,
-)
 from persona_interp.finetuning.settings import LoRA
 from persona_interp.interventions.prefix import TraitPrefix
 from persona_interp.interventions.text import generate_text
 from persona_interp.models.identity import fingerprint
 from persona_interp.models.load import load_plain
+from persona_interp.studies.psychadapter.settings import (
+    PAPER_PSYCHADAPTER,
+    PAPER_PSYCHADAPTER_LORA,
+    PAPER_PSYCHADAPTER_LORA_GPT2,
+    PsychAdapterSettings,
+)
+from persona_interp.studies.psychadapter.training_run import ADAPTER, LOSSES, checkpoints
 from tests.contract.tiny import Tiny
 from tests.unit.finetuning.trait_texts import planted, quick, run
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-import persona_interp.finetuning.psychadapter as train_module
-import persona_interp.finetuning.psychadapter_steps as steps_module
+import persona_interp.studies.psychadapter.steps as steps_module
+import persona_interp.studies.psychadapter.train as train_module
 from persona_interp.errors import ArtefactError
-from persona_interp.finetuning.psychadapter_run import ADAPTER, checkpoints
 from persona_interp.finetuning.settings import LoRA
+from persona_interp.studies.psychadapter.training_run import ADAPTER, checkpoints
 from tests.contract.tiny import Tiny
 from tests.unit.finetuning.trait_texts import run
 

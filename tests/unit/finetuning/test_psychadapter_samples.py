@@ -13,7 +13,9 @@ from transformers import AutoTokenizer
 from persona_interp.data.trait_texts import TraitTexts
 from persona_interp.directions.psychadapter import KVShape, PsychAdapter
 from persona_interp.errors import ConfigError, DataError
-from persona_interp.finetuning.psychadapter_samples import (
+from persona_interp.models.identity import describe
+from persona_interp.models.tokens import token_batch
+from persona_interp.studies.psychadapter.samples import (
     TraitSamples,
     batches,
     epoch_steps,
@@ -23,9 +25,7 @@ from persona_interp.finetuning.psychadapter_samples import (
     text_loss,
     trait_samples,
 )
-from persona_interp.finetuning.psychadapter_settings import PsychAdapterSettings
-from persona_interp.models.identity import describe
-from persona_interp.models.tokens import token_batch
+from persona_interp.studies.psychadapter.settings import PsychAdapterSettings
 from tests.contract.tiny import EOS, TOLERANCE, Tiny, make_tokenizer
 from tests.unit.finetuning.trait_texts import planted, quick
 

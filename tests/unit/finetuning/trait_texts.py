@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from persona_interp.data.trait_texts import TraitTexts
-from persona_interp.finetuning.psychadapter import train_psychadapter
-from persona_interp.finetuning.psychadapter_run import TrainedPsychAdapter
-from persona_interp.finetuning.psychadapter_settings import PsychAdapterSettings
+from persona_interp.studies.psychadapter.settings import PsychAdapterSettings
+from persona_interp.studies.psychadapter.train import train_psychadapter
+from persona_interp.studies.psychadapter.training_run import TrainedPsychAdapter
 from tests.contract.tiny import Tiny
 
 CAPITALS, SMALL = "ABCDEFGH", "qrstuvwx"

@@ -11,17 +11,17 @@ from torch import Tensor
 from persona_interp.directions.direction import Direction
 from persona_interp.directions.psychadapter import KVShape, PsychAdapter
 from persona_interp.errors import AlignmentError, ConfigError, DataError, IncompatibleDirectionError
-from persona_interp.measurements.induced_cosines import cosine_rows, induced_cosines
-from persona_interp.measurements.induced_direction import (
+from persona_interp.models.hooked import HookedModelBase
+from persona_interp.studies.psychadapter.induced_cosines import cosine_rows, induced_cosines
+from persona_interp.studies.psychadapter.induced_direction import (
     InducedShifts,
     induced_direction,
     induced_geometry,
     induced_shifts,
 )
-from persona_interp.models.hooked import HookedModelBase
 from persona_interp.types import Hookpoint
 from tests.small import direction, provenance
-from tests.unit.measurements.planted_adapter import D_MODEL, N_LAYERS, PlantedModel, Shift, planted_adapter
+from tests.unit.studies.psychadapter.planted_adapter import D_MODEL, N_LAYERS, PlantedModel, Shift, planted_adapter
 
 WORDS = ("rain", "tea", "bread", "shoes", "trains", "sun", "wool", "glass", "ink", "salt", "milk", "iron")
 TEXTS = [f"a text about {word}" for word in WORDS]

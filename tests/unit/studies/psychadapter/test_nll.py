@@ -11,12 +11,12 @@ from torch import Tensor
 from persona_interp.data.trait_texts import Standard, TraitTexts
 from persona_interp.directions.psychadapter import KVShape, PsychAdapter
 from persona_interp.errors import ConfigError, DataError
-from persona_interp.measurements.psychadapter import adapter_nll, exchange_p_value, text_losses
-from persona_interp.measurements.psychadapter_cost import adapter_cost, base_parameters
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.tokens import text_batch
+from persona_interp.studies.psychadapter.cost import adapter_cost, base_parameters
+from persona_interp.studies.psychadapter.nll import adapter_nll, exchange_p_value, text_losses
 from tests.contract.tiny import Tiny
-from tests.unit.measurements.planted_adapter import PlantedModel, planted_adapter
+from tests.unit.studies.psychadapter.planted_adapter import PlantedModel, planted_adapter
 
 N = 40
 

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from persona_interp.data.trait_texts import TraitTexts
     from persona_interp.directions.direction import Direction
     from persona_interp.directions.psychadapter import PsychAdapter
-    from persona_interp.finetuning.psychadapter_settings import PsychAdapterSettings
     from persona_interp.finetuning.settings import LoRA
     from persona_interp.judges.protocol import Judge
     from persona_interp.models.hooked import HookedModelBase
+    from persona_interp.studies.psychadapter.settings import PsychAdapterSettings
 
 JUDGES = ("embedding", "likelihood", "lexical")
 TEXTS = "texts.jsonl"
@@ -65,8 +65,8 @@ def training_texts(
     if data is not None:
         given = read_texts(data)
         return given if n_texts is None else given.take(n_texts, seed=seed)
-    from persona_interp.finetuning.estimated_scores import generate_trait_texts
     from persona_interp.models.load import load_model
+    from persona_interp.studies.psychadapter.estimated_scores import generate_trait_texts
 
     loaded = load_model(model)
     chosen = make_judges(judge, loaded)
@@ -94,7 +94,7 @@ def training_settings(
     """
     from dataclasses import replace
 
-    from persona_interp.finetuning.psychadapter_settings import (
+    from persona_interp.studies.psychadapter.settings import (
         PAPER_PSYCHADAPTER,
         PAPER_PSYCHADAPTER_LORA,
         PsychAdapterSettings,
@@ -130,9 +130,9 @@ def open_adapter(path: Path, backend: str, dtype: str | None) -> "tuple[PsychAda
         IncompatibleDirectionError: the model's weights are no longer those that it was trained on.
     """
     from persona_interp.directions.psychadapter import PsychAdapter, check_psychadapter, rebind_psychadapter
-    from persona_interp.finetuning.psychadapter_run import finished
     from persona_interp.io import read_record
     from persona_interp.models.load import load_model
+    from persona_interp.studies.psychadapter.training_run import finished
 
     record = path / "finetune.json"
     done = finished(path, read_record(record, {"base": str})["base"]) if record.is_file() else None
@@ -229,8 +229,8 @@ def summary(tables: "dict[str, pd.DataFrame]") -> list[str]:
 
 def keep_losses(adapter: Path, out: Path) -> None:
     """The training losses beside the tables, where the adapter is a run's folder; the report draws them."""
-    from persona_interp.finetuning.psychadapter_run import LOSSES
     from persona_interp.io import atomic_write_bytes
+    from persona_interp.studies.psychadapter.training_run import LOSSES
 
     if (adapter / LOSSES).is_file():
         atomic_write_bytes(out / "tables" / "psychadapter_losses.csv", (adapter / LOSSES).read_bytes())

@@ -14,16 +14,6 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from persona_interp.data.trait_texts import Standard, TraitTexts, check_varied
 from persona_interp.directions.psychadapter import METHOD_VERSION, KVShape, PsychAdapter
 from persona_interp.finetuning.adapter import add_adapter, save_adapter
-from persona_interp.finetuning.psychadapter_run import LORA, ParameterCount, TrainedPsychAdapter, finish, finished
-from persona_interp.finetuning.psychadapter_samples import (
-    Base,
-    TraitSamples,
-    mean_text_loss,
-    start_text,
-    trait_samples,
-)
-from persona_interp.finetuning.psychadapter_settings import PsychAdapterSettings
-from persona_interp.finetuning.psychadapter_steps import precision, train_steps
 from persona_interp.finetuning.run_folder import RunFolder
 from persona_interp.finetuning.settings import LoRA
 from persona_interp.interventions.record import record
@@ -32,6 +22,16 @@ from persona_interp.models.file_hashes import hash_of_files, model_files
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.identity import describe, loaded_fingerprint
 from persona_interp.models.load import load_plain, local_files_hash
+from persona_interp.studies.psychadapter.samples import (
+    Base,
+    TraitSamples,
+    mean_text_loss,
+    start_text,
+    trait_samples,
+)
+from persona_interp.studies.psychadapter.settings import PsychAdapterSettings
+from persona_interp.studies.psychadapter.steps import precision, train_steps
+from persona_interp.studies.psychadapter.training_run import LORA, ParameterCount, TrainedPsychAdapter, finish, finished
 from persona_interp.types import Provenance
 
 

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from persona_interp.cli.psychadapter_inputs import (
+from persona_interp.studies.options import DEFAULT_MODEL, Backend, Model, Out, Seed, alone_in_out, app
+from persona_interp.studies.psychadapter.inputs import (
     JUDGES,
     adapter_file,
     held_out_texts,
@@ -19,7 +20,6 @@ from persona_interp.cli.psychadapter_inputs import (
     training_settings,
     training_texts,
 )
-from persona_interp.studies.options import DEFAULT_MODEL, Backend, Model, Out, Seed, alone_in_out, app
 
 psychadapter_app = typer.Typer(no_args_is_help=True, help="Virtual key/value tokens that are affine in trait scores.")
 app.add_typer(psychadapter_app, name="psychadapter")
@@ -62,7 +62,7 @@ def train(
     seed: Seed = 0,
 ) -> None:
     """An adapter of texts with trait scores, in OUT; the same command goes on after a stop."""
-    from persona_interp.finetuning.psychadapter import train_psychadapter
+    from persona_interp.studies.psychadapter.train import train_psychadapter
 
     settings, published = training_settings(preset, learning_rate, epochs, batch_size, max_tokens, holdout, dtype, seed)
     given = training_texts(data, estimated, n_texts, judge, model, out, seed)

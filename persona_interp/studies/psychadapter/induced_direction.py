@@ -15,13 +15,13 @@ from persona_interp.directions.direction import Direction
 from persona_interp.directions.psychadapter import PsychAdapter
 from persona_interp.errors import ConfigError, DataError
 from persona_interp.interventions.prefix import TraitPrefix
-from persona_interp.measurements.psychadapter import started
-from persona_interp.measurements.psychadapter_expression import Z_VALUES, adapter_hash
 from persona_interp.models.protocol import HookedModel
 from persona_interp.models.tokens import pad_id, token_batch
 from persona_interp.progress import track
 from persona_interp.statistics.mean_shift import Jackknifed, bounded_root, pair_mean, row_mean, share_of
 from persona_interp.statistics.null_directions import unit_rows
+from persona_interp.studies.psychadapter.expression import Z_VALUES, adapter_hash
+from persona_interp.studies.psychadapter.nll import started
 from persona_interp.types import Hookpoint, Pooling, Provenance
 
 METHOD = "psychadapter_induced"

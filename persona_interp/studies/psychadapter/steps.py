@@ -10,12 +10,12 @@ from torch import nn
 
 from persona_interp.directions.psychadapter import PsychAdapter
 from persona_interp.errors import TrainingError
-from persona_interp.finetuning.psychadapter_run import TrainingState, checkpoints
-from persona_interp.finetuning.psychadapter_samples import Base, TraitSamples, epoch_steps, n_predicted, text_loss
-from persona_interp.finetuning.psychadapter_settings import PsychAdapterSettings
 from persona_interp.finetuning.trainer import NotFiniteError, mixed_precision
 from persona_interp.progress import track
 from persona_interp.statistics.streams import derived_seed
+from persona_interp.studies.psychadapter.samples import Base, TraitSamples, epoch_steps, n_predicted, text_loss
+from persona_interp.studies.psychadapter.settings import PsychAdapterSettings
+from persona_interp.studies.psychadapter.training_run import TrainingState, checkpoints
 
 
 def train_steps(

@@ -12,11 +12,11 @@ from persona_interp.data.traits import Trait, load_trait
 from persona_interp.errors import ConfigError, EmptySelectionError
 from persona_interp.judges.lexical import LexicalJudge
 from persona_interp.judges.protocol import Score
-from persona_interp.measurements.psychadapter_effects import effect_table, expression_table
-from persona_interp.measurements.psychadapter_expression import judged_traits, score_texts, trait_texts_over_z
 from persona_interp.models.protocol import Sampling
 from persona_interp.statistics.streams import derived_seed
-from tests.unit.measurements.planted_adapter import PlantedModel, planted_adapter
+from persona_interp.studies.psychadapter.expression import judged_traits, score_texts, trait_texts_over_z
+from persona_interp.studies.psychadapter.expression_tables import effect_table, expression_table
+from tests.unit.studies.psychadapter.planted_adapter import PlantedModel, planted_adapter
 
 OPENINGS = ("Today I", "My friends", "I just", "We", "It was")
 JUDGED = {"loud": load_trait("extraversion"), "slow": load_trait("openness")}

@@ -4,7 +4,8 @@ from pandas import DataFrame, concat
 
 from persona_interp.figures.drawn import DrawnFigure
 from persona_interp.figures.frames import cells, distinct, keep, records
-from persona_interp.figures.psychadapter import (
+from persona_interp.figures.style import legend_below, panel_figure
+from persona_interp.studies.psychadapter.figures.panels import (
     plot_adapter_loss,
     plot_expression_over_z,
     plot_held_out_loss,
@@ -12,7 +13,6 @@ from persona_interp.figures.psychadapter import (
     plot_induced_cosine,
     plot_off_target,
 )
-from persona_interp.figures.style import legend_below, panel_figure
 
 LOSS_CAPTION = (
     "Held-out loss under other trait vectors minus that under each text's own, with 95 % intervals over texts: right of"

@@ -13,12 +13,12 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from persona_interp.data.trait_texts import TraitTexts
 from persona_interp.directions.psychadapter import PsychAdapter
 from persona_interp.errors import ConfigError, DataError
-from persona_interp.finetuning.psychadapter_settings import PsychAdapterSettings
 from persona_interp.finetuning.samples import IGNORED
 from persona_interp.finetuning.trainer import answer_loss
 from persona_interp.models.cache import prefixed_cache
 from persona_interp.models.tokens import encode
 from persona_interp.statistics.streams import stream
+from persona_interp.studies.psychadapter.settings import PsychAdapterSettings
 from persona_interp.types import KVPrefix
 
 _STEPS_SORTED_TOGETHER = 16

@@ -8,7 +8,6 @@ from jaxtyping import Float
 
 from persona_interp.directions.direction import Direction, check_same_model
 from persona_interp.errors import AlignmentError, ConfigError
-from persona_interp.measurements.induced_direction import METHOD, InducedShifts
 from persona_interp.statistics import permutation_p_value
 from persona_interp.statistics.families import in_families
 from persona_interp.statistics.levels import N_DRAWS, NULL_QUANTILE
@@ -16,6 +15,7 @@ from persona_interp.statistics.mean_shift import longer, mean_cosine, scatter_al
 from persona_interp.statistics.null_directions import null_cosines, unit_rows
 from persona_interp.statistics.permutation import possible
 from persona_interp.statistics.streams import stream
+from persona_interp.studies.psychadapter.induced_direction import METHOD, InducedShifts
 
 EQUAL_COSINE = 0.9
 """Two directions are called equal at a layer where the interval of their cosine lies above this."""

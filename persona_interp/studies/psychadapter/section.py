@@ -7,7 +7,6 @@ from jaxtyping import Float
 from pandas import DataFrame, Series
 
 from persona_interp.figures.frames import distinct, keep, records
-from persona_interp.figures.psychadapter_drawn import draw_adapter
 from persona_interp.figures.style import paper_style
 from persona_interp.sections.section import (
     Section,
@@ -27,6 +26,7 @@ from persona_interp.sections.words import number
 from persona_interp.statistics.levels import ALPHA
 from persona_interp.statistics.power import detectable_cosine
 from persona_interp.studies.psychadapter import forms
+from persona_interp.studies.psychadapter.figures.drawing import draw_adapter
 from persona_interp.studies.psychadapter.forms import LOSSES
 
 NOTES = (
