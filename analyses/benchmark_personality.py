@@ -23,11 +23,11 @@ from persona_interp.data.writing_prompts import text_openings
 from persona_interp.directions.psychadapter import KVShape, PsychAdapter
 from persona_interp.directions.style import extract_style_activations, style_vectors
 from persona_interp.interventions.prefix import TraitPrefix
-from persona_interp.measurements.inventory import administer
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.load import Backend, load_model
 from persona_interp.models.protocol import Sampling
 from persona_interp.models.tokens import encode, text_batch
+from persona_interp.studies.inventory.administer import administer
 from persona_interp.studies.psychadapter.settings import PsychAdapterSettings
 from persona_interp.studies.psychadapter.train import train_psychadapter
 from persona_interp.types import Generation

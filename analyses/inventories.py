@@ -23,22 +23,22 @@ from persona_interp.data.inventories import Inventory, load_inventory
 from persona_interp.data.traits import load_trait
 from persona_interp.directions.direction import Direction
 from persona_interp.directions.persona import persona_vector
-from persona_interp.figures.inventory import (
+from persona_interp.figures.style import panel_figure, paper_style, save_figure
+from persona_interp.interventions.protocol import Intervention
+from persona_interp.interventions.residual import Add
+from persona_interp.io import write_json
+from persona_interp.models.hooked import HookedModelBase
+from persona_interp.models.identity import library_versions
+from persona_interp.models.load import load_model
+from persona_interp.rollouts.generate import generate_rollouts
+from persona_interp.studies.inventory.administer import administer
+from persona_interp.studies.inventory.answers import InventoryAnswers
+from persona_interp.studies.inventory.figures import (
     draw_inventory_reliability,
     draw_inventory_scores,
     draw_inventory_types,
     plot_movement,
 )
-from persona_interp.figures.style import panel_figure, paper_style, save_figure
-from persona_interp.interventions.protocol import Intervention
-from persona_interp.interventions.residual import Add
-from persona_interp.io import write_json
-from persona_interp.measurements.inventory import administer
-from persona_interp.measurements.inventory_answers import InventoryAnswers
-from persona_interp.models.hooked import HookedModelBase
-from persona_interp.models.identity import library_versions
-from persona_interp.models.load import load_model
-from persona_interp.rollouts.generate import generate_rollouts
 from persona_interp.studies.inventory.run import InventoryTables, inventory_tables
 from persona_interp.types import layer_at_depth
 

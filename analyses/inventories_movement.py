@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from persona_interp.measurements.inventory_answers import InventoryAnswers
-from persona_interp.measurements.inventory_draws import interval, scale_draws, scale_score
-from persona_interp.measurements.inventory_scores import Measure, ScaleAnswers, scales_of
 from persona_interp.statistics.draws import LEAST_FOR_A_RANGE
 from persona_interp.statistics.families import corrected
 from persona_interp.statistics.permutation import permutation_p_value
+from persona_interp.studies.inventory.answers import InventoryAnswers
+from persona_interp.studies.inventory.draws import interval, scale_draws, scale_score
+from persona_interp.studies.inventory.scores import Measure, ScaleAnswers, scales_of
 
 ALL = "all"
 

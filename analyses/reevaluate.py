@@ -30,10 +30,10 @@ from style_vectors import draw as draw_styles
 
 from persona_interp.directions.style import published_layers
 from persona_interp.figures.frames import keep
-from persona_interp.figures.inventory import draw_inventory_reliability
 from persona_interp.figures.style import paper_style, save_figure
 from persona_interp.io import read_json, sha256_file, write_json
 from persona_interp.models.identity import library_versions
+from persona_interp.studies.inventory.figures import draw_inventory_reliability
 from persona_interp.tables import read_table
 
 PERCENTILES = "intervals are bootstrap percentiles, which cover 0.89 to 0.93 of means over 8 to 40 questions"

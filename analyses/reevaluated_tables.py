@@ -13,10 +13,10 @@ from jaxtyping import Float
 from kept_results import read_tables
 from saved_config import saved_provenance
 
-from persona_interp.measurements.inventory_reliability import LEAST_ROWS
 from persona_interp.statistics import benjamini_hochberg, correlation_interval, permutation_test_correlation
 from persona_interp.statistics.families import claim_q
 from persona_interp.statistics.levels import ALPHA
+from persona_interp.studies.inventory.reliability import LEAST_ROWS
 from persona_interp.studies.monitoring.tables import SCOPES, monitoring_families, monitoring_intervals
 from persona_interp.tables import read_table
 

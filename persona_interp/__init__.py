@@ -83,11 +83,6 @@ if TYPE_CHECKING:
     from persona_interp.measurements.capability import measure_task_loss as measure_task_loss
     from persona_interp.measurements.expression import measure_expression as measure_expression
     from persona_interp.measurements.frame import Measurements as Measurements
-    from persona_interp.measurements.inventory import administer as administer
-    from persona_interp.measurements.inventory_reliability import inventory_reliability as inventory_reliability
-    from persona_interp.measurements.inventory_scores import compare_inventories as compare_inventories
-    from persona_interp.measurements.inventory_scores import score_inventory as score_inventory
-    from persona_interp.measurements.inventory_types import inventory_type as inventory_type
     from persona_interp.measurements.separation import separation_profile as separation_profile
     from persona_interp.measurements.steering import measure_steering as measure_steering
     from persona_interp.measurements.steering import steering_table as steering_table
@@ -109,6 +104,11 @@ if TYPE_CHECKING:
     from persona_interp.studies.finetuning.prediction import predictor_table as predictor_table
     from persona_interp.studies.finetuning.prediction import shift_correlations as shift_correlations
     from persona_interp.studies.finetuning.prediction import shift_nulls as shift_nulls
+    from persona_interp.studies.inventory.administer import administer as administer
+    from persona_interp.studies.inventory.reliability import inventory_reliability as inventory_reliability
+    from persona_interp.studies.inventory.scores import compare_inventories as compare_inventories
+    from persona_interp.studies.inventory.scores import score_inventory as score_inventory
+    from persona_interp.studies.inventory.types import inventory_type as inventory_type
     from persona_interp.studies.monitoring.conditions import measure_monitoring as measure_monitoring
     from persona_interp.studies.monitoring.monitor import Monitor as Monitor
     from persona_interp.studies.monitoring.smoothing import Smoothing as Smoothing
@@ -195,10 +195,10 @@ _HOMES = {
     "measurements.frame": "Measurements",
     "studies.psychadapter.induced_cosines": "induced_cosines",
     "studies.psychadapter.induced_direction": "induced_direction induced_geometry induced_shifts",
-    "measurements.inventory": "administer",
-    "measurements.inventory_reliability": "inventory_reliability",
-    "measurements.inventory_scores": "compare_inventories score_inventory",
-    "measurements.inventory_types": "inventory_type",
+    "studies.inventory.administer": "administer",
+    "studies.inventory.reliability": "inventory_reliability",
+    "studies.inventory.scores": "compare_inventories score_inventory",
+    "studies.inventory.types": "inventory_type",
     "studies.monitoring.monitor": "Monitor",
     "studies.monitoring.conditions": "measure_monitoring",
     "studies.monitoring.tables": "monitoring_nulls monitoring_table",

@@ -13,9 +13,9 @@ from persona_interp.figures.drawn import SavedFigure
 from persona_interp.figures.style import PNG_DPI
 from persona_interp.io import atomic_write_bytes
 from persona_interp.sections.claims import claims_section
-from persona_interp.sections.inventory import inventory_section
 from persona_interp.sections.section import Section, SectionTable, flat
 from persona_interp.sections.words import number, plain, signed, whole
+from persona_interp.studies.inventory.section import inventory_section
 from persona_interp.studies.persona.figures.drawing import plot_main_job
 from persona_interp.studies.persona.results import MainJobResults, load_results
 from persona_interp.studies.persona.section import main_job_parts

@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from persona_interp.measurements.inventory_draws import balanced
-from persona_interp.measurements.inventory_reliability import cronbach_alpha, feldt_bounds
 from persona_interp.statistics import permutation_test_paired
 from persona_interp.statistics.levels import ALPHA, CONFIDENCE
 from persona_interp.statistics.streams import stream
+from persona_interp.studies.inventory.draws import balanced
+from persona_interp.studies.inventory.reliability import cronbach_alpha, feldt_bounds
 from persona_interp.studies.psychadapter.expression_tables import effect_table
 from persona_interp.studies.screening.cross_fitted import cross_fitted_auc
 from persona_interp.studies.screening.detection import percentile_threshold

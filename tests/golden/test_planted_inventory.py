@@ -8,14 +8,14 @@ import pytest
 
 from persona_interp.data.inventories import Inventory, Item, Scale, load_inventory
 from persona_interp.data.inventory_wordings import RATING_WORDINGS, spoken
-from persona_interp.measurements.inventory import administer
-from persona_interp.measurements.inventory_answers import InventoryAnswers
-from persona_interp.measurements.inventory_draws import interval, scale_draws, scale_score
-from persona_interp.measurements.inventory_reliability import inventory_reliability
-from persona_interp.measurements.inventory_scores import compare_inventories, score_inventory
-from persona_interp.measurements.inventory_types import inventory_type
+from persona_interp.studies.inventory.administer import administer
+from persona_interp.studies.inventory.answers import InventoryAnswers
+from persona_interp.studies.inventory.draws import interval, scale_draws, scale_score
+from persona_interp.studies.inventory.reliability import inventory_reliability
+from persona_interp.studies.inventory.scores import compare_inventories, score_inventory
+from persona_interp.studies.inventory.types import inventory_type
 from tests.golden.simulation import binomial_bounds
-from tests.unit.measurements.inventory_respondent import RuleModel, listed
+from tests.unit.studies.inventory.inventory_respondent import RuleModel, listed
 
 BIG_FIVE = load_inventory("big_five_50")
 SAID = {spoken(item.text, person): item for item in BIG_FIVE.statements for person in ("I", "You")}

@@ -11,15 +11,15 @@ from transformers import AutoTokenizer
 from typer.testing import CliRunner
 
 from persona_interp.cli import app
-from persona_interp.cli import inventory as _registers_the_command  # noqa: F401
 from persona_interp.data.inventories import list_inventories, load_inventory
 from persona_interp.directions.psychadapter import KVShape, PsychAdapter
 from persona_interp.errors import ConfigError, PersonaInterpError
 from persona_interp.io import read_json
-from persona_interp.measurements.inventory import administer
-from persona_interp.measurements.inventory_answers import InventoryAnswers
 from persona_interp.models.load import load_model
+from persona_interp.studies.inventory import command as _registers_the_command  # noqa: F401
 from persona_interp.studies.inventory import run as inventory_run
+from persona_interp.studies.inventory.administer import administer
+from persona_interp.studies.inventory.answers import InventoryAnswers
 from persona_interp.studies.inventory.run import Condition, InventoryRun, run_inventories
 from tests.integration.conftest import make_model
 

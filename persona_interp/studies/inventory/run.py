@@ -14,16 +14,16 @@ from persona_interp.interventions.protocol import Intervention
 from persona_interp.interventions.record import intervention_record
 from persona_interp.io import sha256_json
 from persona_interp.lock import alone_in
-from persona_interp.measurements.inventory import administer, answers_of
-from persona_interp.measurements.inventory_answers import InventoryAnswers
-from persona_interp.measurements.inventory_reliability import reliability_rows
-from persona_interp.measurements.inventory_scores import change_rows, scales_in_families, score_inventory
-from persona_interp.measurements.inventory_types import TypeResult, inventory_type
 from persona_interp.models.identity import library_versions
 from persona_interp.models.protocol import HookedModel
 from persona_interp.studies.folder import RunFolder
 from persona_interp.studies.inventory import forms
+from persona_interp.studies.inventory.administer import administer, answers_of
+from persona_interp.studies.inventory.answers import InventoryAnswers
 from persona_interp.studies.inventory.effects import STUDY, inventory_effects
+from persona_interp.studies.inventory.reliability import reliability_rows
+from persona_interp.studies.inventory.scores import change_rows, scales_in_families, score_inventory
+from persona_interp.studies.inventory.types import TypeResult, inventory_type
 from persona_interp.tables import Form
 
 METHOD_VERSION = 1

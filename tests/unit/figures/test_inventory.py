@@ -6,7 +6,8 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
-from persona_interp.figures.inventory import (
+from persona_interp.figures.style import paper_style
+from persona_interp.studies.inventory.figures import (
     draw_inventory_reliability,
     draw_inventory_scores,
     draw_inventory_types,
@@ -16,7 +17,6 @@ from persona_interp.figures.inventory import (
     plot_reliability,
     plot_type_poles,
 )
-from persona_interp.figures.style import paper_style
 
 ABOUT = {"model": "m", "inventory": "big", "format": "rating"}
 

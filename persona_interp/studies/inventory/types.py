@@ -9,9 +9,9 @@ import pandas as pd
 from jaxtyping import Bool
 
 from persona_interp.errors import ConfigError
-from persona_interp.measurements.inventory_answers import InventoryAnswers
-from persona_interp.measurements.inventory_draws import LEVEL, interval, scale_draws, scale_score
-from persona_interp.measurements.inventory_scores import JUDGE, ScaleAnswers, scales_of
+from persona_interp.studies.inventory.answers import InventoryAnswers
+from persona_interp.studies.inventory.draws import LEVEL, interval, scale_draws, scale_score
+from persona_interp.studies.inventory.scores import JUDGE, ScaleAnswers, scales_of
 
 UNDECIDED = "X"
 

@@ -6,7 +6,6 @@ from pandas import DataFrame
 
 from persona_interp.figures.drawn import DrawnFigure
 from persona_interp.figures.frames import distinct, keep, records
-from persona_interp.figures.inventory import draw_inventory_reliability, draw_inventory_scores, draw_inventory_types
 from persona_interp.figures.style import paper_style
 from persona_interp.sections.section import (
     Section,
@@ -23,6 +22,11 @@ from persona_interp.sections.section import (
 )
 from persona_interp.sections.words import number
 from persona_interp.studies.inventory import forms
+from persona_interp.studies.inventory.figures import (
+    draw_inventory_reliability,
+    draw_inventory_scores,
+    draw_inventory_types,
+)
 
 NOTES = (
     "Answers are log-probabilities of the options; nothing is sampled and there is no judge. An inventory made for"

@@ -8,12 +8,12 @@ import pandas as pd
 from jaxtyping import Float, Int
 from scipy.stats import f as fisher
 
-from persona_interp.measurements.inventory_answers import InventoryAnswers
-from persona_interp.measurements.inventory_draws import LEVEL
-from persona_interp.measurements.inventory_scores import JUDGE, scales_in_families
 from persona_interp.statistics.effects import pearson
 from persona_interp.statistics.permutation import permutation_p_value
 from persona_interp.statistics.streams import stream
+from persona_interp.studies.inventory.answers import InventoryAnswers
+from persona_interp.studies.inventory.draws import LEVEL
+from persona_interp.studies.inventory.scores import JUDGE, scales_in_families
 
 Answers = Float[np.ndarray, "row item"]
 ALL = "all"

@@ -12,16 +12,16 @@ from persona_interp.data.inventories import ForcedChoice, Inventory, Item, Wordi
 from persona_interp.data.inventory_wordings import NEUTRAL, spoken
 from persona_interp.errors import AlignmentError, ConfigError
 from persona_interp.interventions.protocol import Intervention
-from persona_interp.measurements.inventory_answers import (
+from persona_interp.models.protocol import HookedModel
+from persona_interp.models.tokens import encode, render_prompt
+from persona_interp.statistics.streams import stream
+from persona_interp.studies.inventory.answers import (
     ANSWER_KEYS,
     NORMALISATIONS,
     InventoryAnswers,
     check_names,
 )
-from persona_interp.measurements.option_logprobs import option_logprobs
-from persona_interp.models.protocol import HookedModel
-from persona_interp.models.tokens import encode, render_prompt
-from persona_interp.statistics.streams import stream
+from persona_interp.studies.inventory.option_logprobs import option_logprobs
 
 Order = Literal["given", "reversed", "shuffled"]
 """How options are listed: as the inventory has them, backwards, or shuffled for each item.

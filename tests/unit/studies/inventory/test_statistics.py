@@ -11,19 +11,19 @@ from persona_interp.data.inventories import Item, Scale, load_inventory
 from persona_interp.data.inventory_items import Inventory
 from persona_interp.data.inventory_wordings import RATING_WORDINGS
 from persona_interp.errors import ConfigError
-from persona_interp.measurements.inventory import administer
-from persona_interp.measurements.inventory_draws import balanced, interval, scale_draws, scale_score, stretch
-from persona_interp.measurements.inventory_reliability import (
+from persona_interp.statistics.permutation import permutation_test_paired
+from persona_interp.studies.inventory.administer import administer
+from persona_interp.studies.inventory.draws import balanced, interval, scale_draws, scale_score, stretch
+from persona_interp.studies.inventory.reliability import (
     correlation,
     cronbach_alpha,
     feldt_bounds,
     inventory_reliability,
 )
-from persona_interp.measurements.inventory_types import inventory_type
-from persona_interp.statistics.permutation import permutation_test_paired
 from persona_interp.studies.inventory.run import inventory_tables
+from persona_interp.studies.inventory.types import inventory_type
 from tests.golden.simulation import binomial_bounds
-from tests.unit.measurements.inventory_respondent import RuleModel
+from tests.unit.studies.inventory.inventory_respondent import RuleModel
 
 TYPES = load_inventory("types_32")
 

@@ -9,12 +9,12 @@ import pandas as pd
 from jaxtyping import Float, Int
 
 from persona_interp.errors import AlignmentError, ConfigError
-from persona_interp.measurements.inventory_answers import InventoryAnswers, item_table
-from persona_interp.measurements.inventory_draws import Table, balanced, interval, scale_draws, scale_score
 from persona_interp.statistics.families import in_families
 from persona_interp.statistics.permutation import permutation_test_paired
 from persona_interp.statistics.power import detectable_effect
 from persona_interp.statistics.resampling import Interval
+from persona_interp.studies.inventory.answers import InventoryAnswers, item_table
+from persona_interp.studies.inventory.draws import Table, balanced, interval, scale_draws, scale_score
 
 Measure = Literal["keyed", "log_odds"]
 """The keyed answer, or the log-odds of the first pole of a choice (nats), which do not saturate."""

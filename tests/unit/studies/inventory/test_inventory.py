@@ -10,15 +10,15 @@ import torch
 from persona_interp.data.inventories import Inventory, load_inventory
 from persona_interp.errors import AlignmentError, ConfigError
 from persona_interp.interventions.residual import Add
-from persona_interp.measurements.inventory import administer
-from persona_interp.measurements.inventory_answers import InventoryAnswers
-from persona_interp.measurements.inventory_scores import compare_inventories, score_inventory
-from persona_interp.measurements.option_logprobs import option_logprobs
 from persona_interp.models.tokens import render_prompt
+from persona_interp.studies.inventory.administer import administer
+from persona_interp.studies.inventory.answers import InventoryAnswers
+from persona_interp.studies.inventory.option_logprobs import option_logprobs
+from persona_interp.studies.inventory.scores import compare_inventories, score_inventory
 from persona_interp.types import NO_EDITS, Edits, KVPrefix
 from tests.contract.tiny import BACKENDS, N_LAYERS, Tiny
 from tests.small import direction
-from tests.unit.measurements.inventory_respondent import RuleModel
+from tests.unit.studies.inventory.inventory_respondent import RuleModel
 
 RATED, CHOSEN = load_inventory("big_five_50").take(2), load_inventory("types_32").take(2)
 ALIKE = dict(rtol=1e-4, atol=1e-4)
