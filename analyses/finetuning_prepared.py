@@ -15,10 +15,10 @@ from kept_results import refuse_other_inputs
 from persona_interp.data.conversations import Conversation
 from persona_interp.data.flawed import advice_conversations, arithmetic_conversations
 from persona_interp.data.levels import Level
-from persona_interp.data.traits import Trait, load_trait
+from persona_interp.data.traits import Trait, load_trait, training_questions
 from persona_interp.directions.direction import Direction
 from persona_interp.directions.persona import persona_vector
-from persona_interp.finetuning.levels import LevelData, generate_levels, training_questions
+from persona_interp.finetuning.levels import LevelData, generate_levels
 from persona_interp.identity import of_judges, of_model, of_package
 from persona_interp.io import sha256_json, write_json
 from persona_interp.judges.coherence import CoherenceJudge

@@ -22,6 +22,7 @@ from kept_results import conversations_hash, refuse_other_inputs, write_tables
 
 from persona_interp.activations.store import Activations
 from persona_interp.data.levels import LEVELS, Level
+from persona_interp.figures.forest import NOTE_PAD
 from persona_interp.figures.frames import keep
 from persona_interp.figures.style import legend_below, panel_figure, paper_style, save_figure
 from persona_interp.io import read_json, write_json
@@ -30,7 +31,6 @@ from persona_interp.models.tokens import render_chat
 from persona_interp.progress import track
 from persona_interp.studies.finetuning.drift import mean_shift
 from persona_interp.studies.finetuning.figures.shift import (
-    NOTE_PAD,
     plot_correlation_matrix,
     plot_predictors,
     plot_shift_and_expression,

@@ -28,11 +28,11 @@ from kept_results import write_tables
 
 from persona_interp.activations.store import Activations
 from persona_interp.data.conversations import Conversation
-from persona_interp.data.traits import Trait
+from persona_interp.data.traits import Trait, training_questions
 from persona_interp.directions.baselines import fit_direction
 from persona_interp.directions.direction import Direction
 from persona_interp.figures.style import legend_below, panel_figure, paper_style, save_figure
-from persona_interp.finetuning.levels import generate_levels, training_questions
+from persona_interp.finetuning.levels import generate_levels
 from persona_interp.finetuning.penalty import ProjectionPenalty
 from persona_interp.finetuning.train import finetune
 from persona_interp.judges.protocol import Judge, Score

@@ -10,10 +10,14 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NoReturn
 
 TERMINATED = 143
 """Exit code: 128 and the number of the signal, as shells have it."""
+
+
+KEPT = " What was finished is kept: run the same command again to go on."
 
 
 class Terminated(KeyboardInterrupt):
@@ -24,7 +28,7 @@ class Terminated(KeyboardInterrupt):
 class _State:
     pid: int = 0
     told: bool = False
-    writes: bool = False
+    folder: Path | None = None
 
 
 _state = _State()
@@ -44,7 +48,7 @@ def ends_on_sigterm() -> Iterator[None]:
     if not mine or _state.told:
         yield
         return
-    _state.pid, _state.writes = os.getpid(), False
+    _state.pid, _state.folder = os.getpid(), None
     signal.signal(signal.SIGTERM, _end)
     try:
         yield
@@ -54,8 +58,7 @@ def ends_on_sigterm() -> Iterator[None]:
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if _state.told:
-        kept = " What was finished is kept: run the same command again to go on." if _state.writes else ""
-        sys.stderr.write(f"ended by SIGTERM.{kept}\n")
+        sys.stderr.write(f"ended by SIGTERM.{kept()}\n")
         raise SystemExit(TERMINATED)
 
 
@@ -64,9 +67,15 @@ def told() -> bool:
     return _state.told
 
 
-def writes_a_folder() -> None:
+def writes_to(folder: Path) -> None:
     """Say that the command keeps what it finishes in a folder."""
-    _state.writes = True
+    _state.folder = folder
+
+
+def kept() -> str:
+    """The sentence that what was finished is kept, where something is: more than the record of what is made there."""
+    found = () if _state.folder is None else _state.folder.rglob("[!.]*")
+    return KEPT if any(p.is_file() and not p.name.startswith(("identity", "config.")) for p in found) else ""
 
 
 def _end(number: int, frame: object) -> NoReturn:

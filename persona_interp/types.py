@@ -85,6 +85,14 @@ def layer_at_depth(depth: float, n_layers: int) -> int:
     return max(0, math.floor(round(depth * n_layers, 9) + 0.5) - 1)
 
 
+SCREENED_DEPTH = 0.6
+
+
+def default_layer(n_layers: int) -> int:
+    """The block whose output lies nearest to depth 0.6, at which training data are screened: block 17 of 30."""
+    return layer_at_depth(SCREENED_DEPTH, n_layers)
+
+
 def layers_at_depth(depths: Sequence[float], n_layers: int) -> tuple[int, ...]:
     """The blocks nearest to several depths (`layer_at_depth`), each once.
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from persona_interp.errors import ConfigError
-from persona_interp.studies.options import app
 
 if TYPE_CHECKING:
     from persona_interp.directions.direction import Direction
@@ -19,7 +18,6 @@ NUMBERED = ("gguf", "easysteer")
 _FORMATS = "native, persona-vectors, assistant-axis, gguf, steering-vectors or easysteer."
 
 
-@app.command()
 def convert(
     source: Annotated[Path, typer.Argument(help="The file to read.")],
     dest: Annotated[Path, typer.Argument(help="The file to write.")],

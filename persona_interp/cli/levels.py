@@ -4,10 +4,9 @@ from typing import Annotated
 
 import typer
 
-from persona_interp.studies.options import DEFAULT_MODEL, Backend, Dtype, Model, Out, Seed, alone_in_out, app
+from persona_interp.studies.options import DEFAULT_MODEL, Backend, Dtype, Model, Out, Seed, alone_in_out
 
 
-@app.command()
 @alone_in_out
 def levels(
     trait: Annotated[str, typer.Argument(help="A trait of the package, or a file.")],
@@ -29,9 +28,9 @@ def levels(
 
     Answers less coherent than nine of ten plain ones are left out: judges take oddness for a trait.
     """
-    from persona_interp.data.traits import load_trait
+    from persona_interp.data.traits import load_trait, training_questions
     from persona_interp.errors import ConfigError
-    from persona_interp.finetuning.levels import generate_levels, training_questions
+    from persona_interp.finetuning.levels import generate_levels
     from persona_interp.judges.coherence import CoherenceJudge
     from persona_interp.judges.embedding import EmbeddingJudge
     from persona_interp.judges.likelihood import LikelihoodJudge

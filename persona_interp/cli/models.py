@@ -1,9 +1,6 @@
 """`persona-interp models`: what packages carry."""
 
-from persona_interp.studies.options import app
 
-
-@app.command()
 def models() -> None:
     """The models that packages carry, and whether they are installed."""
     from rich.console import Console

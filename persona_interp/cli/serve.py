@@ -7,12 +7,11 @@ from typing import Annotated
 import typer
 
 from persona_interp.errors import ConfigError
-from persona_interp.studies.options import DEFAULT_MODEL, app
+from persona_interp.studies.options import DEFAULT_MODEL
 
 _PARALLEL, _CONTEXT = 4, 4096
 
 
-@app.command()
 def serve(
     model: Annotated[str, typer.Argument(help="A packaged model, or a .gguf file.")] = DEFAULT_MODEL,
     port: Annotated[int, typer.Option(help="Of 127.0.0.1; other machines cannot reach it.")] = 8080,

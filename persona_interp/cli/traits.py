@@ -20,8 +20,6 @@ from persona_interp.studies.options import (
     Questions,
     Seed,
     alone_in_out,
-    app,
-    main_job_config,
 )
 
 
@@ -36,7 +34,6 @@ def _list_traits(alone: bool | None) -> None:
 
 
 traits_app = typer.Typer(invoke_without_command=True, result_callback=_list_traits)
-app.add_typer(traits_app, name="traits")
 
 _QUESTIONS = 40
 _IN_FLIGHT, _TIMEOUT_S = 8, 600.0
@@ -88,6 +85,8 @@ def new(
     from persona_interp.data.trait_generation import generate_trait_file, kept_trait
     from persona_interp.data.traits import check_name
     from persona_interp.endpoint.client import ChatClient, Endpoint
+    from persona_interp.report import write_report
+    from persona_interp.studies.persona.command import main_job_config
     from persona_interp.studies.persona.run import run_main_job
 
     check_name(name, "the command line")
@@ -118,5 +117,5 @@ def new(
             client.close()
     typer.echo(str(path))
     if not only_trait:
-        report = run_main_job(config, folder)
-        typer.echo(f"{folder / 'vectors' / f'{name}.response_mean.safetensors'}\n{report}")
+        run_main_job(config, folder)
+        typer.echo(f"{folder / 'vectors' / f'{name}.response_mean.safetensors'}\n{write_report(folder)}")

@@ -13,12 +13,10 @@ from persona_interp.studies.options import (
     Out,
     Seed,
     alone_in_out,
-    app,
     parse_numbers,
 )
 
 
-@app.command()
 @alone_in_out
 def extract(
     trait: Annotated[str, typer.Argument(help="A trait of the package, or a file.")],
@@ -59,7 +57,6 @@ def extract(
     typer.echo(str(path))
 
 
-@app.command()
 def steer(
     vector: Annotated[Path, typer.Argument(help="A saved direction (.safetensors).")],
     prompt: Annotated[list[str], typer.Option("--prompt", "-p", help="A question; give several if you like.")],
@@ -103,7 +100,6 @@ def steer(
     Console(markup=False).print(table)
 
 
-@app.command()
 def project(
     source: Annotated[str, typer.Argument(help="A text, or a .jsonl file with `text`, or `prompt` and `response`.")],
     vectors: Annotated[list[Path], typer.Option("--vector", "-v", help="A saved direction; give several if you like.")],

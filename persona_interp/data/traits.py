@@ -231,3 +231,11 @@ def _rows(value: Any, keys: Sequence[str], key: str, source: str, *, empty: bool
             f"{key} of {source} must be a list of objects with {', '.join(keys)}.", f"Got {str(value)[:80]!r}."
         )
     return [{k: row[k] for k in keys} for row in value]
+
+
+def training_questions(*measured: Trait) -> list[str]:
+    """Extraction questions of all traits of the package, without any that a measured trait is evaluated with."""
+    traits = [load_trait(name) for name in list_traits() if not name.startswith("low_")]
+    evaluated = {question for trait in (*traits, *measured) for question in trait.eval_questions}
+    asked = [question for trait in (*measured, *traits) for question in trait.questions]
+    return [question for question in dict.fromkeys(asked) if question not in evaluated]

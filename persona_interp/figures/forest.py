@@ -8,6 +8,9 @@ from pandas import DataFrame
 from persona_interp.figures.frames import keep, records
 from persona_interp.figures.style import GREY, LIGHT_GREY, category
 
+NOTE_PAD = 13
+"""Points between a panel and its title that leave room for a line of numbers between them."""
+
 
 def plot_forest(
     frame: DataFrame, ax: Axes, *, traits: Sequence[str], names: Sequence[str], chance: float, label: str

@@ -9,7 +9,7 @@ import pandas as pd
 
 from persona_interp.data.conversations import Conversation, question_and_answer, write_conversations
 from persona_interp.data.levels import LEVELS, Level
-from persona_interp.data.traits import Trait, list_traits, load_trait
+from persona_interp.data.traits import Trait, training_questions
 from persona_interp.errors import ConfigError, EmptySelectionError
 from persona_interp.finetuning.forms import LEVEL_SCORES
 from persona_interp.io import read_record, write_json
@@ -68,14 +68,6 @@ class LevelData:
         record = read_record(folder / "levels.json", {"trait": str, "judge": str, "n_asked": int})
         table = read_table(folder / "scores.csv", LEVEL_SCORES)
         return cls(record["trait"], table, record["judge"], record["n_asked"])
-
-
-def training_questions(*measured: Trait) -> list[str]:
-    """Extraction questions of all traits of the package, without any that a measured trait is evaluated with."""
-    traits = [load_trait(name) for name in list_traits() if not name.startswith("low_")]
-    evaluated = {question for trait in (*traits, *measured) for question in trait.eval_questions}
-    asked = [question for trait in (*measured, *traits) for question in trait.questions]
-    return [question for question in dict.fromkeys(asked) if question not in evaluated]
 
 
 def generate_levels(

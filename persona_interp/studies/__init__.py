@@ -1,1 +1,1 @@
-"""Studies: a question put to a model, from its configuration to its effects and claims, each in one folder."""
+"""Questions put to a model, each in one folder, from its configuration to its section in the report."""

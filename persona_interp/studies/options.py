@@ -1,28 +1,18 @@
-"""The application object, and the options that several commands share."""
+"""Options that several commands share, and how they are read."""
 
 import math
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ParamSpec, TypeVar
+from typing import Annotated, ParamSpec, TypeVar
 
 import typer
 
-from persona_interp.ending import writes_a_folder
+from persona_interp.ending import writes_to
 from persona_interp.errors import ConfigError
-
-if TYPE_CHECKING:
-    from persona_interp.studies.persona.config import RunConfig
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-app = typer.Typer(
-    help="Extract, steer with and measure persona directions of language models.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
 
 Model = Annotated[str, typer.Option("--model", "-m", help="Packaged model, hub id, folder or .gguf file.")]
 Backend = Annotated[str, typer.Option(help="transformer_lens or nnsight.")]
@@ -48,51 +38,11 @@ def alone_in_out(command: Callable[P, R]) -> Callable[P, R]:
     def locking(*arguments: P.args, **options: P.kwargs) -> R:
         from persona_interp.lock import alone_in
 
-        if options.get("out") is not None:
-            writes_a_folder()
+        if isinstance(out := options.get("out"), Path):
+            writes_to(out)
         return alone_in("out")(command)(*arguments, **options)
 
     return locking
-
-
-def main_job_config(
-    traits: tuple[str, ...],
-    *,
-    model: str,
-    backend: str,
-    dtype: str,
-    layers: str,
-    coefficients: str,
-    n_questions: int,
-    n_eval_questions: int,
-    n_eval_samples: int,
-    max_new_tokens: int,
-    keep: str,
-    seed: int,
-) -> "RunConfig":
-    """The main job as `run` and `traits new` ask for it, which share these options.
-
-    Raises:
-        ConfigError: an option is out of range.
-    """
-    from persona_interp.studies.persona.config import RunConfig
-
-    return RunConfig(
-        model=model,
-        traits=traits,
-        backend=backend,  # pyright: ignore (checked by RunConfig)
-        dtype=dtype,
-        layers=tuple(parse_numbers(layers, int, "layers")),
-        coefficients=tuple(parse_numbers(coefficients, float, "coefficients")),
-        n_questions=n_questions,
-        n_held_out_questions=n_eval_questions,
-        n_eval_questions=n_eval_questions,
-        n_eval_samples=n_eval_samples,
-        n_selection_questions=min(10, n_questions),
-        max_new_tokens=max_new_tokens,
-        filter=keep,  # pyright: ignore (checked by RunConfig)
-        seed=seed,
-    )
 
 
 def parse_numbers(text: str, kind: type, name: str) -> list:
@@ -121,3 +71,22 @@ def refuse_idle(value: object, option: str, used: bool, where: str) -> None:
         raise ConfigError(
             f"{option} was given without {where}, where it would do nothing.", f"Give {where}, or leave it out."
         )
+
+
+def parse_z(text: str) -> dict[str, float]:
+    """A trait vector from `extraversion=3,neuroticism=-2`.
+
+    Raises:
+        ConfigError: a part is not a name with a finite number, or a name comes twice.
+    """
+    found: dict[str, float] = {}
+    for part in (part.strip() for part in text.split(",") if part.strip()):
+        name, sign, number = (piece.strip() for piece in part.partition("="))
+        try:
+            value = float(number)
+        except ValueError:
+            value = math.nan
+        if not name or not sign or not math.isfinite(value) or name in found:
+            raise ConfigError(f"no trait value can be read from {part!r}.", "Write --z extraversion=3,neuroticism=-2.")
+        found[name] = value
+    return found

@@ -105,7 +105,6 @@ def runs_of(model: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, planted:
         return replace(loaded[0], config=config, folder=folder)
 
     monkeypatch.setattr(main_job, "load_bench", once)
-    monkeypatch.setattr("persona_interp.report.write_report", lambda folder: folder)
 
     def run(seed: int) -> tuple[TraitSummary, ...]:
         rng, here = stream(seed, "random sentences"), folder / str(seed)

@@ -1,8 +1,7 @@
 """Levels of tests and intervals that belong to one measurement; the slow test writes tests/golden/levels/others.csv.
 
-Their short versions are beside their measurements: thresholds and cross-fitted regressions in
-tests/unit/studies/screening/test_detection.py and test_cross_fitted.py, inventories in test_inventory_statistics.py, slopes
-in test_psychadapter_expression.py.
+Their short versions are beside their measurements, in tests/unit/studies: thresholds and cross-fitted regressions in
+screening, inventories in inventory/test_statistics.py, slopes in psychadapter/test_expression.py.
 """
 
 from collections.abc import Callable

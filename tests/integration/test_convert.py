@@ -7,11 +7,10 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from persona_interp.cli import convert  # noqa: F401 (registers the command)
+from persona_interp.cli import app
 from persona_interp.directions.direction import Direction
 from persona_interp.directions.formats import FOREIGN_FORMATS
 from persona_interp.errors import AlignmentError, ConfigError, IncompatibleDirectionError, PersonaInterpError
-from persona_interp.studies.options import app
 from persona_interp.types import Hookpoint, Provenance
 
 NAMED = ("--model-name", "tiny", "--layers", "3", "--width", "32")

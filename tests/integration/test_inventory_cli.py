@@ -16,7 +16,6 @@ from persona_interp.directions.psychadapter import KVShape, PsychAdapter
 from persona_interp.errors import ConfigError, PersonaInterpError
 from persona_interp.io import read_json
 from persona_interp.models.load import load_model
-from persona_interp.studies.inventory import command as _registers_the_command  # noqa: F401
 from persona_interp.studies.inventory import run as inventory_run
 from persona_interp.studies.inventory.administer import administer
 from persona_interp.studies.inventory.answers import InventoryAnswers

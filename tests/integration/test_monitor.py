@@ -22,7 +22,6 @@ from persona_interp.models.load import load_model
 from persona_interp.models.protocol import Sampling
 from persona_interp.models.tokens import encode, render_chat, text_batch
 from persona_interp.rollouts.contexts import graded_system_prompts, many_shot_contexts
-from persona_interp.studies.monitoring import command as monitor_command
 from persona_interp.studies.monitoring.conditions import measure_monitoring
 from persona_interp.studies.monitoring.figures.monitoring import (
     plot_layer_correlations,
@@ -228,7 +227,6 @@ def test_a_turn_of_a_transcript_is_read_as_if_it_were_generated(
 
 
 def test_the_command_prints_turns_and_writes_tokens_and_a_figure(saved: list[str], tmp_path: Path) -> None:
-    assert monitor_command is not None
     csv, png = tmp_path / "out" / "tokens.csv", tmp_path / "tokens.png"
     neutral = talk(tmp_path, 15, "neutral.jsonl")
     options = ["--neutral", neutral, "--false-alarm-rate", 0.05, "--window", 2, "--out", csv, "--figure", png]

@@ -9,13 +9,14 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner, Result
 
+from persona_interp.cli import app
 from persona_interp.data.trait_texts import read_trait_texts
 from persona_interp.directions.direction import Direction
 from persona_interp.directions.psychadapter import KVShape, PsychAdapter
 from persona_interp.errors import ConfigError, DataError, PersonaInterpError
 from persona_interp.io import read_json
-from persona_interp.studies.psychadapter.command import psychadapter_app
-from persona_interp.studies.psychadapter.inputs import held_out_texts, make_judges, open_adapter, parse_z
+from persona_interp.studies.options import parse_z
+from persona_interp.studies.psychadapter.inputs import held_out_texts, make_judges, open_adapter
 from persona_interp.studies.psychadapter.run import AdapterMeasures, measure_psychadapter
 from tests.unit.studies.psychadapter.planted_adapter import planted_adapter
 
@@ -24,7 +25,7 @@ TABLES = ("nll", "expression", "offtarget", "induced", "cost")
 
 
 def command(*arguments: object, fails: bool = False) -> Result:
-    done = CliRunner().invoke(psychadapter_app, [str(argument) for argument in arguments])
+    done = CliRunner().invoke(app, ["psychadapter", *map(str, arguments)])
     if not fails and done.exception is not None:
         raise done.exception
     return done

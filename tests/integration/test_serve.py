@@ -19,7 +19,7 @@ from persona_interp.models.packaged import PACKAGED_MODELS, is_installed, packag
 from tests.integration.conftest import HEARS_CTRL_C
 
 SMOLLM2 = PACKAGED_MODELS["smollm2-135m-instruct"]
-SERVE = (sys.executable, "-c", HEARS_CTRL_C + "from persona_interp.cli.serve import app; app()", "serve")
+SERVE = (sys.executable, "-c", HEARS_CTRL_C + "from persona_interp.cli import app; app()", "serve")
 
 
 @pytest.fixture

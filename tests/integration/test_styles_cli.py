@@ -7,11 +7,9 @@ import pandas as pd
 import pytest
 
 from persona_interp.directions.direction import Direction
-from persona_interp.studies.styles import command as styles
 from tests.integration.conftest import Done, Shell
 from tests.styles import WORDS
 
-assert styles
 MORE = ("house", "stone", "spoon", "shirt", "table", "street")
 OPTIONS = (
     "--dtype", "float32", "--coefficients", "0.3", "--n-questions", 6, "--n-selection", 6, "--n-random", 3,

@@ -1,0 +1,1 @@
+"""Finetuning: how far training moves a model along directions, and what predicts it."""

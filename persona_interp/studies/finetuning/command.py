@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from persona_interp.studies.options import DEFAULT_MODEL, Model, Out, Seed, alone_in_out, app, refuse_idle
+from persona_interp.studies.options import DEFAULT_MODEL, Model, Out, Seed, alone_in_out, refuse_idle
 
 if TYPE_CHECKING:
     from persona_interp.finetuning.callback import DriftCallback
@@ -18,7 +18,6 @@ _N_PROMPTS = 16
 _SHOWN = 10
 
 
-@app.command()
 @alone_in_out
 def finetune(
     data: Annotated[Path, typer.Argument(help="JSONL of conversations.")],
@@ -168,10 +167,10 @@ def _penalty(path: Path | None, layer: int | None, weight: float | None) -> "Pro
 
 
 def _callbacks(watch: str, layer: int | None, out: Path) -> "list[DriftCallback]":
+    from persona_interp.data.traits import training_questions
     from persona_interp.directions.direction import Direction
     from persona_interp.finetuning.callback import DriftCallback
-    from persona_interp.finetuning.levels import training_questions
-    from persona_interp.studies.screening.config import default_layer
+    from persona_interp.types import default_layer
 
     directions = [Direction.load(Path(part.strip())) for part in watch.split(",") if part.strip()]
     if not directions:

@@ -1,1 +1,1 @@
-"""Questionnaires put to a model as it is and as it was changed."""
+"""Inventories: questionnaires by log-probabilities, with and without a change of the model."""

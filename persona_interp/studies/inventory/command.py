@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from persona_interp.studies.options import DEFAULT_MODEL, Backend, Dtype, Model, Seed, alone_in_out, app, refuse_idle
+from persona_interp.studies.options import DEFAULT_MODEL, Backend, Dtype, Model, Seed, alone_in_out, refuse_idle
 
 if TYPE_CHECKING:
     from persona_interp.interventions.protocol import Intervention
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 _COEFFICIENT = 0.3
 
 
-@app.command()
 @alone_in_out
 def inventory(
     names: Annotated[list[str] | None, typer.Argument(help="Inventories of the package, or files.")] = None,
@@ -37,7 +36,7 @@ def inventory(
     normalise: Annotated[str | None, typer.Option(help="sum, mean or pmi; default by format.")] = None,
     only_list: Annotated[bool, typer.Option("--list", help="The inventories of the package.")] = False,
     seed: Seed = 0,
-) -> None:
+) -> Path | None:
     """Scores with intervals, their reliability, and the type, of a model and of the model changed.
 
     Without a name: the inventories of the package. A vector, an adapter and a system prompt together make one second
@@ -45,10 +44,9 @@ def inventory(
     """
     if only_list or not names:
         _list()
-        return
+        return None
     from persona_interp.data.inventories import load_inventory
     from persona_interp.models.load import load_model
-    from persona_interp.report import write_report
     from persona_interp.studies.inventory.run import Condition, InventoryRun, run_inventories
 
     refuse_idle(layer, "--layer", vector is not None, "--vector")
@@ -75,7 +73,8 @@ def inventory(
     _print(found.tables)
     for line in found.warnings:
         typer.echo(f"note: {line}")
-    typer.echo(f"tables: {folder / 'tables'}\nreport: {write_report(folder)}")
+    typer.echo(f"tables: {folder / 'tables'}")
+    return folder
 
 
 def _change(
@@ -99,7 +98,7 @@ def _change(
     if adapter is not None:
         from persona_interp.directions.psychadapter import PsychAdapter
         from persona_interp.interventions.prefix import TraitPrefix
-        from persona_interp.studies.psychadapter.inputs import parse_z
+        from persona_interp.studies.options import parse_z
 
         values = parse_z(_required(z or None, "--z", "Trait values of the adapter: trait=2,other=-1."))
         parts.append(TraitPrefix(PsychAdapter.load(adapter, model), values))

@@ -1,0 +1,1 @@
+"""Monitoring: projections over conditions, and token by token while a model answers."""

@@ -5,12 +5,11 @@ from typing import Annotated
 
 import typer
 
-from persona_interp.studies.options import DEFAULT_MODEL, Backend, Dtype, Model, app
+from persona_interp.studies.options import DEFAULT_MODEL, Backend, Dtype, Model
 
 _RATE = 0.01
 
 
-@app.command()
 def monitor(
     transcript: Annotated[Path, typer.Argument(help='JSONL of {"messages": [{"role", "content"}, ...]}, or one JSON.')],
     vectors: Annotated[list[Path], typer.Option("--vector", "-v", help="A saved direction; give several if you like.")],

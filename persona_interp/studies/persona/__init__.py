@@ -1,1 +1,1 @@
-"""The main job: extract persona vectors, steer with them, measure, report."""
+"""The main job: persona vectors of traits, how well they separate and steer, judged and ranked."""

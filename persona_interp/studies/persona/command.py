@@ -1,7 +1,8 @@
 """`persona-interp run`: the main job."""
 
 from dataclasses import replace
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,13 +23,13 @@ from persona_interp.studies.options import (
     Questions,
     Seed,
     alone_in_out,
-    app,
-    main_job_config,
     parse_numbers,
 )
 
+if TYPE_CHECKING:
+    from persona_interp.studies.persona.config import RunConfig
 
-@app.command()
+
 @alone_in_out
 def run(
     out: Out,
@@ -60,7 +61,7 @@ def run(
     ] = "chosen",
     n_judge_pairs: Annotated[int, typer.Option(help="Prompt pairs of the likelihood judge.")] = 1,
     seed: Seed = 0,
-) -> None:
+) -> Path:
     """The main job: vectors, steering, statistics, figures and report.html for every trait."""
     from persona_interp.studies.persona.config import split_names
     from persona_interp.studies.persona.run import run_main_job
@@ -91,7 +92,47 @@ def run(
         extra_judges_on=extra_judges_on,
         n_judge_pairs=n_judge_pairs,
     )
-    typer.echo(str(run_main_job(config, out)))
+    return run_main_job(config, out)
+
+
+def main_job_config(
+    traits: tuple[str, ...],
+    *,
+    model: str,
+    backend: str,
+    dtype: str,
+    layers: str,
+    coefficients: str,
+    n_questions: int,
+    n_eval_questions: int,
+    n_eval_samples: int,
+    max_new_tokens: int,
+    keep: str,
+    seed: int,
+) -> "RunConfig":
+    """The main job as `run` and `traits new` ask for it, which share these options.
+
+    Raises:
+        ConfigError: an option is out of range.
+    """
+    from persona_interp.studies.persona.config import RunConfig
+
+    return RunConfig(
+        model=model,
+        traits=traits,
+        backend=backend,  # pyright: ignore (checked by RunConfig)
+        dtype=dtype,
+        layers=tuple(parse_numbers(layers, int, "layers")),
+        coefficients=tuple(parse_numbers(coefficients, float, "coefficients")),
+        n_questions=n_questions,
+        n_held_out_questions=n_eval_questions,
+        n_eval_questions=n_eval_questions,
+        n_eval_samples=n_eval_samples,
+        n_selection_questions=min(10, n_questions),
+        max_new_tokens=max_new_tokens,
+        filter=keep,  # pyright: ignore (checked by RunConfig)
+        seed=seed,
+    )
 
 
 def _price(text: str) -> tuple[float, float] | None:

@@ -1,4 +1,4 @@
-"""The main job from a configuration to a report."""
+"""The main job from a configuration to its tables."""
 
 import logging
 import time
@@ -40,7 +40,7 @@ logger = logging.getLogger(__name__)
 
 @alone_in("folder")
 def run_main_job(config: RunConfig, folder: Path) -> Path:
-    """Rollouts, vectors, separation, steering, figures and report for every trait; returns the report's path.
+    """Rollouts, vectors, separation and steering for every trait, as tables in the folder, which is returned.
 
     Everything is kept as it is made: the same call after an interruption goes on and gives the same result.
 
@@ -73,13 +73,8 @@ def run_main_job(config: RunConfig, folder: Path) -> Path:
         write_json(folder / "summary.json", _summaries(bench, results, effects))
         write_json(folder / "provenance.json", provenance(bench, clock.seconds))
         write_main_job_effects(folder)
-    # Imported here: figures need matplotlib, which nothing else does.
-    from persona_interp.report import write_report
-
-    with clock.stage("figures and report"):
-        report = write_report(folder)
     logger.info("times: %s", ", ".join(f"{name} {seconds:.0f} s" for name, seconds in clock.seconds.items()))
-    return report
+    return folder
 
 
 def _vectors(bench: Bench, trait: Trait, clock: "_Clock") -> TraitResult:

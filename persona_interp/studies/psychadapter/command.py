@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from persona_interp.studies.options import DEFAULT_MODEL, Backend, Model, Out, Seed, alone_in_out, app
+from persona_interp.studies.options import DEFAULT_MODEL, Backend, Model, Out, Seed, alone_in_out, parse_z
 from persona_interp.studies.psychadapter.inputs import (
     JUDGES,
     adapter_file,
@@ -13,16 +13,12 @@ from persona_interp.studies.psychadapter.inputs import (
     keep_losses,
     make_judges,
     open_adapter,
-    parse_z,
     read_references,
     read_texts,
     summary,
     training_settings,
     training_texts,
 )
-
-psychadapter_app = typer.Typer(no_args_is_help=True, help="Virtual key/value tokens that are affine in trait scores.")
-app.add_typer(psychadapter_app, name="psychadapter")
 
 Data = Annotated[
     Path | None,
@@ -38,7 +34,6 @@ OpenedDtype = Annotated[
 ]
 
 
-@psychadapter_app.command()
 @alone_in_out
 def train(
     out: Out,
@@ -80,7 +75,6 @@ def train(
     )
 
 
-@psychadapter_app.command()
 def generate(
     adapter: AdapterPath,
     prompt: Annotated[list[str], typer.Option("--prompt", "-p", help="Text to continue; may come several times.")],
@@ -110,7 +104,6 @@ def generate(
         typer.echo(f"{text}{written}")
 
 
-@psychadapter_app.command()
 @alone_in_out
 def measure(
     adapter: AdapterPath,
@@ -127,9 +120,8 @@ def measure(
     backend: Backend = "transformer_lens",
     dtype: OpenedDtype = None,
     seed: Seed = 0,
-) -> None:
+) -> Path:
     """Held-out loss, expression over trait values, off-target effects, induced directions, cost: tables in OUT."""
-    from persona_interp.report import write_report
     from persona_interp.studies.psychadapter.run import AdapterMeasures, measure_psychadapter
 
     own, loaded, n_lora = open_adapter(adapter, backend, dtype)
@@ -150,4 +142,5 @@ def measure(
     )
     keep_losses(adapter, out)
     typer.echo("\n".join(summary(tables)))
-    typer.echo(f"tables: {out / 'tables'}\nreport: {write_report(out)}")
+    typer.echo(f"tables: {out / 'tables'}")
+    return out

@@ -1,6 +1,5 @@
 """What the commands of `persona-interp psychadapter` are given: texts with scores, adapters, judges, settings."""
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,25 +19,6 @@ if TYPE_CHECKING:
 JUDGES = ("embedding", "likelihood", "lexical")
 TEXTS = "texts.jsonl"
 _N_ESTIMATED = 1000
-
-
-def parse_z(text: str) -> dict[str, float]:
-    """A trait vector from `extraversion=3,neuroticism=-2`.
-
-    Raises:
-        ConfigError: a part is not a name with a finite number, or a name comes twice.
-    """
-    found: dict[str, float] = {}
-    for part in (part.strip() for part in text.split(",") if part.strip()):
-        name, sign, number = (piece.strip() for piece in part.partition("="))
-        try:
-            value = float(number)
-        except ValueError:
-            value = math.nan
-        if not name or not sign or not math.isfinite(value) or name in found:
-            raise ConfigError(f"no trait value can be read from {part!r}.", "Write --z extraversion=3,neuroticism=-2.")
-        found[name] = value
-    return found
 
 
 def read_texts(path: Path) -> "TraitTexts":

@@ -11,7 +11,6 @@ from persona_interp.studies.options import (
     Model,
     Out,
     alone_in_out,
-    app,
     parse_numbers,
     refuse_idle,
 )
@@ -20,7 +19,6 @@ _PERCENTILE = 95.0
 _TOKENS = 64
 
 
-@app.command()
 @alone_in_out
 def screen(
     data: Annotated[str, typer.Argument(help="JSONL, Parquet or CSV of conversations, or a data set of the hub.")],

@@ -7,7 +7,6 @@ from typing import Literal, get_args
 
 from persona_interp.directions.direction import Direction
 from persona_interp.errors import ConfigError, MissingPackageError
-from persona_interp.types import layer_at_depth
 
 Delta = Literal["none", "prompt", "generate"]
 """What the response's projection is compared with: nothing, the last prompt token's, or the model's own answer's."""
@@ -17,7 +16,6 @@ Score = Literal["projection", "prompt_last", "difference", "judge"]
 
 TextJudge = Literal["embedding"]
 Engine = Literal["local", "ray"]
-DEPTH = 0.6
 
 
 @dataclass(frozen=True)
@@ -115,11 +113,6 @@ def choose_score(config: ScreenConfig, score: str | None, channels: Sequence[Cha
                 f"It has {', '.join(channel.scores(config))}.",
             )
     return score  # pyright: ignore (one of the scores, as was just checked)
-
-
-def default_layer(n_layers: int) -> int:
-    """The block whose output lies nearest to depth 0.6: block 17 of 30."""
-    return layer_at_depth(DEPTH, n_layers)
 
 
 def check_engine(engine: str) -> None:

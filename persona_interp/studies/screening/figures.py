@@ -6,10 +6,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from pandas import DataFrame
 
-from persona_interp.figures.forest import plot_forest
+from persona_interp.figures.forest import NOTE_PAD, plot_forest
 from persona_interp.figures.frames import distinct, keep
 from persona_interp.figures.style import PALETTE, TEXT
-from persona_interp.studies.finetuning.figures.shift import NOTE_PAD
 
 __all__ = ["NOTE_PAD", "plot_detection", "plot_score_distributions"]
 

@@ -21,13 +21,13 @@ from persona_interp.studies.screening.config import (
     TextJudge,
     check_engine,
     choose_score,
-    default_layer,
 )
 from persona_interp.studies.screening.detection import percentile_threshold
 from persona_interp.studies.screening.local_engine import screen_here
 from persona_interp.studies.screening.result import Clean, ScreenResult, write_result
 from persona_interp.studies.screening.store import Shards
 from persona_interp.studies.screening.summary import score_values, unusable, usable
+from persona_interp.types import default_layer
 
 
 @alone_in("out")

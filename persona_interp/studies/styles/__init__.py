@@ -1,1 +1,1 @@
-"""Style vectors of a corpus: told apart at every layer, steered, and compared with random directions."""
+"""Style vectors of a corpus: how well each layer tells its styles apart, and steering."""

@@ -1,5 +1,6 @@
 """`persona-interp styles`: style vectors of a corpus, how well each layer tells its styles apart, and steering."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,7 +13,6 @@ from persona_interp.studies.options import (
     Out,
     Seed,
     alone_in_out,
-    app,
     parse_numbers,
 )
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from persona_interp.studies.styles.run import StyleResult
 
 
-@app.command()
 @alone_in_out
 def styles(
     corpus: Annotated[str, typer.Argument(help="A corpus of the package, a .jsonl or .csv (text, style), a folder.")],
@@ -49,14 +48,13 @@ def styles(
     epochs: Annotated[int, typer.Option(help="Of the trained variant, at most.")] = 400,
     max_loss: Annotated[float, typer.Option(help="Trained vectors count below this, nats a sentence.")] = 5.0,
     seed: Seed = 0,
-) -> None:
+) -> Path:
     """Style vectors, probes and steering in OUT/vectors and OUT/tables; the same command goes on after a stop."""
     from persona_interp.data.styles import load_styles
     from persona_interp.directions.style import published_layers
     from persona_interp.directions.style_training import StyleTraining
     from persona_interp.errors import ConfigError
     from persona_interp.models.load import load_model
-    from persona_interp.report import write_report
     from persona_interp.studies.styles.arms import StyleSteering
     from persona_interp.studies.styles.config import StyleRun
     from persona_interp.studies.styles.run import run_styles
@@ -93,7 +91,8 @@ def styles(
     judges, coherence = _judges(loaded, likelihood)
     made = run_styles(loaded, given, run, judges=judges, coherence=coherence, folder=out)
     typer.echo(summary(made))
-    typer.echo(f"tables: {out / 'tables'}\nreport: {write_report(out)}")
+    typer.echo(f"tables: {out / 'tables'}")
+    return out
 
 
 def summary(made: "StyleResult") -> str:

@@ -6,9 +6,9 @@ from typing import Literal, get_args
 import numpy as np
 
 from persona_interp.data.styles import StyleCorpus, factual_prompts, subjective_prompts
+from persona_interp.data.traits import training_questions
 from persona_interp.directions.style_training import StyleTraining
 from persona_interp.errors import ConfigError
-from persona_interp.finetuning.levels import training_questions
 from persona_interp.statistics.streams import stream
 from persona_interp.studies.styles.arms import StyleSteering
 

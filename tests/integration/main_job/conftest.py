@@ -1,4 +1,4 @@
-"""A main job of one trait, a main job without its report, and what two runs are compared by."""
+"""A main job of one trait, and what two runs are compared by."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -12,12 +12,6 @@ from persona_interp.studies.persona.config import RunConfig
 def small(config: RunConfig) -> RunConfig:
     """Of one trait, for runs that are made many times."""
     return replace(config, traits=config.traits[:1], n_random=1)
-
-
-@pytest.fixture
-def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Figures take most of the time of so small a run, and say nothing about how it goes on."""
-    monkeypatch.setattr("persona_interp.report.write_report", lambda folder: folder / "report.html")
 
 
 def results_of(folder: Path) -> dict[str, bytes]:

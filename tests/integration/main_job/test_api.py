@@ -39,8 +39,6 @@ def by_question(body: dict[str, Any], _before: int) -> Sent:
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultServer]:
-    """Figures are left out: they take most of the time of so small a run."""
-    monkeypatch.setattr("persona_interp.report.write_report", lambda folder: folder / "report.html")
     with FaultServer(by_question) as running:
         monkeypatch.setenv("OPENAI_BASE_URL", running.base_url)
         monkeypatch.setenv("OPENAI_API_KEY", KEY)

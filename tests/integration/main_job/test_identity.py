@@ -33,7 +33,6 @@ def other_rubric(trait: dict[str, Any]) -> None:
     trait["eval_prompt"] = "From 0 to 100, how glad is {answer} as an answer to {question}?"
 
 
-@pytest.mark.usefixtures("no_report")
 @pytest.mark.parametrize("change", [other_exemplars, other_rubric])
 def test_an_edited_trait_is_refused_before_a_model_is_loaded(
     own: RunConfig, tmp_path: Path, change: Callable[[dict[str, Any]], None], monkeypatch: pytest.MonkeyPatch
@@ -49,7 +48,6 @@ def test_an_edited_trait_is_refused_before_a_model_is_loaded(
     assert results_of(out) == before
 
 
-@pytest.mark.usefixtures("no_report")
 def test_other_weights_under_the_same_name_are_refused(own: RunConfig, tmp_path: Path) -> None:
     out = tmp_path / "out"
     run_main_job(own, out)
@@ -60,7 +58,6 @@ def test_other_weights_under_the_same_name_are_refused(own: RunConfig, tmp_path:
     assert results_of(out) == before
 
 
-@pytest.mark.usefixtures("no_report")
 def test_another_judge_under_the_same_name_is_refused(own: RunConfig, tmp_path: Path) -> None:
     judge = make_model("llama", tmp_path / "judge")
     config, out = replace(own, judge_models=(str(judge),)), tmp_path / "out"

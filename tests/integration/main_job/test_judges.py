@@ -64,7 +64,6 @@ def blind(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     return of
 
 
-@pytest.mark.usefixtures("no_report")
 def test_further_judges_rate_held_out_answers_and_the_chosen_setting(
     small: RunConfig, other_model_folder: Path, fake_api: FakeAPI, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -95,7 +94,6 @@ def test_further_judges_rate_held_out_answers_and_the_chosen_setting(
     assert results_of(tmp_path) == before
 
 
-@pytest.mark.usefixtures("no_report")
 def test_a_further_judge_that_cannot_see_a_trait_is_named_and_left_out(
     small: RunConfig, other_model_folder: Path, blind: Callable[[str], None], tmp_path: Path
 ) -> None:
@@ -108,7 +106,6 @@ def test_a_further_judge_that_cannot_see_a_trait_is_named_and_left_out(
     assert name not in set(pd.read_csv(tmp_path / "tables" / "effects.csv")["judge"])
 
 
-@pytest.mark.usefixtures("no_report")
 def test_the_judge_that_filters_must_see_the_trait(
     small: RunConfig, blind: Callable[[str], None], tmp_path: Path
 ) -> None:

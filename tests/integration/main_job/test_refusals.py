@@ -26,7 +26,6 @@ def misspelt(tmp_path: Path) -> Callable[..., Path]:
     return write
 
 
-@pytest.mark.usefixtures("no_report")
 def test_a_run_that_cannot_start_leaves_its_folder_free(
     config: RunConfig, tmp_path: Path, misspelt: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

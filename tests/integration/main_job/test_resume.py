@@ -25,9 +25,7 @@ from tests.integration.main_job.conftest import results_of
 def small_whole(small: RunConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of such a run that nothing interrupted."""
     folder = tmp_path_factory.mktemp("small") / "run"
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("persona_interp.report.write_report", lambda folder: folder / "report.html")
-        run_main_job(small, folder)
+    run_main_job(small, folder)
     return folder
 
 
@@ -57,7 +55,6 @@ class Kill:
 PLACES = {"generate": (HookedModelBase, "generate"), "rate": (EmbeddingJudge, "rate"), "write": (os, "fsync")}
 
 
-@pytest.mark.usefixtures("no_report")
 @pytest.mark.parametrize(
     ("place", "at"),
     [
@@ -84,7 +81,6 @@ def test_a_killed_run_goes_on_to_the_same_result(
     assert_same_results(tmp_path / "run", small_whole)
 
 
-@pytest.mark.usefixtures("no_report")
 def test_a_run_killed_again_and_again_still_ends_the_same(
     small_whole: Path, small: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -120,7 +116,6 @@ run_main_job(RunConfig(**settings), __import__("pathlib").Path(sys.argv[2]))
 """
 
 
-@pytest.mark.usefixtures("no_report")
 def test_a_process_killed_while_it_writes_goes_on_to_the_same_result(
     small_whole: Path, small: RunConfig, environment: dict[str, str], tmp_path: Path
 ) -> None:
@@ -132,7 +127,6 @@ def test_a_process_killed_while_it_writes_goes_on_to_the_same_result(
     assert_same_results(tmp_path / "run", small_whole)
 
 
-@pytest.mark.usefixtures("no_report")
 def test_a_truncated_table_is_named(small: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         patched.setattr(HookedModelBase, "generate", Kill(HookedModelBase.generate, 3).wrapped())
@@ -145,7 +139,6 @@ def test_a_truncated_table_is_named(small: RunConfig, tmp_path: Path, monkeypatc
         path.write_bytes(kept)
 
 
-@pytest.mark.usefixtures("no_report")
 def test_a_full_disk_says_so_and_the_run_goes_on_afterwards(
     small_whole: Path, small: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

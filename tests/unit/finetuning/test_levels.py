@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 import persona_interp.finetuning.levels as levels_module
 from persona_interp.data.conversations import read_conversations
 from persona_interp.data.levels import LEVELS
-from persona_interp.data.traits import Trait, load_trait
+from persona_interp.data.traits import Trait, load_trait, training_questions
 from persona_interp.errors import ArtefactError, ConfigError, EmptySelectionError
-from persona_interp.finetuning.levels import LevelData, generate_levels, training_questions
+from persona_interp.finetuning.levels import LevelData, generate_levels
 from persona_interp.io import sha256_bytes
 from persona_interp.judges.coherence import CoherenceJudge
 from persona_interp.judges.protocol import Score

@@ -19,9 +19,11 @@ from persona_interp.effects import (
 )
 from persona_interp.statistics.families import in_families
 from persona_interp.studies.inventory.effects import inventory_effects
-from persona_interp.studies.psychadapter import forms
+from persona_interp.studies.inventory.forms import INVENTORY_CHANGES, INVENTORY_RELIABILITY, INVENTORY_SCORES
 from persona_interp.studies.psychadapter.effects import adapter_effects
+from persona_interp.studies.psychadapter.forms import ADAPTER_EFFECTS, ADAPTER_INDUCED, ADAPTER_NLL
 from persona_interp.studies.styles.effects import style_effects
+from persona_interp.studies.styles.forms import STYLE_JUDGES, STYLE_PROBE, STYLE_STEERING
 from persona_interp.tables import Form, read_table
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "run"
@@ -38,7 +40,7 @@ def saved(form: Form, change: Change = lambda table: table) -> DataFrame:
 
 
 def styles(change: Change = lambda table: table) -> tuple[list[Effect], list[Claim]]:
-    tables = saved(forms.STYLE_PROBE), saved(forms.STYLE_STEERING, change), saved(forms.STYLE_JUDGES)
+    tables = saved(STYLE_PROBE), saved(STYLE_STEERING, change), saved(STYLE_JUDGES)
     return style_effects(*tables, n_layers=3)
 
 
@@ -47,7 +49,7 @@ def tables_of(effects: list[Effect], claims: list[Claim]) -> tuple[DataFrame, Da
 
 
 def test_styles() -> None:
-    (effects, _), probe = tables_of(*styles(ranked_among_random)), saved(forms.STYLE_PROBE)
+    (effects, _), probe = tables_of(*styles(ranked_among_random)), saved(STYLE_PROBE)
     best = effects[effects["family"].fillna("").str.startswith("styles told apart")]
     assert len(best) == 4
     for row in best.to_dict("records"):
@@ -59,7 +61,7 @@ def test_styles() -> None:
         assert row["depth"] == (int(row["layers"]) + 1) / 3
     steered = effects[effects["metric"] == "change of expression"]
     ranked = steered[steered["test"] == "rank among directions"]
-    table = saved(forms.STYLE_STEERING, ranked_among_random)
+    table = saved(STYLE_STEERING, ranked_among_random)
     np.testing.assert_allclose(sorted(ranked["q"].dropna()), sorted(table["q_random"].dropna()))
     assert set(ranked["n_null"]) == {100}
     assert set(effects["substrate"]) == {"residual", "prompt"}
@@ -90,7 +92,7 @@ def test_claims_of_styles_say_what_the_numbers_say() -> None:
 
 
 def test_an_adapter() -> None:
-    nll = saved(forms.ADAPTER_NLL, worse_with_shuffled)
+    nll = saved(ADAPTER_NLL, worse_with_shuffled)
     effects, claims = tables_of(*adapter_effects({"nll": nll}, n_layers=3))
     table = nll.dropna(subset=["p"])
     losses = effects[effects["metric"] == "change of held-out loss"]
@@ -109,7 +111,7 @@ def worse_with_shuffled(table: DataFrame) -> DataFrame:
 
 
 def test_induced_cosines_are_corrected_over_layers_inside_a_reference() -> None:
-    table = saved(forms.ADAPTER_INDUCED, with_cosines)
+    table = saved(ADAPTER_INDUCED, with_cosines)
     effects, _ = tables_of(*adapter_effects({"induced": table}, n_layers=3))
     cosines = effects[effects["metric"] == "cosine"]
     assert len(cosines) == 6
@@ -131,16 +133,16 @@ def with_cosines(table: DataFrame) -> DataFrame:
 
 def inventory() -> tuple[list[Effect], list[Claim]]:
     return inventory_effects(
-        saved(forms.INVENTORY_SCORES),
-        saved(forms.INVENTORY_CHANGES),
-        saved(forms.INVENTORY_RELIABILITY),
+        saved(INVENTORY_SCORES),
+        saved(INVENTORY_CHANGES),
+        saved(INVENTORY_RELIABILITY),
         reference="baseline",
     )
 
 
 def test_an_inventory() -> None:
     effects, claims = tables_of(*inventory())
-    table = saved(forms.INVENTORY_CHANGES)
+    table = saved(INVENTORY_CHANGES)
     change = effects[effects["metric"] == "change of inventory score"]
     assert change["q"].tolist() == pytest.approx(table["q"].tolist())
     assert change["reference"].tolist() == ["baseline"]
@@ -152,7 +154,7 @@ def test_an_inventory() -> None:
 
 def test_every_study_writes_the_same_columns(tmp_path: Path) -> None:
     """Three studies stand in one folder, and one table holds them all."""
-    adapter = {"nll": saved(forms.ADAPTER_NLL), "offtarget": saved(forms.ADAPTER_EFFECTS)}
+    adapter = {"nll": saved(ADAPTER_NLL), "offtarget": saved(ADAPTER_EFFECTS)}
     for study, found in {
         "styles": styles(),
         "psychadapter": adapter_effects(adapter, n_layers=3),

@@ -14,8 +14,6 @@ from persona_interp.figures.heat_map import frame_same, name_cells
 from persona_interp.figures.style import GREY, LINE_STYLES, TEXT, category
 
 MARKERS = ("o", "^", "s", "D", "v", "P")
-NOTE_PAD = 13
-"""Points between a panel and its title that leave room for a line of numbers between them."""
 
 
 def plot_shift_and_expression(

@@ -13,8 +13,8 @@ from persona_interp.studies.screening.config import (
     channels,
     check_engine,
     choose_score,
-    default_layer,
 )
+from persona_interp.types import default_layer
 
 
 @pytest.mark.parametrize(("n_layers", "layer"), [(1, 0), (2, 0), (3, 1), (28, 16), (30, 17), (32, 18)])
