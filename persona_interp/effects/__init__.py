@@ -18,7 +18,15 @@ from persona_interp.effects.effect import (
     mean_depth,
     run_id_of,
 )
-from persona_interp.effects.files import CLAIMS_FILE, EFFECTS_FILE, load_claims, load_effects, write_effects
+from persona_interp.effects.files import (
+    CLAIMS_FILE,
+    EFFECTS_FILE,
+    load_claims,
+    load_effects,
+    saved_claims,
+    saved_effects,
+    write_effects,
+)
 from persona_interp.effects.tables import claims_table, effects_table, family_of, rejected, verdict, with_q
 
 __all__ = [
@@ -42,6 +50,8 @@ __all__ = [
     "mean_depth",
     "rejected",
     "run_id_of",
+    "saved_claims",
+    "saved_effects",
     "verdict",
     "with_q",
     "write_effects",

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from persona_interp.io import sha256_json
 from persona_interp.statistics.levels import CONFIDENCE
-from persona_interp.tables import Column, Form, numbers, texts, wholes
+from persona_interp.tables import Column, Form, numbers, texts, truths, wholes
 from persona_interp.types import depth_of
 
 Number = int | float
@@ -50,9 +50,10 @@ EFFECTS = Form(
         *numbers("p"),
         *texts("family"),
         *wholes("n_family"),
-        *numbers("q"),
+        *numbers("q detectable"),
         *texts("judge"),
         *numbers("judge_validity"),
+        *truths("coherent"),
     ),
 )
 """The columns of `effects.parquet`; see `Effect` for what they hold."""
@@ -112,7 +113,9 @@ class Effect:
         test: how p was found; `null_kind` what stands for no effect, `null_low` and `null_high` its central 95 %
             (one-sided: its 95th percentile is `null_high`), `n_null` draws or arrangements.
         family: the tests that p is corrected with, declared before; q and n_family are made by `with_q`.
+        detectable: the least effect that this test finds in 80 % of repetitions, in the unit of the estimate.
         judge: what rated the answers; `judge_validity` its AUC on texts whose trait is known.
+        coherent: whether the answers pass the gate of coherence; missing where there is none.
         place_found: whether layers and strength were chosen by data, so that they are a finding and no part of what
             the effect is of. It is no column.
     """
@@ -147,8 +150,10 @@ class Effect:
     n_null: int | None = None
     p: Number | None = None
     family: str | None = None
+    detectable: Number | None = None
     judge: str | None = None
     judge_validity: Number | None = None
+    coherent: bool | None = None
     place_found: bool = False
 
     def measured(

@@ -32,6 +32,30 @@ def write_effects(folder: Path, study: str, effects: DataFrame, claims: DataFram
             write_table(path, pd.concat([kept, table], ignore_index=True) if len(kept) else table, form)
 
 
+def saved_effects(folder: Path, study: str) -> DataFrame | None:
+    """The effects of one study in one folder, as they were written; None where there are none.
+
+    Raises:
+        ArtefactError: the file is damaged.
+    """
+    return _of_study(folder / EFFECTS_FILE, EFFECTS, study)
+
+
+def saved_claims(folder: Path, study: str) -> DataFrame | None:
+    """The claims of one study in one folder; None where there are none.
+
+    Raises:
+        ArtefactError: the file is damaged.
+    """
+    return _of_study(folder / CLAIMS_FILE, CLAIMS, study)
+
+
+def _of_study(path: Path, form: Form, study: str) -> DataFrame | None:
+    table = _read(path, form) if path.is_file() else None
+    own = None if table is None else table[table["study"] == study].reset_index(drop=True)
+    return None if own is None or own.empty else own
+
+
 def load_effects(*folders: Path | str | Sequence[Path | str]) -> DataFrame:
     """The effects of any number of runs in one table, q made anew over all of them (`with_q`).
 
