@@ -27,6 +27,7 @@ from screening import claims as screening_claims
 from screening import draw as draw_screening
 from seven_traits import plot as plot_claims
 from style_vectors import draw as draw_styles
+from style_vectors import emit as emit_styles
 
 from persona_interp.directions.style import published_layers
 from persona_interp.figures.frames import keep
@@ -127,10 +128,9 @@ def draw(study: str, tables: Tables, folder: Path) -> None:
         case "monitor_robustness":
             draw_detectors(tables["reevaluated"], folder)
         case "style_vectors":
-            probe, steering = (tables[f"tables/reevaluated_{name}"] for name in ("probe", "steering"))
-            steered = saved_provenance(folder, "config", "models")[0]
-            layers = published_layers(saved_provenance(folder, "models", steered, "n_layers"))
-            draw_styles(probe, steering, layers, folder)
+            said = read_json(folder / "provenance.json")
+            effects = emit_styles(folder, *tables_of.style_frames(tables), said)
+            draw_styles(effects, published_layers(said["models"][said["config"]["models"][0]]["n_layers"]), folder)
         case "inventories":
             with paper_style():
                 for made in draw_inventory_reliability(tables["reevaluated_reliability"]):

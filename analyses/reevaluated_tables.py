@@ -14,10 +14,12 @@ from kept_results import read_tables
 from saved_config import saved_provenance
 
 from persona_interp.statistics import benjamini_hochberg, correlation_interval, permutation_test_correlation
-from persona_interp.statistics.families import claim_q
+from persona_interp.statistics.families import EXPLORATORY, claim_q
 from persona_interp.statistics.levels import ALPHA
 from persona_interp.studies.inventory.reliability import LEAST_ROWS
 from persona_interp.studies.monitoring.tables import SCOPES, monitoring_families, monitoring_intervals
+from persona_interp.studies.styles.arms import PROMPT, RANDOM, UNSTEERED
+from persona_interp.studies.styles.probe import probe_q
 from persona_interp.tables import read_table
 
 Tables = dict[str, pd.DataFrame]
@@ -115,6 +117,19 @@ def style_vectors(folder: Path) -> Tables:
         "tables/reevaluated_probe": probe.assign(low=ends[:, 0], high=ends[:, 1]),
         "tables/reevaluated_steering": _with_q(steering),
     }
+
+
+def style_frames(tables: Tables) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Probe and steering as a study of styles has them today.
+
+    q of the probes are by today's families. Nothing was named before the answers, and random directions are two draws.
+    """
+    probe = probe_q(tables["tables/reevaluated_probe"], ["model", "corpus", "style"]).assign(detectable=np.nan)
+    steering = tables["tables/reevaluated_steering"]
+    random = steering["method"].str.startswith(RANDOM)
+    role = steering["method"].map({UNSTEERED: "unsteered", PROMPT: "control"}).fillna("treatment").mask(random, "null")
+    layers = steering["layers"].map("{:g}".format).mask(steering["layers"].isna(), "")
+    return probe, steering.assign(role=role, layers=layers, declared=EXPLORATORY, n_random=0, detectable=np.nan)
 
 
 def psychadapter(folder: Path) -> Tables:

@@ -8,9 +8,10 @@ directions. Factual and subjective prompts are apart. Coefficients are chosen on
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from kept_results import write_tables
@@ -18,6 +19,7 @@ from kept_results import write_tables
 from persona_interp.data.styles import load_styles
 from persona_interp.directions.style import extract_style_activations, published_layers
 from persona_interp.directions.style_training import StyleTraining
+from persona_interp.effects import Source, load_effects, write_found
 from persona_interp.figures.style import paper_style, save_figure
 from persona_interp.io import write_json
 from persona_interp.judges.coherence import CoherenceJudge
@@ -31,7 +33,8 @@ from persona_interp.models.load import load_model
 from persona_interp.statistics.families import PRIMARY
 from persona_interp.studies.styles.arms import StyleSteering
 from persona_interp.studies.styles.config import StyleRun, Variant
-from persona_interp.studies.styles.figures import draw_style_probe, draw_style_steering
+from persona_interp.studies.styles.effects import STUDY, style_effects
+from persona_interp.studies.styles.figures import draw_style_steering, draw_styles
 from persona_interp.studies.styles.probe import PROBE, probe_q, style_probe
 from persona_interp.studies.styles.run import run_styles
 from persona_interp.studies.styles.signs import LEXICAL_STYLE_SIGNS
@@ -169,12 +172,26 @@ def style_run(config: Config, n_layers: int, styles: tuple[str, ...]) -> StyleRu
     )
 
 
-def draw(probe: pd.DataFrame, steered: pd.DataFrame, layers: Sequence[int], folder: Path) -> None:
-    """Figures from the tables alone: probes a corpus and model, effects a corpus, judge and coefficient."""
+def emit(folder: Path, probe: pd.DataFrame, steered: pd.DataFrame, provenance: Mapping[str, Any]) -> pd.DataFrame:
+    """Effects and claims of all models, kept in the folder; the effects are returned.
+
+    Judges were not tested on these sentences, so what they can tell is missing.
+    """
+    seed, found = provenance["config"]["seed"], []
+    for name, model in provenance["models"].items():
+        source = Source.of(STUDY, [provenance["config"], provenance["corpora"], name], model, seed)
+        told, moved = (table[table["model"] == name] for table in (probe, steered))
+        found.append((source, *style_effects(told, moved, pd.DataFrame(), n_layers=model["n_layers"])))
+    write_found(folder, STUDY, found)
+    return load_effects(folder)
+
+
+def draw(effects: pd.DataFrame, layers: Sequence[int], folder: Path) -> None:
+    """Figures from the effects alone: probes a corpus and model, effects a corpus, judge and coefficient."""
     with paper_style():
-        drawn = draw_style_probe(probe, layers=layers) + draw_style_steering(steered)
-        for coefficient in sorted(set(steered["coefficient"]) - {0.0}):
-            drawn += draw_style_steering(steered, coefficient=float(coefficient))
+        drawn = draw_styles(effects, layers=layers)
+        for strength in sorted(set(effects["strength"].dropna())):
+            drawn += draw_style_steering(effects, strength=float(strength))
     for each in drawn:
         save_figure(each.figure, each.frame, folder / "figures", each.name)
 
@@ -202,7 +219,7 @@ def main() -> None:
         "versions": library_versions(),
     }
     write_json(chosen.out / "provenance.json", provenance)
-    draw(probe, steered, published_layers(first.n_layers), chosen.out)
+    draw(emit(chosen.out, probe, steered, provenance), published_layers(first.n_layers), chosen.out)
     columns = ["model", "corpus", "style", "layer", "auc", "low", "high", "p_max", "q"]
     blocks = probe[(probe["readout"] == PROBE) & (probe["stream"] == "resid_post")]
     top = blocks.loc[blocks.groupby(["model", "corpus", "style"], sort=False)["auc"].idxmax(), columns]

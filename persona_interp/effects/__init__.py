@@ -26,6 +26,7 @@ from persona_interp.effects.files import (
     saved_claims,
     saved_effects,
     write_effects,
+    write_found,
 )
 from persona_interp.effects.tables import claims_table, effects_table, family_of, rejected, verdict, with_q
 
@@ -55,4 +56,5 @@ __all__ = [
     "verdict",
     "with_q",
     "write_effects",
+    "write_found",
 ]

@@ -12,14 +12,16 @@ from persona_interp.types import depth_of
 Number = int | float
 Role = Literal["treatment", "control", "null"]
 Substrate = Literal["residual", "latent", "neuron", "head", "virtual_token", "prompt", "weights"]
+Place = Literal["named", "chosen", "searched", "swept"]
 Verdict = Literal["holds", "does not", "undecided"]
 
 ROLES: tuple[Role, ...] = ("treatment", "control", "null")
 SUBSTRATES: tuple[Substrate, ...] = ("residual", "latent", "neuron", "head", "virtual_token", "prompt", "weights")
+PLACES: tuple[Place, ...] = ("named", "chosen", "searched", "swept")
 VERDICTS: tuple[Verdict, ...] = ("holds", "does not", "undecided")
 
-_HOW = ("role", "strength", "strength_unit", "metric", "reference", "test", "null_kind", "family", "judge")
-_PLACE = ("layers", "strength")
+_HOW = ("place", "role", "strength", "strength_unit", "metric", "reference", "test", "null_kind", "family", "judge")
+_FOUND = ("layers", "strength")
 WHAT = ("trait", "method", "substrate", "layers", "stream", "pooling", "condition", "data")
 EFFECTS = Form(
     "effects",
@@ -33,6 +35,7 @@ EFFECTS = Form(
         Column("substrate", "text", allowed=SUBSTRATES),
         *texts("layers"),
         *numbers("depth", unit="share of the model's blocks"),
+        Column("place", "text", allowed=PLACES),
         *texts("stream pooling condition data"),
         Column("role", "text", allowed=ROLES, filled=True),
         *numbers("strength"),
@@ -105,6 +108,9 @@ class Effect:
     Args:
         metric: what the number is, such as "AUC" or "change of expression"; `unit` of estimate, low and high.
         layers: 0-based blocks joined by "+": "14", "12+13+14"; `depth` is the mean of (layer + 1) / n_layers over them.
+        place: how layers and strength came about: "named" before any answer, "chosen" on other data, "searched" for the
+            largest estimate on these data, so that they are a finding and no part of what the effect is of, or one of
+            all that were "swept".
         condition: what was done or compared, in words; `data`: the texts or questions by name.
         role: treatment is what the study is about, control another way to the same end, null what has no effect.
         strength: coefficient of an intervention, in `strength_unit`.
@@ -116,8 +122,6 @@ class Effect:
         detectable: the least effect that this test finds in 80 % of repetitions, in the unit of the estimate.
         judge: what rated the answers; `judge_validity` its AUC on texts whose trait is known.
         coherent: whether the answers pass the gate of coherence; missing where there is none.
-        place_found: whether layers and strength were chosen by data, so that they are a finding and no part of what
-            the effect is of. It is no column.
     """
 
     metric: str
@@ -137,6 +141,7 @@ class Effect:
     substrate: Substrate | None = None
     layers: str | None = None
     depth: Number | None = None
+    place: Place | None = None
     stream: str | None = None
     pooling: str | None = None
     condition: str | None = None
@@ -154,7 +159,6 @@ class Effect:
     judge: str | None = None
     judge_validity: Number | None = None
     coherent: bool | None = None
-    place_found: bool = False
 
     def measured(
         self, row: Mapping[str, Any], estimate: str = "estimate", low: str = "low", high: str = "high"
@@ -164,7 +168,7 @@ class Effect:
 
     def id_in(self, source: Source) -> str:
         """Sixteen characters that name this effect: what it is of, and nothing of what was found."""
-        hidden = _PLACE if self.place_found else ()
+        hidden = _FOUND if self.place == "searched" else ()
         what = [None if name in hidden else getattr(self, name) for name in (*WHAT, *_HOW)]
         return sha256_json([source.study, source.run_id, *what])[:16]
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pandas as pd
 from pandas import DataFrame
 
-from persona_interp.effects.effect import CLAIMS, EFFECTS
-from persona_interp.effects.tables import with_q
+from persona_interp.effects.effect import CLAIMS, EFFECTS, Claim, Effect, Source
+from persona_interp.effects.tables import claims_table, effects_table, with_q
 from persona_interp.errors import AlignmentError, ArtefactError
 from persona_interp.lock import locked
 from persona_interp.tables import Form, read_table, write_table
@@ -30,6 +30,18 @@ def write_effects(folder: Path, study: str, effects: DataFrame, claims: DataFram
             kept = _read(path, form) if path.is_file() else form.typed(DataFrame(columns=form.names))[0]
             kept = kept[kept["study"] != study]
             write_table(path, pd.concat([kept, table], ignore_index=True) if len(kept) else table, form)
+
+
+Found = tuple[Source, Sequence[Effect], Sequence[Claim]]
+"""What one run found: where it is from, its effects and its claims."""
+
+
+def write_found(folder: Path, study: str, found: Sequence[Found]) -> None:
+    """Keep what several runs of a study found, such as of several models, in one folder; q is over all of them."""
+    assert len({source.run_id for source, _, _ in found}) == len(found), f"two runs of {study} have one name"
+    effects = pd.concat([effects_table(source, effects) for source, effects, _ in found], ignore_index=True)
+    claims = pd.concat([claims_table(source, claims) for source, _, claims in found], ignore_index=True)
+    write_effects(folder, study, with_q(effects), claims)
 
 
 def saved_effects(folder: Path, study: str) -> DataFrame | None:

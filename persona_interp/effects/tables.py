@@ -102,9 +102,7 @@ def with_q(effects: DataFrame) -> DataFrame:
 
 def _plain(effect: Effect) -> Mapping[str, Any]:
     """The fields of an effect, empty texts as missing, and text that cannot be written as escapes."""
-    fields = {name: None if value == "" else _writable(value) for name, value in asdict(effect).items()}
-    del fields["place_found"]
-    return fields
+    return {name: None if value == "" else _writable(value) for name, value in asdict(effect).items()}
 
 
 def _writable(value: Any) -> Any:

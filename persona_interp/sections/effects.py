@@ -30,8 +30,8 @@ MOST_ROWS = 200
 """Rows of a table on the page; the file has the others."""
 
 _NAMED = (
-    *("trait", "method", "data", "condition", "layers", "stream", "pooling", "strength", "strength_unit", "role"),
-    *("metric", "unit", "reference", "judge", "judge_validity", "model", "null_kind", "family", "cluster"),
+    *("trait", "method", "data", "condition", "layers", "place", "stream", "pooling", "strength", "strength_unit"),
+    *("role", "metric", "unit", "reference", "judge", "judge_validity", "model", "null_kind", "family", "cluster"),
 )
 _NUMBERS = {"strength": 3, "judge_validity": 2}
 _ALWAYS = ("trait",)
@@ -42,6 +42,7 @@ class Shown:
     """A table of the page: the effects with these metrics, in these families where any are named.
 
     Args:
+        rows: which of them, from all with these metrics; default: all.
         best: whether only the row with the largest estimate of each group of rows that differ in `layers` is shown.
         digits: after the decimal point, of estimates and intervals.
     """
@@ -50,6 +51,7 @@ class Shown:
     metrics: tuple[str, ...]
     note: str = ""
     families: tuple[str, ...] = ()
+    rows: Callable[[DataFrame], DataFrame] | None = None
     best: bool = False
     digits: int = 2
     sign: bool = False
@@ -98,6 +100,7 @@ def effects_section_table(effects: DataFrame, one: Shown) -> SectionTable | None
     """The rows of a table on the page: what differs between them is in columns, what they share is in its note."""
     rows = keep(effects, "metric", *one.metrics)
     rows = keep(rows, "family", *one.families) if one.families else rows
+    rows = rows if one.rows is None else one.rows(rows)
     if rows.empty:
         return None
     if one.best:

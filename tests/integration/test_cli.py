@@ -189,7 +189,7 @@ def test_ctrl_c_is_one_line_and_the_run_goes_on(
     assert list(out.rglob("*.tmp")) == []
     kept = {path: path.stat().st_mtime_ns for path in out.rglob("part-*.parquet")}
     done = shell(*run_options(model_folder, trait_files[0], out))
-    assert (done.code, done.out) == (0, f"{out / 'report.html'}\n")
+    assert (done.code, done.out) == (0, f"report: {out / 'report.html'}\n")
     assert (out / "report.html").is_file()
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
     refused = shell(*run_options(model_folder, trait_files[0], out), "--seed", 3)
@@ -223,7 +223,7 @@ def test_sigterm_is_one_line_and_the_run_goes_on_to_the_same_result(
     assert list(out.rglob("*.tmp")) == list(out.rglob("*.lock")) == []
     for folder in (out, whole):
         done = shell(*run_options(model_folder, trait_files[0], folder))
-        assert (done.code, done.out) == (0, f"{folder / 'report.html'}\n")
+        assert (done.code, done.out) == (0, f"report: {folder / 'report.html'}\n")
     tables = [sorted((folder / "tables").glob("*.csv")) for folder in (out, whole)]
     assert [path.name for path in tables[0]] == [path.name for path in tables[1]] != []
     assert [path.read_bytes() for path in tables[0]] == [path.read_bytes() for path in tables[1]]

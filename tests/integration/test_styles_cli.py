@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from persona_interp.directions.direction import Direction
+from persona_interp.effects import load_effects
 from tests.integration.conftest import Done, Shell
 from tests.styles import WORDS
 
@@ -41,16 +42,18 @@ def test_it_leaves_vectors_tables_and_provenance_and_goes_on(
     assert names == {f"style.weather.warm.{v}" for v in ("activation", "published", "generated", "trained")}
     methods = {Direction.load(path).method for path in (tmp_path / "vectors").glob("*.safetensors")}
     assert {"style_vector", "style_vector_generated", "style_vector_trained"} < methods
-    probe = pd.read_csv(tmp_path / "tables" / "style_probe.csv")
-    assert set(probe["style"]) == {"cold", "warm"} and set(probe["corpus"]) == {"weather"}
-    table = pd.read_csv(tmp_path / "tables" / "style_steering.csv")
-    assert set(table["method"]) == {"unsteered", "prompt", *methods}
-    null = pd.read_csv(tmp_path / "tables" / "style_null.csv")
-    assert set(null["method"]) == {"random 0", "random 1", "random 2"}
-    assert set(null["role"]) == {"null_draw"}
-    assert table["n_random"].max() == 3 and table["p_random"].isna().all(), "three draws are no test"
-    judges = pd.read_csv(tmp_path / "tables" / "style_judges.csv")
-    assert set(judges["judge"]) == {"embedding (all-MiniLM-L6-v2)", "lexical (VADER)"}
+    effects = load_effects(tmp_path)
+    told = effects[effects["metric"] == "AUC"]
+    assert set(told["trait"]) == {"cold", "warm"} and set(told["data"]) == {"weather"}
+    steered = effects[effects["metric"] == "expression"]
+    assert set(steered["method"]) == {"unsteered", "prompt", *methods}
+    ranked = effects[effects["test"] == "rank among directions"]
+    assert set(ranked["n_null"]) == {3} and ranked["p"].isna().all(), "three draws are no test"
+    answers = pd.read_parquet(tmp_path / "measurements_styles.parquet")
+    assert {"random 0", "random 1", "random 2"} < set(answers["method"])
+    validity = effects[effects["metric"] == "AUC of a judge"]
+    assert set(validity["judge"]) == {"embedding (all-MiniLM-L6-v2)", "lexical (VADER)"}
+    assert not (tmp_path / "tables").exists()
     said = json.loads((tmp_path / "provenance_styles.json").read_text())
     assert said["n_fit"] == {"cold": 10, "warm": 10} and said["n_held_out"] == {"cold": 4, "warm": 4}
     assert "Style vectors: weather" in (tmp_path / "report.html").read_text(encoding="utf-8")

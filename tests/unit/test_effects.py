@@ -178,7 +178,7 @@ def test_two_claims_of_one_name_are_refused() -> None:
 
 
 def test_a_place_that_data_chose_is_no_part_of_what_an_effect_is_of() -> None:
-    effect = replace(one("kind", 0.1), place_found=True, strength=0.3)
+    effect = replace(one("kind", 0.1), place="searched", strength=0.3)
     assert effect.id_in(SOURCE) == replace(effect, layers="2", strength=0.1).id_in(SOURCE)
     assert one("kind", 0.1).id_in(SOURCE) != one("kind", 0.1, layers="2").id_in(SOURCE)
     assert effects_table(SOURCE, [effect]).columns.tolist() == EFFECTS.names

@@ -8,11 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from persona_interp.effects import Source, claims_table, effects_table, write_effects
 from persona_interp.errors import ArtefactError
 from persona_interp.io import write_json
 from persona_interp.report import sections_of, write_report
 from persona_interp.sections.section import count, saved_table, spread, table
 from persona_interp.tables import Form, texts, wholes
+from tests.unit.studies.styles.found import found
 
 HOSTILE = "<b>joy</b>"
 PARSED_BOLD = "<b>joy"
@@ -25,42 +27,9 @@ def write(folder: Path, name: str, rows: list[dict[str, object]]) -> None:
 
 @pytest.fixture
 def styles(tmp_path: Path) -> Path:
-    about = {"corpus": "emotion", "model": "tiny", "n_train": 8, "n_train_style": 4, "n_test": 8, "n_test_style": 4}
-    write(
-        tmp_path,
-        "style_probe",
-        [
-            {
-                **{"style": style, "readout": readout, "layer": layer, "stream": "resid_post", "auc": auc + layer / 10},
-                **{"low": auc - 0.1, "high": 1.0, "null_95": 0.7, "null_max_95": 0.8, "p": 0.01, "p_max": q, "q": q},
-                **{"declared": "primary" if readout == "style vector" else "exploratory", "detectable": 0.91},
-                **about,
-            }
-            for style, auc, q in ((HOSTILE, 0.8, 0.01), ("calm", 0.5, 0.6))
-            for readout in ("logistic probe", "style vector")
-            for layer in (0, 1)
-        ],
-    )
-    arm = {"estimate": 60.0, "low": 50.0, "high": 70.0, "p": 0.01, "null_low": -1.0, "null_high": 1.0, "p_random": 0.1}
-    size = {"n": 4, "n_questions": 4, "coherent_share": 1.0, "coherent": True, "q_random": 0.2}
-    size |= {"declared": "exploratory", "detectable": 4.56}
-    effects = [
-        ("prompt", "", 0.0, 12.0, 0.01),
-        ("style_vector", "17", 0.2, 3.0, 0.4),
-        ("style_vector", "17+18", 0.2, 5.0, 0.02),
-    ]
-    write(
-        tmp_path,
-        "style_steering",
-        [
-            {
-                **{"style": HOSTILE, "prompts": "factual", "method": method, "layers": layers, "coefficient": c},
-                **{"judge": "one", "effect": effect, "effect_low": effect - 1, "effect_high": effect + 1, "q": q},
-                **{"chosen": True, "model": "tiny", "corpus": "emotion", **arm, **size},
-            }
-            for method, layers, c, effect, q in effects
-        ],
-    )
+    source = Source("styles", "run", "tiny")
+    effects, claims = found((HOSTILE, "calm"), corpus="emotion")
+    write_effects(tmp_path, "styles", effects_table(source, effects), claims_table(source, claims))
     write_json(tmp_path / "provenance_styles.json", {"model": {"model": "tiny-a"}, "chosen_by": "one"})
     return tmp_path
 
@@ -91,15 +60,31 @@ def page(folder: Path) -> str:
 
 def test_styles_are_told_with_their_intervals(styles: Path):
     (section,) = sections_of(styles)
-    told, not_told, steered = section.sentences
-    assert f"{HOSTILE} (AUC 0.90 [0.70, 1.00] at layer 1)" in told
-    assert "calm" in not_told and "does not tell" in not_told
-    assert "layer 1), not shown: 0.91 would be found in 80 % of repetitions." in not_told
-    assert "prompt +12.0 [+11.0, +13.0], q 0.01" in steered
-    assert "style_vector at 17, coefficient 0.2 +3.0 [+2.0, +4.0], q 0.4" in steered
-    assert steered.count(", not shown: 4.6 would be found in 80 % of repetitions") == 1
-    assert [table.title for table in section.tables] == ["Styles told apart in held-out sentences", "Steered styles"]
+    told = section.sentences[0]
+    assert told == (
+        f"The style vector tells held-out sentences of the style {HOSTILE} from the others: AUC 0.70 [0.60, 0.80] at"
+        " layer 1, q 0.02."
+    )
+    assert section.sentences[1].startswith("The style vector is not shown to tell held-out sentences of the style calm")
+    steered = (
+        f"Adding the vector (style_vector) at 1+2, coefficient 0.2, raises {HOSTILE} in answers to factual prompts:"
+    )
+    assert any(sentence.startswith(f"{steered} +4.0 [+3.5, +4.5] points of 100") for sentence in section.sentences)
+    titles = ["Styles told apart in held-out sentences", "What the judges can tell apart", "Steered styles"]
+    assert [table.title for table in section.tables] == titles
     assert all(figure.png.is_file() for figure in section.figures)
+
+
+def test_a_table_has_what_differs_in_columns_and_what_is_shared_in_its_note(styles: Path):
+    told, _, steered = sections_of(styles)[0].tables
+    headings = [heading for heading, _ in told.headings]
+    assert headings[:2] == ["trait", "method"] and {"p", "q", "found in 80 %", "null, middle 95 %"} <= set(headings)
+    assert "layers" not in headings and "layers: 1;" in told.note and "metric: AUC" in told.note
+    row = dict(zip(headings, told.rows[0], strict=True))
+    assert (row["estimate"], row["null, middle 95 %"], row["q"]) == ("0.80 [0.70, 0.90]", "up to 0.65", "0.0200")
+    shown = [dict(zip([name for name, _ in steered.headings], cells, strict=True)) for cells in steered.rows]
+    assert [row["estimate"] for row in shown[:3]] == ["+1.0 [+0.5, +1.5]", "+3.0 [+2.5, +3.5]", "+4.0 [+3.5, +4.5]"]
+    assert [row["null, middle 95 %"] for row in shown[:3]] == ["—", "—", "[−1.0, 1.0]"]
 
 
 def test_a_page_without_a_main_job_has_the_sections_and_escapes_them(styles: Path):

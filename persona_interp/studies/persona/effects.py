@@ -98,7 +98,7 @@ def _separation(row: TraitSummary, results: MainJobResults) -> list[Effect]:
         n_null=row.n_null_random,
         p=row.p_random if row.p_shuffled is not None else None,
         family=PRIMARY,
-        place_found=True,
+        place="searched",
     )
     return [effect]
 
@@ -209,7 +209,7 @@ def _sizes(results: MainJobResults) -> Iterator[Effect]:
                 n=row["n"],
                 n_cluster=row["n_questions"],
                 judge=row["judge"],
-                place_found=True,
+                place="chosen",
             )
 
 

@@ -49,10 +49,11 @@ def styles(
     max_loss: Annotated[float, typer.Option(help="Trained vectors count below this, nats a sentence.")] = 5.0,
     seed: Seed = 0,
 ) -> Path:
-    """Style vectors, probes and steering in OUT/vectors and OUT/tables; the same command goes on after a stop."""
+    """Style vectors in OUT/vectors, probes and steering as effects; the same command goes on after a stop."""
     from persona_interp.data.styles import load_styles
     from persona_interp.directions.style import published_layers
     from persona_interp.directions.style_training import StyleTraining
+    from persona_interp.effects import EFFECTS_FILE
     from persona_interp.errors import ConfigError
     from persona_interp.models.load import load_model
     from persona_interp.studies.styles.arms import StyleSteering
@@ -91,7 +92,7 @@ def styles(
     judges, coherence = _judges(loaded, likelihood)
     made = run_styles(loaded, given, run, judges=judges, coherence=coherence, folder=out)
     typer.echo(summary(made))
-    typer.echo(f"tables: {out / 'tables'}")
+    typer.echo(f"effects: {out / EFFECTS_FILE}")
     return out
 
 

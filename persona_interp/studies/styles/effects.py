@@ -1,4 +1,4 @@
-"""Saved tables of styles as rows of the table of effects, and the claims of a study of styles."""
+"""What was found of styles as rows of the table of effects, and the claims of a study of styles."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -16,6 +16,7 @@ from persona_interp.effects import (
     verdict,
 )
 from persona_interp.sections.words import interval, number
+from persona_interp.statistics.families import PRIMARY
 from persona_interp.studies.styles.arms import PROMPT
 from persona_interp.studies.styles.probe import VECTOR
 from persona_interp.tables import rows_of
@@ -31,7 +32,12 @@ MOVES = (
     "rank among random directions at the layers and the coefficient named before, by the judge that chooses, corrected"
     " over styles, vectors and sets of prompts: q is at most 0.05; and the interval of the change lies above zero"
 )
-_ROLES: Mapping[str, Role] = {"control": "control", "unsteered": "control", "treatment": "treatment"}
+CHANGE, VALIDITY = "change of expression", "AUC of a judge"
+TOLD = "held-out sentences of a style against the others"
+_ROLES: Mapping[str, Role] = {
+    **{"control": "control", "unsteered": "control"},
+    **{"treatment": "treatment", "null": "null"},
+}
 
 Row = dict[str, Any]
 
@@ -43,13 +49,15 @@ def style_effects(
     validity = {(row["style"], row["judge"]): row["auc"] for row in rows_of(rated)}
     told_apart = list(_probe(probe, n_layers))
     levels = [(row, _expression(row, n_layers, validity)) for row in rows_of(steering)]
-    steered = [(row, effect) for row, effect in levels if row["role"] != "unsteered"]
-    ranked = [(row, _ranked(row, effect)) for row, effect in steered if row["n_random"]]
-    effects = [effect for _, effect in (*told_apart, *levels, *ranked)]
-    effects += [_changed(row, effect) for row, effect in steered]
+    effects = [effect for _, effect in (*told_apart, *levels)]
     claims = [_tells(row, effect) for row, effect in told_apart if effect.family == PRIMARY_PROBE]
-    claims += [_moves(row, effect) for row, effect in ranked]
-    return effects, claims
+    for row, level in levels:
+        if row["role"] != "unsteered":
+            effects.append(_changed(row, level))
+            if row["n_random"]:
+                effects.append(_ranked(row, level))
+                claims.append(_moves(row, effects[-1]))
+    return effects + [_validity(row) for row in rows_of(rated)], claims
 
 
 PRIMARY_PROBE, OTHER_PROBE = "styles told apart", "styles told apart by a fresh probe"
@@ -74,14 +82,15 @@ def _probe(probe: DataFrame, n_layers: int) -> Iterator[tuple[Row, Effect]]:
             depth=mean_depth(layers, n_layers) if inner else row["layer"] / n_layers,
             stream=row["stream"],
             pooling="last token",
-            condition="held-out sentences of a style against the others",
+            condition=TOLD,
             data=row["corpus"],
             reference="chance, 0.5",
+            place="swept",
             fixed="vector or probe",
             n=row["n_test"],
             cluster="sentence, or pair of parallel ones",
-            null_kind="shuffled labels, best layer",
-            null_high=row["null_max_95"],
+            null_kind="shuffled labels, at this layer alone",
+            null_high=row["null_95"],
         ).measured(row, "auc")
         yield row, effect
         key = row["style"], row["readout"]
@@ -93,12 +102,31 @@ def _probe(probe: DataFrame, n_layers: int) -> Iterator[tuple[Row, Effect]]:
             replace(
                 effect,
                 condition=f"{effect.condition}, best block",
+                place="searched",
                 test="rank of the largest AUC over layers",
+                null_kind="shuffled labels, best layer",
+                null_high=row["null_max_95"],
                 p=row["p_max"],
                 family=PRIMARY_PROBE if row["readout"] == VECTOR else OTHER_PROBE,
-                place_found=True,
+                detectable=row["detectable"],
             ),
         )
+
+
+def _validity(row: Row) -> Effect:
+    """How well a judge tells sentences of a style that its exemplars are not from: it bounds what steering can show."""
+    return Effect(
+        metric=VALIDITY,
+        role="control",
+        trait=row["style"],
+        condition=TOLD,
+        data=row["corpus"],
+        reference="chance, 0.5",
+        fixed="exemplars of the judge",
+        n=row["n"],
+        cluster="sentence, or pair of parallel ones",
+        judge=row["judge"],
+    ).measured(row, "auc")
 
 
 def _expression(row: Row, n_layers: int, validity: Mapping[tuple[str, str], float | None]) -> Effect:
@@ -116,6 +144,7 @@ def _expression(row: Row, n_layers: int, validity: Mapping[tuple[str, str], floa
         stream="resid_post" if layers else None,
         condition=f"answers to {row['prompts']} prompts",
         data=row["corpus"],
+        place=None if not layers else "named" if row["declared"] == PRIMARY else "chosen" if row["chosen"] else "swept",
         strength=row["coefficient"] if layers else None,
         strength_unit=NORMS if layers else None,
         fixed="vector, judge",
@@ -124,18 +153,20 @@ def _expression(row: Row, n_layers: int, validity: Mapping[tuple[str, str], floa
         n_cluster=row["n_questions"],
         judge=row["judge"],
         judge_validity=validity.get((row["style"], row["judge"])),
+        coherent=row["coherent"],
     ).measured(row)
 
 
 def _changed(row: Row, expression: Effect) -> Effect:
     return replace(
         expression,
-        metric="change of expression",
+        metric=CHANGE,
         reference="unsteered answers",
         test="sign flips over questions",
         null_kind="no difference from unsteered answers",
         p=row["p"],
         family=family_of("change against unsteered answers", row["declared"]),
+        detectable=row["detectable"],
     ).measured(row, "effect", "effect_low", "effect_high")
 
 
@@ -149,6 +180,7 @@ def _ranked(row: Row, expression: Effect) -> Effect:
         n_null=row["n_random"],
         p=row["p_random"],
         family=family_of("rank among random directions", row["declared"]),
+        detectable=None,
     )
 
 

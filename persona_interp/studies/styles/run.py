@@ -25,18 +25,16 @@ from persona_interp.studies.folder import RunFolder
 from persona_interp.studies.styles.arms import check_layers, layers_of
 from persona_interp.studies.styles.config import StyleRun, shortest, style_prompts
 from persona_interp.studies.styles.effects import STUDY, style_effects
-from persona_interp.studies.styles.forms import STYLE_JUDGES, STYLE_PROBE, STYLE_STEERING
 from persona_interp.studies.styles.judges import style_judge_table
 from persona_interp.studies.styles.probe import style_probe
 from persona_interp.studies.styles.steering import able_judges, measure_styles
-from persona_interp.studies.styles.table import style_null_table, style_table
-from persona_interp.tables import write_table
+from persona_interp.studies.styles.table import style_table
 
 logger = logging.getLogger(__name__)
 
 METHOD_VERSION = 3
 """Raised where the same inputs come to give other numbers."""
-KEEPS = ("tables/style_probe.csv", "tables/style_steering.csv", "activations/fit.safetensors")
+KEEPS = ("measurements_styles.parquet", "activations/fit.safetensors")
 PUBLISHED_READING = "style_vector, published reading"
 
 
@@ -63,9 +61,9 @@ def run_styles(
 ) -> StyleResult:
     """Probe, vectors and steering of a corpus; every step is kept in the folder and not done twice.
 
-    Leaves vectors/style.CORPUS.STYLE.VARIANT.safetensors, the tables style_probe, style_judges and style_steering as
-    CSV in tables/, measurements_styles.parquet and provenance_styles.json. The first judge that can rate all styles
-    chooses the coefficients. The trained variant is left out, and the provenance's counts say so, where a style
+    Leaves vectors/style.CORPUS.STYLE.VARIANT.safetensors, effects and claims (`load_effects`), every answer's score in
+    measurements_styles.parquet, and provenance_styles.json. The first judge that can rate all styles chooses the
+    coefficients. The trained variant is left out, and the provenance's counts say so, where a style
     kept none of its vectors and there are other variants.
 
     Raises:
@@ -108,11 +106,8 @@ def run_styles(
     tested = ("+".join(map(str, layers)), coefficient)
     options = {"n_resamples": run.n_resamples, "seed": run.seed}
     table = style_table(measured, judge=chooser.name, tested=tested, **options)
-    null = style_null_table(measured, judge=chooser.name).assign(model=model.name, corpus=corpus.name)
-    write_table(folder / "tables" / "style_null.csv", null)
     table = table.assign(model=model.name, corpus=corpus.name)
-    saved = [home.save(*each) for each in ((STYLE_PROBE, probe), (STYLE_STEERING, table), (STYLE_JUDGES, rated))]
-    effects, claims = style_effects(*saved, n_layers=model.n_layers)
+    effects, claims = style_effects(probe, table, rated, n_layers=model.n_layers)
     provenance = _inputs(model, corpus, run, judges, coherence) | {
         "n_fit": {style: len(texts) for style, texts in fit.sentences.items()},
         "n_held_out": {style: len(texts) for style, texts in held_out.sentences.items()},

@@ -43,8 +43,7 @@ def style_table(
     at `tested`; q corrects over primary rows and apart from them over all others (`in_families`).
 
     `chosen` marks for each vector and placement the coefficient that the selection prompts picked: the highest mean
-    expression whose answers are coherent there, the weakest where none is. The random directions themselves are in
-    `style_null_table`.
+    expression whose answers are coherent there, the weakest where none is.
 
     Args:
         judge: whose scores choose the coefficient, and rated the answers along random directions.
@@ -81,15 +80,6 @@ def style_table(
 def steering_q(table: pd.DataFrame, claims: Sequence[str], primary: Bool[np.ndarray, " _"]) -> pd.DataFrame:
     """The table with q and q_random, over its primary rows and apart from them over the others (`in_families`)."""
     return in_families(table, claims, primary=primary, tests={"p": "q", "p_random": "q_random"})
-
-
-def style_null_table(measured: Measurements, *, judge: str) -> pd.DataFrame:
-    """What every random direction changes: style, prompts, arm and judge, role, effect, n_questions.
-
-    Raises:
-        ConfigError: this judge rated no answer.
-    """
-    return _direction_effects(_scores(measured, judge)[0], judge)
 
 
 def _scores(measured: Measurements, judge: str) -> tuple[pd.DataFrame, pd.Series]:

@@ -22,9 +22,8 @@ from persona_interp.studies.inventory.effects import inventory_effects
 from persona_interp.studies.inventory.forms import INVENTORY_CHANGES, INVENTORY_RELIABILITY, INVENTORY_SCORES
 from persona_interp.studies.psychadapter.effects import adapter_effects
 from persona_interp.studies.psychadapter.forms import ADAPTER_EFFECTS, ADAPTER_INDUCED, ADAPTER_NLL
-from persona_interp.studies.styles.effects import style_effects
-from persona_interp.studies.styles.forms import STYLE_JUDGES, STYLE_PROBE, STYLE_STEERING
 from persona_interp.tables import Form, read_table
+from tests.unit.studies.styles.found import found
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "run"
 SOURCE = Source("study", "run", "tiny", "nnsight", "float32", 0)
@@ -34,61 +33,13 @@ Change = Callable[[DataFrame], DataFrame]
 
 def saved(form: Form, change: Change = lambda table: table) -> DataFrame:
     """A table of the golden run, perhaps changed, as a results folder gives it back."""
-    study = form.name.partition("_")[0].replace("style", "styles")
+    study = form.name.partition("_")[0]
     raw = read_table(GOLDEN / study / f"tables.{form.name}.csv")
     return form.typed(change(raw))[0]
 
 
-def styles(change: Change = lambda table: table) -> tuple[list[Effect], list[Claim]]:
-    tables = saved(STYLE_PROBE), saved(STYLE_STEERING, change), saved(STYLE_JUDGES)
-    return style_effects(*tables, n_layers=3)
-
-
 def tables_of(effects: list[Effect], claims: list[Claim]) -> tuple[DataFrame, DataFrame]:
     return effects_table(SOURCE, effects), claims_table(SOURCE, claims)
-
-
-def test_styles() -> None:
-    (effects, _), probe = tables_of(*styles(ranked_among_random)), saved(STYLE_PROBE)
-    best = effects[effects["family"].fillna("").str.startswith("styles told apart")]
-    assert len(best) == 4
-    for row in best.to_dict("records"):
-        readout = "style vector" if row["method"] == "style_vector" else row["method"]
-        there = probe[(probe["style"] == row["trait"]) & (probe["readout"] == readout)]
-        there = there[(there["layer"] == int(row["layers"])) & (there["stream"] == row["stream"])].iloc[0]
-        assert (row["estimate"], row["low"], row["high"]) == (there["auc"], there["low"], there["high"])
-        assert row["q"] == pytest.approx(there["q"])
-        assert row["depth"] == (int(row["layers"]) + 1) / 3
-    steered = effects[effects["metric"] == "change of expression"]
-    ranked = steered[steered["test"] == "rank among directions"]
-    table = saved(STYLE_STEERING, ranked_among_random)
-    np.testing.assert_allclose(sorted(ranked["q"].dropna()), sorted(table["q_random"].dropna()))
-    assert set(ranked["n_null"]) == {100}
-    assert set(effects["substrate"]) == {"residual", "prompt"}
-    unsteered = effects[effects["method"] == "unsteered"]
-    assert set(unsteered["role"]) == {"control"}
-    assert unsteered["layers"].isna().all()
-
-
-def ranked_among_random(table: DataFrame) -> DataFrame:
-    """As if there had been 100 random directions, and one of the vectors had moved the answers."""
-    place = table["n_random"] > 0
-    p = [0.01, 0.3, 0.6, 0.8][: int(place.sum())]
-    table.loc[place, ["p_random", "n_random", "declared"]] = [[value, 100, "primary"] for value in p]
-    table.loc[place, "q_random"] = [0.04, 0.6, 0.8, 0.8]
-    table.loc[place, ["effect_low", "effect_high"]] = [[1.0, 9.0], [-3.0, 4.0], [-2.0, 5.0], [-9.0, -1.0]]
-    return table
-
-
-def test_claims_of_styles_say_what_the_numbers_say() -> None:
-    effects, claims = tables_of(*styles(ranked_among_random))
-    assert set(claims["effects"]) <= set(effects["effect_id"])
-    steering = claims[claims["claim"].str.contains("steers")]
-    assert steering["verdict"].tolist() == ["holds", "undecided", "undecided", "does not"]
-    assert "raises cold in answers to" in steering["sentence"].iloc[0]
-    assert steering["detectable"].isna().all()
-    assert all("is not shown to raise" in sentence for sentence in steering["sentence"][1:])
-    assert (claims["claim"] == "told apart").sum() == 2
 
 
 def test_an_adapter() -> None:
@@ -155,13 +106,13 @@ def test_an_inventory() -> None:
 def test_every_study_writes_the_same_columns(tmp_path: Path) -> None:
     """Three studies stand in one folder, and one table holds them all."""
     adapter = {"nll": saved(ADAPTER_NLL), "offtarget": saved(ADAPTER_EFFECTS)}
-    for study, found in {
-        "styles": styles(),
+    for study, made in {
+        "styles": found(),
         "psychadapter": adapter_effects(adapter, n_layers=3),
         "inventory": inventory(),
     }.items():
         source = Source(study, study)
-        write_effects(tmp_path, source.study, effects_table(source, found[0]), claims_table(source, found[1]))
+        write_effects(tmp_path, source.study, effects_table(source, made[0]), claims_table(source, made[1]))
     effects = load_effects(tmp_path)
     assert effects.columns.tolist() == EFFECTS.names
     assert effects["study"].unique().tolist() == ["styles", "psychadapter", "inventory"]

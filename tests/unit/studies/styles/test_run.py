@@ -16,7 +16,6 @@ from persona_interp.judges.protocol import Score
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.studies.styles.arms import StyleSteering
 from persona_interp.studies.styles.config import StyleRun
-from persona_interp.studies.styles.forms import STYLE_STEERING
 from persona_interp.studies.styles.run import StyleResult, run_styles
 from tests.small import WordEncoder
 from tests.styles import corpus
@@ -26,7 +25,7 @@ RUN = StyleRun(
     styles=("warm",), n_questions=6, n_selection=6, n_null=19, n_resamples=20,
 )  # fmt: skip
 
-NO_ROWS = pd.DataFrame(columns=STYLE_STEERING.names)
+NO_ROWS = pd.DataFrame()
 
 
 @pytest.fixture(scope="module", autouse=True)
