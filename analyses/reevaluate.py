@@ -25,6 +25,7 @@ from screening import PRESETS as SCREENING
 from screening import Measured, evaluate
 from screening import claims as screening_claims
 from screening import draw as draw_screening
+from seven_traits import emit as emit_traits
 from seven_traits import plot as plot_claims
 from style_vectors import draw as draw_styles
 from style_vectors import emit as emit_styles
@@ -115,7 +116,8 @@ def draw(study: str, tables: Tables, folder: Path) -> None:
     """The figures of a study that show intervals, from its new tables."""
     match study:
         case "seven_traits":
-            plot_claims(tables["reevaluated_claims"], tuple(saved_provenance(folder, "config", "traits")), folder)
+            effects = emit_traits(folder, tables["reevaluated"], tables["reevaluated_claims"])
+            plot_claims(effects, tuple(saved_provenance(folder, "config", "traits")), folder)
         case "finetuning_shift":
             cells = keep(read_table(folder / "cells.csv"), "judge", EMBEDDING)
             draw_points(cells, keep(tables["reevaluated"], "judge", EMBEDDING), folder)

@@ -7,30 +7,28 @@ stays in the table.
 """
 
 import argparse
-import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pandas as pd
-from kept_results import read_tables
 
+from persona_interp.effects import Effect, Source, load_claims, load_effects, write_effects, write_found
 from persona_interp.figures.forest import plot_forest
-from persona_interp.figures.frames import keep
+from persona_interp.figures.frames import distinct, keep
 from persona_interp.figures.style import legend_below, panel_figure, paper_style, save_figure
 from persona_interp.io import read_json, write_json
 from persona_interp.models.identity import library_versions
 from persona_interp.studies.persona.config import RunConfig
+from persona_interp.studies.persona.effects import persona_effects
+from persona_interp.studies.persona.results import TraitSummary, trait_summary
+from persona_interp.studies.persona.rows import AUC, CHANGE, METHOD, PROMPTED, STUDY
 from persona_interp.studies.persona.run import run_main_job
-from persona_interp.tables import read_table, write_table
+from persona_interp.tables import rows_of
+from persona_interp.types import depth_of
 
 TRAITS = ("evil", "sycophantic", "hallucinating", "humorous", "impolite", "optimistic", "apathetic")
-NULLS = ("p_shuffled", "p_random", "p_other_traits", "p_components")
-CORRECTED = ("q_separation", "q_other_traits", "q_components")
-"""Of the main job's summary: the claim of separation (shuffled labels and random directions), and its specificity."""
-SHARED = ("effects", "agreement", "alpha", "baselines", "nulls", "prompted", "examples", "separation", "geometry")
+EMBEDDING = "embedding (all-MiniLM-L6-v2)"
+UNKNOWN = dict.fromkeys(field.name for field in fields(TraitSummary))
 
 
 @dataclass(frozen=True)
@@ -95,89 +93,88 @@ PRESETS = {
 }
 
 
-def run(config: Config, folder: Path) -> pd.DataFrame:
-    """The table of claims, after the main job of every model has been run or found done in `folder`."""
-    for size in config.sizes:
-        run_main_job(config.main_job(size), folder / size.model)
-    return pd.concat([_claims(folder / model, model) for model in config.models], ignore_index=True)
+def run(config: Config, folder: Path, out: Path) -> pd.DataFrame:
+    """Effects and claims of every model's main job, run or found done in `folder`, kept together in `out`."""
+    homes = [run_main_job(config.main_job(size), folder / size.model) for size in config.sizes]
+    effects = load_effects(homes)
+    write_effects(out, STUDY, effects, load_claims(homes))
+    return effects
 
 
-def _claims(folder: Path, model: str) -> pd.DataFrame:
-    effects, profile = read_tables(folder / "tables", "effects", "separation")
-    rows: list[dict[str, Any]] = []
-    for summary in read_json(folder / "summary.json"):
-        best = profile[(profile["trait"] == summary["trait"]) & (profile["pooling"] == "response_mean")]
-        rows.append(_separation(summary, best.loc[best["layer"] == summary["best_layer"]].iloc[0]))
-        rows += [_steering(summary, row) for row in effects.to_dict("records") if row["trait"] == summary["trait"]]
-    return pd.DataFrame(rows).assign(model=model)
+def emit(folder: Path, effects: pd.DataFrame, claims: pd.DataFrame) -> pd.DataFrame:
+    """Effects and claims of the saved tables, kept in the folder; the effects are returned.
+
+    Steering was not ranked among random directions, so that no effect has a test. Separation is the AUC of a layer
+    that was searched on the same answers, without interval and test.
+
+    Args:
+        effects: steering by every judge; `claims` has the layers.
+    """
+    provenance, found = read_json(folder / "provenance.json"), []
+    for model, own in provenance["runs"].items():
+        summary, layers = [], keep(keep(claims, "model", model), "claim", "steering")
+        rows = keep(effects, "model", model)
+        for row in rows_of(keep(rows, "judge", EMBEDDING)):
+            place = rows_of(keep(keep(layers, "trait", row["trait"]), "judge", EMBEDDING))[0]
+            summary.append(
+                trait_summary(
+                    UNKNOWN
+                    | {name: row[name] for name in ("trait", "effect", "effect_low", "effect_high")}
+                    | {"chosen_layer": place["layer"], "chosen_coefficient": place["coefficient"]}
+                    | {"effect_judge": EMBEDDING, "n_eval": row["n"], "n_eval_questions": row["n_questions"]},
+                    folder,
+                )
+            )
+        sizes = rows.assign(**dict.fromkeys(("g", "g_low", "g_high", "delta", "delta_low", "delta_high")))
+        made, said = persona_effects({"effects": sizes}, summary, n_layers=own["n_layers"])
+        made = [effect for effect in made if effect.metric == CHANGE]
+        for row in rows_of(keep(keep(claims, "model", model), "claim", "separation")):
+            made.append(
+                Effect(
+                    metric=AUC,
+                    trait=row["trait"],
+                    method=METHOD,
+                    substrate="residual",
+                    layers=str(row["layer"]),
+                    depth=depth_of(row["layer"], own["n_layers"]),
+                    place="searched",
+                    stream="resid_post",
+                    pooling="response_mean",
+                    condition=f"{PROMPTED}, best layer of the same answers",
+                    data="evaluation questions",
+                    reference="chance, 0.5",
+                    estimate=row["estimate"],
+                    n=row["n"],
+                )
+            )
+        source = Source.of(STUDY, [provenance["config"], model], own, provenance["config"]["seed"])
+        found.append((source, made, [claim for claim in said if claim.claim == "steering"]))
+    write_found(folder, STUDY, found)
+    return load_effects(folder)
 
 
-def _separation(summary: Mapping[str, Any], at_best: pd.Series) -> dict[str, Any]:
-    """Held-out AUC at the best layer; the null is the larger 95th percentile of both nulls at that layer alone."""
-    return {
-        "trait": summary["trait"],
-        "claim": "separation",
-        "judge": "system prompts",
-        "estimate": summary["auc"],
-        "low": summary["auc_low"],
-        "high": summary["auc_high"],
-        "null_low": np.nan,  # only its 95th percentile is kept
-        "null_high": float(max(at_best["null_shuffled_95"], at_best["null_random_95"])),
-        **{name: summary[name] for name in (*NULLS, *CORRECTED)},
-        "layer": summary["best_layer"],
-        "n": summary["n_kept_positive"] + summary["n_kept_negative"],
-    }
-
-
-def _steering(summary: Mapping[str, Any], effect: Mapping[str, Any]) -> dict[str, Any]:
-    """Steered minus unsteered expression; only the headlining judge rated the answers under random directions."""
-    headline = effect["judge"] == summary["effect_judge"]
-    return {
-        "trait": summary["trait"],
-        "claim": "steering",
-        "judge": effect["judge"],
-        "estimate": effect["effect"],
-        "low": effect["effect_low"],
-        "high": effect["effect_high"],
-        "null_low": summary["effect_random_low"] if headline else np.nan,
-        "null_high": summary["effect_random_high"] if headline else np.nan,
-        **dict.fromkeys((*NULLS, *CORRECTED), np.nan),
-        "p_steering": summary.get("p_steering") if headline else np.nan,
-        "q_steering": summary.get("q_steering") if headline else np.nan,
-        "layer": summary["chosen_layer"],
-        "coefficient": summary["chosen_coefficient"],
-        "g": effect["g"],
-        "n": effect["n"],
-        "n_questions": effect["n_questions"],
-    }
-
-
-def plot(claims: pd.DataFrame, traits: tuple[str, ...], folder: Path) -> None:
-    """The forest of claims: separation, and steering by every judge."""
-    judges = list(dict.fromkeys(claims.loc[claims["claim"] == "steering", "judge"]))
-    shown = [("separation", "system prompts", 0.5, "held-out AUC"), *(("steering", j, 0.0, j) for j in judges)]
+def plot(effects: pd.DataFrame, traits: tuple[str, ...], folder: Path) -> None:
+    """The forest of claims: separation at the best layer, and steering at the chosen setting by every judge."""
+    separation = keep(keep(effects, "metric", AUC), "place", "searched")
+    steering = keep(keep(effects, "metric", CHANGE), "place", "chosen")
+    shown = [("separation", separation, 0.5, "held-out AUC")]
+    shown += [(f"steering, {judge}", keep(steering, "judge", judge), 0.0, "steered − unsteered, points of 100")
+              for judge in distinct(steering, "judge")]  # fmt: skip
     with paper_style():
         columns = 2
         figure, grid = panel_figure(-(-len(shown) // columns), columns, panel_height=2.4)
         panels = [ax for line in grid for ax in line]
-        for ax, (claim, judge, chance, label) in zip(panels, shown, strict=False):
-            rows = keep(keep(claims, "claim", claim), "judge", judge).assign(series=lambda frame: frame["model"])
-            axis = label if claim == "separation" else "steered − unsteered, points of 100"
-            plot_forest(rows, ax, traits=traits, names=list(dict.fromkeys(claims["model"])), chance=chance, label=axis)
-            ax.set_title(claim if claim == "separation" else f"steering, {judge}")
+        for ax, (title, rows, chance, axis) in zip(panels, shown, strict=False):
+            rows, names = rows.assign(series=rows["model"]), distinct(effects, "model")
+            plot_forest(rows, ax, traits=traits, names=names, chance=chance, label=axis).set_title(title)
         for ax in panels[len(shown) :]:
             ax.remove()
         legend_below(figure)
-        save_figure(figure, claims, folder, "claims_figure")
+        save_figure(figure, pd.concat([rows for _, rows, _, _ in shown]), folder, "claims_figure")
 
 
 def collect(config: Config, runs: Path, out: Path) -> None:
-    """Tables of all models side by side, so that the numbers behind the figure are kept without the runs."""
-    for name in SHARED:
-        paths = {model: runs / model / "tables" / f"{name}.csv" for model in config.models}
-        parts = [read_table(path).assign(model=model) for model, path in paths.items() if path.is_file()]
-        if parts:
-            write_table(out / f"{name}.csv", pd.concat(parts, ignore_index=True))
+    """Say what the models were asked, and what a reader must know beside the numbers."""
     provenance = {model: read_json(runs / model / "provenance.json") for model in config.models}
     notes = {
         model: {row["trait"]: row["notes"] for row in read_json(runs / model / "summary.json")}
@@ -197,12 +194,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("analyses/results/seven_traits"))
     chosen = parser.parse_args()
     config = PRESETS[chosen.preset]
-    claims = run(config, chosen.runs)
-    write_table(chosen.out / "claims.csv", claims)
+    effects = run(config, chosen.runs, chosen.out)
     collect(config, chosen.runs, chosen.out)
-    plot(claims, config.traits, chosen.out)
-    shown = claims[["model", "trait", "claim", "judge", "estimate", "low", "high"]]
-    print(json.dumps({"rows": len(claims)}), "\n" + shown.round(2).to_string(index=False))  # noqa: T201
+    plot(effects, config.traits, chosen.out)
+    print(load_claims(chosen.out)[["model", "trait", "claim", "verdict", "sentence"]].to_string(index=False))  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ def plot_geometry(frame: DataFrame, ax: Axes, *, traits: Sequence[str]) -> Axes:
     pairs. The diagonal is left blank. The colour scale runs from -1 to 1.
 
     Args:
-        frame: `trait_a, trait_b, cosine, null_95` of one layer; each pair once or twice.
+        frame: `trait_a, trait_b, estimate, null_high` of one layer; each pair once or twice.
     """
     size = len(traits)
     cosine, null = np.full((size, size), np.nan), np.full((size, size), np.nan)
@@ -30,8 +30,8 @@ def plot_geometry(frame: DataFrame, ax: Axes, *, traits: Sequence[str]) -> Axes:
     for row in records(frame):
         a, b = place[row["trait_a"]], place[row["trait_b"]]
         if a != b:
-            cosine[a, b] = cosine[b, a] = row["cosine"]
-            null[a, b] = null[b, a] = row["null_95"]
+            cosine[a, b] = cosine[b, a] = row["estimate"]
+            null[a, b] = null[b, a] = row["null_high"]
     ax.imshow(np.ma.masked_invalid(cosine), cmap=mpl.colormaps[COLORMAP], vmin=-1, vmax=1)
     for a, b in np.argwhere(~np.isnan(cosine)).tolist():
         _label_cell(ax, a, b, float(cosine[a, b]), within_null=bool(abs(cosine[a, b]) <= null[a, b]))

@@ -67,9 +67,7 @@ def _plot_dose(frame: DataFrame, ax: Axes, colors: Mapping[int, str]) -> None:
     for role in distinct(controls, "role"):
         for layer in distinct(controls, "layer"):
             rows = _at_layer(keep(controls, "role", role), layer)
-            _plot_series(
-                rows, ax, color=GREY, label="random directions" if role == "null_draw" else str(role), shift=0.0
-            )
+            _plot_series(rows, ax, color=GREY, label="random directions" if role == "null" else str(role), shift=0.0)
     coefficients = distinct(frame, "coefficient") or [0.0]
     step = 0.012 * (max(coefficients) - min(coefficients))
     for index, (layer, color) in enumerate(colors.items()):

@@ -56,8 +56,8 @@ class Page(HTMLParser):
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Without steering, whose figures take longest to draw."""
     folder = synthetic.write_results(tmp_path_factory.mktemp("report") / "results")
-    path = folder / "tables" / "steering.csv"
-    pd.read_csv(path).head(0).to_csv(path, index=False)
+    frames = synthetic.tables()
+    synthetic.write_frames(folder, {name: frame for name, frame in frames.items() if name != "steering"})
     return folder
 
 
@@ -76,7 +76,7 @@ def few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_sections_are_there(page: Page):
-    assert page.sections == ["found", "sure", "figures", "examples", "numbers", "provenance", "files"]
+    assert page.sections == ["claims", "found", "sure", "figures", "examples", "numbers", "provenance", "files"]
     assert {a["href"] for tag, a in page.tags if tag == "a"} == {f"#{name}" for name in page.sections}
 
 
@@ -99,10 +99,12 @@ def test_every_trait_has_its_graded_claim_and_the_grades_are_explained(page: Pag
 
 def test_agreement_baselines_and_effect_sizes_are_tables(page: Page):
     for words in (
-        "impolite all answers likelihood (smollm2-135m-instruct) and lexicon 0.81 [0.70, 0.88] 0.51 90",
-        "impolite all answers 3 ranks 0.63 [0.53, 0.73] 60",
-        "impolite lexicon +22.1 [+18.1, +26.1] 1.25 [0.90, 1.60] 0.61 [0.40, 0.80] 80 20",
-        "impolite logistic probe 12",
+        "impolite all answers Spearman's rho of two judges lexicon likelihood (smollm2-135m-instruct) 0.81 [0.70,",
+        "impolite all answers Krippendorff's alpha of two judges lexicon likelihood (smollm2-135m-instruct) 0.51 [no",
+        "impolite all answers, ranks 0.63 [0.53, 0.73] 60",
+        "impolite change of expression points of 100 lexicon +22.10 [+18.10, +26.10] 80 20",
+        "impolite Hedges' g — lexicon +1.25 [+0.90, +1.60] 80 20",
+        "impolite logistic control cosine the persona vector 0.90 [no interval]",
         "the held-out answers chose nothing here",
     ):
         assert words in page.text
@@ -133,7 +135,12 @@ def test_hostile_answers_are_text(page: Page):
 
 
 def test_provenance_judges_and_files_are_listed(page: Page):
-    for words in ("versions › torch 2.13.0", "blind to meaning", "time_s › steering 211.75", "tables/steering.csv"):
+    for words in (
+        "versions › torch 2.13.0",
+        "blind to meaning",
+        "time_s › steering 211.75",
+        "tables/steering_null.csv",
+    ):
         assert words in page.text
     assert "figures/geometry.pdf" in page.text
 
@@ -205,7 +212,7 @@ def test_other_folders_are_one_line(few: Path):
     assert "rollouts/ (3 files) 3.0 kB" in Page(write_report(few).read_text(encoding="utf-8")).text
 
 
-@pytest.mark.parametrize("name", ["summary.json", "tables/steering.csv"])
+@pytest.mark.parametrize("name", ["summary.json", "effects.parquet"])
 def test_a_missing_required_file_is_named_and_no_page_is_written(few: Path, name: str):
     (few / name).unlink()
     with pytest.raises(ArtefactError) as error:

@@ -1,28 +1,48 @@
-"""A run of the main job as rows of the table of effects, and its claims; made from its saved results alone."""
+"""A run of the main job as rows of the table of effects, and its claims."""
 
-from collections.abc import Iterator
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pandas import DataFrame
 
-from persona_interp.effects import Claim, Effect, Source, claims_table, effects_table, write_effects
-from persona_interp.io import check_record, read_record
+from persona_interp.effects import Claim, Effect, Role
 from persona_interp.statistics.levels import CONFIDENCE
 from persona_interp.studies.persona.findings import claims, effect_sentence, separation_sentence
-from persona_interp.studies.persona.identity import FILE
-from persona_interp.studies.persona.results import REMEDY, MainJobResults, TraitSummary, load_results
+from persona_interp.studies.persona.results import TraitSummary
+from persona_interp.studies.persona.rows import (
+    ALPHA,
+    ALPHA_PAIR,
+    AUC,
+    CHANGE,
+    CHOSEN,
+    COMPARED,
+    COSINE,
+    EXCHANGED,
+    EXPRESSION,
+    LAYERWISE,
+    METHOD,
+    NAMED,
+    NORM,
+    PRIMARY,
+    PROMPTED,
+    RANDOM,
+    RHO,
+    SIZES,
+    SPECIFICITY,
+    SWEPT,
+    SYSTEM_PROMPT,
+    VECTOR_OF,
+)
 from persona_interp.tables import rows_of
 from persona_interp.types import depth_of
 
-STUDY, PRIMARY, SPECIFICITY = "persona", "claims of the run", "specificity"
-METHOD = "persona_vector"
-PROMPTED = "answers to positive against negative system prompts"
+_ROLES: Mapping[str, Role] = {"treatment": "treatment", "null_draw": "null"}
 UNSTEERED = "unsteered answers"
 NORMS = "mean residual norms of the layer"
 POINTS = "points of 100"
 CHANCE = "chance, 0.5"
+Tables = Mapping[str, DataFrame]
 SEPARATES = (
     "p against exchanged prompts and against random directions, the larger of the two, is corrected with the steering"
     " claims of all traits of the run: q is at most 0.05"
@@ -31,37 +51,41 @@ STEERS = (
     "rank among random directions, at a layer and a coefficient named before, corrected with the separation claims of"
     " all traits of the run: q is at most 0.05; and the interval at the chosen setting lies above zero"
 )
-CHANGE = "change of expression"
-_SIZES = {"effect": (CHANGE, POINTS), "g": ("Hedges' g", None), "delta": ("Cliff's delta", None)}
+_SIZES = {"effect": POINTS, "g": None, "delta": None}
 
 
-def write_main_job_effects(folder: Path) -> None:
-    """Write effects.parquet and claims.parquet of a results folder.
+def persona_effects(
+    tables: Tables, summary: Sequence[TraitSummary], *, n_layers: int
+) -> tuple[list[Effect], list[Claim]]:
+    """Effects and claims of a run.
 
-    Raises:
-        ArtefactError: a result is missing or damaged.
+    Args:
+        tables: separation, steering, effects, baselines, prompted, geometry, agreement and alpha; those that are there.
+        summary: a row a trait.
+        n_layers: of the model.
     """
-    results = load_results(folder)
-    source = _source(results, folder)
-    sizes, primary, made = list(_sizes(results)), [], []
-    for row in results.summary:
-        separation, steering = _separation(row, results), _steering(row, results)
+    run = _Run(tables, summary, n_layers)
+    sizes, primary, made = list(_sizes(run)), [], []
+    for row in summary:
+        separation, steering = _separation(row, run), _steering(row, run)
         chosen = [e for e in sizes if (e.trait, e.metric, e.judge) == (row.trait, CHANGE, row.effect_judge)]
         primary += [*separation, *steering]
         made += _claims(row, separation, [*steering, *chosen])
-    effects = [*primary, *sizes, *_rest(results)]
-    write_effects(folder, STUDY, effects_table(source, effects), claims_table(source, made))
+    return [*primary, *sizes, *_rest(run)], made
 
 
-def _source(results: MainJobResults, folder: Path) -> Source:
-    own, identity = results.provenance, folder / FILE
-    keys = {"model": str, "backend": str, "dtype": str, "n_layers": int}
-    check_record(folder / "provenance.json", own, keys, remedy=REMEDY)
-    kept = read_record(identity) if identity.is_file() else own  # earlier versions kept no identity
-    return Source.of(STUDY, [results.config, kept], own, results.config["seed"])
+@dataclass(frozen=True)
+class _Run:
+    tables: Tables
+    summary: Sequence[TraitSummary]
+    n_layers: int
+
+    def rows(self, name: str) -> list[dict[str, Any]]:
+        """The rows of a table; none where it is not there."""
+        return rows_of(self.tables[name]) if name in self.tables else []
 
 
-def _of_vector(results: MainJobResults, trait: str, layer: int | None, metric: str, condition: str) -> Effect:
+def _of_vector(run: _Run, trait: str, layer: int | None, metric: str, condition: str) -> Effect:
     """What all numbers of a persona vector share."""
     return Effect(
         metric=metric,
@@ -69,7 +93,7 @@ def _of_vector(results: MainJobResults, trait: str, layer: int | None, metric: s
         method=METHOD,
         substrate="residual",
         layers=None if layer is None else str(layer),
-        depth=None if layer is None else depth_of(layer, results.provenance["n_layers"]),
+        depth=None if layer is None else depth_of(layer, run.n_layers),
         stream="resid_post",
         pooling="response_mean",
         condition=condition,
@@ -78,13 +102,13 @@ def _of_vector(results: MainJobResults, trait: str, layer: int | None, metric: s
     )
 
 
-def _separation(row: TraitSummary, results: MainJobResults) -> list[Effect]:
+def _separation(row: TraitSummary, run: _Run) -> list[Effect]:
     """The nested AUC, whose layers are chosen on other questions and prompts; `layers` is the one chosen most often."""
     if row.auc is None:
         return []
     condition = f"{PROMPTED}, layer chosen on other questions and prompts"
     effect = replace(
-        _of_vector(results, row.trait, row.best_layer, "AUC", condition),
+        _of_vector(run, row.trait, row.best_layer, AUC, condition),
         reference=CHANCE,
         estimate=row.auc,
         low=row.auc_low,
@@ -103,13 +127,14 @@ def _separation(row: TraitSummary, results: MainJobResults) -> list[Effect]:
     return [effect]
 
 
-def _steering(row: TraitSummary, results: MainJobResults) -> list[Effect]:
+def _steering(row: TraitSummary, run: _Run) -> list[Effect]:
     """The effect at a place that no answer chose, with its rank; none where it was not tested."""
     if row.test_effect is None:
         return []
     effect = replace(
-        _of_vector(results, row.trait, row.test_layer, CHANGE, "added at a place named before"),
+        _of_vector(run, row.trait, row.test_layer, CHANGE, NAMED),
         unit=POINTS,
+        place="named",
         strength=row.test_coefficient,
         strength_unit=NORMS,
         reference=UNSTEERED,
@@ -133,7 +158,7 @@ def _claims(row: TraitSummary, separation: list[Effect], steering: list[Effect])
     made = claims(row)
     for claim, sentence, rule, effects, against, detectable, unit in (
         ("separation", separation_sentence(row), SEPARATES, separation, _below(row.auc_high, 0.5),
-         row.detectable_auc, "AUC"),
+         row.detectable_auc, AUC),
         ("steering", effect_sentence(row, vector="the persona vector"), STEERS, steering, _below(row.effect_high, 0.0),
          row.detectable_effect, POINTS),
     ):  # fmt: skip
@@ -149,20 +174,21 @@ def _claims(row: TraitSummary, separation: list[Effect], steering: list[Effect])
         )
 
 
-def _rest(results: MainJobResults) -> Iterator[Effect]:
-    """Maps over layers and coefficients, baselines, prompting, specificity and geometry, none of them a claim."""
-    yield from _specificity(results)
-    yield from _layer_map(results)
-    yield from _sweep(results)
-    yield from _prompting(results)
-    yield from _baselines(results)
-    yield from _geometry(results)
+def _rest(run: _Run) -> Iterator[Effect]:
+    """Maps, baselines, prompting, specificity, geometry and agreement, none of them a claim."""
+    yield from _specificity(run)
+    yield from _layer_map(run)
+    yield from _sweep(run)
+    yield from _prompting(run)
+    yield from _baselines(run)
+    yield from _geometry(run)
+    yield from _agreement(run)
 
 
-def _specificity(results: MainJobResults) -> Iterator[Effect]:
+def _specificity(run: _Run) -> Iterator[Effect]:
     """The vector's AUC at its own best layer against that of the best of other directions at theirs."""
     condition = f"{PROMPTED}, at its own best layer"
-    for row in results.summary:
+    for row in run.summary:
         rivals = {
             "vectors of other traits, the best": (row.p_other_traits, row.best_auc_other_traits),
             "principal components of the paired differences, the best": (row.p_components, row.best_auc_components),
@@ -170,33 +196,38 @@ def _specificity(results: MainJobResults) -> Iterator[Effect]:
         for kind, (p, best) in rivals.items():
             if best is None or row.best_auc is None:
                 continue
-            own = replace(_of_vector(results, row.trait, None, "AUC", condition), reference=kind, estimate=row.best_auc)
+            own = replace(_of_vector(run, row.trait, None, AUC, condition), reference=kind, estimate=row.best_auc)
             test = "rank of the largest AUC over layers"
             yield replace(own, test=test, null_kind=kind, p=p, family=SPECIFICITY)
             yield replace(own, role="control", method=kind, reference=CHANCE, estimate=best)
 
 
-def _layer_map(results: MainJobResults) -> Iterator[Effect]:
-    for row in rows_of(results.separation):
+def _layer_map(run: _Run) -> Iterator[Effect]:
+    """AUC and norm at every layer; the AUC once with each of its nulls, which are of this layer alone."""
+    for row in run.rows("separation"):
+        own = replace(_of_vector(run, row["trait"], row["layer"], AUC, LAYERWISE), pooling=row["pooling"])
+        own = replace(own, place="swept", reference=CHANCE, fixed="vector, system prompts").measured(row, "auc")
+        yield replace(own, null_kind=EXCHANGED, null_high=row["null_shuffled_95"])
+        yield replace(own, null_kind=RANDOM, null_high=row["null_random_95"])
         yield replace(
-            _of_vector(results, row["trait"], row["layer"], "AUC", f"{PROMPTED}, layer by layer"),
+            _of_vector(run, row["trait"], row["layer"], NORM, "mean of positive minus mean of negative answers"),
             pooling=row["pooling"],
-            reference=CHANCE,
-            fixed="vector, system prompts",
-            null_kind="exchanged prompts, at this layer alone",
-            null_high=row["null_shuffled_95"],
-        ).measured(row, "auc")
+            place="swept",
+            unit="mean residual norms of the layer",
+            data="extraction questions",
+            cluster=None,
+            estimate=row["relative_norm"],
+        )
 
 
-def _sizes(results: MainJobResults) -> Iterator[Effect]:
+def _sizes(run: _Run) -> Iterator[Effect]:
     """Effect sizes at the chosen setting, a row a measure and judge."""
-    summaries = {row.trait: row for row in results.summary}
-    for row in _rows(results.effects):
+    summaries = {row.trait: row for row in run.summary}
+    for row in run.rows("effects"):
         chosen = summaries[row["trait"]]
-        for name, (metric, unit) in _SIZES.items():
-            condition = "added at the setting chosen on extraction questions"
+        for metric, (name, unit) in zip(SIZES, _SIZES.items(), strict=True):
             yield replace(
-                _of_vector(results, row["trait"], chosen.chosen_layer, metric, condition),
+                _of_vector(run, row["trait"], chosen.chosen_layer, metric, CHOSEN),
                 unit=unit,
                 strength=chosen.chosen_coefficient,
                 strength_unit=NORMS,
@@ -213,30 +244,32 @@ def _sizes(results: MainJobResults) -> Iterator[Effect]:
             )
 
 
-def _sweep(results: MainJobResults) -> Iterator[Effect]:
-    for row in rows_of(results.steering):
+def _sweep(run: _Run) -> Iterator[Effect]:
+    for row in run.rows("steering"):
         steered = row["coefficient"] != 0
         yield replace(
-            _of_vector(results, row["trait"], row["layer"] if steered else None, row["metric"], "added, in a sweep"),
+            _of_vector(run, row["trait"], row["layer"] if steered else None, row["metric"], SWEPT),
             unit=POINTS if row["metric"] == "expression" else None,
-            role="treatment" if steered else "control",
+            role=_ROLES[row["role"]] if steered else "control",
+            place="swept" if steered else None,
             strength=row["coefficient"],
             strength_unit=NORMS,
             fixed="vector, judge",
             n=row["n"],
             n_cluster=row["n_questions"],
             judge=row["judge"],
+            coherent=row["coherent"],
         ).measured(row)
 
 
-def _prompting(results: MainJobResults) -> Iterator[Effect]:
-    for row in _rows(results.prompted):
+def _prompting(run: _Run) -> Iterator[Effect]:
+    for row in run.rows("prompted"):
         yield Effect(
-            metric="expression",
+            metric=EXPRESSION,
             unit=POINTS,
             role="control",
             trait=row["trait"],
-            method="system prompt",
+            method=SYSTEM_PROMPT,
             substrate="prompt",
             condition=f"{row['condition']} system prompts",
             data="evaluation questions",
@@ -247,36 +280,65 @@ def _prompting(results: MainJobResults) -> Iterator[Effect]:
         ).measured(row)
 
 
-def _baselines(results: MainJobResults) -> Iterator[Effect]:
-    for row in _rows(results.baselines):
-        random = row["method"].startswith("random")
-        condition = f"{PROMPTED}, methods compared on the same prompts"
-        yield replace(
-            _of_vector(results, row["trait"], row["layer"], "AUC", condition),
+def _baselines(run: _Run) -> Iterator[Effect]:
+    for row in run.rows("baselines"):
+        role = "null" if row["method"].startswith("random") else "treatment" if row["method"] == METHOD else "control"
+        own = replace(
+            _of_vector(run, row["trait"], row["layer"], AUC, COMPARED),
             method=row["method"],
-            role="null" if random else "treatment" if row["method"] == METHOD else "control",
-            reference=CHANCE,
+            role=role,
+            place="chosen" if row["chosen"] else "swept",
             fixed="vector, system prompts",
             n=_total(row["n_positive"], row["n_negative"]),
-        ).measured(row, "auc")
+        )
+        yield replace(own, reference=CHANCE).measured(row, "auc")
+        if row["method"] != METHOD:
+            yield replace(own, metric=COSINE, reference="the persona vector", estimate=row["cosine"])
 
 
-def _geometry(results: MainJobResults) -> Iterator[Effect]:
-    for row in _rows(results.geometry):
+def _geometry(run: _Run) -> Iterator[Effect]:
+    for row in run.rows("geometry"):
         if row["trait_a"] < row["trait_b"]:
             yield replace(
-                _of_vector(results, row["trait_a"], row["layer"], "cosine", "cosine of two vectors"),
+                _of_vector(run, row["trait_a"], row["layer"], COSINE, "cosine of two vectors"),
                 data=None,
                 cluster=None,
-                reference=f"vector of {row['trait_b']}",
+                reference=f"{VECTOR_OF}{row['trait_b']}",
                 estimate=row["cosine"],
                 null_kind="two random directions with the covariance within poles",
                 null_high=row["null_95"],
             )
 
 
-def _rows(table: DataFrame | None) -> list[dict[str, Any]]:
-    return [] if table is None else rows_of(table)
+def _agreement(run: _Run) -> Iterator[Effect]:
+    """How judges agree on the same answers, two by two and all together."""
+    for row in run.rows("agreement"):
+        of_two = Effect(
+            metric=RHO,
+            role="control",
+            trait=row["trait"],
+            condition=row["condition"],
+            reference=row["judge_b"],
+            fixed="answers",
+            n=row["n"],
+            cluster="question",
+            n_cluster=row["n_questions"],
+            judge=row["judge_a"],
+        )
+        yield of_two.measured(row, "spearman")
+        yield replace(of_two, metric=ALPHA_PAIR, estimate=row["alpha"])
+    for row in run.rows("alpha"):
+        yield Effect(
+            metric=ALPHA,
+            role="control",
+            trait=row["trait"],
+            condition=f"{row['condition']}, {row['scale']}",
+            reference=f"all {row['n_judges']} judges",
+            fixed="answers",
+            n=row["n"],
+            cluster="question",
+            n_cluster=row["n_questions"],
+        ).measured(row, "alpha")
 
 
 def _below(high: float | None, bound: float) -> bool:

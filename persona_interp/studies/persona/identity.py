@@ -5,10 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from persona_interp.data.traits import Trait
+from persona_interp.effects import Source
 from persona_interp.errors import ConfigError
 from persona_interp.identity import of_judges, of_model, of_package
+from persona_interp.io import read_record
 from persona_interp.rollouts.parts import refuse_other_config
 from persona_interp.studies.persona.bench import Bench
+from persona_interp.studies.persona.rows import STUDY
 
 FILE = "identity.json"
 METHOD_VERSION = 5
@@ -53,3 +56,9 @@ def claim(folder: Path, bench: Bench, traits: Sequence[Trait]) -> None:
 def _traits(traits: Sequence[Trait]) -> dict[str, Any]:
     """A key a trait, so that a refusal names the one that differs."""
     return {f"contents of trait {trait.name}": trait.data_hash for trait in traits}
+
+
+def source(folder: Path, bench: Bench) -> Source:
+    """Where the effects of a run come from."""
+    identity = [bench.config.to_dict(), read_record(folder / FILE)]
+    return Source.of(STUDY, identity, bench.model.provenance.to_dict(), bench.config.seed)

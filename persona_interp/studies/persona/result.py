@@ -1,7 +1,7 @@
 """What one trait gave, and its line of the summary."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,22 +22,32 @@ from persona_interp.studies.persona.config import RunConfig
 from persona_interp.types import Pooling
 
 
-@dataclass(eq=False)
-class TraitResult:
-    """What one trait gave; the later fields are filled as the job goes on."""
+@dataclass(frozen=True, eq=False)
+class Extracted:
+    """A trait's judged answers, and the vectors that they make."""
 
     trait: Trait
     panel: Panel
     train: Rollouts
     test: Rollouts
-    vectors: dict[Pooling, Direction]
-    profiles: dict[Pooling, SeparationProfile] = field(default_factory=dict)
-    setting: Setting = Setting(0, 0.0, coherent=False)
-    baselines: pd.DataFrame = field(default_factory=pd.DataFrame)
-    scored: pd.DataFrame = field(default_factory=pd.DataFrame)
-    measured: Measurements = field(default_factory=lambda: Measurements.from_rows([]))
-    by_direction: pd.DataFrame | None = None
-    facts: pd.DataFrame | None = None
+    vectors: Mapping[Pooling, Direction]
+
+
+@dataclass(frozen=True, eq=False)
+class TraitResult(Extracted):
+    """What one trait gave: how its vectors separate, and what adding one of them does.
+
+    Args:
+        scored: a row an answer, steered at the setting or not; `by_direction` of random directions too.
+    """
+
+    profiles: Mapping[Pooling, SeparationProfile]
+    baselines: pd.DataFrame
+    setting: Setting
+    scored: pd.DataFrame
+    measured: Measurements
+    by_direction: pd.DataFrame | None
+    facts: pd.DataFrame | None
 
 
 def notes(result: TraitResult, tested: Mapping[str, Any], n_traits: int) -> list[str]:

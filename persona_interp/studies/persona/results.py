@@ -1,4 +1,4 @@
-"""The results folder of the main job, read and checked: three JSON files and the tables."""
+"""The results folder of the main job, read and checked: three JSON files, effects and tables."""
 
 import dataclasses
 import math
@@ -10,65 +10,31 @@ from typing import Any, get_args
 
 from pandas import DataFrame
 
+from persona_interp.effects import EFFECTS_FILE, saved_effects
 from persona_interp.errors import ArtefactError
 from persona_interp.io import read_json, read_record
-from persona_interp.tables import Column, Form, numbers, read_table, texts, wholes
+from persona_interp.studies.persona.rows import STUDY
+from persona_interp.tables import Form, numbers, read_table, texts, wholes
 
 REMEDY = "Run the main job again into this folder, or restore the file."
 _CONFIG = {"model": str, "seed": int}
 _PROVENANCE = {"model": str, "backend": str, "dtype": str, "n_layers": int}
 
-_TABLES = {
-    "separation": (
-        *wholes("layer"), *numbers("auc low high null_shuffled_95 null_random_95"),
-        *numbers("norm", unit="residual units"), *texts("trait pooling", filled=True),
-        *numbers("relative_norm", unit="mean residual norms"),
-    ),
-    "steering": (
-        *texts("trait role", filled=True), *wholes("layer"), *numbers("coefficient", unit="mean residual norms"),
-        *texts("metric judge", filled=True), *numbers("estimate low high"), *wholes("n n_questions"),
-        Column("coherent", "truth", filled=True),
-    ),
-    "steering_null": (
-        *texts("role", filled=True), *wholes("draw", optional=True), *numbers("effect", unit="points"),
-        *numbers("se", unit="points", optional=True), *wholes("n_questions"), *texts("trait judge", filled=True),
-        *wholes("layer"), *numbers("coefficient", unit="mean residual norms"),
-    ),
-    "judge_pairs": (
-        *numbers("value_a value_b", unit="points"), *texts("question", filled=True, optional=True),
-        *texts("trait condition judge_a judge_b", filled=True),
-    ),
-    "agreement": (
-        *texts("trait condition judge_a judge_b", filled=True), *numbers("spearman low high alpha"), *wholes("n"),
-        *wholes("n_questions", optional=True),
-    ),
-    "alpha": (
-        *texts("trait condition scale", filled=True), *numbers("alpha low high"), *wholes("n"),
-        *wholes("n_questions", optional=True), *wholes("n_judges"),
-    ),
-    "effects": (
-        *texts("trait judge", filled=True), *numbers("effect effect_low effect_high", unit="points"),
-        *numbers("g g_low g_high", unit="standard deviations"), *numbers("delta delta_low delta_high"),
-        *wholes("n n_questions"),
-    ),
-    "baselines": (
-        *texts("method", filled=True), *wholes("layer"), *texts("stream", filled=True, optional=True),
-        *numbers("auc low high cosine"), *wholes("n_positive n_negative"), *wholes("n_questions", optional=True),
-        *texts("trait", filled=True), Column("chosen", "truth", filled=True),
-    ),
-    "prompted": (
-        *texts("trait condition judge", filled=True), *numbers("estimate low high", unit="points"), *wholes("n"),
-    ),
-    "geometry": (*texts("trait_a trait_b", filled=True), *wholes("layer"), *numbers("cosine null_95")),
-    "examples": (
-        *texts("trait question", filled=True), *numbers("coefficient", unit="mean residual norms"),
-        *wholes("layer"), *texts("answer", filled=True), *numbers("expression", unit="points"), *numbers("coherence"),
-    ),
-}  # fmt: skip
-FORMS = {name: Form(name, columns, open=True) for name, columns in _TABLES.items()}
-"""The tables of a run that figures and the report read."""
-
-REQUIRED = ("separation", "steering")
+STEERING_NULL = Form("steering_null", (
+    *texts("role", filled=True), *wholes("draw", optional=True), *numbers("effect", unit="points"),
+    *numbers("se", unit="points", optional=True), *wholes("n_questions"), *texts("trait judge", filled=True),
+    *wholes("layer"), *numbers("coefficient", unit="mean residual norms"),
+), open=True)  # fmt: skip
+JUDGE_PAIRS = Form("judge_pairs", (
+    *numbers("value_a value_b", unit="points"), *texts("question", filled=True, optional=True),
+    *texts("trait condition judge_a judge_b", filled=True),
+), open=True)  # fmt: skip
+EXAMPLES = Form("examples", (
+    *texts("trait question", filled=True), *numbers("coefficient", unit="mean residual norms"),
+    *wholes("layer"), *texts("answer", filled=True), *numbers("expression", unit="points"), *numbers("coherence"),
+), open=True)  # fmt: skip
+FORMS = {form.name: form for form in (STEERING_NULL, JUDGE_PAIRS, EXAMPLES)}
+"""The tables of a run that figures and the report read beside its effects: single answers and single directions."""
 
 
 @dataclass(frozen=True)
@@ -150,21 +116,18 @@ class TraitSummary:
 
 @dataclass(frozen=True, eq=False)
 class MainJobResults:
-    """Everything that the figures and the report of the main job read; a table that is not there is None."""
+    """Everything that the figures and the report of the main job read; a table that is not there is None.
+
+    Args:
+        effects: rows of `load_effects` of this run alone, in the selections of `rows`.
+    """
 
     config: Mapping[str, Any]
     provenance: Mapping[str, Any]
     summary: tuple[TraitSummary, ...]
-    separation: DataFrame
-    steering: DataFrame
+    effects: DataFrame
     steering_null: DataFrame | None
     judge_pairs: DataFrame | None
-    agreement: DataFrame | None
-    alpha: DataFrame | None
-    effects: DataFrame | None
-    baselines: DataFrame | None
-    prompted: DataFrame | None
-    geometry: DataFrame | None
     examples: DataFrame | None
 
     @property
@@ -179,23 +142,39 @@ def load_results(folder: Path) -> MainJobResults:
     Raises:
         ArtefactError: a required file is missing, or a file lacks a column or holds something else than expected.
     """
-    tables: dict[str, Any] = {name: _table(folder, form) for name, form in FORMS.items()}
+    effects = saved_effects(folder, STUDY)
+    if effects is None:
+        raise ArtefactError(f"{folder / EFFECTS_FILE} does not exist.", REMEDY)
     return MainJobResults(
         config=read_record(folder / "config.json", optional=_CONFIG, remedy=REMEDY),
         provenance=read_record(folder / "provenance.json", optional=_PROVENANCE, remedy=REMEDY),
-        summary=_summary(folder / "summary.json"),
-        **tables,
+        summary=load_summary(folder),
+        effects=effects,
+        steering_null=_table(folder, STEERING_NULL),
+        judge_pairs=_table(folder, JUDGE_PAIRS),
+        examples=_table(folder, EXAMPLES),
     )
 
 
-def _summary(path: Path) -> tuple[TraitSummary, ...]:
+def load_summary(folder: Path) -> tuple[TraitSummary, ...]:
+    """The main numbers of a run, a row a trait.
+
+    Raises:
+        ArtefactError: summary.json is missing or in another form.
+    """
+    path = folder / "summary.json"
     data = read_json(path, remedy=REMEDY)
     if not isinstance(data, list) or not data or not all(isinstance(row, dict) for row in data):
         raise ArtefactError(f"{path} is not a list of one object a trait.", REMEDY)
-    return tuple(_trait_summary(row, path) for row in data)
+    return tuple(trait_summary(row, path) for row in data)
 
 
-def _trait_summary(row: Mapping[str, Any], path: Path) -> TraitSummary:
+def trait_summary(row: Mapping[str, Any], path: Path) -> TraitSummary:
+    """A row of summary.json, or one like it.
+
+    Raises:
+        ArtefactError: it lacks a number, or one has another type; the path is named.
+    """
     fields = dataclasses.fields(TraitSummary)
     missing = [f.name for f in fields if f.default is dataclasses.MISSING and f.name not in row]
     if missing:
@@ -221,4 +200,4 @@ def _field(value: Any, kind: Any) -> Any:
 
 def _table(folder: Path, form: Form) -> DataFrame | None:
     path = folder / "tables" / f"{form.name}.csv"
-    return read_table(path, form, remedy=REMEDY) if form.name in REQUIRED or path.is_file() else None
+    return read_table(path, form, remedy=REMEDY) if path.is_file() else None

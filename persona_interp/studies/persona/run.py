@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +12,7 @@ import pandas as pd
 
 from persona_interp.data.traits import Trait
 from persona_interp.directions.geometry import cosine_table
+from persona_interp.effects import claims_table, effects_table, write_effects
 from persona_interp.io import write_json
 from persona_interp.lock import alone_in
 from persona_interp.measurements.frame import Measurements
@@ -30,9 +31,12 @@ from persona_interp.studies.persona.bench import (
     with_api_judge,
 )
 from persona_interp.studies.persona.config import RunConfig
-from persona_interp.studies.persona.effects import write_main_job_effects
+from persona_interp.studies.persona.effects import persona_effects
 from persona_interp.studies.persona.kept import unscored_answers
-from persona_interp.studies.persona.result import TraitResult, steering_row, summary_row
+from persona_interp.studies.persona.result import Extracted, TraitResult, steering_row, summary_row
+from persona_interp.studies.persona.results import FORMS, load_summary
+from persona_interp.studies.persona.rows import STUDY
+from persona_interp.tables import write_table
 from persona_interp.types import POOLINGS, Hookpoint
 
 logger = logging.getLogger(__name__)
@@ -62,99 +66,110 @@ def run_main_job(config: RunConfig, folder: Path) -> Path:
     identity.claim(folder, bench, traits)
     bench = with_api_judge(bench)
     try:
-        results = [_vectors(bench, trait, clock) for trait in traits]
-        for result in results:
-            _separation(bench, result, results, clock)
-            _steering(bench, result, clock)
+        extracted = [_vectors(bench, trait, clock) for trait in traits]
+        results = [_result(bench, made, extracted, clock) for made in extracted]
     finally:
         close_api_judge(bench)
     with clock.stage("tables"):
-        effects = _write_tables(bench, results)
-        write_json(folder / "summary.json", _summaries(bench, results, effects))
+        found = _tables(bench, results)
+        _write_answers(bench, results)
+        write_json(folder / "summary.json", _summaries(bench, results, found["effects"]))
         write_json(folder / "provenance.json", provenance(bench, clock.seconds))
-        write_main_job_effects(folder)
+        effects, claimed = persona_effects(found, load_summary(folder), n_layers=bench.model.n_layers)
+        source = identity.source(folder, bench)
+        write_effects(folder, STUDY, effects_table(source, effects), claims_table(source, claimed))
     logger.info("times: %s", ", ".join(f"{name} {seconds:.0f} s" for name, seconds in clock.seconds.items()))
     return folder
 
 
-def _vectors(bench: Bench, trait: Trait, clock: "_Clock") -> TraitResult:
+def _vectors(bench: Bench, trait: Trait, clock: "_Clock") -> Extracted:
     with clock.stage("rollouts and judging"):
         judges = panel(bench, trait)
         train = stages.scored_rollouts(bench, trait, judges, "extract")
         test = stages.scored_rollouts(bench, trait, judges, "eval")
         keep_asked(bench)
     with clock.stage("vectors and separation"):
-        return TraitResult(trait, judges, train, test, stages.vectors(bench, trait, train))
+        return Extracted(trait, judges, train, test, stages.vectors(bench, trait, train))
 
 
-def _separation(bench: Bench, result: TraitResult, results: list[TraitResult], clock: "_Clock") -> None:
+def _result(bench: Bench, made: Extracted, extracted: Sequence[Extracted], clock: "_Clock") -> TraitResult:
+    trait, vector = made.trait, made.vectors["response_mean"]
     with clock.stage("vectors and separation"):
+        profiles = {}
         for pooling in POOLINGS:
-            others = {other.trait.name: other.vectors[pooling] for other in results if other is not result}
-            result.profiles[pooling] = stages.separation(bench, result.train, result.test, pooling, others)
-        vector = result.vectors["response_mean"]
-        result.baselines = stages.baselines(bench, result.trait, vector, result.train, result.test)
-
-
-def _steering(bench: Bench, result: TraitResult, clock: "_Clock") -> None:
-    trait, vector = result.trait, result.vectors["response_mean"]
+            others = {other.trait.name: other.vectors[pooling] for other in extracted if other is not made}
+            profiles[pooling] = stages.separation(bench, made.train, made.test, pooling, others)
+        baselines = stages.baselines(bench, trait, vector, made.train, made.test)
     with clock.stage("choosing a setting"):
-        result.setting, _ = steering.select_setting(bench, trait, vector)
+        setting, _ = steering.select_setting(bench, trait, vector)
     with clock.stage("steering and judging"):
-        result.scored = steering.evaluate(bench, trait, result.panel, vector, result.setting)
+        scored = steering.evaluate(bench, trait, made.panel, vector, setting)
         keep_asked(bench)
     with clock.stage("steering along random directions"):
-        result.by_direction = steering.against_random(bench, trait, vector, result.train)
+        by_direction = steering.against_random(bench, trait, vector, made.train)
     with clock.stage("steering and judging"):
-        result.facts = steering.factual_check(bench, trait, vector, result.setting)
-    names = {"model": bench.model.name, "trait": trait.name}
-    result.measured = to_measurements(result.scored, method=vector.method, **names)
+        facts = steering.factual_check(bench, trait, vector, setting)
+    return TraitResult(
+        *(trait, made.panel, made.train, made.test, made.vectors),
+        profiles=profiles,
+        baselines=baselines,
+        setting=setting,
+        scored=scored,
+        measured=to_measurements(scored, method=vector.method, model=bench.model.name, trait=trait.name),
+        by_direction=by_direction,
+        facts=facts,
+    )
 
 
-def _write_tables(bench: Bench, results: list[TraitResult]) -> pd.DataFrame:
-    """Every table of the run; returns that of the steering effects."""
-    config, folder = bench.config, bench.folder
-    measured = Measurements.concat([r.measured for r in results])
-    measured.save(folder / "measurements.parquet", {"config": asdict(config), **bench.model.provenance.to_dict()})
-    tables.save_table(folder, "steering", steering_table(measured, n_resamples=config.n_resamples, seed=config.seed))
-    if drawn := [r.by_direction for r in results if r.by_direction is not None]:
-        tables.save_table(folder, "steering_null", pd.concat(drawn, ignore_index=True))
-    rows = [tables.separation_rows(r.trait, p, r.profiles[p], r.vectors[p]) for r in results for p in POOLINGS]
-    tables.save_table(folder, "separation", pd.concat(rows, ignore_index=True))
-    prompted = [tables.prompted_rows(r.trait, r.test, r.panel.judges, config.n_resamples) for r in results]
-    tables.save_table(folder, "prompted", pd.concat(prompted, ignore_index=True))
+def _tables(bench: Bench, results: Sequence[TraitResult]) -> dict[str, pd.DataFrame]:
+    """What the effects are made of."""
+    config = bench.config
     draws = {"n_resamples": config.n_resamples, "seed": config.seed}
-    rows = [tables.effect_rows(r.trait, r.scored, r.setting, r.panel.judges, **draws) for r in results]
-    effects = pd.concat(rows, ignore_index=True)
-    tables.save_table(folder, "effects", effects)
-    tables.save_table(folder, "baselines", pd.concat([tables.baseline_rows(r) for r in results], ignore_index=True))
-    nulls = {r.trait.name: r.profiles["response_mean"].battery for r in results}
-    tables.save_table(folder, "nulls", battery_table(nulls).drop(columns="q"))  # corrected in the summary, by claim
-    _write_agreement(bench, results)
-    unscored = pd.concat([unscored_answers(folder, r.trait) for r in results], ignore_index=True)
-    if len(unscored):
-        tables.save_table(folder, "unscored", unscored)
-    examples = [tables.example_rows(r.trait, r.scored, r.setting, bench.embedding) for r in results]
-    tables.save_table(folder, "examples", pd.concat(examples, ignore_index=True))
+    measured = Measurements.concat([r.measured for r in results])
     layers = config.steered_layers(bench.model.n_layers)
     middle = Hookpoint(layers[len(layers) // 2])
     directions = {r.trait.name: r.vectors["response_mean"] for r in results}
     answers, sides = results[0].train.activations("response_mean"), results[0].train.frame["side"].to_numpy(str)
-    geometry = cosine_table(directions, middle, answers, poles=sides, seed=config.seed)
-    tables.save_table(folder, "geometry", geometry)
-    return effects
-
-
-def _write_agreement(bench: Bench, results: list[TraitResult]) -> None:
     rated = [agreement.rated_answers(r.trait, r.test, r.scored, r.panel.judges) for r in results]
-    draws = bench.config.n_resamples
-    for name, parts in {
+    parts = {
+        "separation": [
+            tables.separation_rows(r.trait, p, r.profiles[p], r.vectors[p]) for r in results for p in POOLINGS
+        ],
+        "prompted": [tables.prompted_rows(r.trait, r.test, r.panel.judges, config.n_resamples) for r in results],
+        "effects": [tables.effect_rows(r.trait, r.scored, r.setting, r.panel.judges, **draws) for r in results],
+        "baselines": [tables.baseline_rows(r) for r in results],
+        "agreement": [agreement.agreement_rows(answers, n_resamples=config.n_resamples) for answers in rated],
+        "alpha": [agreement.alpha_rows(answers, n_resamples=config.n_resamples) for answers in rated],
+    }
+    return {
+        **{name: _joined(some) for name, some in parts.items()},
+        "steering": steering_table(measured, **draws),
+        "geometry": cosine_table(directions, middle, answers, poles=sides, seed=config.seed),
+    }
+
+
+def _write_answers(bench: Bench, results: Sequence[TraitResult]) -> None:
+    """Measurements, and the tables of single answers and single directions."""
+    config, folder = bench.config, bench.folder
+    measured = Measurements.concat([r.measured for r in results])
+    measured.save(folder / "measurements.parquet", {"config": asdict(config), **bench.model.provenance.to_dict()})
+    rated = [agreement.rated_answers(r.trait, r.test, r.scored, r.panel.judges) for r in results]
+    nulls = {r.trait.name: r.profiles["response_mean"].battery for r in results}
+    written = {
+        "steering_null": [r.by_direction for r in results if r.by_direction is not None],
         "judge_pairs": [agreement.judge_pair_rows(answers) for answers in rated],
-        "agreement": [agreement.agreement_rows(answers, n_resamples=draws) for answers in rated],
-        "alpha": [agreement.alpha_rows(answers, n_resamples=draws) for answers in rated],
-    }.items():
-        some = [part for part in parts if len(part)] or parts[:1]
-        tables.save_table(bench.folder, name, pd.concat(some, ignore_index=True))
+        "nulls": [battery_table(nulls).drop(columns="q")],  # corrected in the summary, by claim
+        "unscored": [some for r in results if len(some := unscored_answers(folder, r.trait))],
+        "examples": [tables.example_rows(r.trait, r.scored, r.setting, bench.embedding) for r in results],
+    }
+    for name, some in written.items():
+        if some:
+            write_table(folder / "tables" / f"{name}.csv", _joined(some), FORMS.get(name))
+
+
+def _joined(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """The rows of all parts; the columns of the first where none has rows."""
+    return pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
 
 
 def _summaries(bench: Bench, results: list[TraitResult], effects: pd.DataFrame) -> list[dict[str, Any]]:

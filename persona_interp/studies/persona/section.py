@@ -7,9 +7,9 @@ from typing import Any
 from pandas import DataFrame
 
 from persona_interp.figures.frames import distinct, keep, records
+from persona_interp.sections.effects import Shown, effects_section_table
 from persona_interp.sections.section import flat
 from persona_interp.sections.words import extent, interval, number, plain, signed
-from persona_interp.studies.persona.figures.baselines import LABELS
 from persona_interp.studies.persona.findings import (
     GRADES,
     Q_LEVEL,
@@ -21,6 +21,39 @@ from persona_interp.studies.persona.findings import (
     verdict,
 )
 from persona_interp.studies.persona.results import MainJobResults, TraitSummary
+from persona_interp.studies.persona.rows import ALPHA, ALPHA_PAIR, AUC, COMPARED, COSINE, RHO, SIZES
+
+SHOWN = (
+    Shown(
+        "Steering by every judge",
+        SIZES,
+        "Steered minus unsteered answers at the chosen setting. Hedges' g is in standard deviations of single answers;"
+        " Cliff's delta is P(steered higher) − P(steered lower). Judges that rate only some of the steered answers are"
+        " in no dose-response figure.",
+        rows=lambda effects: keep(effects, "place", "chosen"),
+        sign=True,
+    ),
+    Shown(
+        "Persona vector and other methods",
+        (AUC, COSINE),
+        "Held-out AUC of every method at the layer chosen for steering, and its cosine with the persona vector. That"
+        " layer was chosen on extraction questions, so the held-out answers chose nothing here.",
+        rows=lambda effects: keep(keep(effects, "place", "chosen"), "condition", COMPARED),
+    ),
+    Shown(
+        "Agreement of judges",
+        (RHO, ALPHA_PAIR),
+        "Over the answers that both rated. Krippendorff's alpha (interval) of their scores from 0 to 100 asks for equal"
+        " scores, a rank correlation for an equal order. 1 is perfect, 0 is chance, below 0 is disagreement.",
+    ),
+    Shown(
+        "All judges together",
+        (ALPHA,),
+        "On the answers that every judge of a trait rated: of their scores, and of the ranks of these answers within"
+        " each judge, which leaves the scales out.",
+    ),
+)
+"""Tables of effects on the page, beside those of the summary."""
 
 EXAMPLE_QUESTIONS = 3
 """Questions shown a trait; the table has the rest."""
@@ -64,10 +97,7 @@ def main_job_parts(results: MainJobResults) -> dict[str, Any]:
         "provenance": list(flat({k: v for k, v in results.provenance.items() if k != "judges"})),
         "config": list(flat(results.config)),
         "q_level": Q_LEVEL,
-        "alphas": _rows(results.alpha),
-        "agreement": _rows(results.agreement),
-        "effects": _rows(results.effects),
-        "baselines": _chosen(results),
+        "tables": [made for one in SHOWN if (made := effects_section_table(results.effects, one)) is not None],
         "extent": extent,
         "interval": interval,
     }
@@ -78,18 +108,6 @@ def _found(row: TraitSummary) -> Found:
     unknown = "not tested" if row.best_auc_other_traits is None else "nothing separates"
     specific = {True: "yes", False: "no", None: unknown}[is_specific(row)]
     return Found(row, verdict(row), grade(row), sentences, specific)
-
-
-def _rows(table: DataFrame | None) -> list[dict[str, Any]]:
-    return [] if table is None else records(table)
-
-
-def _chosen(results: MainJobResults) -> list[dict[str, Any]]:
-    """The comparison of methods at the layer chosen for steering, the label of each method in place of its name."""
-    if results.baselines is None:
-        return []
-    rows = records(keep(results.baselines, "chosen", True))
-    return [row | {"method": LABELS.get(row["method"], row["method"])} for row in rows]
 
 
 def _examples(table: DataFrame | None, trait: str) -> list[ExampleRow]:

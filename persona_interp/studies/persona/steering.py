@@ -117,13 +117,13 @@ def against_random(bench: Bench, trait: Trait, direction: Direction, rollouts: R
 
 
 def factual_check(bench: Bench, trait: Trait, direction: Direction, setting: Setting) -> pd.DataFrame | None:
-    """For the trait hallucinating: answers to factual questions at minus, zero and plus the setting, judged by rule."""
-    if trait.name != "hallucinating":
-        return None
+    """Where a rule can judge the trait: answers to factual questions at minus, zero and plus the setting."""
     config, known = bench.config, load_factual_questions()
+    judge = FactualRuleJudge(known)
+    if judge.unable(trait) is not None:
+        return None
     questions = [*known.unanswerable, *known.known]
     folder = bench.folder / "steering" / trait.name / "factual"
-    judge = FactualRuleJudge(known)
 
     def score() -> pd.DataFrame:
         answers = steered_answers(

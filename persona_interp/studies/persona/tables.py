@@ -1,7 +1,6 @@
-"""The tables of a run, each a CSV that a figure and the report read."""
+"""The tables of a run that its effects and summary are made of, and example answers."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -19,16 +18,14 @@ from persona_interp.statistics import (
     hedges_g_interval,
 )
 from persona_interp.studies.persona.result import TraitResult
-from persona_interp.studies.persona.results import FORMS
-from persona_interp.tables import write_table
 from persona_interp.types import Pooling
 
 _EXAMPLE_QUESTIONS = 4
-
-
-def save_table(folder: Path, name: str, frame: pd.DataFrame) -> None:
-    """Write `tables/NAME.csv`, in its form where figures or the report read it."""
-    write_table(folder / "tables" / f"{name}.csv", frame, FORMS.get(name))
+_PROMPTED = ("trait", "condition", "judge", "estimate", "low", "high", "n")
+EFFECT_COLUMNS = (
+    *("trait", "judge", "effect", "effect_low", "effect_high", "g", "g_low", "g_high"),
+    *("delta", "delta_low", "delta_high", "n", "n_questions"),
+)
 
 
 def separation_rows(trait: Trait, pooling: Pooling, profile: SeparationProfile, direction: Direction) -> pd.DataFrame:
@@ -61,7 +58,7 @@ def prompted_rows(trait: Trait, rollouts: Rollouts, judges: Sequence[Judge], n_r
                     "n": interval.n,
                 }
             )
-    return pd.DataFrame(rows, columns=FORMS["prompted"].names)
+    return pd.DataFrame(rows, columns=pd.Index(_PROMPTED))
 
 
 def effect_rows(
@@ -90,7 +87,7 @@ def effect_rows(
         for name, found in found_of.items():
             row |= {name: found.estimate, f"{name}_low": found.low, f"{name}_high": found.high}
         rows.append(row | {"n": len(steered) + len(unsteered), "n_questions": int(steered["question"].nunique())})
-    return pd.DataFrame(rows, columns=FORMS["effects"].names)
+    return pd.DataFrame(rows, columns=pd.Index(EFFECT_COLUMNS))
 
 
 def baseline_rows(result: TraitResult) -> pd.DataFrame:

@@ -16,7 +16,7 @@ def small(config: RunConfig) -> RunConfig:
 
 def results_of(folder: Path) -> dict[str, bytes]:
     """Everything that must not depend on how a run was made: the numbers, the vectors and the answers."""
-    chosen = [folder / "measurements.parquet", folder / "summary.json"]
+    chosen = [folder / name for name in ("measurements.parquet", "effects.parquet", "claims.parquet", "summary.json")]
     for pattern in ("tables/*.csv", "vectors/*", "rollouts/**/*.parquet", "steering/**/*.parquet"):
         chosen += folder.glob(pattern)
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in chosen}

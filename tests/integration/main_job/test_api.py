@@ -91,7 +91,7 @@ def test_a_run_whose_server_went_down_goes_on_and_asks_nothing_twice(
     server.bodies.clear()
     server.behaviour = lambda *_: number(70)
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr("persona_interp.studies.persona.run._write_tables", interrupt)
+        patched.setattr("persona_interp.studies.persona.run._tables", interrupt)
         run_main_job(judged, tmp_path)
     again = [body["messages"][-1]["content"] for body in server.bodies]
     assert asked and again and not set(asked) & set(again)

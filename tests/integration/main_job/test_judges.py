@@ -9,11 +9,13 @@ import pandas as pd
 import pytest
 
 from persona_interp.data.traits import Trait
+from persona_interp.effects import load_effects
 from persona_interp.endpoint.usage import Usage
 from persona_interp.errors import EmptySelectionError, TraitError
 from persona_interp.judges.likelihood import LikelihoodJudge
 from persona_interp.judges.protocol import Calibration, Score
 from persona_interp.studies.persona.config import RunConfig
+from persona_interp.studies.persona.rows import ALPHA, CHANGE, RHO
 from persona_interp.studies.persona.run import run_main_job
 from tests.integration.main_job.conftest import results_of
 
@@ -33,6 +35,12 @@ class FakeAPI:
         self.asked += len(answers)
         rated = [Score(float(min(100, len(answer))), float(len(answer))) for answer in answers]
         return [Score(float("nan"), float("nan"), "REFUSAL"), *rated[1:]]
+
+
+def sizes(folder: Path) -> pd.DataFrame:
+    """The effects of steering at the chosen setting."""
+    effects = load_effects(folder)
+    return effects[(effects["metric"] == CHANGE) & (effects["place"] == "chosen")]
 
 
 @pytest.fixture
@@ -72,15 +80,16 @@ def test_further_judges_rate_held_out_answers_and_the_chosen_setting(
     config = replace(small, judge_models=models, api_judge="rater", coefficients=(-0.3, 0.2, 0.3))
     run_main_job(config, tmp_path)
     names = ["embedding (all-MiniLM-L6-v2)", *(f"likelihood ({name})" for name in models), "api (rater)"]
-    effects = pd.read_csv(tmp_path / "tables" / "effects.csv")
+    effects = sizes(tmp_path)
     assert list(effects["judge"]) == names
     assert list(effects["n"]) == [6, 6, 6, 5]  # 3 steered and 3 unsteered answers, the first one refused
     scored = pd.read_parquet(tmp_path / "steering" / "cheerful" / "evaluation" / "scored.parquet")
     assert scored[names].notna().sum().tolist() == [12, 12, 6, 5]
     assert fake_api.asked == 6 + 6
-    agreement = pd.read_csv(tmp_path / "tables" / "agreement.csv")
-    assert len(agreement[agreement["condition"] == "all answers"]) == 6
-    assert set(pd.read_csv(tmp_path / "tables" / "alpha.csv")["n_judges"]) == {4}
+    found = load_effects(tmp_path)
+    pairs = found[found["metric"] == RHO]
+    assert len(pairs[pairs["condition"] == "all answers"]) == 6
+    assert set(found.loc[found["metric"] == ALPHA, "reference"]) == {"all 4 judges"}
     unscored = pd.read_csv(tmp_path / "tables" / "unscored.csv", keep_default_na=False)
     assert unscored[["condition", "judge", "reason"]].values.tolist() == [
         ["prompted", "api (rater)", "REFUSAL"],
@@ -103,7 +112,7 @@ def test_a_further_judge_that_cannot_see_a_trait_is_named_and_left_out(
     name = f"likelihood ({other_model_folder})"
     assert f"Without the judge {name}: cannot calibrate {name} for cheerful." in summary["notes"]
     assert summary["n_judges_beside"] == 1
-    assert name not in set(pd.read_csv(tmp_path / "tables" / "effects.csv")["judge"])
+    assert name not in set(sizes(tmp_path)["judge"])
 
 
 def test_the_judge_that_filters_must_see_the_trait(
@@ -113,9 +122,9 @@ def test_the_judge_that_filters_must_see_the_trait(
     with pytest.raises(TraitError, match="cannot calibrate"):
         run_main_job(replace(small, filter="paired"), tmp_path / "filtered")
     run_main_job(small, tmp_path / "none")
-    effects = pd.read_csv(tmp_path / "none" / "tables" / "effects.csv")
+    effects = sizes(tmp_path / "none")
     assert list(effects["judge"]) == ["embedding (all-MiniLM-L6-v2)"]
-    assert pd.read_csv(tmp_path / "none" / "tables" / "agreement.csv").empty
+    assert RHO not in set(load_effects(tmp_path / "none")["metric"])
 
 
 def test_a_filter_that_leaves_nothing_names_itself(

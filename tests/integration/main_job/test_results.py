@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from persona_interp.directions.direction import Direction
+from persona_interp.effects import load_effects
 from persona_interp.errors import ConfigError
 from persona_interp.judges.embedding import EmbeddingJudge
 from persona_interp.judges.likelihood import LikelihoodJudge
@@ -21,25 +22,13 @@ from persona_interp.statistics import benjamini_hochberg
 from persona_interp.studies.persona.claims import corrected, out_of_reach
 from persona_interp.studies.persona.config import RunConfig
 from persona_interp.studies.persona.results import load_results
+from persona_interp.studies.persona.rows import baselines
 from persona_interp.studies.persona.run import run_main_job
 from persona_interp.types import POOLINGS
 from tests.integration.main_job.conftest import results_of
 
 TRAITS = ("cheerful", "gloomy")
-TABLES = (
-    "agreement",
-    "alpha",
-    "baselines",
-    "effects",
-    "examples",
-    "geometry",
-    "judge_pairs",
-    "nulls",
-    "prompted",
-    "separation",
-    "steering",
-    "steering_null",
-)
+TABLES = ("examples", "judge_pairs", "nulls", "steering_null")
 FIGURES = (
     "baselines_by_layer",
     "coherence",
@@ -165,12 +154,12 @@ def test_another_configuration_in_the_folder_is_refused(whole: Path, config: Run
     assert results_of(whole) == before
 
 
-def test_baselines_and_every_null_are_in_the_tables(whole: Path) -> None:
-    baselines = pd.read_csv(whole / "tables" / "baselines.csv")
+def test_baselines_and_every_null_are_kept(whole: Path) -> None:
+    compared = baselines(load_effects(whole))
     methods = ["lda", "logistic", "pca", "persona_vector", "random"]
-    assert sorted(set(baselines["method"])) == methods
-    assert len(baselines) == 2 * 5 * 3
-    assert set(baselines.loc[baselines["chosen"], "layer"]) == {1}
+    assert sorted(set(compared["method"])) == methods
+    assert len(compared) == 2 * 5 * 3
+    assert set(compared.loc[compared["place"] == "chosen", "layer"]) == {1}
     nulls = pd.read_csv(whole / "tables" / "nulls.csv")
     assert sorted(set(nulls["family"])) == ["components", "other_traits", "random_directions", "shuffled_labels"]
     assert set(nulls["test"]) == set(TRAITS)

@@ -8,6 +8,11 @@ import numpy as np
 import pytest
 from pandas import DataFrame
 
+from persona_interp.effects import Source, claims_table, effects_table, write_effects
+from persona_interp.studies.persona.effects import persona_effects
+from persona_interp.studies.persona.results import FORMS, load_summary
+from persona_interp.studies.persona.rows import STUDY
+
 TRAITS = ["impolite", "optimistic", "evil"]
 STRENGTH = {"impolite": 1.0, "optimistic": 0.55, "evil": 0.0}
 LAYERS = [6, 12, 18, 24]
@@ -40,11 +45,11 @@ def separation_rows(rng: np.random.Generator) -> list[dict]:
 def steering_rows(rng: np.random.Generator) -> list[dict]:
     rows = []
     for trait in TRAITS:
-        for role, layers in (("treatment", LAYERS), ("null_draw", [12])):
+        for role, layers in (("treatment", LAYERS), ("null_draw", [12]), ("treatment", [None])):
             for layer in layers:
-                for coefficient in COEFFICIENTS:
-                    pull = STRENGTH[trait] * (role == "treatment") * (1 - abs(layer - 12) / 20)
-                    coherence = 92 - 45 * coefficient**2 * (0.6 + layer / 30) + rng.normal(0, 2)
+                for coefficient in [c for c in COEFFICIENTS if (c == 0) == (layer is None)]:
+                    pull = STRENGTH[trait] * (role == "treatment") * (1 - abs((layer or 12) - 12) / 20)
+                    coherence = 92 - 45 * coefficient**2 * (0.6 + (layer or 0) / 30) + rng.normal(0, 2)
                     for metric, judge in [("expression", j) for j in JUDGES] + [("coherence", JUDGES[0])]:
                         expression = max(3.0, 25 + 30 * pull * np.tanh(1.6 * coefficient) + rng.normal(0, 2))
                         value = coherence if metric == "coherence" else expression
@@ -82,7 +87,7 @@ def agreement_rows() -> list[dict]:
             for condition, n in (("all answers", 90), ("prompted", 60), ("steered", 30)):
                 rows.append(
                     {"trait": trait, "condition": condition, "judge_a": a, "judge_b": b, "spearman": rho,
-                     "low": rho - 0.11, "high": rho + 0.07, "alpha": rho - 0.3, "n": n}
+                     "low": rho - 0.11, "high": rho + 0.07, "alpha": rho - 0.3, "n": n, "n_questions": 20}
                 )  # fmt: skip
     return rows
 
@@ -123,7 +128,7 @@ def tables() -> dict[str, DataFrame]:
         "agreement": agreement_rows(),
         "alpha": [
             {"trait": trait, "condition": "all answers", "scale": scale, "alpha": alpha, "low": alpha - 0.1,
-             "high": alpha + 0.1, "n": 60, "n_judges": 3}
+             "high": alpha + 0.1, "n": 60, "n_questions": 20, "n_judges": 3}
             for trait in TRAITS for scale, alpha in (("scores", 0.42), ("ranks", 0.63))
         ],
         "effects": [
@@ -150,7 +155,8 @@ def tables() -> dict[str, DataFrame]:
         ],
         "examples": example_rows(),
     }  # fmt: skip
-    return {name: DataFrame(rows) for name, rows in frames.items()}
+    made = {name: DataFrame(rows) for name, rows in frames.items()}
+    return made | {"steering": made["steering"].astype({"layer": "Int64"})}
 
 
 def summary_row(trait: str) -> dict:
@@ -194,9 +200,18 @@ def write_results(folder: Path) -> Path:
     }  # fmt: skip
     for name, data in (("config", config), ("provenance", provenance), ("summary", [summary_row(t) for t in TRAITS])):
         (folder / f"{name}.json").write_text(json.dumps(data), encoding="utf-8")
-    for name, frame in tables().items():
-        frame.to_csv(folder / "tables" / f"{name}.csv", index=False)
+    frames = tables()
+    for name in FORMS:
+        frames[name].to_csv(folder / "tables" / f"{name}.csv", index=False)
+    write_frames(folder, frames)
     return folder
+
+
+def write_frames(folder: Path, frames: dict[str, DataFrame]) -> None:
+    """The effects and claims of these frames and of the folder's summary."""
+    effects, claims = persona_effects(frames, load_summary(folder), n_layers=30)
+    source = Source(STUDY, "run", "smollm2-135m-instruct", "transformer_lens", "float32", 0)
+    write_effects(folder, STUDY, effects_table(source, effects), claims_table(source, claims))
 
 
 @pytest.fixture

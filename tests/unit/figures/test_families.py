@@ -11,6 +11,7 @@ from persona_interp.studies.persona.figures.agreement import plot_agreement, plo
 from persona_interp.studies.persona.figures.baselines import plot_baselines
 from persona_interp.studies.persona.figures.norms import plot_relative_norm
 from persona_interp.studies.persona.figures.separation import plot_separation
+from persona_interp.studies.persona.rows import EXCHANGED, RANDOM
 
 
 @pytest.fixture
@@ -31,8 +32,9 @@ def marked(ax: Axes, gid: str) -> list[tuple[float, float]]:
 
 def separation_frame() -> pd.DataFrame:
     rows = [
-        {"pooling": pooling, "layer": layer, "auc": auc, "low": auc - 0.1, "high": auc + 0.1,
-         "null_shuffled_95": 0.61, "null_random_95": 0.66}
+        {"pooling": pooling, "layer": layer, "estimate": auc, "low": auc - 0.1, "high": auc + 0.1,
+         "null_kind": kind, "null_high": high}
+        for kind, high in ((EXCHANGED, 0.61), (RANDOM, 0.66))
         for pooling, base in (("prompt_last", 0.5), ("response_mean", 0.6))
         for layer, auc in ((2, base + 0.2), (0, base), (1, base + 0.3))
     ]  # fmt: skip
@@ -43,7 +45,7 @@ def steering_frame(coherent: bool = True) -> pd.DataFrame:
     rows = [
         {"role": role, "layer": layer, "coefficient": c, "estimate": 10.0 * c + layer,
          "low": 10.0 * c + layer - 3, "high": 10.0 * c + layer + 4, "coherent": coherent or abs(c) < 1}
-        for role, layer in (("treatment", 12), ("treatment", 6), ("null_draw", 6))
+        for role, layer in (("treatment", 12), ("treatment", 6), ("null", 6))
         for c in (1.0, -1.0, 0.0)
     ]  # fmt: skip
     return pd.DataFrame(rows)
@@ -97,7 +99,7 @@ def test_layers_are_shifted_by_little_and_only_sideways(ax: Axes):
 
 def test_error_bars_are_the_saved_interval(ax: Axes):
     frame = steering_frame()
-    plot_expression(frame[frame["role"] == "null_draw"], ax, colors={})
+    plot_expression(frame[frame["role"] == "null"], ax, colors={})
     (bars,) = ax.collections
     ends = [tuple(np.asarray(path.vertices)[:, 1]) for path in bars.get_paths()]
     assert ends == [(-7.0, 0.0), (3.0, 10.0), (13.0, 20.0)]
@@ -119,7 +121,7 @@ def test_coherent_points_are_never_hollow(ax: Axes):
 
 def test_several_random_directions_at_one_coefficient_are_points_without_a_line(ax: Axes):
     frame = steering_frame()
-    random = frame[frame["role"] == "null_draw"]
+    random = frame[frame["role"] == "null"]
     plot_expression(pd.concat([random, random.assign(estimate=1.0)]), ax, colors={})
     (line,) = [line for line in ax.lines if line.get_label() == "random directions"]
     assert line.get_linestyle() == "None"
@@ -143,7 +145,7 @@ def test_the_gate_is_a_line_only_where_it_is_known(ax: Axes):
 
 
 def geometry_frame() -> pd.DataFrame:
-    return pd.DataFrame({"trait_a": ["a", "a"], "trait_b": ["b", "c"], "cosine": [-0.7, 0.1], "null_95": [0.2, 0.2]})
+    return pd.DataFrame({"trait_a": ["a", "a"], "trait_b": ["b", "c"], "estimate": [-0.7, 0.1], "null_high": 0.2})
 
 
 def test_geometry_is_symmetric_and_leaves_out_what_was_not_measured(ax: Axes):
@@ -172,7 +174,7 @@ def test_agreement_has_a_marker_a_condition_and_the_judges_on_the_axes(ax: Axes)
 
 
 def test_relative_norm_has_a_line_a_trait_from_zero(ax: Axes):
-    frame = pd.DataFrame({"trait": ["a", "a", "b"], "layer": [1, 0, 0], "relative_norm": [0.3, 0.2, 0.1]})
+    frame = pd.DataFrame({"trait": ["a", "a", "b"], "layer": [1, 0, 0], "estimate": [0.3, 0.2, 0.1]})
     plot_relative_norm(frame, ax, traits=["a", "b"])
     np.testing.assert_array_equal(labelled(ax, "a"), [[0, 0.2], [1, 0.3]])
     assert ax.get_ylim()[0] == 0
@@ -182,7 +184,7 @@ def test_relative_norm_has_a_line_a_trait_from_zero(ax: Axes):
 def test_the_matrix_of_judges_shows_every_pair_once_with_its_interval(ax: Axes):
     pairs = [("a", "b", 0.8), ("a", "c", 0.1), ("c", "b", -0.3)]
     frame = pd.DataFrame(
-        [{"judge_a": a, "judge_b": b, "spearman": r, "low": r - 0.1, "high": r + 0.1} for a, b, r in pairs]
+        [{"judge_a": a, "judge_b": b, "estimate": r, "low": r - 0.1, "high": r + 0.1} for a, b, r in pairs]
     )
     plot_agreement_matrix(frame, ax, judges=["a", "b", "c"])
     values = np.ma.filled(ax.images[0].get_array(), np.nan)
@@ -197,9 +199,9 @@ def test_the_matrix_of_judges_shows_every_pair_once_with_its_interval(ax: Axes):
 def test_baselines_have_a_line_a_method_and_only_the_persona_vector_an_interval(ax: Axes):
     frame = pd.DataFrame(
         [
-            {"method": method, "layer": layer, "auc": auc, "low": auc - 0.1, "high": auc + 0.1, "chosen": layer == 1}
+            {"method": method, "layer": layer, "estimate": auc, "low": auc - 0.1, "high": auc + 0.1, "place": place}
             for method, auc in (("random", 0.5), ("persona_vector", 0.9), ("mine", 0.7))
-            for layer in (1, 0)
+            for layer, place in ((1, "chosen"), (0, "swept"))
         ]
     )
     plot_baselines(frame, ax)

@@ -1,14 +1,17 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
+from persona_interp.effects import load_effects
 from persona_interp.errors import ArtefactError
 from persona_interp.figures.style import PAGE_WIDTH, paper_style
 from persona_interp.studies.persona.figures.drawing import draw_main_job
 from persona_interp.studies.persona.results import FORMS, load_results
+from persona_interp.studies.persona.rows import AUC, COSINE, NORM
 
 NAMES = [
     "separation_by_layer",
@@ -33,6 +36,12 @@ def change(path: Path, edit) -> None:
     edit(frame).to_csv(path, index=False)
 
 
+def only(folder: Path, *metrics: str) -> None:
+    """Leave the effects with these metrics alone."""
+    effects = pd.read_parquet(folder / "effects.parquet")
+    effects[effects["metric"].isin(metrics)].to_parquet(folder / "effects.parquet")
+
+
 def test_every_figure_has_its_three_files(drawn: Path):
     files = {path.name for path in (drawn / "figures").iterdir()}
     assert files == {f"{name}.{kind}" for name in NAMES for kind in ("png", "pdf", "csv")}
@@ -47,11 +56,16 @@ def test_plotted_numbers_are_the_saved_numbers(drawn: Path):
     def read(path: str) -> pd.DataFrame:
         return pd.read_csv(drawn / path)
 
-    separation = read("tables/separation.csv")[FORMS["separation"].names]
-    pd.testing.assert_frame_equal(read("figures/separation_by_layer.csv"), separation, check_exact=True)
-    steering = read("tables/steering.csv")
-    expression = steering[steering["metric"] == "expression"].reset_index(drop=True)
-    pd.testing.assert_frame_equal(read("figures/steering_dose_response.csv"), expression, check_exact=True)
+    effects = load_effects(drawn)
+    shown = read("figures/separation_by_layer.csv")
+    assert len(shown) == 3 * 3 * 30 * 2, "traits, poolings, layers, nulls"
+    same = effects.set_index("effect_id").loc[shown["effect_id"]]
+    np.testing.assert_array_equal(shown["estimate"], same["estimate"])
+    np.testing.assert_array_equal(shown["null_high"], same["null_high"])
+    steered = read("figures/steering_dose_response.csv")
+    same = effects.set_index("effect_id").loc[steered["effect_id"]]
+    np.testing.assert_array_equal(steered[["estimate", "low", "high"]], same[["estimate", "low", "high"]])
+    assert set(steered["metric"]) == {"expression"} and len(steered) == 3 * (4 * 5 + 1) * 2
 
 
 def test_drawing_opens_no_window_and_keeps_no_figure(results_folder: Path):
@@ -86,37 +100,32 @@ def test_panels_have_units_and_hollow_points_their_legend(results_folder: Path):
     assert figures["coherence"].axes[0].get_ylabel().startswith("coherence (worst z-score)")
 
 
-@pytest.mark.parametrize(
-    "table", ["geometry", "judge_pairs", "agreement", "alpha", "effects", "baselines", "prompted", "examples"]
-)
-def test_a_missing_optional_table_is_none(results_folder: Path, table: str):
+@pytest.mark.parametrize("table", ["steering_null", "judge_pairs", "examples"])
+def test_a_missing_table_is_none(results_folder: Path, table: str):
     (results_folder / "tables" / f"{table}.csv").unlink()
     assert getattr(load_results(results_folder), table) is None
 
 
-def test_missing_optional_tables_leave_their_figures_out(results_folder: Path):
-    optional = ("geometry", "judge_pairs", "agreement", "alpha", "effects", "baselines", "prompted", "examples")
-    for table in (*optional, "steering_null"):
+def test_what_was_not_found_leaves_its_figures_out(results_folder: Path):
+    for table in FORMS:
         (results_folder / "tables" / f"{table}.csv").unlink()
-    assert drawn_names(results_folder) == ["separation_by_layer", *NAMES[2:4], "relative_norm_by_layer"]
+    only(results_folder, AUC, NORM)
+    assert drawn_names(results_folder) == [*NAMES[:2], "relative_norm_by_layer"]
 
 
 def test_tables_without_rows_leave_their_figures_out(results_folder: Path):
     for table in FORMS:
-        if table != "separation":
-            change(results_folder / "tables" / f"{table}.csv", lambda frame: frame.head(0))
-    assert drawn_names(results_folder) == ["separation_by_layer", "relative_norm_by_layer"]
+        change(results_folder / "tables" / f"{table}.csv", lambda frame: frame.head(0))
+    only(results_folder, NORM)
+    assert drawn_names(results_folder) == ["relative_norm_by_layer"]
 
 
 def test_pairs_without_correlations_are_drawn(results_folder: Path):
-    for table in ("agreement", "steering", "separation", "baselines"):
-        change(results_folder / "tables" / f"{table}.csv", lambda frame: frame.head(0))
+    only(results_folder, COSINE)
     assert drawn_names(results_folder) == ["steering_null", "geometry", "judge_agreement"]
 
 
-@pytest.mark.parametrize(
-    "name", ["config.json", "provenance.json", "summary.json", "tables/separation.csv", "tables/steering.csv"]
-)
+@pytest.mark.parametrize("name", ["config.json", "provenance.json", "summary.json", "effects.parquet"])
 def test_a_missing_required_file_is_named(results_folder: Path, name: str):
     (results_folder / name).unlink()
     with pytest.raises(ArtefactError) as error:
@@ -127,11 +136,9 @@ def test_a_missing_required_file_is_named(results_folder: Path, name: str):
 def test_four_traits_take_two_figures(results_folder: Path):
     summary = json.loads((results_folder / "summary.json").read_text())
     (results_folder / "summary.json").write_text(json.dumps([*summary, {**summary[0], "trait": "$x$"}]))
-    for table in ("steering", "separation"):
-        change(
-            results_folder / "tables" / f"{table}.csv",
-            lambda frame: pd.concat([frame, frame[frame["trait"] == "evil"].assign(trait="$x$")]),
-        )
+    effects = pd.read_parquet(results_folder / "effects.parquet")
+    fourth = effects[effects["trait"] == "evil"].assign(trait="$x$")
+    pd.concat([effects, fourth]).to_parquet(results_folder / "effects.parquet")
     names = drawn_names(results_folder)
     assert names[2:6] == ["steering_dose_response", "steering_dose_response_2", "coherence", "coherence_2"]
 
@@ -140,32 +147,31 @@ def test_one_trait_alone_is_drawn(results_folder: Path):
     summary = json.loads((results_folder / "summary.json").read_text())
     (results_folder / "summary.json").write_text(json.dumps(summary[:1]))
     for table in FORMS:
-        change(
-            results_folder / "tables" / f"{table}.csv",
-            lambda frame: frame[frame[next(c for c in frame.columns if c.startswith("trait"))] == "impolite"].head(
-                0 if "trait_a" in frame.columns else None
-            ),
-        )
+        change(results_folder / "tables" / f"{table}.csv", lambda frame: frame[frame["trait"] == "impolite"])
+    effects = pd.read_parquet(results_folder / "effects.parquet")
+    alone = (effects["trait"] == "impolite") & ~effects["reference"].fillna("").str.startswith("vector of")
+    effects[alone].to_parquet(results_folder / "effects.parquet")
     assert drawn_names(results_folder) == [name for name in NAMES if name != "geometry"]
 
 
 def test_a_missing_column_is_named_with_its_file(results_folder: Path):
-    change(results_folder / "tables" / "steering.csv", lambda frame: frame.drop(columns=["judge", "low"]))
-    with pytest.raises(ArtefactError, match=r"steering\.csv: column judge is missing\.\n.*column low is missing"):
+    change(results_folder / "tables" / "examples.csv", lambda frame: frame.drop(columns=["question", "layer"]))
+    with pytest.raises(ArtefactError, match=r"examples\.csv: column question is missing\.\n.*column layer is missing"):
         load_results(results_folder)
 
 
-@pytest.mark.parametrize(("column", "value"), [("estimate", "high"), ("coherent", "maybe"), ("layer", "two")])
+@pytest.mark.parametrize(("column", "value"), [("effect", "high"), ("layer", "two")])
 def test_a_cell_of_another_kind_is_named(results_folder: Path, column: str, value: str):
-    change(results_folder / "tables" / "steering.csv", lambda frame: frame.assign(**{column: value}))
-    with pytest.raises(ArtefactError, match=rf"steering\.csv: column {column}.*{value}"):
+    change(results_folder / "tables" / "steering_null.csv", lambda frame: frame.assign(**{column: value}))
+    with pytest.raises(ArtefactError, match=rf"steering_null\.csv: column {column}.*{value}"):
         load_results(results_folder)
 
 
 @pytest.mark.parametrize("data", [b"", b"\xff\xfe\x00", b'a,b\n1,"2\n3'])
-def test_a_broken_table_is_named(results_folder: Path, data: bytes):
-    (results_folder / "tables" / "separation.csv").write_bytes(data)
-    with pytest.raises(ArtefactError, match=r"separation\.csv"):
+@pytest.mark.parametrize("name", ["tables/judge_pairs.csv", "effects.parquet"])
+def test_a_broken_table_is_named(results_folder: Path, data: bytes, name: str):
+    (results_folder / name).write_bytes(data)
+    with pytest.raises(ArtefactError, match=name):
         load_results(results_folder)
 
 

@@ -13,6 +13,7 @@ from persona_interp.figures.frames import distinct, keep, records
 from persona_interp.figures.style import GREY, LIGHT_GREY, PALETTE, TEXT, legend_below, panel_figure, wrap
 from persona_interp.studies.persona.figures import captions
 from persona_interp.studies.persona.results import MainJobResults
+from persona_interp.studies.persona.rows import agreement
 
 CONDITIONS = {
     "negative prompt": (PALETTE[0], "v"),
@@ -31,24 +32,23 @@ def draw_agreement(results: MainJobResults) -> Iterator[DrawnFigure]:
         return
     judge_a, judge_b = str(table["judge_a"].iloc[0]), str(table["judge_b"].iloc[0])
     table = keep(keep(table, "judge_a", judge_a), "judge_b", judge_b)
+    table_of_pairs = agreement(results.effects)
     for part, traits in enumerate(parts(results.traits, distinct(table, "trait"))):
         frame = keep(table, "trait", *traits)
         figure, grid = panel_figure(1, len(traits), panel_height=2.6, square=True)
         for ax, trait in zip(grid[0], traits, strict=True):
             plot_agreement(keep(frame, "trait", trait), ax, judge_a=judge_a, judge_b=judge_b)
-            _title(ax, results.agreement, trait, judge_a, judge_b)
+            _title(ax, table_of_pairs, trait, judge_a, judge_b)
             if ax is not grid[0][0]:
                 ax.set_ylabel("")
         legend_below(figure)
-        caption = captions.agreement_caption(frame, has_correlations=results.agreement is not None)
+        caption = captions.agreement_caption(frame, has_correlations=not table_of_pairs.empty)
         yield DrawnFigure(numbered("judge_agreement", part), figure, frame, caption)
     yield from _matrices(results)
 
 
 def _matrices(results: MainJobResults) -> Iterator[DrawnFigure]:
-    if results.agreement is None:
-        return
-    table = keep(results.agreement, "condition", ALL_ANSWERS)
+    table = keep(agreement(results.effects), "condition", ALL_ANSWERS)
     several = [trait for trait in distinct(table, "trait") if len(_judges(keep(table, "trait", trait))) > 2]
     for part, traits in enumerate(parts(results.traits, several, MATRICES_ACROSS)):
         frame = keep(table, "trait", *traits)
@@ -61,19 +61,19 @@ def _matrices(results: MainJobResults) -> Iterator[DrawnFigure]:
         yield DrawnFigure(numbered("judge_matrix", part), figure, frame, captions.matrix_caption(frame))
 
 
-def _judges(agreement: DataFrame) -> list[str]:
-    return list(dict.fromkeys([*distinct(agreement, "judge_a"), *distinct(agreement, "judge_b")]))
+def _judges(pairs: DataFrame) -> list[str]:
+    return list(dict.fromkeys([*distinct(pairs, "judge_a"), *distinct(pairs, "judge_b")]))
 
 
-def _title(ax: Axes, agreement: DataFrame | None, trait: str, judge_a: str, judge_b: str) -> None:
+def _title(ax: Axes, pairs: DataFrame, trait: str, judge_a: str, judge_b: str) -> None:
     """The trait and, under it, the correlation of this panel."""
-    if agreement is None:
+    if pairs.empty:
         ax.set_title(wrap(trait))
         return
     ax.set_title(wrap(trait), pad=15)
-    rows = keep(keep(keep(agreement, "trait", trait), "judge_a", judge_a), "judge_b", judge_b)
+    rows = keep(keep(keep(pairs, "trait", trait), "judge_a", judge_a), "judge_b", judge_b)
     for row in records(keep(rows, "condition", ALL_ANSWERS))[:1]:
-        text = "ρ = {spearman:.2f} [{low:.2f}, {high:.2f}], n = {n}".format_map(row).replace("-", "−")
+        text = "ρ = {estimate:.2f} [{low:.2f}, {high:.2f}], n = {n}".format_map(row).replace("-", "−")
         ax.text(0, 1.03, text, fontsize=7, transform=ax.transAxes)
 
 
@@ -113,14 +113,14 @@ def plot_agreement_matrix(frame: DataFrame, ax: Axes, *, judges: Sequence[str]) 
     The colour scale runs from -1 to 1; the diagonal is left blank.
 
     Args:
-        frame: `judge_a, judge_b, spearman, low, high`; each pair once.
+        frame: `judge_a, judge_b, estimate, low, high`; each pair once.
     """
     rho, place = np.full((len(judges), len(judges)), np.nan), {judge: i for i, judge in enumerate(judges)}
     for row in records(frame):
         a, b = sorted((place[row["judge_a"]], place[row["judge_b"]]))
-        rho[b, a] = row["spearman"]
+        rho[b, a] = row["estimate"]
         if not np.isnan(rho[b, a]):
-            text = "{spearman:+.2f}\n[{low:.2f}, {high:.2f}]".format_map(row).replace("-", "−")
+            text = "{estimate:+.2f}\n[{low:.2f}, {high:.2f}]".format_map(row).replace("-", "−")
             color = "white" if abs(rho[b, a]) > 0.6 else TEXT
             ax.text(a, b, text, ha="center", va="center", color=color, fontsize=6)
     shown = np.ma.masked_invalid(rho[1:, :-1])

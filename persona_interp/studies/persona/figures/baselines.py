@@ -11,6 +11,7 @@ from persona_interp.figures.frames import distinct, keep
 from persona_interp.figures.style import GREY, PALETTE, legend_below, panel_figure, wrap
 from persona_interp.studies.persona.figures import captions
 from persona_interp.studies.persona.results import MainJobResults
+from persona_interp.studies.persona.rows import baselines
 
 PERSONA = "persona_vector"
 STYLES = {
@@ -25,8 +26,8 @@ LABELS = {PERSONA: "persona vector", "pca": "PCA (LAT)", "logistic": "logistic p
 
 def draw_baselines(results: MainJobResults) -> Iterator[DrawnFigure]:
     """A panel a trait, a line a method."""
-    table = results.baselines
-    if table is None or table.empty:
+    table = baselines(results.effects)
+    if table.empty:
         return
     traits = [trait for trait in results.traits if trait in distinct(table, "trait")]
     columns = min(PANELS_ACROSS, len(traits))
@@ -48,7 +49,7 @@ def plot_baselines(frame: DataFrame, ax: Axes) -> Axes:
     The horizontal line is chance, the vertical one the layer chosen for steering.
 
     Args:
-        frame: `method, layer, auc, low, high, chosen` of one trait.
+        frame: `rows.baselines` of one trait.
     """
     ax.axhline(0.5, color=GREY, linewidth=0.7, zorder=1)
     for method in [*STYLES, *(name for name in distinct(frame, "method") if name not in STYLES)]:
@@ -57,11 +58,16 @@ def plot_baselines(frame: DataFrame, ax: Axes) -> Axes:
             continue
         color, line, width = STYLES.get(method, (PALETTE[4], "-", 1.1))
         ax.plot(
-            rows["layer"], rows["auc"], color=color, linestyle=line, linewidth=width, label=LABELS.get(method, method)
+            rows["layer"],
+            rows["estimate"],
+            color=color,
+            linestyle=line,
+            linewidth=width,
+            label=LABELS.get(method, method),
         )
         if method == PERSONA:
             ax.fill_between(rows["layer"], rows["low"], rows["high"], color=color, alpha=0.18, lw=0)
-    for layer in distinct(keep(frame, "chosen", True), "layer"):
+    for layer in distinct(keep(frame, "place", "chosen"), "layer"):
         ax.axvline(layer, color=PALETTE[1], linewidth=0.9, label="layer chosen for steering", zorder=0.9)
     ax.set_xlabel("layer (0-based block)")
     ax.set_ylabel("held-out AUC")

@@ -7,6 +7,7 @@ from pandas import DataFrame
 
 from persona_interp.figures.frames import distinct
 from persona_interp.studies.persona.results import MainJobResults
+from persona_interp.studies.persona.rows import prompted
 
 
 def separation_caption(results: MainJobResults) -> str:
@@ -31,7 +32,7 @@ def baselines_caption(table: DataFrame) -> str:
     return (
         "The persona vector (bold, with its 95 % interval) beside other methods fitted on the same filtered answers:"
         " held-out AUC of their projections by layer (0.5 is chance; n ="
-        f" {span(distinct(table, 'n_positive'))} positive and {span(distinct(table, 'n_negative'))} negative answers)."
+        f" {span(distinct(table, 'n'))} answers)."
         " PCA is the first component of paired differences; the random direction is one draw with the covariance inside"
         " the poles, turned to the positive side. System prompts are the same in both, so all of these are above the"
         " separation on other prompts. Vertical line: layer chosen for steering, on other questions."
@@ -40,16 +41,15 @@ def baselines_caption(table: DataFrame) -> str:
 
 def expression_caption(results: MainJobResults, frame: DataFrame) -> str:
     """Caption of a figure of expression against coefficient."""
-    prompted = ""
-    if results.prompted is not None:
-        prompted = (
-            " Horizontal lines: answers to prompts that ask for the trait or for its opposite"
-            f" (n = {span(distinct(results.prompted, 'n'))})."
-        )
+    asked = prompted(results.effects)
+    lines = (
+        " Horizontal lines: answers to prompts that ask for the trait or for its opposite"
+        f" (n = {span(distinct(asked, 'n'))})."
+    )
     return (
         "Dose-response of steering: mean trait expression (0–100) against the coefficient, in units of the layer's mean"
         " residual norm; a line a layer, 95 % intervals over questions (direction and judge held fixed)."
-        f"{_shared(frame)}{prompted}"
+        f"{_shared(frame)}{'' if asked.empty else lines}"
     )
 
 
@@ -123,9 +123,9 @@ def span(numbers: Iterable[int | float]) -> str:
 
 def _shared(frame: DataFrame) -> str:
     """What both dose-response figures say of counts, judges, controls and hollow points."""
-    random = " Grey: random directions of equal norm." if "null_draw" in distinct(frame, "role") else ""
+    random = " Grey: random directions of equal norm." if "null" in distinct(frame, "role") else ""
     return (
-        f" Each point: n = {span(distinct(frame, 'n'))} answers to {span(distinct(frame, 'n_questions'))} questions."
+        f" Each point: n = {span(distinct(frame, 'n'))} answers to {span(distinct(frame, 'n_cluster'))} questions."
         f" Judge: {', '.join(distinct(frame, 'judge'))}. Hollow points fail the coherence gate.{random}"
         " Layers are shifted a little sideways so that their bars stay apart."
     )

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import cast
 
 from matplotlib.axes import Axes
 from pandas import DataFrame
@@ -19,6 +18,7 @@ from persona_interp.studies.persona.figures.norms import plot_relative_norm
 from persona_interp.studies.persona.figures.separation import plot_separation
 from persona_interp.studies.persona.figures.steering_null import draw_steering_null
 from persona_interp.studies.persona.results import MainJobResults, load_results
+from persona_interp.studies.persona.rows import COHERENCE, EXPRESSION, geometry, layer_map, norms, prompted, sweep
 
 GEOMETRY_LAYERS = 4
 """At most this many heat maps; with more layers in the table, those chosen for steering or best are drawn."""
@@ -48,8 +48,8 @@ def draw_main_job(results: MainJobResults) -> Iterator[DrawnFigure]:
     """The figures one after another, in the order of the report; call it in `paper_style`."""
     yield from _separation(results)
     yield from draw_baselines(results)
-    yield from _steering(results, "expression")
-    yield from _steering(results, "coherence")
+    yield from _steering(results, EXPRESSION)
+    yield from _steering(results, COHERENCE)
     yield from draw_steering_null(results)
     yield from _geometry(results)
     yield from draw_agreement(results)
@@ -57,26 +57,27 @@ def draw_main_job(results: MainJobResults) -> Iterator[DrawnFigure]:
 
 
 def _separation(results: MainJobResults) -> Iterator[DrawnFigure]:
-    rows = [row for row in results.summary if row.trait in distinct(results.separation, "trait")]
+    table = layer_map(results.effects)
+    rows = [row for row in results.summary if row.trait in distinct(table, "trait")]
     if not rows:
         return
     columns = min(PANELS_ACROSS, len(rows))
     figure, grid = panel_figure(-(-len(rows) // columns), columns, share_y="all")
     panels, first = [ax for line in grid for ax in line], [line[0] for line in grid]
     for ax, row in zip(panels, rows, strict=False):
-        frame = keep(results.separation, "trait", row.trait)
+        frame = keep(table, "trait", row.trait)
         plot_separation(frame, ax, best_layer=row.best_layer, steered_layer=row.chosen_layer)
         ax.set_title(wrap(row.trait))
         ax.set_ylabel("held-out AUC" if ax in first else "")
     for ax in panels[len(rows) :]:
         ax.remove()
     legend_below(figure)
-    yield DrawnFigure("separation_by_layer", figure, results.separation, captions.separation_caption(results))
+    yield DrawnFigure("separation_by_layer", figure, table, captions.separation_caption(results))
 
 
 def _steering(results: MainJobResults, metric: str) -> Iterator[DrawnFigure]:
-    table = keep(results.steering, "metric", metric)
-    stem = "steering_dose_response" if metric == "expression" else "coherence"
+    table = sweep(results.effects, metric)
+    stem = "steering_dose_response" if metric == EXPRESSION else "coherence"
     for part, traits in enumerate(parts(results.traits, distinct(table, "trait"))):
         judges = _sweeping_judges(keep(table, "trait", *traits))
         frame = keep(keep(table, "trait", *traits), "judge", *judges)
@@ -89,13 +90,13 @@ def _steering(results: MainJobResults, metric: str) -> Iterator[DrawnFigure]:
                 ax.set_ylabel("")
                 if line is not grid[-1]:
                     ax.set_xlabel("")
-            unit = "0–100" if metric == "expression" else "worst z-score"
+            unit = "0–100" if metric == EXPRESSION else "worst z-score"
             line[0].set_ylabel(f"{metric} ({unit})" + (f"\njudge: {wrap(judge, 24)}" if judge else ""))
         legend_below(figure, extra=[] if False not in distinct(frame, "coherent") else [incoherent_handle()])
         gated = any(_gate(results, judge) is not None for judge in judges)
         caption = (
             captions.expression_caption(results, frame)
-            if metric == "expression"
+            if metric == EXPRESSION
             else captions.coherence_caption(frame, has_gate=gated)
         )
         yield DrawnFigure(numbered(stem, part), figure, frame, caption)
@@ -114,20 +115,15 @@ def _steering_panel(
 ) -> None:
     if rows.empty:
         ax.text(0.5, 0.5, "not rated by this judge", ha="center", va="center", color=GREY, transform=ax.transAxes)
-    if metric == "coherence":
+    if metric == COHERENCE:
         plot_coherence(rows, ax, colors=colors, gate=_gate(results, judge))
         return
-    prompted = results.prompted
-    if prompted is not None:
-        prompted = keep(keep(prompted, "trait", *distinct(rows, "trait")), "judge", judge)
-    plot_expression(rows, ax, colors=colors, prompted=prompted)
+    asked = keep(keep(prompted(results.effects), "trait", *distinct(rows, "trait")), "judge", judge)
+    plot_expression(rows, ax, colors=colors, prompted=asked)
 
 
 def _geometry(results: MainJobResults) -> Iterator[DrawnFigure]:
-    table = results.geometry
-    if table is None:
-        return
-    table = cast(DataFrame, table[table["trait_a"] != table["trait_b"]])
+    table = geometry(results.effects)
     layers = sorted(int(layer) for layer in distinct(table, "layer"))
     if len(layers) > GEOMETRY_LAYERS:
         shown = {row.chosen_layer for row in results.summary} | {row.best_layer for row in results.summary}
@@ -158,7 +154,7 @@ def _geometry(results: MainJobResults) -> Iterator[DrawnFigure]:
 
 
 def _relative_norm(results: MainJobResults) -> Iterator[DrawnFigure]:
-    frame = results.separation.dropna(subset=["relative_norm"])
+    frame = norms(results.effects)
     poolings = sorted(distinct(frame, "pooling"), key=lambda name: (name != "response_mean", name))
     if not poolings:
         return
@@ -169,8 +165,7 @@ def _relative_norm(results: MainJobResults) -> Iterator[DrawnFigure]:
         if ax is not grid[0][0]:
             ax.set_ylabel("")
     legend_below(figure)
-    shown = frame.filter(["trait", "pooling", "layer", "norm", "relative_norm"])
-    yield DrawnFigure("relative_norm_by_layer", figure, shown, captions.norm_caption(results))
+    yield DrawnFigure("relative_norm_by_layer", figure, frame, captions.norm_caption(results))
 
 
 def _gate(results: MainJobResults, judge: str) -> float | None:

@@ -14,15 +14,13 @@ def plot_relative_norm(frame: DataFrame, ax: Axes, *, traits: Sequence[str]) -> 
     """Norm of the difference of means over the mean residual norm, against layer: a line a trait.
 
     Args:
-        frame: `trait, layer, relative_norm` of one pooling.
+        frame: `rows.norms` of one pooling.
         traits: every trait of the figure, so that colours are the same in all panels.
     """
     for index, trait in enumerate(traits):
         rows = keep(frame, "trait", trait).sort_values("layer")
         color, style = category(index)
-        ax.plot(
-            rows["layer"], rows["relative_norm"], color=color, linestyle=style, marker="o", markersize=2.5, label=trait
-        )
+        ax.plot(rows["layer"], rows["estimate"], color=color, linestyle=style, marker="o", markersize=2.5, label=trait)
     ax.set_ylim(bottom=0)
     ax.set_xlabel("layer (0-based block)")
     ax.set_ylabel("norm of the difference /\nmean residual norm")

@@ -6,6 +6,7 @@ from pandas import DataFrame
 
 from persona_interp.figures.frames import distinct, keep
 from persona_interp.figures.style import GREY, PALETTE
+from persona_interp.studies.persona.rows import EXCHANGED, RANDOM
 
 MAIN_POOLING = "response_mean"
 OTHER_COLORS = (PALETTE[4], PALETTE[3], PALETTE[5])
@@ -20,21 +21,26 @@ def plot_separation(
     layer. The ring is the best layer, the vertical line the layer chosen for steering.
 
     Args:
-        frame: `pooling, layer, auc, low, high, null_shuffled_95, null_random_95` of one trait.
+        frame: `rows.layer_map` of one trait.
     """
-    main = keep(frame, "pooling", MAIN_POOLING).sort_values("layer")
+    main, by_random = (
+        keep(keep(frame, "pooling", MAIN_POOLING), "null_kind", kind).sort_values("layer")
+        for kind in (EXCHANGED, RANDOM)
+    )
     layers, bold = main["layer"], {"color": PALETTE[0], "linewidth": 2, "markersize": 2.5, "zorder": 2.2}
-    ax.plot(layers, main["auc"], marker="o", label=MAIN_POOLING, **bold)
+    ax.plot(layers, main["estimate"], marker="o", label=MAIN_POOLING, **bold)
     ax.fill_between(layers, main["low"], main["high"], color=PALETTE[0], alpha=0.18, lw=0, label="95 % interval")
     poolings = [name for name in distinct(frame, "pooling") if name != MAIN_POOLING]
     for name, color in zip(poolings, OTHER_COLORS * len(poolings), strict=False):
-        rows = keep(frame, "pooling", name).sort_values("layer")
-        ax.plot(rows["layer"], rows["auc"], color=color, linewidth=0.9, label=name)
-    ax.plot(layers, main["null_shuffled_95"], color=GREY, linestyle="--", lw=1, label="exchanged prompts, 95th")
-    ax.plot(layers, main["null_random_95"], color=GREY, linestyle=":", lw=1.3, label="random directions, 95th")
+        rows = keep(keep(frame, "pooling", name), "null_kind", EXCHANGED).sort_values("layer")
+        ax.plot(rows["layer"], rows["estimate"], color=color, linewidth=0.9, label=name)
+    ax.plot(layers, main["null_high"], color=GREY, linestyle="--", lw=1, label="exchanged prompts, 95th")
+    ax.plot(
+        by_random["layer"], by_random["null_high"], color=GREY, linestyle=":", lw=1.3, label="random directions, 95th"
+    )
     best = keep(main, "layer", best_layer)
     ax.plot(
-        best["layer"], best["auc"], "o", mfc="none", mec=PALETTE[1], mew=1.4, markersize=8, linestyle="none",
+        best["layer"], best["estimate"], "o", mfc="none", mec=PALETTE[1], mew=1.4, markersize=8, linestyle="none",
         label="best layer", gid="best-layer", zorder=2.4,
     )  # fmt: skip
     if steered_layer is not None:

@@ -3,8 +3,7 @@ import pandas as pd
 
 from persona_interp.judges.embedding import EmbeddingJudge
 from persona_interp.measurements.steering import Setting
-from persona_interp.studies.persona.results import FORMS
-from persona_interp.studies.persona.tables import effect_rows
+from persona_interp.studies.persona.tables import EFFECT_COLUMNS, effect_rows
 from tests.small import TRAIT, WordEncoder
 
 
@@ -12,9 +11,9 @@ def test_answers_that_nobody_could_rate_give_an_empty_table_with_its_columns() -
     judge, setting = EmbeddingJudge(WordEncoder(["here"])), Setting(1, 0.3, coherent=False)
     scored = pd.DataFrame({"layer": [1, None], "coefficient": [0.3, 0.0], "question": ["Why?"] * 2})
     unrated = effect_rows(TRAIT, scored.assign(**{judge.name: np.nan}), setting, [judge], n_resamples=9, seed=0)
-    assert unrated.empty and list(unrated) == FORMS["effects"].names
+    assert unrated.empty and list(unrated) == list(EFFECT_COLUMNS)
     rated = effect_rows(TRAIT, scored.assign(**{judge.name: [3.0, 1.0]}), setting, [judge], n_resamples=9, seed=0)
-    assert list(rated) == FORMS["effects"].names and rated["effect"].tolist() == [2.0]
+    assert list(rated) == list(EFFECT_COLUMNS) and rated["effect"].tolist() == [2.0]
 
 
 def test_the_effect_is_paired_over_questions() -> None:
