@@ -175,7 +175,7 @@ def plot(effects: pd.DataFrame, traits: tuple[str, ...], folder: Path) -> None:
 
 def collect(config: Config, runs: Path, out: Path) -> None:
     """Say what the models were asked, and what a reader must know beside the numbers."""
-    provenance = {model: read_json(runs / model / "provenance.json") for model in config.models}
+    provenance = {model: read_json(runs / model / f"provenance_{STUDY}.json") for model in config.models}
     notes = {
         model: {row["trait"]: row["notes"] for row in read_json(runs / model / "summary.json")}
         for model in config.models

@@ -40,17 +40,27 @@ class RunFolder:
             ConfigError: it holds results of another identity, and what differs is named; or results, but nothing that
                 says what they were made from.
         """
-        record = path / f"identity_{study}.json"
-        kept = [found for pattern in keeps for found in sorted(path.glob(pattern))]
-        if not kept:
-            write_json(record, identity)
-        elif not record.is_file():
+        cls.check(path, study, identity, keeps=keeps)
+        if not _kept(path, keeps):
+            write_json(_record(path, study), identity)
+        return cls(path, study, identity)
+
+    @classmethod
+    def check(cls, path: Path, study: str, identity: Mapping[str, Any], *, keeps: Sequence[str]) -> None:
+        """Refuse a folder by what is known of the identity before a model is loaded; nothing is written.
+
+        Raises:
+            ConfigError: as of `claim`.
+        """
+        record = _record(path, study)
+        if not (kept := _kept(path, keeps)):
+            return
+        if not record.is_file():
             raise ConfigError(
                 f"{path} holds {kept[0].relative_to(path)}, but no {record.name} that says what it was made from.",
                 "It was made by an earlier version, or the file was deleted. Use another folder.",
             )
         refuse_other_config(record, identity)
-        return cls(path, study, identity)
 
     def table_path(self, form: Form) -> Path:
         """Where a table of results is."""
@@ -87,3 +97,11 @@ class RunFolder:
         write_json(self.path / f"provenance_{self.study}.json", provenance)
         source = Source.of(self.study, self.identity, model.provenance.to_dict(), seed)
         write_effects(self.path, self.study, effects_table(source, effects), claims_table(source, claims))
+
+
+def _record(path: Path, study: str) -> Path:
+    return path / f"identity_{study}.json"
+
+
+def _kept(path: Path, keeps: Sequence[str]) -> list[Path]:
+    return [found for pattern in keeps for found in sorted(path.glob(pattern))]

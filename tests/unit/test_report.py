@@ -153,7 +153,7 @@ def test_a_second_report_is_the_same(few: Path):
 
 def test_hostile_names_everywhere_are_text(few: Path):
     bad = "</title></style><script>1</script>\"'><img src=x onerror=1>"
-    for name in ("config", "provenance"):
+    for name in ("config", "provenance_persona"):
         data = json.loads((few / f"{name}.json").read_text())
         data |= {"model": bad, bad: bad, "judges": {bad: bad}, "backend": bad, "dtype": bad}
         (few / f"{name}.json").write_text(json.dumps(data))

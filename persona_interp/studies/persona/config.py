@@ -38,7 +38,7 @@ class RunConfig:
         api_judge: name of a model at an OpenAI-compatible endpoint; empty: no such judge. Address and key come
             from the environment (OPENAI_BASE_URL, OPENAI_API_KEY), so that no folder holds them.
         api_price: US dollars per million prompt tokens and per million completion tokens of the API judge, for the cost
-            in provenance.json; None: tokens are counted and no cost is told.
+            in provenance_persona.json; None: tokens are counted and no cost is told.
         lexical: rate the traits that have a valence by the VADER lexicon too.
         extra_judges_on: steered answers that the API judge and every likelihood judge but the first rate: those at the
             chosen setting and the unsteered ones, or all.

@@ -147,7 +147,7 @@ def load_results(folder: Path) -> MainJobResults:
         raise ArtefactError(f"{folder / EFFECTS_FILE} does not exist.", REMEDY)
     return MainJobResults(
         config=read_record(folder / "config.json", optional=_CONFIG, remedy=REMEDY),
-        provenance=read_record(folder / "provenance.json", optional=_PROVENANCE, remedy=REMEDY),
+        provenance=read_record(folder / f"provenance_{STUDY}.json", optional=_PROVENANCE, remedy=REMEDY),
         summary=load_summary(folder),
         effects=effects,
         steering_null=_table(folder, STEERING_NULL),

@@ -12,14 +12,13 @@ import pandas as pd
 
 from persona_interp.data.traits import Trait
 from persona_interp.directions.geometry import cosine_table
-from persona_interp.effects import claims_table, effects_table, write_effects
 from persona_interp.io import write_json
 from persona_interp.lock import alone_in
 from persona_interp.measurements.frame import Measurements
 from persona_interp.measurements.steering import steering_table, to_measurements
 from persona_interp.measurements.steering_null import direction_test
-from persona_interp.rollouts.parts import refuse_other_config
 from persona_interp.statistics.null_families import battery_table
+from persona_interp.studies.folder import RunFolder
 from persona_interp.studies.persona import agreement, claims, identity, stages, steering, tables
 from persona_interp.studies.persona.bench import (
     Bench,
@@ -55,15 +54,13 @@ def run_main_job(config: RunConfig, folder: Path) -> Path:
         TraitError: the judge that filters cannot tell a trait's exemplars apart.
     """
     traits = config.load_traits()
-    if (folder / "config.json").is_file():
-        refuse_other_config(folder / "config.json", config.to_dict())
-    identity.check_traits(folder, traits)
+    RunFolder.check(folder, STUDY, identity.of_inputs(config, traits), keeps=identity.KEEPS)
     clock = _Clock()
     with clock.stage("load"):
         bench = load_bench(config, folder)
     bench.model.check_hookpoints([Hookpoint(layer) for layer in config.layers])
-    refuse_other_config(folder / "config.json", config.to_dict())  # takes a new folder, now that nothing can be refused
-    identity.claim(folder, bench, traits)
+    home = RunFolder.claim(folder, STUDY, identity.of_run(bench, traits), keeps=identity.KEEPS)
+    write_json(folder / "config.json", config.to_dict())
     bench = with_api_judge(bench)
     try:
         extracted = [_vectors(bench, trait, clock) for trait in traits]
@@ -74,10 +71,8 @@ def run_main_job(config: RunConfig, folder: Path) -> Path:
         found = _tables(bench, results)
         _write_answers(bench, results)
         write_json(folder / "summary.json", _summaries(bench, results, found["effects"]))
-        write_json(folder / "provenance.json", provenance(bench, clock.seconds))
         effects, claimed = persona_effects(found, load_summary(folder), n_layers=bench.model.n_layers)
-        source = identity.source(folder, bench)
-        write_effects(folder, STUDY, effects_table(source, effects), claims_table(source, claimed))
+        home.finish(bench.model, provenance(bench, clock.seconds), effects, claimed, seed=config.seed)
     logger.info("times: %s", ", ".join(f"{name} {seconds:.0f} s" for name, seconds in clock.seconds.items()))
     return folder
 

@@ -65,7 +65,7 @@ def test_ratings_refusals_and_failures_of_a_server_are_in_the_results(
     failed, refused = "request failed: HTTP 400: no, [key] said so", "refusal"
     expected = [(where, why) for where in ("prompted", "steered") for why in (refused, refused, failed, failed)]
     assert reasons(tmp_path) == sorted(expected)
-    provenance = json.loads((tmp_path / "provenance.json").read_text())
+    provenance = json.loads((tmp_path / "provenance_persona.json").read_text())
     assert provenance["api"]["failed"] > 0
     assert server.base_url in provenance["judges"][JUDGE]
     assert "probabilities of integers" in provenance["judges"][JUDGE]
@@ -98,7 +98,7 @@ def test_a_run_whose_server_went_down_goes_on_and_asks_nothing_twice(
     server.bodies.clear()
     run_main_job(judged, tmp_path)
     assert server.bodies == [] and not (tmp_path / "tables" / "unscored.csv").exists()
-    provenance = json.loads((tmp_path / "provenance.json").read_text())
+    provenance = json.loads((tmp_path / "provenance_persona.json").read_text())
     assert provenance["api"]["requests"] == len(asked) + len(again)
     assert provenance["api"]["prompt_tokens"] == 10 * provenance["api"]["requests"]
     assert "probabilities of integers" in provenance["judges"][JUDGE]
@@ -109,7 +109,7 @@ def interrupt(*_: object) -> None:
 
 
 def api_usage(folder: Path) -> dict[str, Any]:
-    return json.loads((folder / "provenance.json").read_text())["api"]
+    return json.loads((folder / "provenance_persona.json").read_text())["api"]
 
 
 def scores(folder: Path) -> list[pd.DataFrame]:
@@ -135,7 +135,7 @@ def test_requests_that_failed_are_repeated_by_the_same_command_and_nothing_else_
         f"failed requests were retried, all failed again: {JUDGE} rated none of" in one for one in told
     )
     assert reasons(tmp_path) == listed
-    judges = json.loads((tmp_path / "provenance.json").read_text())["judges"]
+    judges = json.loads((tmp_path / "provenance_persona.json").read_text())["judges"]
     assert "probabilities of integers" in judges[JUDGE]  # by which the first command read them
     assert api_usage(tmp_path)["failed"] == 2 * usage["failed"]
 

@@ -79,7 +79,7 @@ def test_two_files_of_one_trait_are_refused_at_the_start(own: RunConfig, tmp_pat
 
 def test_a_folder_that_does_not_say_what_made_it_is_refused(own: RunConfig, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "config.json").write_text(json.dumps(own.to_dict()))
+    (tmp_path / "out" / "summary.json").write_text("[]")
     with pytest.raises(ConfigError, match="made by an earlier version"):
         run_main_job(own, tmp_path / "out")
 

@@ -95,7 +95,7 @@ def test_further_judges_rate_held_out_answers_and_the_chosen_setting(
         ["prompted", "api (rater)", "REFUSAL"],
         ["steered", "api (rater)", "REFUSAL"],
     ]
-    assert json.loads((tmp_path / "provenance.json").read_text())["api"]["requests"] == 12
+    assert json.loads((tmp_path / "provenance_persona.json").read_text())["api"]["requests"] == 12
     assert [path for path in tmp_path.rglob("*") if path.is_file() and KEY.encode() in path.read_bytes()] == []
     before = results_of(tmp_path)
     run_main_job(config, tmp_path)

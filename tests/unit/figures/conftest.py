@@ -198,7 +198,11 @@ def write_results(folder: Path) -> Path:
             JUDGES[1]: "Share of words from a list written for the trait; blind to meaning.",
         },
     }  # fmt: skip
-    for name, data in (("config", config), ("provenance", provenance), ("summary", [summary_row(t) for t in TRAITS])):
+    for name, data in (
+        ("config", config),
+        ("provenance_persona", provenance),
+        ("summary", [summary_row(t) for t in TRAITS]),
+    ):
         (folder / f"{name}.json").write_text(json.dumps(data), encoding="utf-8")
     frames = tables()
     for name in FORMS:

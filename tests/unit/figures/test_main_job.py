@@ -125,7 +125,7 @@ def test_pairs_without_correlations_are_drawn(results_folder: Path):
     assert drawn_names(results_folder) == ["steering_null", "geometry", "judge_agreement"]
 
 
-@pytest.mark.parametrize("name", ["config.json", "provenance.json", "summary.json", "effects.parquet"])
+@pytest.mark.parametrize("name", ["config.json", "provenance_persona.json", "summary.json", "effects.parquet"])
 def test_a_missing_required_file_is_named(results_folder: Path, name: str):
     (results_folder / name).unlink()
     with pytest.raises(ArtefactError) as error:
