@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import reevaluated_tables as tables_of
+from emitted_effects import EMITTED, emit
 from finetuning_shift import draw_points
 from kept_results import write_tables
 from monitor_robustness import draw as draw_detectors
@@ -166,6 +167,8 @@ def main() -> None:
         write_tables(folder, tables, digits=6)
         hashes = {f"{name}.csv": sha256_file(folder / f"{name}.csv") for name in tables}
         draw(study, tables, folder)
+        if study in EMITTED:
+            emit(study, folder)
         _note(folder / "provenance.json", hashes, AS_SAVED.get(study, {}))
         print(f"{study}: {', '.join(hashes)}")  # noqa: T201
 

@@ -152,6 +152,12 @@ def test_the_table_of_the_finetuning_shift():
             assert shown == interval(row)
             assert float(q) == pytest.approx(row["q"], abs=0.0051 if row["q"] > 0.1 else 0.00051)
 
+    nulls, before = saved("finetuning_shift/reevaluated_nulls"), saved("finetuning_shift/reevaluated_predictors")
+    assert f"after correction (least q = {nulls['q'].min():.2f})" in README
+    for trait in ("impolite", "optimistic", "evil"):
+        row = only(before, trait=trait, predictor="projection difference", against="finetuning shift")
+        assert cells("Finetuning shift", trait)[3] == f"{row['estimate']:.2f}, q = {row['q']:.1g}"
+
 
 def test_the_table_of_prevention():
     changes = saved("prevention/reevaluated")
