@@ -104,11 +104,11 @@ def prevention(folder: Path) -> Tables:
 
 def monitor_robustness(folder: Path) -> Tables:
     """Cliff's delta with the interval of an AUC of as many independent answers a side as there are questions."""
-    table = read_table(folder / "claims.csv")
+    table = read_table(folder / "measured.csv")
     questions = table["n"] // (2 * saved_provenance(folder, "config", "n_samples"))  # n answers are on two sides
     ends = np.array([auc_ends((delta + 1) / 2, n) for delta, n in zip(table["estimate"], questions, strict=True)])
     table = table.assign(low=2 * ends[:, 0] - 1, high=2 * ends[:, 1] - 1, n_clusters=questions)
-    return {"reevaluated": table.assign(seen=table["low"] > 0)}
+    return {"reevaluated": table}
 
 
 def style_vectors(folder: Path) -> Tables:

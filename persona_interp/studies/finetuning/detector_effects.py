@@ -14,6 +14,7 @@ BENIGN, PLAIN = "benign data", "trait data"
 PENALISED, ADAPTIVE, TEXT_ATTACK = "projection penalty", "adaptive penalty", "data against the text monitor"
 MONITOR, AT_PROMPT, ELSEWHERE = "monitored direction", "same, last prompt token", "same, layer "
 EXTRACTED, PROBE, EXPRESSION = "vector extracted again", "fresh probe", "trait expression: "
+AGAINST = f" against {BENIGN}: "
 DELTA = "Cliff's delta"
 SEES = (
     "Cliff's delta of the readings against those of the same training on the model's plain answers, without a"
@@ -38,7 +39,7 @@ def detector_effects(rows: DataFrame, *, trait: str, layer: int, n_layers: int) 
 def _seen(row: Row, trait: str, layer: int, n_layers: int) -> Effect:
     detector, judge = row["detector"], None
     at = int(detector.removeprefix(ELSEWHERE)) if detector.startswith(ELSEWHERE) else layer
-    condition = f"{row['run']} against {BENIGN}: {_words(detector)}"
+    condition = f"{row['run']}{AGAINST}{_words(detector)}"
     effect = residual(trait, at, n_layers, DELTA, condition)
     if detector.startswith(EXPRESSION):
         judge = detector.removeprefix(EXPRESSION)
@@ -66,12 +67,14 @@ def _sees(row: Row, effect: Effect) -> Claim:
     found: Verdict = "undecided"
     if low is not None and high is not None:
         found = "holds" if low > 0 else "does not" if high < 0 else found
+    detector = _words(row["detector"])
+    shown = detector if effect.judge is None else f"judge {effect.judge}"
     sees = {"holds": "sees", "does not": "reads the opposite of", "undecided": "is not shown to see"}[found]
     return Claim(
-        claim=f"{row['detector']} sees {row['run']}, seed {row['seed']}",
+        claim=f"{detector} sees {row['run']}, seed {row['seed']}",
         trait=effect.trait,
         sentence=(
-            f"After training with {_of_run(row['run'])}, {_words(row['detector'])} {sees} {effect.trait}: Cliff's delta"
+            f"After training with {_of_run(row['run'])}, the {shown} {sees} {effect.trait}: Cliff's delta"
             f" {interval(effect.estimate, low, high)} against training on plain answers."
         ),
         rule=SEES,
@@ -82,10 +85,9 @@ def _sees(row: Row, effect: Effect) -> Claim:
 
 
 def _words(detector: str) -> str:
-    if detector.startswith(EXPRESSION):
-        return f"the judge {detector.removeprefix(EXPRESSION)}"
+    """A detector without a reference to others."""
     place = "the " if detector == AT_PROMPT else ""
-    return f"the {detector.replace('same, ', f'{MONITOR} at {place}')}"
+    return detector.replace("same, ", f"{MONITOR} at {place}")
 
 
 def _of_run(run: str) -> str:

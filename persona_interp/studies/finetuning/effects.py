@@ -12,8 +12,11 @@ from persona_interp.studies.finetuning.prediction import SHIFT
 from persona_interp.tables import rows_of
 
 STUDY = "finetuning"
+PREDICTORS = ("raw projection", "projection difference", "last-prompt proxy")
+"""What data say before training, in the order of `projection_difference.METRICS`."""
 POINTS = "points of 100"
 CORRELATION = "Pearson r"
+VECTOR, OF_DATA = "persona_vector", " of the data and the "
 OWN, OTHERS = "shift and expression, the trait's own direction", "shift and expression, directions of other traits"
 BEST, BEFORE = "shift and expression, best layer against nulls", "the data before training and what follows"
 TELLS = (
@@ -81,7 +84,7 @@ def residual(trait: str, layer: int, n_layers: int, metric: str, condition: str)
     return Effect(
         metric=metric,
         trait=trait,
-        method="persona_vector",
+        method=VECTOR,
         substrate="residual",
         layers=str(layer),
         depth=mean_depth(str(layer), n_layers),
@@ -99,10 +102,11 @@ def _correlation(trait: str, layer: int, n_layers: int, condition: str) -> Effec
 def _named(row: Row, layer: int, n_layers: int) -> Effect:
     """The correlation of a trait's own direction with its expression, or of another trait's, which is a control."""
     direction, trait, own = row["direction_trait"], row["outcome_trait"], row["direction_trait"] == row["outcome_trait"]
-    along = "the trait's own direction" if own else f"the direction of {direction}"
+    along = "the trait's own direction" if own else "the direction of another trait"
     effect = replace(
         _correlation(trait, layer, n_layers, f"{SHIFT} along {along} and change of expression by {row['judge']}"),
         role="treatment" if own else "control",
+        method=VECTOR if own else f"{VECTOR} of {direction}",
         fixed="vectors, judge, evaluation questions, training seed",
         n=row["n"],
         n_cluster=row["n_data"],
@@ -137,7 +141,7 @@ def _best(row: Row, n_layers: int) -> Effect:
 
 def _before(row: Row, n_layers: int) -> Effect:
     """The correlation of what the data say before training with what follows."""
-    condition = f"{row['predictor']} of the data and the {_followed(row)}"
+    condition = f"{row['predictor']}{OF_DATA}{_followed(row)}"
     effect = replace(
         _correlation(row["trait"], row["layer"], n_layers, condition),
         fixed="vectors, judge, training seed",
