@@ -1,8 +1,9 @@
 """Saved results evaluated again by today's intervals, p and q, from what their tables hold: no model runs.
 
-Writes `reevaluated*.csv` beside the tables they are made from, draws the figures that show intervals again, and says in
-each study's `provenance.json` what was made from what, when, and what its other tables' intervals and p are. Screening
-kept every row, so its own tables are made again. What the numbers mean is in `analyses/README.md`.
+Writes `reevaluated*.csv` beside the tables they are made from, and effects and claims from those; draws the figures
+that show intervals again, and says in each study's `provenance.json` what was made from what, when, and what its other
+tables' intervals and p are. Screening kept every row, so its own tables are made again. What the numbers mean is in
+`analyses/README.md`.
 """
 
 import argparse
@@ -10,12 +11,12 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+import emitted_effects
 import numpy as np
 import pandas as pd
 import reevaluated_tables as tables_of
-from emitted_effects import EMITTED, emit
 from kept_results import write_tables
-from reevaluated_tables import EMBEDDING, Tables
+from reevaluated_tables import Tables
 from saved_config import saved_config, saved_provenance
 from screening import PRESETS as SCREENING
 from screening import Measured, evaluate
@@ -25,12 +26,9 @@ from seven_traits import plot as plot_claims
 from style_vectors import draw as draw_styles
 
 from persona_interp.directions.style import published_layers
-from persona_interp.effects import saved_effects
 from persona_interp.figures.style import paper_style, save_figure
 from persona_interp.io import read_json, sha256_file, write_json
 from persona_interp.models.identity import library_versions
-from persona_interp.studies.finetuning.effects import STUDY as FINETUNING
-from persona_interp.studies.finetuning.figures.drawing import draw_detectors, draw_prevention, draw_shift
 from persona_interp.studies.inventory.figures import draw_inventory_reliability
 from persona_interp.tables import read_table
 
@@ -104,11 +102,12 @@ STUDIES: dict[str, Callable[[Path], Tables]] = {
 }
 
 
-def effects_of(folder: Path) -> pd.DataFrame:
-    """The effects of finetuned models that were emitted into a folder."""
-    found = saved_effects(folder, FINETUNING)
-    assert found is not None, "effects are emitted before figures are drawn"
-    return found
+EFFECTS: dict[str, Callable[[Path], None]] = {
+    "finetuning_shift": emitted_effects.finetuning_shift,
+    "prevention": emitted_effects.prevention,
+    "monitor_robustness": emitted_effects.monitor_robustness,
+}
+"""What writes a study's effects and claims from its saved tables, and draws them."""
 
 
 def draw(study: str, tables: Tables, folder: Path) -> None:
@@ -116,17 +115,10 @@ def draw(study: str, tables: Tables, folder: Path) -> None:
     match study:
         case "seven_traits":
             plot_claims(tables["reevaluated_claims"], tuple(saved_provenance(folder, "config", "traits")), folder)
-        case "finetuning_shift":
-            draw_shift(effects_of(folder), read_table(folder / "cells.csv"), EMBEDDING, folder)
-        case "prevention":
-            trait = saved_provenance(folder, "config", "trait")
-            draw_prevention(effects_of(folder), trait, EMBEDDING, folder)
         case "screening":
             made = (tables[name] for name in ("detection", "differences", "thresholds"))
             measured = Measured(read_table(folder / "samples.csv"), *made)
             draw_screening(measured, saved_config(folder, SCREENING["quick"]), folder)
-        case "monitor_robustness":
-            draw_detectors(effects_of(folder), folder)
         case "style_vectors":
             probe, steering = (tables[f"tables/reevaluated_{name}"] for name in ("probe", "steering"))
             steered = saved_provenance(folder, "config", "models")[0]
@@ -166,9 +158,9 @@ def main() -> None:
         tables = STUDIES[study](folder)
         write_tables(folder, tables, digits=6)
         hashes = {f"{name}.csv": sha256_file(folder / f"{name}.csv") for name in tables}
-        if study in EMITTED:
-            emit(study, folder)
         draw(study, tables, folder)
+        if study in EFFECTS:
+            EFFECTS[study](folder)
         _note(folder / "provenance.json", hashes, AS_SAVED.get(study, {}))
         print(f"{study}: {', '.join(hashes)}")  # noqa: T201
 

@@ -7,6 +7,7 @@ from pandas import DataFrame
 
 from persona_interp.effects import Claim, Effect, claims_table, effects_table, write_effects
 from persona_interp.io import write_json
+from persona_interp.lock import alone_in
 from persona_interp.studies.finetuning.arm_effects import prevention_effects
 from persona_interp.studies.finetuning.arms import PreventionConfig
 from persona_interp.studies.finetuning.detector_effects import detector_effects
@@ -21,6 +22,7 @@ Config = ShiftConfig | PreventionConfig | RobustnessConfig
 SHIFT, PREVENTION, ROBUSTNESS = "finetuning_shift", "prevention", "monitor_robustness"
 
 
+@alone_in("work")
 def run_shift(config: ShiftConfig, *, work: Path, out: Path) -> DataFrame:
     """The claims of a grid of finetuned models.
 
@@ -32,7 +34,7 @@ def run_shift(config: ShiftConfig, *, work: Path, out: Path) -> DataFrame:
         out: where results are written, in the place of those that are there.
 
     Raises:
-        ConfigError: `work` holds results of other inputs.
+        ConfigError: `work` holds results of other inputs, or another process is at work in it.
     """
     from persona_interp.studies.finetuning.figures.drawing import draw_shift
 
@@ -46,6 +48,7 @@ def run_shift(config: ShiftConfig, *, work: Path, out: Path) -> DataFrame:
     return claims
 
 
+@alone_in("work")
 def run_prevention(config: PreventionConfig, *, work: Path, out: Path) -> DataFrame:
     """The claims of the ways to prevent or correct a trait; leaves measured.csv, and else as `run_shift` does."""
     from persona_interp.studies.finetuning.figures.drawing import draw_prevention
@@ -65,6 +68,7 @@ def run_prevention(config: PreventionConfig, *, work: Path, out: Path) -> DataFr
     return claims
 
 
+@alone_in("work")
 def run_robustness(config: RobustnessConfig, *, work: Path, out: Path) -> DataFrame:
     """The claims of training against a monitor; leaves measured.csv, and else as `run_shift` does."""
     from persona_interp.studies.finetuning.figures.drawing import draw_detectors
