@@ -43,7 +43,6 @@ class Prepared:
     folder: Path
     model: HookedModelBase
     traits: Mapping[str, Trait]
-    rollouts: Mapping[str, Rollouts]
     directions: Mapping[str, Direction]
     training: Mapping[str, Contrast]
     levels: Mapping[str, LevelData]
@@ -124,7 +123,6 @@ def prepare(setup: Setup, folder: Path) -> Prepared:
         folder=folder,
         model=model,
         traits=traits,
-        rollouts=rolls,
         directions={name: persona_vector(made, filter="none") for name, made in rolls.items()},
         training={name: rollout_contrast(made) for name, made in rolls.items()},
         levels=levels,

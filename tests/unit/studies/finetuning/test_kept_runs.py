@@ -36,7 +36,7 @@ def prepared(model: HookedModelBase, folder: Path, trait: Trait = TRAIT, **chang
             for level in ("normal", "level_1", "level_2")]  # fmt: skip
     levels = {trait.name: LevelData(trait.name, pd.DataFrame(rows), "judge", 1)}
     plain: dict[str, Any] = {"setup": Setup(), "folder": folder, "model": model, "traits": {trait.name: trait}}
-    plain |= {"rollouts": {}, "directions": {}, "training": {}, "levels": levels}
+    plain |= {"directions": {}, "training": {}, "levels": levels}
     plain |= {"judges": (LexicalJudge(),), "coherence": coherence(model)}
     return Prepared(**{**plain, **changes})
 

@@ -89,7 +89,6 @@ def trained(small: Tiny, monkeypatch: pytest.MonkeyPatch) -> list[str]:
             folder=folder,
             model=model,
             traits={"loud": LOUD},
-            rollouts={},
             directions={"loud": vector},
             training={"loud": Contrast.of(*values, *[np.arange(8).astype(str)] * 2)},
             levels={"loud": LevelData("loud", DataFrame(rows), "letters", N_TRAINING)},
