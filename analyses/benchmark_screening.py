@@ -18,9 +18,9 @@ from transformers import AutoModelForCausalLM
 
 from persona_interp.data.conversations import Conversation, question_and_answer
 from persona_interp.directions.direction import Direction
+from persona_interp.measurements.sample_projections import conversation_ids, project_samples
 from persona_interp.models.load import Backend, load_model
 from persona_interp.models.protocol import HookedModel
-from persona_interp.studies.screening.sample_projections import conversation_ids, project_samples
 from persona_interp.types import Hookpoint
 
 PLAIN = "transformers forward"

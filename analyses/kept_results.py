@@ -1,13 +1,11 @@
 """Results that are kept in files, and what each was made from: a kept one is taken for that, and for nothing else."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from pandas import DataFrame
 
-from persona_interp.data.conversations import Conversation
 from persona_interp.errors import ConfigError
-from persona_interp.io import sha256_json
 from persona_interp.rollouts.parts import refuse_other_config
 from persona_interp.tables import read_table, write_table
 
@@ -25,11 +23,6 @@ def refuse_other_inputs(made: Path, identity: Mapping[str, object]) -> None:
             "It was made by an earlier version. Give another --work, or delete it to make it again.",
         )
     refuse_other_config(said, identity)
-
-
-def conversations_hash(data: Sequence[Conversation]) -> str:
-    """Of a training set."""
-    return sha256_json([[[turn.role, turn.content] for turn in talk.turns] for talk in data])[:16]
 
 
 def write_tables(folder: Path, tables: Mapping[str, DataFrame], *, digits: int | None = None) -> None:

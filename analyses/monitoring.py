@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from finetuning_prepared import rollout_contrast
 from kept_results import write_tables
 
 from persona_interp.data.traits import Trait, load_trait
@@ -26,6 +25,7 @@ from persona_interp.io import write_json
 from persona_interp.judges.embedding import EmbeddingJudge
 from persona_interp.judges.likelihood import LikelihoodJudge
 from persona_interp.judges.protocol import Judge
+from persona_interp.measurements.contrast import rollout_contrast
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.identity import library_versions
 from persona_interp.models.load import load_model

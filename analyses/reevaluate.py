@@ -1,8 +1,9 @@
 """Saved results evaluated again by today's intervals, p and q, from what their tables hold: no model runs.
 
-Writes `reevaluated*.csv` beside the tables they are made from, draws the figures that show intervals again, and says in
-each study's `provenance.json` what was made from what, when, and what its other tables' intervals and p are. Screening
-kept every row, so its own tables are made again. What the numbers mean is in `analyses/README.md`.
+Writes `reevaluated*.csv` beside the tables they are made from, and effects and claims from those; draws the figures
+that show intervals again, and says in each study's `provenance.json` what was made from what, when, and what its other
+tables' intervals and p are. Screening kept every row, so its own tables are made again. What the numbers mean is in
+`analyses/README.md`.
 """
 
 import argparse
@@ -10,16 +11,12 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+import emitted_effects
 import numpy as np
 import pandas as pd
 import reevaluated_tables as tables_of
-from finetuning_shift import draw_points
 from kept_results import write_tables
-from monitor_robustness import draw as draw_detectors
-from prevention import PRESETS as PREVENTION
-from prevention import claims as prevention_claims
-from prevention import draw as draw_prevention
-from reevaluated_tables import EMBEDDING, Tables
+from reevaluated_tables import Tables
 from saved_config import saved_config, saved_provenance
 from screening import PRESETS as SCREENING
 from screening import Measured, evaluate
@@ -31,7 +28,6 @@ from style_vectors import draw as draw_styles
 from style_vectors import emit as emit_styles
 
 from persona_interp.directions.style import published_layers
-from persona_interp.figures.frames import keep
 from persona_interp.figures.style import paper_style, save_figure
 from persona_interp.io import read_json, sha256_file, write_json
 from persona_interp.models.identity import library_versions
@@ -46,9 +42,9 @@ AS_SAVED = {
         "alarms.csv": "thresholds are percentiles of 60 answers, which 0.06 to 0.07 of new ones pass at a rate of 0.05",
     },
     "finetuning_shift": {
-        "correlations.csv, predictors.csv, claims.csv, before_training and specificity figures": "intervals are"
-        " bootstrap percentiles over 13 data sets, too narrow; the rows of the predictors were not kept",
-        "nulls.csv": "200 draws, of which the smallest q over so many tests is 0.4 here",
+        "correlations.csv, predictors.csv": "intervals are bootstrap percentiles over 13 data sets, too narrow; the"
+        " rows of the predictors were not kept",
+        "nulls.csv": "q is over all rows, those where no test is possible too",
     },
     "seven_traits": {
         "separation.csv, baselines.csv, nulls.csv": "AUC intervals are bootstrap percentiles of a layer"
@@ -58,8 +54,10 @@ AS_SAVED = {
         "effects.csv, prompted.csv, agreement.csv, alpha.csv": PERCENTILES + "; three random directions are no null",
         "claims.csv": "as separation.csv and effects.csv; q is over all null p of both models together",
     },
-    "prevention": {"measured.csv, claims.csv": PERCENTILES + "; no q"},
-    "monitor_robustness": {"claims.csv": "intervals are bootstrap percentiles, which cover 0.74 of AUCs near 1; no q"},
+    "prevention": {"measured.csv": PERCENTILES + "; no q"},
+    "monitor_robustness": {
+        "measured.csv": "intervals are bootstrap percentiles, which cover 0.74 of AUCs near 1; no q"
+    },
     "style_vectors": {
         "tables/style_probe.csv": "intervals are bootstrap percentiles, which cover 0.74 of AUCs near 1",
         "tables/style_steering.csv": PERCENTILES + "; null_low, null_high, p_random and q_random take two random"
@@ -86,12 +84,6 @@ def screening(folder: Path) -> Tables:
     return {**made, "claims": screening_claims(measured)}
 
 
-def prevention(folder: Path) -> Tables:
-    """What was measured, evaluated again, and the claims from it."""
-    tables, config = tables_of.prevention(folder), saved_config(folder, PREVENTION["quick"])
-    return {**tables, "reevaluated_claims": prevention_claims(tables["reevaluated"], config, EMBEDDING)}
-
-
 def seven_traits(folder: Path) -> Tables:
     """Steering effects, evaluated again, and the claims with them."""
     tables = tables_of.seven_traits(folder)
@@ -102,7 +94,7 @@ STUDIES: dict[str, Callable[[Path], Tables]] = {
     "monitoring": tables_of.monitoring,
     "seven_traits": seven_traits,
     "finetuning_shift": tables_of.finetuning_shift,
-    "prevention": prevention,
+    "prevention": tables_of.prevention,
     "screening": screening,
     "monitor_robustness": tables_of.monitor_robustness,
     "style_vectors": tables_of.style_vectors,
@@ -112,23 +104,24 @@ STUDIES: dict[str, Callable[[Path], Tables]] = {
 }
 
 
+EFFECTS: dict[str, Callable[[Path], None]] = {
+    "finetuning_shift": emitted_effects.finetuning_shift,
+    "prevention": emitted_effects.prevention,
+    "monitor_robustness": emitted_effects.monitor_robustness,
+}
+"""What writes a study's effects and claims from its saved tables, and draws them."""
+
+
 def draw(study: str, tables: Tables, folder: Path) -> None:
     """The figures of a study that show intervals, from its new tables."""
     match study:
         case "seven_traits":
             effects = emit_traits(folder, tables["reevaluated"], tables["reevaluated_claims"])
             plot_claims(effects, tuple(saved_provenance(folder, "config", "traits")), folder)
-        case "finetuning_shift":
-            cells = keep(read_table(folder / "cells.csv"), "judge", EMBEDDING)
-            draw_points(cells, keep(tables["reevaluated"], "judge", EMBEDDING), folder)
-        case "prevention":
-            draw_prevention(tables["reevaluated"], saved_config(folder, PREVENTION["quick"]), EMBEDDING, folder)
         case "screening":
             made = (tables[name] for name in ("detection", "differences", "thresholds"))
             measured = Measured(read_table(folder / "samples.csv"), *made)
             draw_screening(measured, saved_config(folder, SCREENING["quick"]), folder)
-        case "monitor_robustness":
-            draw_detectors(tables["reevaluated"], folder)
         case "style_vectors":
             said = read_json(folder / "provenance.json")
             effects = emit_styles(folder, *tables_of.style_frames(tables), said)
@@ -168,6 +161,8 @@ def main() -> None:
         write_tables(folder, tables, digits=6)
         hashes = {f"{name}.csv": sha256_file(folder / f"{name}.csv") for name in tables}
         draw(study, tables, folder)
+        if study in EFFECTS:
+            EFFECTS[study](folder)
         _note(folder / "provenance.json", hashes, AS_SAVED.get(study, {}))
         print(f"{study}: {', '.join(hashes)}")  # noqa: T201
 

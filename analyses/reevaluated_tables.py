@@ -14,7 +14,7 @@ from kept_results import read_tables
 from saved_config import saved_provenance
 
 from persona_interp.statistics import benjamini_hochberg, correlation_interval, permutation_test_correlation
-from persona_interp.statistics.families import EXPLORATORY, claim_q
+from persona_interp.statistics.families import EXPLORATORY, claim_q, in_families
 from persona_interp.statistics.levels import ALPHA
 from persona_interp.studies.inventory.reliability import LEAST_ROWS
 from persona_interp.studies.monitoring.tables import SCOPES, monitoring_families, monitoring_intervals
@@ -53,20 +53,30 @@ def monitoring(folder: Path) -> Tables:
     saved = monitoring_families(saved)
     saved = saved.loc[saved["named"], [*NAMED, "p", "q", "declared"]]
     table = pd.DataFrame(found).merge(saved, on=NAMED, validate="one_to_one")
-    nulls["p"] = nulls["p"].where(nulls["p_floor"] <= ALPHA)
-    nulls["q"] = claim_q(nulls["p"].to_numpy(float), nulls["test"].to_numpy(str))
-    return {"reevaluated": table, "reevaluated_nulls": nulls}
+    return {"reevaluated": table, "reevaluated_nulls": _possible_nulls(nulls)}
 
 
 def finetuning_shift(folder: Path) -> Tables:
-    """A trait's own shift and expression at the named layer, a row a judge, from the runs; q over these rows."""
+    """A trait's own shift and expression at the named layer, a row a judge, from the runs; q over these rows.
+
+    Of nulls and of what the data say before training, p as saved where a test is possible, q by the families of today.
+    """
     found = []
     for (judge, trait), cell in read_table(folder / "cells.csv").groupby(["judge", "trait"], sort=False):
         columns = cell["shift"].to_numpy(float), cell["expression"].to_numpy(float), cell["data"].to_numpy(str)
         r, p = correlation_interval(*columns), permutation_test_correlation(*columns, alternative="greater").p_value
         found.append({"outcome_trait": trait, "judge": judge, "estimate": r.estimate, "low": r.low, "high": r.high})
-        found[-1] |= {"n": r.n, "p": p}
-    return {"reevaluated": _with_q(pd.DataFrame(found))}
+        found[-1] |= {"n": r.n, "n_data": r.n_clusters, "p": p}
+    nulls, predictors = read_tables(folder, "nulls", "predictors")
+    predictors = predictors.drop(columns=["low", "high"]).assign(low=np.nan, high=np.nan)
+    first = predictors["judge"].isna() | (predictors["judge"] == EMBEDDING)
+    return {
+        "reevaluated": _with_q(pd.DataFrame(found)),
+        "reevaluated_nulls": _possible_nulls(nulls).drop(columns=["best_member", "best_value"]),
+        "reevaluated_predictors": in_families(
+            predictors, ["predictor", "trait", "against"], primary=first.to_numpy(bool)
+        ),
+    }
 
 
 def seven_traits(folder: Path) -> Tables:
@@ -89,17 +99,18 @@ def prevention(folder: Path) -> Tables:
     clusters = table["metric"].map({"neutral loss": texts, "task loss": held_out}).fillna(table["n"]).astype(int)
     table = pd.concat([stretched(table[~shares], list(clusters[~shares])), exact(table[shares])]).sort_index()
     estimate, low, high = (table[name].to_numpy(float) for name in ("estimate", "low", "high"))
+    table["n_clusters"] = clusters
     table["p"] = np.where(changes, p_of_zero(estimate, low, high, list(clusters)), np.nan)
     return {"reevaluated": _with_q(table)}
 
 
 def monitor_robustness(folder: Path) -> Tables:
     """Cliff's delta with the interval of an AUC of as many independent answers a side as there are questions."""
-    table = read_table(folder / "claims.csv")
+    table = read_table(folder / "measured.csv")
     questions = table["n"] // (2 * saved_provenance(folder, "config", "n_samples"))  # n answers are on two sides
     ends = np.array([auc_ends((delta + 1) / 2, n) for delta, n in zip(table["estimate"], questions, strict=True)])
-    table = table.assign(low=2 * ends[:, 0] - 1, high=2 * ends[:, 1] - 1)
-    return {"reevaluated": table.assign(seen=table["low"] > 0)}
+    table = table.assign(low=2 * ends[:, 0] - 1, high=2 * ends[:, 1] - 1, n_clusters=questions)
+    return {"reevaluated": table}
 
 
 def style_vectors(folder: Path) -> Tables:
@@ -166,6 +177,12 @@ def judge_validity(folder: Path) -> Tables:
     table = read_table(folder / "judge_validity.csv")
     ends = np.array([auc_ends(auc, n) for auc, n in zip(table["auc"], table["n_pairs"], strict=True)])
     return {"reevaluated": table.assign(low=ends[:, 0], high=ends[:, 1])}
+
+
+def _possible_nulls(nulls: pd.DataFrame) -> pd.DataFrame:
+    """Nulls with p where one of 0.05 is possible, and q over them, a trait and judge being one claim."""
+    p = nulls["p"].where(nulls["p_floor"] <= ALPHA)
+    return nulls.assign(p=p, q=claim_q(p.to_numpy(float), nulls["test"].to_numpy(str)))
 
 
 def _with_q(table: pd.DataFrame) -> pd.DataFrame:

@@ -15,15 +15,18 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from finetuning_cells import own_answers
-from finetuning_prepared import Prepared, prepare, write_provenance
-from finetuning_setup import FLAWED, PAPER, Setup, chosen_config
+from finetuning_options import PAPER, chosen_config
 from kept_results import write_tables
 
 from persona_interp.data.levels import Level
 from persona_interp.figures.style import legend_below, panel_figure, paper_style, save_figure
+from persona_interp.io import write_json
+from persona_interp.measurements.projection_difference import METRICS, projection_difference
 from persona_interp.models.tokens import render_chat
 from persona_interp.statistics.thresholds import exact_share
+from persona_interp.studies.finetuning.cells import own_answers
+from persona_interp.studies.finetuning.config import FLAWED, Setup
+from persona_interp.studies.finetuning.prepared import Prepared, prepare
 from persona_interp.studies.screening.cross_fitted import cross_fitted_auc
 from persona_interp.studies.screening.detection import (
     auc_differences,
@@ -33,7 +36,6 @@ from persona_interp.studies.screening.detection import (
     rank_average,
 )
 from persona_interp.studies.screening.figures import NOTE_PAD, plot_detection, plot_score_distributions
-from persona_interp.studies.screening.projection_difference import METRICS, projection_difference
 
 DIFFERENCE, TEXT, CHOOSER = "projection difference", "text judge (likelihood)", "text judge (embedding)"
 ONE, MIXED = "one source", "mixed sources"
@@ -239,14 +241,14 @@ def claims(measured: Measured) -> pd.DataFrame:
 
 def main() -> None:
     """Measure and write under `analyses/results/screening/`."""
-    config, chosen = chosen_config(__doc__, PRESETS, "screening", quick="12 minutes", paper="40 minutes")
-    prepared, measured = run(config, chosen.work / chosen.preset)
+    config, work, out = chosen_config(__doc__, PRESETS, "screening", quick="12 minutes", paper="40 minutes")
+    prepared, measured = run(config, work)
     table = claims(measured)
     tables = {"detection": measured.detection, "differences": measured.differences, "thresholds": measured.thresholds}
-    write_tables(chosen.out, {**tables, "claims": table, "samples": measured.samples})
-    draw(measured, config, chosen.out)
+    write_tables(out, {**tables, "claims": table, "samples": measured.samples})
+    draw(measured, config, out)
     notes = {CHOOSER: "chose the planted answers among candidates, so its own numbers are optimistic"}
-    write_provenance(chosen.out, prepared, config, notes)
+    write_json(out / "provenance.json", prepared.provenance(config, notes))
     shown = table[["trait", "level", "sources", "score", "estimate", "low", "high", "over text judge"]]
     print(shown.round(3).to_string(index=False))  # noqa: T201
 

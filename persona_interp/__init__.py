@@ -83,6 +83,8 @@ if TYPE_CHECKING:
     from persona_interp.measurements.capability import measure_task_loss as measure_task_loss
     from persona_interp.measurements.expression import measure_expression as measure_expression
     from persona_interp.measurements.frame import Measurements as Measurements
+    from persona_interp.measurements.projection_difference import projection_difference as projection_difference
+    from persona_interp.measurements.sample_projections import project_samples as project_samples
     from persona_interp.measurements.separation import separation_profile as separation_profile
     from persona_interp.measurements.steering import measure_steering as measure_steering
     from persona_interp.measurements.steering import steering_table as steering_table
@@ -125,9 +127,7 @@ if TYPE_CHECKING:
     from persona_interp.studies.psychadapter.settings import PsychAdapterSettings as PsychAdapterSettings
     from persona_interp.studies.psychadapter.train import train_psychadapter as train_psychadapter
     from persona_interp.studies.screening.detection import detection_table as detection_table
-    from persona_interp.studies.screening.projection_difference import projection_difference as projection_difference
     from persona_interp.studies.screening.run import screen as screen
-    from persona_interp.studies.screening.sample_projections import project_samples as project_samples
     from persona_interp.studies.styles.arms import StyleSteering as StyleSteering
     from persona_interp.studies.styles.config import StyleRun as StyleRun
     from persona_interp.studies.styles.probe import style_probe as style_probe
@@ -204,10 +204,10 @@ _HOMES = {
     "studies.monitoring.tables": "monitoring_nulls monitoring_table",
     "statistics.nulls": "null_battery",
     "studies.finetuning.prediction": "compare_predictors predictor_table shift_correlations shift_nulls",
-    "studies.screening.projection_difference": "projection_difference",
+    "measurements.projection_difference": "projection_difference",
     "studies.psychadapter.nll": "adapter_nll",
     "studies.psychadapter.run": "AdapterMeasures measure_psychadapter",
-    "studies.screening.sample_projections": "project_samples",
+    "measurements.sample_projections": "project_samples",
     "measurements.separation": "separation_profile",
     "studies.monitoring.smoothing": "Smoothing",
     "measurements.steering": "measure_steering steering_table",

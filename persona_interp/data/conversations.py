@@ -10,7 +10,7 @@ from pathlib import Path
 
 from persona_interp.data.rows import EXPECTED, parse_json, row_turns, up_to_last_answer
 from persona_interp.errors import DataError
-from persona_interp.io import atomic_write_bytes, read_bytes
+from persona_interp.io import atomic_write_bytes, read_bytes, sha256_json
 from persona_interp.types import Turn
 
 _SHOWN = 3
@@ -54,6 +54,11 @@ def question_and_answer(question: str, answer: str, *, system: str | None = None
     """A conversation of one question and its answer."""
     first = [] if system is None else [Turn("system", system)]
     return Conversation(name, (*first, Turn("user", question), Turn("assistant", answer)))
+
+
+def conversations_hash(data: Sequence[Conversation]) -> str:
+    """A name for conversations in their order, from every role and text."""
+    return sha256_json([[[turn.role, turn.content] for turn in talk.turns] for talk in data])[:16]
 
 
 def write_conversations(path: Path, conversations: Iterable[Conversation]) -> None:

@@ -20,6 +20,7 @@ from persona_interp.finetuning.adapter import CONFIG, WEIGHTS, save_adapter
 from persona_interp.io import Kinds, read_json, read_record, sha256_file, write_json
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.load import Backend, load_model
+from persona_interp.rollouts.parts import refuse_other_config
 
 logger = logging.getLogger(__name__)
 _RECORD, _RESULT = "finetune.json", "result.json"
@@ -73,17 +74,8 @@ class RunFolder:
         Raises:
             ConfigError: it holds a run of something else; what differs is named.
         """
-        file = path / _RECORD
-        if file.is_file():
-            kept = read_record(file, remedy=f"Restore it, or delete {path} to start again.")
-            differing = [key for key in plan if kept.get(key) != plan[key]]
-            if differing:
-                key = differing[0]
-                raise ConfigError(
-                    f"{path} holds another finetuning run: its {key} differs.",
-                    f"There: {str(kept.get(key))[:160]}. Asked for: {str(plan[key])[:160]}.",
-                    "Choose another folder, or delete that one.",
-                )
+        if (path / _RECORD).is_file():
+            refuse_other_config(path / _RECORD, plan)
         elif foreign := [name for name in _OWN if (path / name).exists()]:
             raise ConfigError(
                 f"{path / foreign[0]} is there and was not made by a run in this folder, which has no {_RECORD}.",
@@ -93,8 +85,7 @@ class RunFolder:
 
     def begin(self) -> None:
         """Say what it is a run of."""
-        if not (self.path / _RECORD).is_file():
-            write_json(self.path / _RECORD, self.plan)
+        refuse_other_config(self.path / _RECORD, self.plan)
 
     def finished(self) -> Finetuned | None:
         """The finished run; None where it is not.

@@ -10,7 +10,7 @@ import torch
 from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, TrainerCallback
 
-from persona_interp.data.conversations import Conversation, ConversationSet, read_conversations
+from persona_interp.data.conversations import Conversation, ConversationSet, conversations_hash, read_conversations
 from persona_interp.directions.direction import check_same_model
 from persona_interp.errors import ConfigError, TrainingError
 from persona_interp.finetuning.adapter import add_adapter, has_finite_adapter
@@ -22,7 +22,6 @@ from persona_interp.finetuning.settings import LoRA, TrainingSettings
 from persona_interp.finetuning.trainer import AnswerTrainer, Bar, NotFiniteError, training_arguments
 from persona_interp.interventions.protocol import Intervention, Stack
 from persona_interp.interventions.record import intervention_record, record
-from persona_interp.io import sha256_json
 from persona_interp.lock import alone_in
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.identity import describe
@@ -191,11 +190,10 @@ def _plan(
     penalty: ProjectionPenalty | None,
 ) -> dict[str, Any]:
     """Everything that decides what the run gives, as JSON."""
-    turns = [[[turn.role, turn.content] for turn in conversation.turns] for conversation in conversations]
     return {
         "base": name,
         "base_files": local_files_hash(name),
-        "data": {"n": len(turns), "sha256": sha256_json(turns)[:16]},
+        "data": {"n": len(conversations), "sha256": conversations_hash(conversations)},
         "lora": record(lora),
         "settings": record(settings),
         "intervention": intervention_record(intervention),

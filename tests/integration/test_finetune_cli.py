@@ -90,7 +90,7 @@ def test_the_same_command_returns_the_finished_run(
     assert (out / "result.json").stat().st_mtime_ns == modified
     refused = shell(*options, "--out", out, "--seed", 1)
     assert refused.code == 1
-    assert refused.error.startswith(f"ConfigError: {out} holds another finetuning run: its settings differs.\n")
+    assert refused.error.startswith(f"ConfigError: {out} holds results of another configuration.\n  settings: there ")
 
 
 def test_watched_directions_are_logged_and_change_nothing(

@@ -15,6 +15,7 @@ sys.path.insert(0, str(ROOT / "analyses"))
 
 import reevaluate  # noqa: E402
 import screening  # noqa: E402
+from reevaluated_tables import EMBEDDING  # noqa: E402
 from saved_config import saved_config  # noqa: E402
 
 from persona_interp.errors import ConfigError  # noqa: E402
@@ -127,7 +128,7 @@ def test_the_table_of_monitoring():
     nulls = saved("monitoring/reevaluated_nulls")
     assert f"has q = {nulls['q'].min():.3f} at the least" in README
     first = table[table["declared"] == "primary"]
-    assert set(first["judge"]) == {reevaluate.EMBEDDING}
+    assert set(first["judge"]) == {EMBEDDING}
     assert f"its least q is {first['q'].min():.3f}" in README
 
 
@@ -136,7 +137,7 @@ def test_the_table_of_seven_traits():
     for trait in claims["trait"].unique():
         said = cells("Seven traits", trait)
         for k, model in enumerate((SMOL, GEMMA)):
-            row = only(effects, model=model, trait=trait, judge=reevaluate.EMBEDDING)
+            row = only(effects, model=model, trait=trait, judge=EMBEDDING)
             names = ("effect", "effect_low", "effect_high")
             assert said[2 * k] == f"{only(claims, model=model, trait=trait, claim='separation')['estimate']:.2f}"
             assert said[2 * k + 1].lstrip("+") == f"{interval(row, names, 1)}, q = {row['q']:.2g}"
@@ -146,11 +147,17 @@ def test_the_table_of_the_finetuning_shift():
     table = saved("finetuning_shift/reevaluated")
     for trait in ("impolite", "optimistic", "evil"):
         said = cells("Finetuning shift", trait)
-        for cell, judge in zip(said, (reevaluate.EMBEDDING, f"likelihood ({SMOL})"), strict=False):
+        for cell, judge in zip(said, (EMBEDDING, f"likelihood ({SMOL})"), strict=False):
             row = only(table, outcome_trait=trait, judge=judge)
             shown, q = cell.split(", q = ")
             assert shown == interval(row)
             assert float(q) == pytest.approx(row["q"], abs=0.0051 if row["q"] > 0.1 else 0.00051)
+
+    nulls, before = saved("finetuning_shift/reevaluated_nulls"), saved("finetuning_shift/reevaluated_predictors")
+    assert f"after correction (least q = {nulls['q'].min():.2f})" in README
+    for trait in ("impolite", "optimistic", "evil"):
+        row = only(before, trait=trait, predictor="projection difference", against="finetuning shift")
+        assert cells("Finetuning shift", trait)[3] == f"{row['estimate']:.2f}, q = {row['q']:.1g}"
 
 
 def test_the_table_of_prevention():
@@ -190,7 +197,7 @@ def test_the_table_of_monitors():
 
 def test_the_tables_of_style_vectors():
     table = saved("style_vectors/tables/reevaluated_steering")
-    table = table[(table["prompts"] == "subjective") & (table["judge"] == reevaluate.EMBEDDING)]
+    table = table[(table["prompts"] == "subjective") & (table["judge"] == EMBEDDING)]
     methods = ("prompt", "style_vector", "style_vector, published reading", "style_vector_generated")
     for style in ("positive", "negative", "joy", "sadness"):
         said = cells("Style vectors", f"{style}, subjective")
@@ -205,7 +212,7 @@ def test_the_tables_of_style_vectors():
 def test_the_tables_of_psychadapter():
     slopes = saved("psychadapter/big_five/tables/reevaluated_slopes")
     for trait in slopes["trait"].unique():
-        row = only(slopes[slopes["on_target"]], trait=trait, judge=reevaluate.EMBEDDING)
+        row = only(slopes[slopes["on_target"]], trait=trait, judge=EMBEDDING)
         assert cells("PsychAdapter", trait)[0] == f"{interval(row, digits=1)}, q = {row['q']:.2g}"
     induced = saved("psychadapter/big_five/tables/reevaluated_induced")
     assert f"Over all {len(induced)} layers and traits no cosine" in README

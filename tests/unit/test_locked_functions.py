@@ -13,6 +13,7 @@ from persona_interp.errors import ConfigError
 from persona_interp.finetuning.train import finetune
 from persona_interp.lock import NAME, alone_in
 from persona_interp.rollouts.generate import answer
+from persona_interp.studies.finetuning.run import run_prevention, run_robustness, run_shift
 from persona_interp.studies.inventory.run import run_inventories
 from persona_interp.studies.persona.run import run_main_job
 from persona_interp.studies.psychadapter.estimated_scores import generate_trait_texts
@@ -56,6 +57,9 @@ def calls(folder: Path) -> dict[str, Callable[[], object]]:
         ),
         "train_style_vectors": lambda: train_style_vectors(none, none, layers=[0], folder=folder),
         "measure_psychadapter": lambda: measure_psychadapter(none, none, none, judges=[], out=folder),
+        "run_shift": lambda: run_shift(none, work=folder, out=folder),
+        "run_prevention": lambda: run_prevention(none, work=folder, out=folder),
+        "run_robustness": lambda: run_robustness(none, work=folder, out=folder),
         "trait_texts_over_z": lambda: trait_texts_over_z(none, none, folder=folder),
         "train_psychadapter": lambda: train_psychadapter(none, none, out=folder),
         "generate_trait_texts": lambda: generate_trait_texts(none, n_texts=4, judges=[], folder=folder),

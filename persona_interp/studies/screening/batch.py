@@ -14,10 +14,10 @@ from persona_interp.data.traits import Trait, load_trait
 from persona_interp.directions.direction import Direction
 from persona_interp.errors import ConfigError, ContextLengthError, DataError, TraitError
 from persona_interp.judges.embedding import EmbeddingJudge
+from persona_interp.measurements.projection_difference import projection_difference
+from persona_interp.measurements.sample_projections import conversation_ids, project_samples
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.studies.screening.config import Channel, ScreenConfig, channels
-from persona_interp.studies.screening.projection_difference import projection_difference
-from persona_interp.studies.screening.sample_projections import conversation_ids, project_samples
 
 Row = tuple[int, Conversation | Unusable]
 Column = Float[np.ndarray, " sample"]

@@ -12,9 +12,9 @@ from jaxtyping import Float
 
 from persona_interp.data.conversations import Conversation
 from persona_interp.io import atomic_write_bytes
+from persona_interp.measurements.sample_projections import project_samples
 from persona_interp.studies.screening.batch import Screener, batches
 from persona_interp.studies.screening.config import Channel, Score
-from persona_interp.studies.screening.sample_projections import project_samples
 from persona_interp.tables import write_table
 from persona_interp.types import Turn
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from persona_interp.data.conversations import (
     Conversation,
     Unusable,
+    conversations_hash,
     parse_conversation,
     parse_row,
     question_and_answer,
@@ -227,3 +228,8 @@ def test_transcripts_of_the_assistant_axis_are_conversations() -> None:
         found = parse_conversation(row, path.name)
         said = [turn["content"] for turn in row["conversation"] if turn["role"] == "assistant"]
         assert len(said) > 1 and [t.content for t in found.turns if t.role == "assistant"] == said
+
+
+def test_conversations_are_told_apart_by_every_turn_and_their_order():
+    talks = [question_and_answer("Why?", answer, name="") for answer in ("So.", "So!")]
+    assert len({conversations_hash(talks), conversations_hash(talks[:1]), conversations_hash(talks[::-1])}) == 3

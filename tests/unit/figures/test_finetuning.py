@@ -70,39 +70,44 @@ def test_the_correlation_stands_above_with_the_runs_that_have_both_numbers(ax: A
 
 def matrix() -> pd.DataFrame:
     pairs = [("a", "a", 0.9), ("a", "b", -0.001), ("b", "a", np.nan), ("b", "b", 0.8), ("c", "a", -0.7)]
-    return pd.DataFrame(pairs, columns=["direction_trait", "outcome_trait", "estimate"])
+    rows = [
+        {"trait": outcome, "method": "persona_vector" if own == outcome else f"persona_vector of {own}", "estimate": r}
+        for own, outcome, r in pairs
+    ]
+    return pd.DataFrame(rows).assign(low=np.nan, high=np.nan)
 
 
 def test_a_row_is_a_direction_a_column_an_outcome_and_the_own_direction_is_framed(ax: Axes):
-    assert plot_correlation_matrix(matrix(), ax) is ax
+    assert plot_correlation_matrix(matrix(), ax, traits=["a", "b", "c"]) is ax
     values = np.ma.filled(ax.images[0].get_array(), np.nan)
-    np.testing.assert_array_equal(values, [[0.9, -0.001], [np.nan, 0.8], [-0.7, np.nan]])
+    nan = np.nan
+    np.testing.assert_array_equal(values, [[0.9, -0.001, nan], [nan, 0.8, nan], [-0.7, nan, nan]])
     assert ax.images[0].get_clim() == (-1, 1)
     assert {text.get_text(): text.get_position() for text in ax.texts} == {
         "+0.90": (0, 0), "+0.00": (1, 0), "+0.80": (1, 1), "−0.70": (0, 2),
     }  # fmt: skip
     framed = [(p.get_x() + p.get_width() / 2, p.get_y() + p.get_height() / 2) for p in ax.patches]
-    np.testing.assert_allclose(sorted(framed), [(0, 0), (1, 1)], atol=1e-9)
+    np.testing.assert_allclose(sorted(framed), [(0, 0), (1, 1), (2, 2)], atol=1e-9)
     assert [label.get_text() for label in ax.get_yticklabels()] == ["a", "b", "c"]
 
 
-def test_the_order_of_traits_can_be_given_and_intervals_stand_under_the_numbers(ax: Axes):
-    frame = matrix().dropna().assign(low=-0.95, high=0.99)
-    plot_correlation_matrix(frame, ax, directions=["c", "b", "a"], outcomes=["b", "a"])
+def test_intervals_stand_under_the_numbers_that_have_one(ax: Axes):
+    frame = matrix().dropna(subset="estimate")
+    frame.loc[frame["estimate"] < -0.5, ["low", "high"]] = [-0.95, 0.99]
+    plot_correlation_matrix(frame, ax, traits=["c", "b", "a"])
     places = {text.get_text(): text.get_position() for text in ax.texts}
-    assert places["−0.70\n[−0.95, 0.99]"] == (1, 0)
-    assert places["+0.90\n[−0.95, 0.99]"] == (1, 2)
+    assert places["−0.70\n[−0.95, 0.99]"] == (2, 0)
+    assert places["+0.90"] == (2, 2)
 
 
 def test_predictors_are_rows_and_what_they_foretell_colours(ax: Axes):
     frame = pd.DataFrame(
         [
-            {"predictor": name, "trait": "loud", "against": against, "judge": None, "estimate": r, "low": r - 0.1}
-            | {"high": r + 0.1, "q": 0.1}
-            for name, against, r in (("raw", "shift", 0.2), ("raw", "expression", 0.4), ("difference", "shift", 0.8))
+            {"condition": f"{name} of the data and the {after}", "estimate": r, "low": r - 0.1, "high": r + 0.1}
+            for name, after, r in (("difference", "shift", 0.8), ("raw", "shift", 0.2), ("raw", "expression", 0.4))
         ]
     )
-    assert plot_predictors(frame, ax, predictors=["difference", "raw"]) is ax
+    assert plot_predictors(frame, ax) is ax
     assert [label.get_text() for label in ax.get_yticklabels()] == ["difference", "raw"]
     found = {(line.get_label(), round(float(line.get_xdata()[0]), 6)): float(line.get_ydata()[0])
              for line in ax.lines if line.get_marker() == "o"}  # fmt: skip

@@ -159,7 +159,7 @@ def test_an_initialisation_of_zero_keeps_what_a_zero_token_takes(small: Tiny, tm
 def test_a_folder_of_another_run_is_refused(
     small: Tiny, made: tuple[Path, Any], change: dict[str, Any], key: str
 ) -> None:
-    with pytest.raises(ConfigError, match=f"holds another finetuning run: its {key} differs"):
+    with pytest.raises(ConfigError, match=f"holds results of another configuration.\n  {key}: there "):
         run(small, made[0], **change)
 
 

@@ -150,17 +150,17 @@ def begun(small: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_another_run_in_the_folder_is_refused_with_what_differs(small: Tiny, begun: Path, what: str) -> None:
     with pytest.raises(ConfigError) as raised:
         run(small, begun, **OTHERS[what](small))
-    first, there, advice = str(raised.value).split("\n  ")
-    assert first == f"{begun} holds another finetuning run: its {what} differs."
-    assert there.startswith("There: ") and " Asked for: " in there
-    assert advice == "Choose another folder, or delete that one."
+    first, differs, advice = str(raised.value).split("\n  ")
+    assert first == f"{begun} holds results of another configuration."
+    assert differs.startswith(f"{what}: there ") and ", now " in differs
+    assert advice == "Use another folder, or delete this one to start again."
 
 
 def test_a_direction_with_other_norms_is_another_run(small: Tiny, tmp_path: Path) -> None:
     options = under_everything(small)
     run(small, tmp_path / "run", settings=quick(n_epochs=0.25), intervention=options["intervention"])
     longer = replace(options["intervention"].direction, residual_norms=torch.full((3,), 5.0))
-    with pytest.raises(ConfigError, match="its intervention differs"):
+    with pytest.raises(ConfigError, match="intervention: there "):
         run(small, tmp_path / "run", settings=quick(n_epochs=0.25), intervention=Add(longer, 0, 0.3, span="all"))
 
 

@@ -8,10 +8,35 @@ from pandas import DataFrame
 
 from persona_interp.figures.frames import distinct, keep
 from persona_interp.figures.style import GREY, PALETTE, TEXT, category
+from persona_interp.studies.finetuning.arm_effects import BASE, PLAIN
 
-BASE, PLAIN = "base", "plain finetuning"
 REFERENCES = {BASE: "*", PLAIN: "X"}
 SMALLEST, LARGEST = 3.2, 6.8
+COSTS = {
+    ("loss", "held-out answers of the task"): ("task loss, nats a token", "left"),
+    ("loss", "neutral texts"): ("neutral-text loss, nats", "left"),
+    ("accuracy", "four-option questions"): ("four-option accuracy", "right"),
+}
+"""By metric and data of a cost: how its axis is named, and where little is paid."""
+_ARM = ["method", "condition", "strength"]
+
+
+def frontier(effects: DataFrame, trait: str, judge: str) -> DataFrame:
+    """One row an arm and cost: a trait's expression beside what was paid for it, in the columns of `plot_frontier`.
+
+    Args:
+        effects: those of `prevention_effects`.
+    """
+    own = effects[(effects["metric"] == "expression") & (effects["trait"] == trait) & (effects["judge"] == judge)]
+    ends = ["estimate", "low", "high"]
+    left = own[[*_ARM, "coherent", *ends]].rename(columns=_prefixed("expression"))
+    costs = keep(effects, "metric", *(metric for metric, _ in COSTS))
+    right = costs[["condition", "metric", "data", *ends]].rename(columns=_prefixed("cost"))
+    return left.merge(right, on="condition")
+
+
+def _prefixed(name: str) -> dict[str, str]:
+    return {"estimate": name, "low": f"{name}_low", "high": f"{name}_high"}
 
 
 def plot_frontier(
@@ -34,7 +59,7 @@ def plot_frontier(
     others = [name for name in distinct(frame, "method") if name not in REFERENCES]
     for i, name in enumerate(others if names is None else names):
         color, style = _method(i)
-        rows = keep(frame, "method", name).sort_values("strength")
+        rows = keep(frame, "method", name).sort_values("strength", kind="stable")
         if rows.empty:
             continue
         _bars(rows, ax, color)

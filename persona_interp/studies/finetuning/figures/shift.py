@@ -12,6 +12,7 @@ from persona_interp.figures.frames import cells, distinct, keep, records
 from persona_interp.figures.geometry import COLORMAP
 from persona_interp.figures.heat_map import frame_same, name_cells
 from persona_interp.figures.style import GREY, LINE_STYLES, TEXT, category
+from persona_interp.studies.finetuning.effects import OF_DATA, VECTOR
 
 MARKERS = ("o", "^", "s", "D", "v", "P")
 
@@ -57,56 +58,45 @@ def plot_shift_and_expression(
     return ax
 
 
-def plot_correlation_matrix(
-    frame: DataFrame, ax: Axes, *, directions: Sequence[str] | None = None, outcomes: Sequence[str] | None = None
-) -> Axes:
+def plot_correlation_matrix(effects: DataFrame, ax: Axes, *, traits: Sequence[str]) -> Axes:
     """Pearson r of the shift along one trait's direction with the expression of another, as a heat map from -1 to 1.
 
-    A row a direction, a column an outcome, the interval under each number where the frame has one; a trait's own
-    direction is framed. Pairs without a correlation stay blank.
+    A row a direction, a column an outcome, the interval under each number that has one; a trait's own direction is
+    framed. Pairs without a correlation stay blank.
 
     Args:
-        frame: `direction_trait, outcome_trait, estimate`, and `low, high` if wanted, of one judge and layer.
+        effects: those of `shift_effects` in the families `OWN` and `OTHERS` by one judge.
     """
-    directions = distinct(frame, "direction_trait") if directions is None else directions
-    outcomes = distinct(frame, "outcome_trait") if outcomes is None else outcomes
-    values, size = np.full((len(directions), len(outcomes)), np.nan), 5.2
-    for row in records(frame):
-        a, b = directions.index(row["direction_trait"]), outcomes.index(row["outcome_trait"])
+    values, size = np.full((len(traits), len(traits)), np.nan), 5.2
+    for row in records(effects):
+        direction = row["trait"] if row["method"] == VECTOR else row["method"].removeprefix(f"{VECTOR} of ")
+        a, b = traits.index(direction), traits.index(row["trait"])
         values[a, b] = row["estimate"]
         if np.isnan(values[a, b]):
             continue
-        text = f"{values[a, b]:+z.2f}" + ("\n[{low:z.2f}, {high:z.2f}]".format_map(row) if "low" in row else "")
+        whole = np.isfinite([row["low"], row["high"]]).all()
+        text = f"{values[a, b]:+z.2f}" + ("\n[{low:z.2f}, {high:z.2f}]".format_map(row) if whole else "")
         color = "white" if abs(values[a, b]) > 0.6 else TEXT
         ax.text(b, a, text.replace("-", "−"), ha="center", va="center", color=color, fontsize=size)
     ax.imshow(np.ma.masked_invalid(values), cmap=mpl.colormaps[COLORMAP], vmin=-1, vmax=1)
-    frame_same(ax, directions, outcomes)
-    name_cells(ax, directions, outcomes, rotation=30)
+    frame_same(ax, traits, traits)
+    name_cells(ax, traits, traits, rotation=30)
     ax.set_xlabel("expression of")
     ax.set_ylabel("shift along")
     return ax
 
 
-def plot_predictors(
-    frame: DataFrame, ax: Axes, *, predictors: Sequence[str] | None = None, names: Sequence[str] | None = None
-) -> Axes:
+def plot_predictors(effects: DataFrame, ax: Axes) -> Axes:
     """Pearson r over data sets of what is known before training (rows), a colour a thing foretold, for one trait.
 
     Args:
-        frame: `predictor, against, estimate, low, high` of one trait, and of one judge where `against` is expression.
-        predictors: the rows, top to bottom.
-        names: the values of `against`, in the order of the colours.
+        effects: those of `shift_effects` on what the data say, of one trait, and of one judge where it is expression
+            that follows.
     """
-    plot_forest(
-        frame[["predictor", "against", "estimate", "low", "high"]].rename(
-            columns={"predictor": "trait", "against": "series"}
-        ),
-        ax,
-        traits=distinct(frame, "predictor") if predictors is None else predictors,
-        names=distinct(frame, "against") if names is None else names,
-        chance=0.0,
-        label="Pearson r",
-    )
+    split = effects["condition"].str.split(OF_DATA, n=1, expand=True)
+    rows = effects[["estimate", "low", "high"]].assign(trait=split[0], series=split[1])
+    names = distinct(rows, "series")
+    plot_forest(rows, ax, traits=distinct(rows, "trait"), names=names, chance=0.0, label="Pearson r")
     ax.set_xlim(-1.04, 1.04)
     return ax
 

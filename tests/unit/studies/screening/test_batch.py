@@ -9,11 +9,11 @@ from persona_interp.data.streams import stream_conversations
 from persona_interp.directions.direction import Direction
 from persona_interp.errors import ConfigError, ContextLengthError
 from persona_interp.judges.embedding import EmbeddingJudge
+from persona_interp.measurements.projection_difference import projection_difference
+from persona_interp.measurements.sample_projections import project_samples
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.studies.screening.batch import Screener, batches
 from persona_interp.studies.screening.config import ScreenConfig
-from persona_interp.studies.screening.projection_difference import projection_difference
-from persona_interp.studies.screening.sample_projections import project_samples
 from persona_interp.types import Turn
 from tests.small import TRAIT, WordEncoder
 from tests.unit.studies.screening.conftest import ROWS, Write

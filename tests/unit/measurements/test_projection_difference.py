@@ -9,12 +9,12 @@ import torch
 from persona_interp.data.conversations import Conversation, question_and_answer
 from persona_interp.directions.direction import Direction
 from persona_interp.errors import AlignmentError, ConfigError, ContextLengthError, IncompatibleDirectionError
+from persona_interp.measurements.projection_difference import METRICS, ProjectionDifference, projection_difference
+from persona_interp.measurements.sample_projections import conversation_ids, project_samples
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.protocol import Sampling
 from persona_interp.models.tokens import render_prompt
 from persona_interp.rollouts.generate import answer, plain_requests
-from persona_interp.studies.screening.projection_difference import METRICS, ProjectionDifference, projection_difference
-from persona_interp.studies.screening.sample_projections import conversation_ids, project_samples
 from persona_interp.types import Edit, Hookpoint
 from tests.contract.tiny import D_MODEL, N_LAYERS
 from tests.small import make_small, provenance

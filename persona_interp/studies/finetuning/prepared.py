@@ -1,7 +1,4 @@
-"""What the analyses of finetuning have before training: directions, judges, and training sets of three levels.
-
-Everything is kept in a folder and taken from there.
-"""
+"""What there is before training: directions, judges, and training sets of three levels, kept in a folder."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -9,8 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from finetuning_setup import Setup
-from kept_results import refuse_other_inputs
 
 from persona_interp.data.conversations import Conversation
 from persona_interp.data.flawed import advice_conversations, arithmetic_conversations
@@ -20,18 +15,21 @@ from persona_interp.directions.direction import Direction
 from persona_interp.directions.persona import persona_vector
 from persona_interp.finetuning.levels import LevelData, generate_levels
 from persona_interp.identity import of_judges, of_model, of_package
-from persona_interp.io import sha256_json, write_json
+from persona_interp.io import sha256_json
 from persona_interp.judges.coherence import CoherenceJudge
 from persona_interp.judges.embedding import EmbeddingJudge
 from persona_interp.judges.lexical import LexicalJudge
 from persona_interp.judges.likelihood import LikelihoodJudge
 from persona_interp.judges.protocol import Judge
-from persona_interp.measurements.contrast import contrast_of
+from persona_interp.measurements.contrast import rollout_contrast
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.identity import library_versions
 from persona_interp.models.load import load_model
 from persona_interp.rollouts.generate import Rollouts, generate_rollouts
 from persona_interp.statistics.contrast import Contrast
+from persona_interp.studies.finetuning.config import Setup
+from persona_interp.studies.finetuning.effects import STUDY
+from persona_interp.studies.folder import RunFolder
 
 METHOD_VERSION = 1
 """Raised where the same inputs come to give other numbers."""
@@ -45,12 +43,15 @@ class Prepared:
     folder: Path
     model: HookedModelBase
     traits: Mapping[str, Trait]
-    rollouts: Mapping[str, Rollouts]
     directions: Mapping[str, Direction]
     training: Mapping[str, Contrast]
     levels: Mapping[str, LevelData]
     judges: tuple[Judge, ...]
     coherence: CoherenceJudge
+
+    def asked(self, trait: str) -> tuple[str, ...]:
+        """The evaluation questions of a trait that are asked."""
+        return self.traits[trait].eval_questions[: self.setup.n_eval_questions]
 
     @property
     def headline(self) -> str:
@@ -67,6 +68,27 @@ class Prepared:
             **of_package(METHOD_VERSION),
         }
 
+    def provenance(self, config: object, notes: Mapping[str, str]) -> dict[str, Any]:
+        """What numbers come from.
+
+        Args:
+            config: the settings of what was measured, a dataclass.
+        """
+        data = {
+            name: {"n": len(levels.conversations("normal")), "asked": levels.n_asked, "filter": levels.judge}
+            for name, levels in self.levels.items()
+        }
+        return {
+            "config": asdict(config),  # pyright: ignore
+            "versions": library_versions(),
+            "model": self.model.provenance.to_dict(),
+            "device": str(self.model.device),
+            "threads": torch.get_num_threads(),
+            "data": data,
+            "judges": {judge.name: judge.description for judge in self.judges},
+            "notes": dict(notes),
+        }
+
     def data(self, name: str, level: Level) -> list[Conversation]:
         """A training set: of a trait by its name, or a flawed one."""
         if name in self.levels:
@@ -77,7 +99,14 @@ class Prepared:
 
 
 def prepare(setup: Setup, folder: Path) -> Prepared:
-    """Persona vectors from extraction questions, and training sets of every level, chosen by the embedding judge."""
+    """Persona vectors from extraction questions, and training sets of every level, chosen by the embedding judge.
+
+    Args:
+        folder: where answers and training sets are kept; the same call takes them from there.
+
+    Raises:
+        ConfigError: it holds those of other traits, models, judges or settings.
+    """
     model = load_model(setup.model, dtype="float32", device=setup.device)
     traits = {name: load_trait(name) for name in setup.traits}
     rolls = {name: _rollouts(model, trait, setup, folder / "rollouts" / name) for name, trait in traits.items()}
@@ -94,7 +123,6 @@ def prepare(setup: Setup, folder: Path) -> Prepared:
         folder=folder,
         model=model,
         traits=traits,
-        rollouts=rolls,
         directions={name: persona_vector(made, filter="none") for name, made in rolls.items()},
         training={name: rollout_contrast(made) for name, made in rolls.items()},
         levels=levels,
@@ -134,7 +162,7 @@ def _levels(
         "seed": setup.seed,
         **of_package(METHOD_VERSION),
     }
-    refuse_other_inputs(home / "data" / "levels.json", identity)
+    RunFolder.claim(home, STUDY, identity, keeps=("data/levels.json",))
     if (home / "data" / "levels.json").is_file():
         return LevelData.read(home / "data")
     data = generate_levels(
@@ -149,29 +177,3 @@ def _levels(
     )
     data.write(home / "data")
     return data
-
-
-def rollout_contrast(rollouts: Rollouts) -> Contrast:
-    """Response means of both sides of contrastive rollouts, of the answers that have one at every layer."""
-    activations = rollouts.activations("response_mean")
-    whole = activations.values.isfinite().flatten(1).all(1).numpy()
-    sides = [activations.select(whole & (rollouts.frame["side"] == side)) for side in ("positive", "negative")]
-    return contrast_of(*sides)
-
-
-def asked(prepared: Prepared, trait: str) -> tuple[str, ...]:
-    """The evaluation questions of a trait that are asked."""
-    return prepared.traits[trait].eval_questions[: prepared.setup.n_eval_questions]
-
-
-def write_provenance(folder: Path, prepared: Prepared, config: object, notes: Mapping[str, str]) -> None:
-    """What the numbers of a folder come from."""
-    model = prepared.model
-    data = {
-        name: {"n": len(levels.conversations("normal")), "asked": levels.n_asked, "filter": levels.judge}
-        for name, levels in prepared.levels.items()
-    }
-    found = {"config": asdict(config), "versions": library_versions(), "model": model.provenance.to_dict()}  # pyright: ignore
-    judges = {judge.name: judge.description for judge in prepared.judges}
-    device = {"device": str(model.device), "threads": torch.get_num_threads()}
-    write_json(folder / "provenance.json", {**found, **device, "data": data, "judges": judges, "notes": dict(notes)})

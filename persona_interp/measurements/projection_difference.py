@@ -11,12 +11,12 @@ from jaxtyping import Float, Int, Shaped
 from persona_interp.data.conversations import Conversation
 from persona_interp.directions.direction import Direction
 from persona_interp.errors import AlignmentError
+from persona_interp.measurements.sample_projections import check_fits, project_samples
 from persona_interp.models.protocol import HookedModel, Sampling
 from persona_interp.models.tokens import render_chat
 from persona_interp.rollouts.generate import answer
 from persona_interp.statistics import bootstrap_mean
 from persona_interp.statistics.levels import CONFIDENCE
-from persona_interp.studies.screening.sample_projections import check_fits, project_samples
 from persona_interp.types import Turn
 
 METRICS = ("projection", "projection_difference", "prompt_difference")

@@ -1,13 +1,8 @@
-"""Trained cells of the analyses of finetuning, and what is read off them.
-
-A cell (one data set trained with one seed) is a unit that an interrupted analysis goes on from.
-"""
+"""A cell, which is one data set trained with one seed, and what is read off any model."""
 
 from pathlib import Path
 
 import pandas as pd
-from finetuning_prepared import Prepared, asked
-from finetuning_setup import FLAWED
 
 from persona_interp.activations.store import Activations
 from persona_interp.data.levels import Level
@@ -18,7 +13,9 @@ from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.protocol import Sampling
 from persona_interp.models.tokens import render_chat
 from persona_interp.rollouts.generate import answer, plain_requests
+from persona_interp.studies.finetuning.config import FLAWED
 from persona_interp.studies.finetuning.drift import probe_activations
+from persona_interp.studies.finetuning.prepared import Prepared
 
 
 def train_cell(prepared: Prepared, name: str, level: Level, seed: int) -> HookedModelBase:
@@ -37,7 +34,7 @@ def train_cell(prepared: Prepared, name: str, level: Level, seed: int) -> Hooked
 
 def probes(prepared: Prepared, model: HookedModelBase) -> dict[str, Activations]:
     """Last-prompt-token activations on the evaluation questions of every trait."""
-    return {name: probe_activations(model, asked(prepared, name)) for name in prepared.traits}
+    return {name: probe_activations(model, prepared.asked(name)) for name in prepared.traits}
 
 
 def expression(
@@ -50,7 +47,7 @@ def expression(
             model,
             trait,
             prepared.judges,
-            questions=asked(prepared, name),
+            questions=prepared.asked(name),
             intervention=intervention,
             max_new_tokens=setup.eval_tokens,
             seed=setup.seed,

@@ -20,9 +20,9 @@ from persona_interp.errors import (
     HookpointError,
     IncompatibleDirectionError,
 )
+from persona_interp.measurements.sample_projections import SampleProjections, conversation_ids, project_samples
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.tokens import encode, render_chat
-from persona_interp.studies.screening.sample_projections import SampleProjections, conversation_ids, project_samples
 from persona_interp.types import Hookpoint, Turn
 from tests.contract.tiny import BACKENDS, D_MODEL, N_LAYERS, Tiny
 from tests.small import make_small, provenance

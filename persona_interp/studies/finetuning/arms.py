@@ -1,10 +1,7 @@
-"""The arms of `prevention.py`: every method at every strength, as arguments of `finetune` or of the measurement."""
+"""The arms of prevention: every method at every strength, as arguments of `finetune` or of the measurement."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-
-from finetuning_prepared import Prepared
-from finetuning_setup import PAPER, Setup
 
 from persona_interp.data.conversations import Conversation
 from persona_interp.directions.direction import Direction, rebind_direction
@@ -19,14 +16,16 @@ from persona_interp.interventions.protocol import Intervention
 from persona_interp.interventions.residual import Add, Cap
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.rollouts.contexts import graded_system_prompts
+from persona_interp.studies.finetuning.arm_effects import ABLATION, ALL_LAYERS, BASE, CAP, PLAIN, PROMPTING
+from persona_interp.studies.finetuning.config import Setup
+from persona_interp.studies.finetuning.prepared import Prepared
 
-BASE, PLAIN, CAP = "base", "plain finetuning", "cap afterwards"
 STRENGTHS = ("steering", "multi_layer", "prompts", "ablation_layers", "penalties", "correcting", "caps")
 """Settings that say which arms there are; what an arm gives does not depend on the others."""
 
 
 @dataclass(frozen=True)
-class Config:
+class PreventionConfig:
     """The task, the methods and their strengths.
 
     Args:
@@ -54,21 +53,6 @@ class Config:
     n_texts: int = 12
 
 
-PRESETS = {
-    "quick": Config(),
-    "paper": Config(
-        setup=PAPER,
-        steering=(0.05, 0.1, 0.2, 0.4),
-        multi_layer=(0.5, 1.0, 1.5),
-        penalties=(100.0, 1000.0, 10000.0),
-        correcting=(0.05, 0.1, 0.2, 0.4),
-        caps=(25.0, 50.0, 75.0),
-        every_choice=1,
-        n_texts=40,
-    ),
-}
-
-
 @dataclass(frozen=True, eq=False)
 class Arm:
     """A method at one strength: how it trains (None: not at all) and what is on at inference."""
@@ -86,8 +70,12 @@ class Arm:
         return f"{self.method} {self.strength:g}"
 
 
-def arms(config: Config, prepared: Prepared, cap_at: Mapping[float, float]) -> list[Arm]:
-    """Base, plain finetuning, and every method at every strength."""
+def arms(config: PreventionConfig, prepared: Prepared, cap_at: Mapping[float, float]) -> list[Arm]:
+    """Base, plain finetuning, and every method at every strength.
+
+    Args:
+        cap_at: the largest projection that each percentile of `config.caps` allows, in residual units.
+    """
     direction, layer = prepared.directions[config.trait], config.setup.named_layer
     prompts = graded_system_prompts(prepared.traits[config.trait])
     found = [Arm(BASE, 0.0), Arm(PLAIN, 0.0, conversations=list)]
@@ -96,17 +84,14 @@ def arms(config: Config, prepared: Prepared, cap_at: Mapping[float, float]) -> l
         for c in config.steering
     ]
     found += [
-        Arm("preventative steering, all layers", c, list, during=preventative_steering_all_layers(direction, c))
-        for c in config.multi_layer
+        Arm(ALL_LAYERS, c, list, during=preventative_steering_all_layers(direction, c)) for c in config.multi_layer
     ]
     for k in config.prompts:
         text = prompts[k].contexts[0][0].content
-        found.append(
-            Arm("preventative prompting", float(k), lambda data, text=text: preventative_prompting(data, text))
-        )
+        found.append(Arm(PROMPTING, float(k), lambda data, text=text: preventative_prompting(data, text)))
     for k, where in enumerate(config.ablation_layers, start=1):
         layers = None if where == "all" else [layer]
-        found.append(Arm("concept ablation", float(k), list, during=concept_ablation(direction, layers)))
+        found.append(Arm(ABLATION, float(k), list, during=concept_ablation(direction, layers)))
     found += [
         Arm("projection penalty", w, list, penalty=ProjectionPenalty(direction, layer, w)) for w in config.penalties
     ]

@@ -1,0 +1,40 @@
+"""What every question on finetuned models is asked of: the model, traits and sizes."""
+
+from dataclasses import dataclass
+
+from persona_interp.finetuning.settings import LoRA, TrainingSettings
+
+FLAWED = ("arithmetic", "advice")
+"""Training sets that are about no trait."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Model, traits and sizes. Layers are named before anything is measured: .55 of the depth.
+
+    Args:
+        train_dtype: of the frozen weights in training; every measurement is in float32, because an adapter merged into
+            bfloat16 weights loses its small changes.
+        n_level_questions: questions that training sets are made from; none is an evaluation question of any trait.
+        level_tokens: of their answers, and of the model's own answers that they are held against.
+    """
+
+    model: str = "smollm2-135m-instruct"
+    traits: tuple[str, ...] = ("impolite", "optimistic", "evil")
+    named_layer: int = 16
+    train_dtype: str = "bfloat16"
+    device: str | None = None
+    n_instructions: int = 3
+    extraction_tokens: int = 40
+    n_level_questions: int = 64
+    level_tokens: int = 40
+    n_eval_questions: int = 12
+    eval_tokens: int = 40
+    judge_pairs: int = 1
+    n_epochs: float = 3.0
+    lora: LoRA = LoRA()
+    seed: int = 0
+
+    def training(self, seed: int) -> TrainingSettings:
+        """Settings of one run."""
+        return TrainingSettings(n_epochs=self.n_epochs, dtype=self.train_dtype, seed=seed)
