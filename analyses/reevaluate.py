@@ -1,8 +1,9 @@
 """Saved results evaluated again by today's intervals, p and q, from what their tables hold: no model runs.
 
-Writes `reevaluated*.csv` beside the tables they are made from, draws the figures that show intervals again, and says in
-each study's `provenance.json` what was made from what, when, and what its other tables' intervals and p are. Screening
-kept every row, so its own tables are made again. What the numbers mean is in `analyses/README.md`.
+Writes `reevaluated*.csv` beside the tables they are made from, and a study's effects and claims from those; draws the
+figures that show intervals again, and says in each study's `provenance.json` what was made from what, when, and what
+its other tables' intervals and p are. Screening kept every row, so its own tables are made again. What the numbers mean
+is in `analyses/README.md`.
 """
 
 import argparse
@@ -34,6 +35,7 @@ from persona_interp.figures.style import paper_style, save_figure
 from persona_interp.io import read_json, sha256_file, write_json
 from persona_interp.models.identity import library_versions
 from persona_interp.studies.inventory.figures import draw_inventory_reliability
+from persona_interp.studies.trait_geometry.run import write_geometry_effects
 from persona_interp.tables import read_table
 
 PERCENTILES = "intervals are bootstrap percentiles, which cover 0.89 to 0.93 of means over 8 to 40 questions"
@@ -110,6 +112,12 @@ STUDIES: dict[str, Callable[[Path], Tables]] = {
 }
 
 
+EFFECTS: dict[str, Callable[[Path], None]] = {
+    "trait_geometry": write_geometry_effects,
+}
+"""What writes a study's effects and claims from its saved tables."""
+
+
 def draw(study: str, tables: Tables, folder: Path) -> None:
     """The figures of a study that show intervals, from its new tables."""
     match study:
@@ -156,18 +164,26 @@ def main() -> None:
     """Evaluate every study again, or those that are named."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--results", type=Path, default=Path("analyses/results"))
-    parser.add_argument("studies", nargs="*", metavar="STUDY", help=f"{', '.join(STUDIES)}; default: all")
+    every = list(dict.fromkeys([*STUDIES, *EFFECTS]))
+    parser.add_argument("studies", nargs="*", metavar="STUDY", help=f"{', '.join(every)}; default: all")
     chosen = parser.parse_args()
-    for study in chosen.studies or STUDIES:
-        if study not in STUDIES:
-            parser.error(f"no study is called {study!r}: {', '.join(STUDIES)}")
+    for study in chosen.studies or every:
+        if study not in every:
+            parser.error(f"no study is called {study!r}: {', '.join(every)}")
         folder = chosen.results / study
-        tables = STUDIES[study](folder)
-        write_tables(folder, tables, digits=6)
-        hashes = {f"{name}.csv": sha256_file(folder / f"{name}.csv") for name in tables}
-        draw(study, tables, folder)
-        _note(folder / "provenance.json", hashes, AS_SAVED.get(study, {}))
-        print(f"{study}: {', '.join(hashes)}")  # noqa: T201
+        if study in STUDIES:
+            _evaluate(study, folder)
+        if study in EFFECTS:
+            EFFECTS[study](folder)
+
+
+def _evaluate(study: str, folder: Path) -> None:
+    tables = STUDIES[study](folder)
+    write_tables(folder, tables, digits=6)
+    hashes = {f"{name}.csv": sha256_file(folder / f"{name}.csv") for name in tables}
+    draw(study, tables, folder)
+    _note(folder / "provenance.json", hashes, AS_SAVED.get(study, {}))
+    print(f"{study}: {', '.join(hashes)}")  # noqa: T201
 
 
 def _note(path: Path, hashes: dict[str, str], as_saved: dict[str, str]) -> None:
