@@ -27,7 +27,7 @@ from persona_interp.effects.files import (
     saved_effects,
     write_effects,
 )
-from persona_interp.effects.tables import claims_table, effects_table, family_of, rejected, verdict, with_q
+from persona_interp.effects.tables import claims_table, effects_table, family_of, q_of, rejected, verdict, with_q
 
 __all__ = [
     "CLAIMS",
@@ -48,6 +48,7 @@ __all__ = [
     "load_claims",
     "load_effects",
     "mean_depth",
+    "q_of",
     "rejected",
     "run_id_of",
     "saved_claims",
