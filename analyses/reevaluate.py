@@ -2,8 +2,7 @@
 
 Writes `reevaluated*.csv` beside the tables they are made from, and a study's effects and claims from those; draws the
 figures that show intervals again, and says in each study's `provenance.json` what was made from what, when, and what
-its other tables' intervals and p are. Screening kept every row, so its own tables are made again. What the numbers mean
-is in `analyses/README.md`.
+its other tables' intervals and p are. What the numbers mean is in `analyses/README.md`.
 """
 
 import argparse
@@ -14,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import reevaluated_tables as tables_of
+import screening
 from finetuning_shift import draw_points
 from kept_results import write_tables
 from monitor_robustness import draw as draw_detectors
@@ -22,10 +22,6 @@ from prevention import claims as prevention_claims
 from prevention import draw as draw_prevention
 from reevaluated_tables import EMBEDDING, Tables
 from saved_config import saved_config, saved_provenance
-from screening import PRESETS as SCREENING
-from screening import Measured, evaluate
-from screening import claims as screening_claims
-from screening import draw as draw_screening
 from seven_traits import plot as plot_claims
 from style_vectors import draw as draw_styles
 
@@ -79,13 +75,6 @@ AS_SAVED = {
 }
 
 
-def screening(folder: Path) -> Tables:
-    """All tables of the study from its scored samples."""
-    measured = evaluate(read_table(folder / "samples.csv"), saved_config(folder, SCREENING["quick"]))
-    made = {"detection": measured.detection, "differences": measured.differences, "thresholds": measured.thresholds}
-    return {**made, "claims": screening_claims(measured)}
-
-
 def prevention(folder: Path) -> Tables:
     """What was measured, evaluated again, and the claims from it."""
     tables, config = tables_of.prevention(folder), saved_config(folder, PREVENTION["quick"])
@@ -103,7 +92,6 @@ STUDIES: dict[str, Callable[[Path], Tables]] = {
     "seven_traits": seven_traits,
     "finetuning_shift": tables_of.finetuning_shift,
     "prevention": prevention,
-    "screening": screening,
     "monitor_robustness": tables_of.monitor_robustness,
     "style_vectors": tables_of.style_vectors,
     "psychadapter": tables_of.psychadapter,
@@ -113,6 +101,7 @@ STUDIES: dict[str, Callable[[Path], Tables]] = {
 
 
 EFFECTS: dict[str, Callable[[Path], None]] = {
+    "screening": screening.emit,
     "trait_geometry": write_geometry_effects,
 }
 """What writes a study's effects and claims from its saved tables."""
@@ -128,10 +117,6 @@ def draw(study: str, tables: Tables, folder: Path) -> None:
             draw_points(cells, keep(tables["reevaluated"], "judge", EMBEDDING), folder)
         case "prevention":
             draw_prevention(tables["reevaluated"], saved_config(folder, PREVENTION["quick"]), EMBEDDING, folder)
-        case "screening":
-            made = (tables[name] for name in ("detection", "differences", "thresholds"))
-            measured = Measured(read_table(folder / "samples.csv"), *made)
-            draw_screening(measured, saved_config(folder, SCREENING["quick"]), folder)
         case "monitor_robustness":
             draw_detectors(tables["reevaluated"], folder)
         case "style_vectors":
