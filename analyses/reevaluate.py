@@ -10,6 +10,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+import monitoring
 import numpy as np
 import pandas as pd
 import reevaluated_tables as tables_of
@@ -37,7 +38,7 @@ from persona_interp.tables import read_table
 PERCENTILES = "intervals are bootstrap percentiles, which cover 0.89 to 0.93 of means over 8 to 40 questions"
 AS_SAVED = {
     "monitoring": {
-        "correlations.csv, nulls.csv, the figures": "intervals hold for these system prompts only and cover 0.49 for"
+        "correlations.csv, nulls.csv": "intervals hold for these system prompts only and cover 0.49 for"
         " new ones; q is over all layers of both tables; a best layer is chosen on these data",
         "alarms.csv": "thresholds are percentiles of 60 answers, which 0.06 to 0.07 of new ones pass at a rate of 0.05",
     },
@@ -88,7 +89,6 @@ def seven_traits(folder: Path) -> Tables:
 
 
 STUDIES: dict[str, Callable[[Path], Tables]] = {
-    "monitoring": tables_of.monitoring,
     "seven_traits": seven_traits,
     "finetuning_shift": tables_of.finetuning_shift,
     "prevention": prevention,
@@ -101,6 +101,7 @@ STUDIES: dict[str, Callable[[Path], Tables]] = {
 
 
 EFFECTS: dict[str, Callable[[Path], None]] = {
+    "monitoring": monitoring.emit,
     "screening": screening.emit,
     "trait_geometry": write_geometry_effects,
 }
@@ -160,6 +161,8 @@ def main() -> None:
             _evaluate(study, folder)
         if study in EFFECTS:
             EFFECTS[study](folder)
+        if study in AS_SAVED and study not in STUDIES:
+            _note(folder / "provenance.json", {}, AS_SAVED[study])
 
 
 def _evaluate(study: str, folder: Path) -> None:

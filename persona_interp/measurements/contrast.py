@@ -2,6 +2,7 @@
 
 from persona_interp.activations.store import Activations
 from persona_interp.errors import AlignmentError
+from persona_interp.rollouts.generate import Rollouts
 from persona_interp.statistics.contrast import Contrast
 
 
@@ -20,3 +21,11 @@ def contrast_of(positive: Activations, negative: Activations, *, name: str = "tr
             )
     questions = (side.samples["question"].to_numpy() for side in (positive, negative))
     return Contrast.of(positive.values.numpy(), negative.values.numpy(), *questions, name=name)
+
+
+def rollout_contrast(rollouts: Rollouts) -> Contrast:
+    """Response means of both sides of contrastive rollouts, of the answers that have one at every layer."""
+    activations = rollouts.activations("response_mean")
+    whole = activations.values.isfinite().flatten(1).all(1).numpy()
+    sides = [activations.select(whole & (rollouts.frame["side"] == side)) for side in ("positive", "negative")]
+    return contrast_of(*sides)

@@ -60,8 +60,7 @@ def test_screening_is_what_its_samples_give():
     same(found[columns], kept[columns])
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("study", ["screening", "trait_geometry"])
+@pytest.mark.parametrize("study", ["monitoring", pytest.param("screening", marks=pytest.mark.slow), "trait_geometry"])
 def test_effects_are_what_the_saved_rows_give(study: str, tmp_path: Path):
     copied = tmp_path / study
     shutil.copytree(RESULTS / study, copied)
@@ -121,19 +120,21 @@ def only(table: pd.DataFrame, **values: object) -> pd.Series:
 
 
 def test_the_table_of_monitoring():
-    table = saved("monitoring/reevaluated")
+    effects = load_effects(RESULTS / "monitoring")
+    likelihood = effects[effects["judge"] == f"likelihood ({SMOL})"]
+    table = effects[(effects["metric"] == "Pearson r with expression") & (effects["layers"] == "16")]
     for trait in ("impolite", "optimistic", "evil"):
-        overall, within = (
-            only(table, trait=trait, kind="system", judge=f"likelihood ({SMOL})", scope=scope)
-            for scope in ("overall", "within")
-        )
-        said = cells("Monitoring", trait)
-        for row, place in ((overall, 0), (within, 2)):
-            assert said[place] == f"{interval(row)}, q = {row['q']:.{3 if row['q'] < 0.1 else 2}f}"
-            assert said[place + 1] == f"[{row['low_new']:.2f}, {row['high_new']:.2f}]"
-    nulls = saved("monitoring/reevaluated_nulls")
+        said, here = cells("Monitoring", trait), {"trait": trait, "judge": f"likelihood ({SMOL})"}
+        for place, scope in ((0, "overall"), (2, "within conditions")):
+            new = only(table, **here, condition=f"system prompts, {scope}")
+            these = only(table, **here, condition=f"system prompts, {scope}, for these conditions")
+            assert said[place] == f"{interval(these)}, q = {new['q']:.{3 if new['q'] < 0.1 else 2}f}"
+            assert said[place + 1] == f"[{new['low']:.2f}, {new['high']:.2f}]"
+        best = likelihood[likelihood["condition"].str.startswith("system prompts, overall")]
+        assert said[4] == f"{only(best, trait=trait, method='best of other_traits')['estimate']:.2f}"
+    nulls = effects[effects["family"] == "largest r against other directions"]
     assert f"has q = {nulls['q'].min():.3f} at the least" in README
-    first = table[table["declared"] == "primary"]
+    first = table[table["family"] == "Pearson r with expression, primary"]
     assert set(first["judge"]) == {reevaluate.EMBEDDING}
     assert f"its least q is {first['q'].min():.3f}" in README
 
