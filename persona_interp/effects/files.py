@@ -89,8 +89,8 @@ def _load(folders: Sequence[Path | str | Sequence[Path | str]], name: str, form:
         if not found:
             raise ArtefactError(
                 f"there is no {name} in {folder} or below it.",
-                "The commands run, styles, psychadapter measure and inventory write it. In a folder of an earlier"
-                " version, run the command again: where nothing else differs, it only adds what is missing.",
+                "The commands run, styles, psychadapter measure, inventory and screen write it. In a folder of an"
+                " earlier version, run the command again: where nothing else differs, it only adds what is missing.",
             )
         parts += [_read(path, form) for path in found]
     if not parts:

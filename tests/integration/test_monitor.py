@@ -189,8 +189,16 @@ def test_monitoring_is_measured_from_contexts_to_a_table(small: Tiny, two: list[
 
 
 def test_a_run_leaves_tables_effects_and_claims(small: Tiny, tmp_path: Path) -> None:
-    sizes = {"n_instructions": 2, "n_eval_questions": 3, "n_samples": 1, "n_null": 19, "max_new_tokens": 6}
-    model, config = small.hooked("nnsight"), MonitoringConfig(named_layer=1, false_alarm_rate=0.5, **sizes)
+    config = MonitoringConfig(
+        named_layer=1,
+        n_instructions=2,
+        n_eval_questions=3,
+        n_samples=1,
+        max_new_tokens=6,
+        false_alarm_rate=0.5,
+        n_null=19,
+    )
+    model = small.hooked("nnsight")
     run_monitoring(model, [TRAIT], [Vowels()], config, work=tmp_path / "work", out=tmp_path / "out")
     effects, claims = load_effects(tmp_path / "out"), load_claims(tmp_path / "out")
     table = pd.read_csv(tmp_path / "out" / "correlations.csv")
