@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from pandas import DataFrame
@@ -102,15 +101,11 @@ def _cosines_of(cosines: DataFrame, model: str) -> Cosines:
     """
     depths, traits = distinct(cosines, "depth"), _traits(cosines)
     rows = keep(cosines, "model", model)
-    at = [[names.index(name) for name in rows[column]] for column, names in _axes(depths, traits)]
+    depth = [depths.index(value) for value in rows["depth"]]
+    a, b = ([traits.index(name) for name in rows[column]] for column in ("trait_a", "trait_b"))
     found = np.full((len(depths), len(traits), len(traits)), np.nan)
     found[:, range(len(traits)), range(len(traits))] = 1
-    depth, a, b = at
     found[depth, a, b] = found[depth, b, a] = rows["cosine"]
     if np.isnan(found).any() or len(rows) != len(depths) * len(traits) * (len(traits) - 1) // 2:
         raise ArtefactError(f"cosines.csv has not one cosine of {model} for every pair of traits and depth.", _REMEDY)
     return found
-
-
-def _axes(depths: list[float], traits: list[str]) -> tuple[tuple[str, list[Any]], ...]:
-    return (("depth", depths), ("trait_a", traits), ("trait_b", traits))
