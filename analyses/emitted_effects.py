@@ -1,18 +1,38 @@
-"""Effects, claims and figures of finetuned models from their saved tables that hold today's intervals and tests."""
+"""Effects, claims and figures of saved results, from their tables that hold today's intervals and tests."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 from kept_results import read_tables
-from reevaluated_tables import EMBEDDING
+import seven_traits as traits
+import style_vectors as styles
+from reevaluated_tables import EMBEDDING, style_frames
 from saved_config import saved_provenance
 
-from persona_interp.effects import Claim, Effect, claims_table, effects_table, write_effects
+from persona_interp.directions.style import published_layers
+from persona_interp.effects import (
+    Claim,
+    Effect,
+    claims_table,
+    effects_table,
+    saved_effects,
+    write_effects,
+    write_runs,
+)
+from persona_interp.figures.style import paper_style, save_figure
 from persona_interp.studies.finetuning.arm_effects import prevention_effects
 from persona_interp.studies.finetuning.detector_effects import detector_effects
 from persona_interp.studies.finetuning.effects import STUDY, shift_effects, source_of
 from persona_interp.studies.finetuning.figures.drawing import draw_detectors, draw_prevention, draw_shift
+from persona_interp.studies.inventory import saved as inventory
+from persona_interp.studies.inventory.effects import STUDY as INVENTORY
+from persona_interp.studies.inventory.figures import draw_inventory_reliability
+from persona_interp.studies.judge_validity.effects import STUDY as JUDGES
+from persona_interp.studies.judge_validity.effects import judge_runs
+from persona_interp.studies.psychadapter import saved as adapters
+from persona_interp.studies.psychadapter.effects import STUDY as ADAPTERS
+from persona_interp.tables import read_table
 
 
 def finetuning_shift(folder: Path) -> None:
@@ -42,6 +62,40 @@ def monitor_robustness(folder: Path) -> None:
     """Every detector of every run."""
     trait, rows = saved_provenance(folder, "config", "trait"), read_tables(folder, "reevaluated")[0]
     draw_detectors(_write(folder, *detector_effects(rows, trait=trait, **_place(folder))), folder)
+
+
+def seven_traits(folder: Path) -> None:
+    """Every model and trait."""
+    effects = traits.emit(folder, *read_tables(folder, "reevaluated", "reevaluated_claims"))
+    traits.plot(effects, tuple(saved_provenance(folder, "config", "traits")), folder)
+
+
+def style_vectors(folder: Path) -> None:
+    """Every model and corpus."""
+    provenance = saved_provenance(folder)
+    effects = styles.emit(folder, *style_frames(folder), provenance)
+    steered = provenance["models"][provenance["config"]["models"][0]]
+    styles.draw(effects, published_layers(steered["n_layers"]), folder)
+
+
+def psychadapter(folder: Path) -> None:
+    """Both adapters."""
+    write_runs(folder, ADAPTERS, adapters.saved_runs(folder))
+
+
+def inventories(folder: Path) -> None:
+    """Every inventory, what moves it, and whether it is valid."""
+    write_runs(folder, INVENTORY, inventory.saved_runs(folder))
+    effects = saved_effects(folder, INVENTORY)
+    assert effects is not None, "they have just been written"
+    with paper_style():
+        for made in draw_inventory_reliability(effects):
+            save_figure(made.figure, made.frame, folder, made.name)
+
+
+def judge_validity(folder: Path) -> None:
+    """Every judge, from its AUCs with today's intervals; p was not kept."""
+    write_runs(folder, JUDGES, judge_runs(read_table(folder / "reevaluated.csv"), saved_provenance(folder, "config")))
 
 
 def _write(folder: Path, effects: Sequence[Effect], claims: Sequence[Claim]) -> pd.DataFrame:

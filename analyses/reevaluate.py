@@ -1,9 +1,9 @@
 """Saved results evaluated again by today's intervals, p and q, from what their tables hold: no model runs.
 
-Writes `reevaluated*.csv` beside the tables they are made from, and effects and claims from those; draws the figures
-that show intervals again, and says in each study's `provenance.json` what was made from what, when, and what its other
-tables' intervals and p are. Screening kept every row, so its own tables are made again. What the numbers mean is in
-`analyses/README.md`.
+Writes `reevaluated*.csv` beside the tables they are made from, and a study's effects and claims from those; draws the
+figures that show intervals again, and says in each study's `provenance.json` what was made from what, when, and what
+its other tables' intervals and p are. What the numbers mean is in `analyses/README.md`, whose table of claims
+`analyses/claims.py` makes.
 """
 
 import argparse
@@ -12,39 +12,30 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import emitted_effects
+import monitoring
 import numpy as np
 import pandas as pd
 import reevaluated_tables as tables_of
+import screening
 from kept_results import write_tables
 from reevaluated_tables import Tables
-from saved_config import saved_config, saved_provenance
-from screening import PRESETS as SCREENING
-from screening import Measured, evaluate
-from screening import claims as screening_claims
-from screening import draw as draw_screening
-from seven_traits import emit as emit_traits
-from seven_traits import plot as plot_claims
-from style_vectors import draw as draw_styles
-from style_vectors import emit as emit_styles
 
-from persona_interp.directions.style import published_layers
-from persona_interp.figures.style import paper_style, save_figure
 from persona_interp.io import read_json, sha256_file, write_json
 from persona_interp.models.identity import library_versions
-from persona_interp.studies.inventory.figures import draw_inventory_reliability
+from persona_interp.studies.trait_geometry.run import write_geometry_effects
 from persona_interp.tables import read_table
 
 PERCENTILES = "intervals are bootstrap percentiles, which cover 0.89 to 0.93 of means over 8 to 40 questions"
 AS_SAVED = {
     "monitoring": {
-        "correlations.csv, nulls.csv, the figures": "intervals hold for these system prompts only and cover 0.49 for"
+        "correlations.csv, nulls.csv": "intervals hold for these system prompts only and cover 0.49 for"
         " new ones; q is over all layers of both tables; a best layer is chosen on these data",
         "alarms.csv": "thresholds are percentiles of 60 answers, which 0.06 to 0.07 of new ones pass at a rate of 0.05",
     },
     "finetuning_shift": {
-        "correlations.csv, predictors.csv": "intervals are bootstrap percentiles over 13 data sets, too narrow; the"
-        " rows of the predictors were not kept",
-        "nulls.csv": "q is over all rows, those where no test is possible too",
+        "correlations.csv, predictors.csv, claims.csv, before_training and specificity figures": "intervals are"
+        " bootstrap percentiles over 13 data sets, too narrow; the rows of the predictors were not kept",
+        "nulls.csv": "200 draws, of which the smallest q over so many tests is 0.4 here",
     },
     "seven_traits": {
         "separation.csv, baselines.csv, nulls.csv": "AUC intervals are bootstrap percentiles of a layer"
@@ -54,10 +45,8 @@ AS_SAVED = {
         "effects.csv, prompted.csv, agreement.csv, alpha.csv": PERCENTILES + "; three random directions are no null",
         "claims.csv": "as separation.csv and effects.csv; q is over all null p of both models together",
     },
-    "prevention": {"measured.csv": PERCENTILES + "; no q"},
-    "monitor_robustness": {
-        "measured.csv": "intervals are bootstrap percentiles, which cover 0.74 of AUCs near 1; no q"
-    },
+    "prevention": {"measured.csv, claims.csv": PERCENTILES + "; no q"},
+    "monitor_robustness": {"claims.csv": "intervals are bootstrap percentiles, which cover 0.74 of AUCs near 1; no q"},
     "style_vectors": {
         "tables/style_probe.csv": "intervals are bootstrap percentiles, which cover 0.74 of AUCs near 1",
         "tables/style_steering.csv": PERCENTILES + "; null_low, null_high, p_random and q_random take two random"
@@ -77,59 +66,10 @@ AS_SAVED = {
 }
 
 
-def screening(folder: Path) -> Tables:
-    """All tables of the study from its scored samples."""
-    measured = evaluate(read_table(folder / "samples.csv"), saved_config(folder, SCREENING["quick"]))
-    made = {"detection": measured.detection, "differences": measured.differences, "thresholds": measured.thresholds}
-    return {**made, "claims": screening_claims(measured)}
-
-
 def seven_traits(folder: Path) -> Tables:
     """Steering effects, evaluated again, and the claims with them."""
     tables = tables_of.seven_traits(folder)
     return {**tables, "reevaluated_claims": _claims(read_table(folder / "claims.csv"), tables["reevaluated"])}
-
-
-STUDIES: dict[str, Callable[[Path], Tables]] = {
-    "monitoring": tables_of.monitoring,
-    "seven_traits": seven_traits,
-    "finetuning_shift": tables_of.finetuning_shift,
-    "prevention": tables_of.prevention,
-    "screening": screening,
-    "monitor_robustness": tables_of.monitor_robustness,
-    "style_vectors": tables_of.style_vectors,
-    "psychadapter": tables_of.psychadapter,
-    "inventories": tables_of.inventories,
-    "judge_validity": tables_of.judge_validity,
-}
-
-
-EFFECTS: dict[str, Callable[[Path], None]] = {
-    "finetuning_shift": emitted_effects.finetuning_shift,
-    "prevention": emitted_effects.prevention,
-    "monitor_robustness": emitted_effects.monitor_robustness,
-}
-"""What writes a study's effects and claims from its saved tables, and draws them."""
-
-
-def draw(study: str, tables: Tables, folder: Path) -> None:
-    """The figures of a study that show intervals, from its new tables."""
-    match study:
-        case "seven_traits":
-            effects = emit_traits(folder, tables["reevaluated"], tables["reevaluated_claims"])
-            plot_claims(effects, tuple(saved_provenance(folder, "config", "traits")), folder)
-        case "screening":
-            made = (tables[name] for name in ("detection", "differences", "thresholds"))
-            measured = Measured(read_table(folder / "samples.csv"), *made)
-            draw_screening(measured, saved_config(folder, SCREENING["quick"]), folder)
-        case "style_vectors":
-            said = read_json(folder / "provenance.json")
-            effects = emit_styles(folder, *tables_of.style_frames(tables), said)
-            draw_styles(effects, published_layers(said["models"][said["config"]["models"][0]]["n_layers"]), folder)
-        case "inventories":
-            with paper_style():
-                for made in draw_inventory_reliability(tables["reevaluated_reliability"]):
-                    save_figure(made.figure, made.frame, folder, made.name)
 
 
 def _claims(claims: pd.DataFrame, effects: pd.DataFrame) -> pd.DataFrame:
@@ -147,24 +87,59 @@ def _claims(claims: pd.DataFrame, effects: pd.DataFrame) -> pd.DataFrame:
     return claims.drop(columns=["new_low", "new_high"])
 
 
+STUDIES: dict[str, Callable[[Path], Tables]] = {
+    "seven_traits": seven_traits,
+    "finetuning_shift": tables_of.finetuning_shift,
+    "prevention": tables_of.prevention,
+    "monitor_robustness": tables_of.monitor_robustness,
+    "style_vectors": tables_of.style_vectors,
+    "psychadapter": tables_of.psychadapter,
+    "inventories": tables_of.inventories,
+    "judge_validity": tables_of.judge_validity,
+}
+
+
+EFFECTS: dict[str, Callable[[Path], None]] = {
+    "seven_traits": emitted_effects.seven_traits,
+    "finetuning_shift": emitted_effects.finetuning_shift,
+    "prevention": emitted_effects.prevention,
+    "monitor_robustness": emitted_effects.monitor_robustness,
+    "style_vectors": emitted_effects.style_vectors,
+    "psychadapter": emitted_effects.psychadapter,
+    "inventories": emitted_effects.inventories,
+    "judge_validity": emitted_effects.judge_validity,
+    "monitoring": monitoring.emit,
+    "screening": screening.emit,
+    "trait_geometry": write_geometry_effects,
+}
+"""What writes a study's effects and claims from its saved tables, and draws them."""
+
+
 def main() -> None:
     """Evaluate every study again, or those that are named."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--results", type=Path, default=Path("analyses/results"))
-    parser.add_argument("studies", nargs="*", metavar="STUDY", help=f"{', '.join(STUDIES)}; default: all")
+    every = list(dict.fromkeys([*STUDIES, *EFFECTS]))
+    parser.add_argument("studies", nargs="*", metavar="STUDY", help=f"{', '.join(every)}; default: all")
     chosen = parser.parse_args()
-    for study in chosen.studies or STUDIES:
-        if study not in STUDIES:
-            parser.error(f"no study is called {study!r}: {', '.join(STUDIES)}")
+    for study in chosen.studies or every:
+        if study not in every:
+            parser.error(f"no study is called {study!r}: {', '.join(every)}")
         folder = chosen.results / study
-        tables = STUDIES[study](folder)
-        write_tables(folder, tables, digits=6)
-        hashes = {f"{name}.csv": sha256_file(folder / f"{name}.csv") for name in tables}
-        draw(study, tables, folder)
+        if study in STUDIES:
+            _evaluate(study, folder)
         if study in EFFECTS:
             EFFECTS[study](folder)
-        _note(folder / "provenance.json", hashes, AS_SAVED.get(study, {}))
-        print(f"{study}: {', '.join(hashes)}")  # noqa: T201
+        if study in AS_SAVED and study not in STUDIES:
+            _note(folder / "provenance.json", {}, AS_SAVED[study])
+
+
+def _evaluate(study: str, folder: Path) -> None:
+    tables = STUDIES[study](folder)
+    write_tables(folder, tables, digits=6)
+    hashes = {f"{name}.csv": sha256_file(folder / f"{name}.csv") for name in tables}
+    _note(folder / "provenance.json", hashes, AS_SAVED.get(study, {}))
+    print(f"{study}: {', '.join(hashes)}")  # noqa: T201
 
 
 def _note(path: Path, hashes: dict[str, str], as_saved: dict[str, str]) -> None:

@@ -17,7 +17,6 @@ from persona_interp.statistics import benjamini_hochberg, correlation_interval, 
 from persona_interp.statistics.families import EXPLORATORY, claim_q, in_families
 from persona_interp.statistics.levels import ALPHA
 from persona_interp.studies.inventory.reliability import LEAST_ROWS
-from persona_interp.studies.monitoring.tables import SCOPES, monitoring_families, monitoring_intervals
 from persona_interp.studies.styles.arms import PROMPT, RANDOM, UNSTEERED
 from persona_interp.studies.styles.probe import probe_q
 from persona_interp.tables import read_table
@@ -25,35 +24,7 @@ from persona_interp.tables import read_table
 Tables = dict[str, pd.DataFrame]
 Column = Float[np.ndarray, " row"]
 
-KEYS = ["trait", "kind", "condition", "question"]
-NAMED = ["trait", "kind", "judge", "scope"]
 EMBEDDING = "embedding (all-MiniLM-L6-v2)"
-
-
-def monitoring(folder: Path) -> Tables:
-    """Correlations at the named layer with both intervals; p as saved, q by the families of today, as of nulls."""
-    rows, units = read_tables(folder, "projection_and_expression", "units")
-    judges = [name for name in units.columns if name not in (*KEYS, "level")]
-    rows = rows[[*KEYS, "projection"]].merge(units, on=KEYS, validate="one_to_one")
-    long = rows.melt([*KEYS, "projection"], judges, var_name="judge", value_name="expression")
-    found = []
-    for (trait, kind, judge), cell in long.dropna().groupby(["trait", "kind", "judge"], sort=False):
-        x, y = cell["projection"].to_numpy(float), cell["expression"].to_numpy(float)
-        questions, conditions = (cell[name].to_numpy(object).astype(str) for name in ("question", "condition"))
-        for scope in SCOPES:
-            these, new = monitoring_intervals(x, y, questions, conditions, scope)
-            found.append(
-                {
-                    **{"trait": trait, "kind": kind, "judge": judge, "scope": scope, "estimate": these.estimate},
-                    **{"low": these.low, "high": these.high, "low_new": new.low, "high_new": new.high},
-                    **{"n": these.n, "n_questions": these.n_clusters, "n_conditions": cell["condition"].nunique()},
-                }
-            )
-    saved, nulls = read_tables(folder, "correlations", "nulls")
-    saved = monitoring_families(saved)
-    saved = saved.loc[saved["named"], [*NAMED, "p", "q", "declared"]]
-    table = pd.DataFrame(found).merge(saved, on=NAMED, validate="one_to_one")
-    return {"reevaluated": table, "reevaluated_nulls": _possible_nulls(nulls)}
 
 
 def finetuning_shift(folder: Path) -> Tables:
@@ -130,13 +101,13 @@ def style_vectors(folder: Path) -> Tables:
     }
 
 
-def style_frames(tables: Tables) -> tuple[pd.DataFrame, pd.DataFrame]:
+def style_frames(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Probe and steering as a study of styles has them today.
 
     q of the probes are by today's families. Nothing was named before the answers, and random directions are two draws.
     """
-    probe = probe_q(tables["tables/reevaluated_probe"], ["model", "corpus", "style"]).assign(detectable=np.nan)
-    steering = tables["tables/reevaluated_steering"]
+    probe, steering = read_tables(folder / "tables", "reevaluated_probe", "reevaluated_steering")
+    probe = probe_q(probe, ["model", "corpus", "style"]).assign(detectable=np.nan)
     random = steering["method"].str.startswith(RANDOM)
     role = steering["method"].map({UNSTEERED: "unsteered", PROMPT: "control"}).fillna("treatment").mask(random, "null")
     layers = steering["layers"].map("{:g}".format).mask(steering["layers"].isna(), "")

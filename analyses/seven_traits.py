@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from persona_interp.effects import Effect, Source, load_claims, load_effects, write_effects, write_found
+from persona_interp.effects import Effect, Source, load_claims, load_effects, write_effects, write_runs
 from persona_interp.figures.forest import plot_forest
 from persona_interp.figures.frames import distinct, keep
 from persona_interp.figures.style import legend_below, panel_figure, paper_style, save_figure
@@ -149,7 +149,7 @@ def emit(folder: Path, effects: pd.DataFrame, claims: pd.DataFrame) -> pd.DataFr
             )
         source = Source.of(STUDY, [provenance["config"], model], own, provenance["config"]["seed"])
         found.append((source, made, [claim for claim in said if claim.claim == "steering"]))
-    write_found(folder, STUDY, found)
+    write_runs(folder, STUDY, found)
     return load_effects(folder)
 
 

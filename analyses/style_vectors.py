@@ -19,7 +19,7 @@ from kept_results import write_tables
 from persona_interp.data.styles import load_styles
 from persona_interp.directions.style import extract_style_activations, published_layers
 from persona_interp.directions.style_training import StyleTraining
-from persona_interp.effects import Source, load_effects, write_found
+from persona_interp.effects import Source, load_effects, write_runs
 from persona_interp.figures.style import paper_style, save_figure
 from persona_interp.io import write_json
 from persona_interp.judges.coherence import CoherenceJudge
@@ -182,7 +182,7 @@ def emit(folder: Path, probe: pd.DataFrame, steered: pd.DataFrame, provenance: M
         source = Source.of(STUDY, [provenance["config"], provenance["corpora"], name], model, seed)
         told, moved = (table[table["model"] == name] for table in (probe, steered))
         found.append((source, *style_effects(told, moved, pd.DataFrame(), n_layers=model["n_layers"])))
-    write_found(folder, STUDY, found)
+    write_runs(folder, STUDY, found)
     return load_effects(folder)
 
 

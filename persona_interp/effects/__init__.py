@@ -21,14 +21,15 @@ from persona_interp.effects.effect import (
 from persona_interp.effects.files import (
     CLAIMS_FILE,
     EFFECTS_FILE,
+    Run,
     load_claims,
     load_effects,
     saved_claims,
     saved_effects,
     write_effects,
-    write_found,
+    write_runs,
 )
-from persona_interp.effects.tables import claims_table, effects_table, family_of, rejected, verdict, with_q
+from persona_interp.effects.tables import claims_table, effects_table, family_of, q_of, rejected, verdict, with_q
 
 __all__ = [
     "CLAIMS",
@@ -39,6 +40,7 @@ __all__ = [
     "Claim",
     "Effect",
     "Role",
+    "Run",
     "Source",
     "Verdict",
     "claims_table",
@@ -49,6 +51,7 @@ __all__ = [
     "load_claims",
     "load_effects",
     "mean_depth",
+    "q_of",
     "rejected",
     "run_id_of",
     "saved_claims",
@@ -56,5 +59,5 @@ __all__ = [
     "verdict",
     "with_q",
     "write_effects",
-    "write_found",
+    "write_runs",
 ]

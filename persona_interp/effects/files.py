@@ -32,11 +32,11 @@ def write_effects(folder: Path, study: str, effects: DataFrame, claims: DataFram
             write_table(path, pd.concat([kept, table], ignore_index=True) if len(kept) else table, form)
 
 
-Found = tuple[Source, Sequence[Effect], Sequence[Claim]]
-"""What one run found: where it is from, its effects and its claims."""
+Run = tuple[Source, Sequence[Effect], Sequence[Claim]]
+"""What was found in one run: where it is from, its effects and its claims."""
 
 
-def write_found(folder: Path, study: str, found: Sequence[Found]) -> None:
+def write_runs(folder: Path, study: str, found: Sequence[Run]) -> None:
     """Keep what several runs of a study found, such as of several models, in one folder; q is over all of them."""
     assert len({source.run_id for source, _, _ in found}) == len(found), f"two runs of {study} have one name"
     effects = pd.concat([effects_table(source, effects) for source, effects, _ in found], ignore_index=True)

@@ -60,6 +60,11 @@ def effects_table(source: Source, effects: Sequence[Effect]) -> DataFrame:
     return with_q(EFFECTS.checked(table))
 
 
+def q_of(effects: Sequence[Effect]) -> list[float]:
+    """Q of every effect among these, as `effects_table` has it for a run; NaN where nothing was tested."""
+    return effects_table(Source("these", "these"), effects)["q"].tolist()
+
+
 def claims_table(source: Source, claims: Sequence[Claim]) -> DataFrame:
     """The claims of one run as a table in the form `CLAIMS`; `effects` are effect_ids joined by spaces."""
     names = [(claim.claim, claim.trait) for claim in claims]

@@ -39,6 +39,16 @@ def auc_intervals(
     ]
 
 
+def auc_p(found: Interval) -> float:
+    """Two-sided p of an AUC against one half, by its error on log-odds: below 0.05 where the interval leaves 0.5 out.
+
+    NaN where the error is not known, as at an AUC of 0 or 1.
+    """
+    if np.isnan(found.error):
+        return float("nan")
+    return float(2 * student.sf(abs(logit(found.estimate)) / found.error, found.freedom))
+
+
 def placements(
     positive: Num[np.ndarray, "positive layer"], negative: Num[np.ndarray, "negative layer"]
 ) -> tuple[Float[np.ndarray, "positive layer"], Float[np.ndarray, "negative layer"]]:

@@ -101,6 +101,11 @@ def conformal_threshold(values: Tokens, weights: Tokens, n: int, rate: float) ->
     return float(values[order][int(np.argmax(reached))])
 
 
+def conformal_rank(n: int, rate: float) -> int:
+    """The rank k of `conformal_threshold` among n scores of as many clusters, 1 the smallest."""
+    return int(np.ceil((n + 1) * (1 - rate - 1e-9)))
+
+
 def fewest_samples(rate: float) -> int:
     """Independent neutral samples that a threshold for this false-alarm rate needs: 19 for 0.05, 99 for 0.01."""
     return int(np.ceil(1 / rate - 1 - 1e-9))

@@ -12,8 +12,10 @@ import pandas as pd
 import pytest
 
 from persona_interp.statistics import permutation_test_paired
+from persona_interp.statistics.exceedances import exceedances
 from persona_interp.statistics.levels import ALPHA, CONFIDENCE
 from persona_interp.statistics.streams import stream
+from persona_interp.statistics.thresholds import conformal_rank
 from persona_interp.studies.inventory.draws import balanced
 from persona_interp.studies.inventory.reliability import cronbach_alpha, feldt_bounds
 from persona_interp.studies.psychadapter.expression_tables import effect_table
@@ -30,6 +32,16 @@ def passing(n: int, per_group: int) -> Callable[[Rng, int], float]:
         clean = rng.standard_normal(n)[groups] + 0.5 * rng.standard_normal(n * per_group)
         limit = percentile_threshold(clean, groups=groups)
         return float(np.mean(rng.standard_normal(400) + 0.5 * rng.standard_normal(400) > limit))
+
+    return one
+
+
+def exceeding(n_clean: int, n: int, decimals: int) -> Callable[[Rng, int], float]:
+    def one(rng: Rng, seed: int) -> float:  # noqa: ARG001
+        clean, data = (rng.standard_exponential(size).round(decimals) for size in (n_clean, n))
+        hits = int((data > percentile_threshold(clean)).sum())
+        found = exceedances(hits, n, n_reference=n_clean, k=conformal_rank(n_clean, 0.05))
+        return float(found.p <= ALPHA)
 
     return one
 
@@ -84,6 +96,16 @@ PASSED, REJECTED, COVERED = "share of new clean samples above", "rejected withou
 SETTINGS: dict[tuple[str, str], tuple[int, Callable[[Rng, int], float]]] = {
     **{(PASSED, f"threshold at percentile 95, {n} samples"): (1000, passing(n, 1)) for n in (19, 34, 49, 100)},
     (PASSED, "threshold at percentile 95, 24 questions of 4 answers"): (1000, passing(24, 4)),
+    **{
+        (REJECTED, f"exceedances of {n} samples, threshold of {n_clean} clean ones{ties}"): (
+            2000,
+            exceeding(n_clean, n, decimals),
+        )
+        for n_clean, n, decimals, ties in (
+            *((19, 50, 12, ""), (40, 300, 12, ""), (100, 100, 12, ""), (400, 2000, 12, "")),
+            (100, 300, 1, ", ties"),
+        )
+    },
     **{
         (REJECTED, f"inventories under yes-saying, {u} and {d} keys"): (1000, keys(u, d))
         for u, d in ((17, 7), (5, 5), (7, 3))

@@ -14,6 +14,7 @@ from scipy.stats import spearmanr
 
 from persona_interp.directions.direction import Direction
 from persona_interp.directions.geometry import cosines_by_depth
+from persona_interp.effects import load_claims, load_effects
 from persona_interp.errors import AlignmentError
 from persona_interp.statistics.mantel import compare_geometry
 from persona_interp.types import Hookpoint
@@ -137,7 +138,7 @@ def test_the_analysis_finds_planted_likeness_in_files_and_draws_it(
     """Three models: two of one geometry, the third of another; a last row that would undo it is not looked at."""
     generator = torch.Generator().manual_seed(4)
     common = torch.randn(N_TRAITS, 5, generator=generator)
-    config = script.Config()
+    config = script.CONFIG
     shapes = [replace(shape, n_layers=20 + 4 * i, d_model=30 + i) for i, shape in enumerate(config.shapes)]
     for shape in shapes:
         own = torch.randn(N_TRAITS, 5, generator=generator) if shape.name == "gpt-oss-20b" else common
@@ -147,22 +148,23 @@ def test_the_analysis_finds_planted_likeness_in_files_and_draws_it(
             rows[0], rows[-1] = torch.randn(2, shape.d_model, generator=generator)
             (tmp_path / shape.name).mkdir(exist_ok=True)
             torch.save(rows, tmp_path / shape.name / f"{trait}_response_avg_diff.pt")
-    monkeypatch.setattr(script, "Config", lambda: replace(config, shapes=tuple(shapes)))
+    monkeypatch.setattr(script, "CONFIG", replace(config, shapes=tuple(shapes)))
     out = tmp_path / "out"
     monkeypatch.setattr(sys, "argv", ["trait_geometry.py", "--vectors", str(tmp_path), "--out", str(out)])
     assert script.main() == 0
-    models, _ = script.load_models(replace(config, shapes=tuple(shapes), vectors=tmp_path))
-    summary = script.run(models, config).summary.set_index(["model_a", "model_b", "correlation"])
-    alike = summary.loc[("Qwen3-4B", "Qwen3-32B", "pearson")]
-    assert alike["estimate_mid"] > 0.999
-    assert alike["q_max"] < 0.01
-    for name in ("Qwen3-4B", "Qwen3-32B"):
-        assert summary.loc[(name, "gpt-oss-20b", "pearson"), "q_max"] > 0.05
+    effects, claims = load_effects(out), load_claims(out).set_index("claim")
+    pearson = effects[(effects["metric"] == "Pearson r of cosines") & (effects["n_family"] == 12)]
+    alike = pearson[pearson["data"] == "Qwen3-4B and Qwen3-32B"]
+    assert alike["estimate"].min() > 0.999
+    assert alike["q"].max() < 0.01
+    assert pearson.loc[pearson["data"] != "Qwen3-4B and Qwen3-32B", "q"].min() > 0.05
+    assert claims.loc["Qwen3-4B and Qwen3-32B alike", "verdict"] == "holds"
+    assert list(claims["verdict"]).count("undecided") == 2
     written = {path.name for path in out.iterdir()}
-    assert {"cosines.csv", "by_depth.csv", "summary.csv", "provenance.json"} < written
+    assert {"cosines.csv", "effects.parquet", "claims.parquet", "provenance.json"} < written
     assert {"trait_cosines.png", "geometry_by_depth.pdf"} < written
     assert str(tmp_path) not in (out / "provenance.json").read_text()
-    assert "p_max" in capsys.readouterr().out
+    assert "Qwen3-4B and Qwen3-32B place 7 traits at similar angles" in capsys.readouterr().out
 
 
 def test_without_vectors_the_analysis_says_where_they_come_from(

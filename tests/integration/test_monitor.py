@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from persona_interp.activations.extract import extract_activations
 from persona_interp.cli import app
 from persona_interp.directions.direction import Direction
+from persona_interp.effects import load_claims, load_effects
 from persona_interp.errors import ConfigError, ContextLengthError, IncompatibleDirectionError, PersonaInterpError
 from persona_interp.figures.style import panel_figure, paper_style
 from persona_interp.interventions.residual import Add
@@ -23,12 +24,16 @@ from persona_interp.models.protocol import Sampling
 from persona_interp.models.tokens import encode, render_chat, text_batch
 from persona_interp.rollouts.contexts import graded_system_prompts, many_shot_contexts
 from persona_interp.studies.monitoring.conditions import measure_monitoring
+from persona_interp.studies.monitoring.config import MonitoringConfig
+from persona_interp.studies.monitoring.effects import RANDOM, THESE, R, condition_of
 from persona_interp.studies.monitoring.figures.monitoring import (
+    draw_monitoring,
     plot_layer_correlations,
     plot_monitoring,
     plot_token_projections,
 )
 from persona_interp.studies.monitoring.monitor import Monitor
+from persona_interp.studies.monitoring.run import run_monitoring
 from persona_interp.studies.monitoring.smoothing import Smoothing
 from persona_interp.studies.monitoring.tables import monitoring_table
 from persona_interp.studies.monitoring.transcript import monitor_transcripts, read_transcript
@@ -183,6 +188,40 @@ def test_monitoring_is_measured_from_contexts_to_a_table(small: Tiny, two: list[
         measure_monitoring(model, two[0], TRAIT, **{**options, "max_new_tokens": 500, "folder": None})  # pyright: ignore
 
 
+def test_a_run_leaves_tables_effects_and_claims(small: Tiny, tmp_path: Path) -> None:
+    config = MonitoringConfig(
+        named_layer=1,
+        n_instructions=2,
+        n_eval_questions=3,
+        n_samples=1,
+        max_new_tokens=6,
+        false_alarm_rate=0.5,
+        n_null=19,
+    )
+    model = small.hooked("nnsight")
+    run_monitoring(model, [TRAIT], [Vowels()], config, work=tmp_path / "work", out=tmp_path / "out")
+    effects, claims = load_effects(tmp_path / "out"), load_claims(tmp_path / "out")
+    table = pd.read_csv(tmp_path / "out" / "correlations.csv")
+    projected = effects[(effects["metric"] == R) & (effects["role"] == "treatment")]
+    own = projected[~projected["condition"].str.contains(THESE)].reset_index(drop=True)
+    rows = table[table["predictor"] == "projection"].reset_index(drop=True)
+    np.testing.assert_allclose(own["estimate"], rows["estimate"], atol=1e-12)
+    np.testing.assert_allclose(own["low"], rows["low_new"], atol=1e-12)
+    np.testing.assert_allclose(own["q"].to_numpy(float), rows["q"].to_numpy(float), atol=1e-12)
+    these = projected[projected["condition"].str.contains(THESE)]
+    np.testing.assert_allclose(these["high"], rows.loc[rows["low"].notna(), "high"], atol=1e-12)
+    shares = effects[effects["metric"] == "share of answers with an alert"]
+    assert shares["n"].tolist() == [len(TRAIT.eval_questions)] * 2
+    assert "conformal threshold" in shares["fixed"].iloc[0]
+    nulls = pd.read_csv(tmp_path / "out" / "nulls.csv")
+    n_claims = (rows["declared"] == "primary").sum() + (nulls["family"] == "random_directions").sum()
+    assert len(claims) == n_claims >= 4
+    with paper_style():
+        scatter, curves = draw_monitoring(effects, pd.read_csv(tmp_path / "out" / "units.csv"), judge="vowels")
+    assert len(scatter.frame) == len(pd.read_csv(tmp_path / "out" / "units.csv"))
+    assert set(curves.frame["metric"]) == {R, RANDOM}
+
+
 # the command
 
 
@@ -282,16 +321,23 @@ def test_the_figures_draw_every_point() -> None:
     rng = np.random.default_rng(0)
     points = pd.DataFrame({"condition": [f"c{k // 5}" for k in range(15)], "level": [k // 5 for k in range(15)]})
     points = points.assign(projection=rng.normal(size=15), expression=rng.uniform(0, 100, 15))
-    layers = pd.DataFrame({"layer": [0, 1] * 2, "scope": ["overall"] * 2 + ["within"] * 2, "estimate": [0.1, 0.5] * 2})
-    layers = layers.assign(low=layers["estimate"] - 0.1, high=layers["estimate"] + 0.1, null_95=0.3)
+    conditions = [condition_of("system", scope) for scope in ("overall", "within")]
+    layers = pd.DataFrame({"layers": ["0", "1"] * 2, "condition": np.repeat(conditions, 2), "estimate": [0.1, 0.5] * 2})
+    layers = layers.assign(low=layers["estimate"] - 0.1, high=layers["estimate"] + 0.1, metric=R)
+    layers = pd.concat(
+        [layers, layers.assign(condition=layers["condition"] + f", {THESE}"), layers.assign(metric=RANDOM)]
+    )
     tokens = pd.DataFrame({"turn": [1, 1, 3, 3], "token_index": [-1, 0, -1, 0], "trait": "loud", "layer": 1})
     tokens = tokens.assign(score=[np.nan, 1.0, np.nan, 2.0], alert=[False, False, False, True])
     with paper_style():
         _, axes = panel_figure(1, 3)
         scatter, curves, line = axes[0]
         plot_monitoring(points, scatter)
-        plot_layer_correlations(layers, curves, named_layer=1)
+        plot_layer_correlations(layers, curves, kind="system", named_layer=1)
         plot_token_projections(tokens, line, limits={("loud", 1): 1.5})
     assert sum(len(np.atleast_1d(drawn.get_xdata())) for drawn in scatter.lines) == 15 + 3
-    assert {drawn.get_label() for drawn in curves.lines} >= {"overall", "within conditions", "layer named in advance"}
+    labels = {str(drawn.get_label()) for drawn in curves.lines}
+    assert labels >= {"overall", "within conditions", "layer named in advance"}
+    assert labels >= {"random directions, 95th (overall)", "interval for new conditions (overall)"}
+    assert len(curves.collections) == 2, "a band a scope"
     assert [len(np.atleast_1d(drawn.get_xdata())) for drawn in line.lines] == [1, 1, 1, 2]

@@ -1,6 +1,7 @@
 """The saved analyses: evaluated again they give what is saved, and `analyses/README.md` says what the tables say."""
 
 import re
+import shutil
 import sys
 from dataclasses import replace
 from io import BytesIO
@@ -18,8 +19,11 @@ import screening  # noqa: E402
 from reevaluated_tables import EMBEDDING  # noqa: E402
 from saved_config import saved_config  # noqa: E402
 
+from persona_interp.effects import Source, effects_table, load_claims, load_effects  # noqa: E402
 from persona_interp.errors import ConfigError  # noqa: E402
 from persona_interp.io import read_json, sha256_file  # noqa: E402
+from persona_interp.studies.screening.planted import find_planted  # noqa: E402
+from persona_interp.studies.screening.planted_effects import planted_effects  # noqa: E402
 from persona_interp.tables import table_bytes  # noqa: E402
 
 README = (ROOT / "analyses" / "README.md").read_text(encoding="utf-8")
@@ -38,30 +42,32 @@ def same(found: pd.DataFrame, kept: pd.DataFrame) -> None:
     pd.testing.assert_frame_equal(found.reset_index(drop=True), kept.reset_index(drop=True), rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("study", [name for name in reevaluate.STUDIES if name != "screening"])
+@pytest.mark.parametrize("study", reevaluate.STUDIES)
 def test_evaluating_a_study_again_gives_its_saved_tables(study: str):
     for name, table in reevaluate.STUDIES[study](RESULTS / study).items():
         same(as_saved(table), saved(f"{study}/{name}"))
 
 
+NAMED = ["metric", "trait", "method", "condition", "reference"]
+
+
 def test_screening_is_what_its_samples_give():
-    here = {"trait": "impolite", "level": "level_2"}
     samples = saved("screening/samples")
-    chosen = samples[(samples["trait"] == here["trait"]) & (samples["level"] == here["level"])]
-    found = screening.evaluate(chosen, screening.PRESETS["quick"])
-    for name in ("detection", "differences", "thresholds"):
-        kept = saved(f"screening/{name}")
-        kept = kept[(kept["trait"] == here["trait"]) & (kept["level"] == here["level"])]
-        same(as_saved(getattr(found, name)), kept)
-    kept = saved("screening/claims")
-    kept = kept[(kept["trait"] == here["trait"]) & (kept["level"] == here["level"])]
-    same(as_saved(screening.claims(found)), kept)
+    chosen = samples[(samples["trait"] == "impolite") & (samples["level"] == "level_2")]
+    made = planted_effects(find_planted(chosen, screening.PRESETS["quick"]), layer=16, n_layers=30)
+    found = effects_table(Source("screening", "again"), made).set_index(NAMED)
+    kept = load_effects(RESULTS / "screening").set_index(NAMED).loc[found.index]
+    columns = ["estimate", "low", "high", "p", "null_high", "detectable", "n", "depth"]
+    same(found[columns], kept[columns])
 
 
-@pytest.mark.slow
-def test_all_of_screening_is_what_its_samples_give():
-    for name, table in reevaluate.screening(RESULTS / "screening").items():
-        same(as_saved(table), saved(f"screening/{name}"))
+@pytest.mark.parametrize("study", ["monitoring", pytest.param("screening", marks=pytest.mark.slow), "trait_geometry"])
+def test_effects_are_what_the_saved_rows_give(study: str, tmp_path: Path):
+    copied = tmp_path / study
+    shutil.copytree(RESULTS / study, copied)
+    reevaluate.EFFECTS[study](copied)
+    same(load_effects(copied), load_effects(RESULTS / study))
+    same(load_claims(copied), load_claims(RESULTS / study))
 
 
 @pytest.mark.parametrize("study", reevaluate.STUDIES)
@@ -115,19 +121,21 @@ def only(table: pd.DataFrame, **values: object) -> pd.Series:
 
 
 def test_the_table_of_monitoring():
-    table = saved("monitoring/reevaluated")
+    effects = load_effects(RESULTS / "monitoring")
+    likelihood = effects[effects["judge"] == f"likelihood ({SMOL})"]
+    table = effects[(effects["metric"] == "Pearson r with expression") & (effects["layers"] == "16")]
     for trait in ("impolite", "optimistic", "evil"):
-        overall, within = (
-            only(table, trait=trait, kind="system", judge=f"likelihood ({SMOL})", scope=scope)
-            for scope in ("overall", "within")
-        )
-        said = cells("Monitoring", trait)
-        for row, place in ((overall, 0), (within, 2)):
-            assert said[place] == f"{interval(row)}, q = {row['q']:.{3 if row['q'] < 0.1 else 2}f}"
-            assert said[place + 1] == f"[{row['low_new']:.2f}, {row['high_new']:.2f}]"
-    nulls = saved("monitoring/reevaluated_nulls")
+        said, here = cells("Monitoring", trait), {"trait": trait, "judge": f"likelihood ({SMOL})"}
+        for place, scope in ((0, "overall"), (2, "within conditions")):
+            new = only(table, **here, condition=f"system prompts, {scope}")
+            these = only(table, **here, condition=f"system prompts, {scope}, for these conditions")
+            assert said[place] == f"{interval(these)}, q = {new['q']:.{3 if new['q'] < 0.1 else 2}f}"
+            assert said[place + 1] == f"[{new['low']:.2f}, {new['high']:.2f}]"
+        best = likelihood[likelihood["condition"].str.startswith("system prompts, overall")]
+        assert said[4] == f"{only(best, trait=trait, method='best of other_traits')['estimate']:.2f}"
+    nulls = effects[effects["family"] == "largest r against other directions"]
     assert f"has q = {nulls['q'].min():.3f} at the least" in README
-    first = table[table["declared"] == "primary"]
+    first = table[table["family"] == "Pearson r with expression, primary"]
     assert set(first["judge"]) == {EMBEDDING}
     assert f"its least q is {first['q'].min():.3f}" in README
 
@@ -177,14 +185,26 @@ def test_the_table_of_prevention():
 
 
 def test_the_table_of_screening():
-    table = saved("screening/claims")
-    for score in table["score"].unique():
+    effects = load_effects(RESULTS / "screening")
+    table = effects[effects["metric"] == "AUC"]
+    for score in table["method"].unique():
         expected = [
-            interval(only(table, score=score, trait=trait, level="level_2", sources=sources))
+            interval(only(table, method=score, trait=trait, condition=f"level II, {sources}"))
             for trait in ("impolite", "optimistic", "evil")
             for sources in ("one source", "mixed sources")
         ]
         assert cells("Screening", score) == expected
+
+
+def test_the_table_of_trait_geometry():
+    effects = load_effects(RESULTS / "trait_geometry")
+    table = effects[(effects["metric"] == "Pearson r of cosines") & effects["q"].notna()]
+    for pair in table["data"].unique():
+        middle, best = (only(table, data=pair, condition=condition) for condition in ("depth 0.5", "best of 19 depths"))
+        p = (f"{row['p']:.4f}" for row in (middle, best))
+        expected = [interval(middle), f"{middle['null_high']:.2f}", *p, "≤ 0.0008"]
+        assert cells("Trait geometry", pair.replace(" and ", ", ")) == expected
+    assert table["q"].max() < 0.00085
 
 
 def test_the_table_of_monitors():

@@ -133,7 +133,8 @@ def test_a_folder_belongs_to_one_data_set_and_configuration(
     other.write_text(data.read_text().replace("tea", "tee", 1))
     refused = shell(options[0], other, *options[2:], "--out", whole)
     assert refused.code == 1
-    assert "holds results of another data set" in refused.error
+    assert "holds results of another configuration." in refused.error
+    assert "data set (SHA-256): there" in refused.error
 
 
 @pytest.mark.parametrize(

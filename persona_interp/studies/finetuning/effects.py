@@ -135,7 +135,7 @@ def _best(row: Row, n_layers: int) -> Effect:
         p=row["p"],
         family=BEST,
         judge=judge,
-        place_found=True,
+        place="searched",
     )
 
 

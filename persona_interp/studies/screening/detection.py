@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from scipy.stats import rankdata
 
 from persona_interp.errors import AlignmentError, ConfigError, EmptySelectionError
-from persona_interp.statistics.auc_interval import auc_intervals
+from persona_interp.statistics.auc_interval import auc_intervals, auc_p
 from persona_interp.statistics.families import corrected
 from persona_interp.statistics.levels import CONFIDENCE
 from persona_interp.statistics.paired import auc_difference
@@ -40,10 +40,10 @@ def detection_table(
     """AUC, average precision and precision at k of every score, with bootstrap intervals; one row a score and metric.
 
     A larger score should mean a labelled sample. AUC is P(labelled > other) + P(equal) / 2, whatever the share of
-    labelled samples; 0.5 says nothing. Average precision of a score that says nothing is that share, and so is its
-    precision at k, the share of labelled ones among the k samples of largest score. Samples of equal score come in
-    every order equally often. The AUC has the interval of `logit_interval`; the other metrics have stretched bootstrap
-    percentiles, all scores with the same draws.
+    labelled samples; 0.5 says nothing, and p (`auc_p`) is against that. Average precision of a score that says nothing
+    is that share, and so is its precision at k, the share of labelled ones among the k samples of largest score.
+    Samples of equal score come in every order equally often. The AUC has the interval of `logit_interval`; the other
+    metrics have stretched bootstrap percentiles, all scores with the same draws, and no p.
 
     Args:
         groups: samples that are resampled together (a question's, say); default: each by itself.
@@ -68,7 +68,11 @@ def detection_table(
             for metric, draws in drawn.items()
         }
         n_labelled = {"n_labelled": int(labels.sum())}
-        rows += [{"score": name, "metric": metric, **_columns(one), **n_labelled} for metric, one in found.items()]
+        p = {"AUC": auc_p(found["AUC"])}
+        rows += [
+            {"score": name, "metric": metric, **_columns(one), **n_labelled, "p": p.get(metric, np.nan)}
+            for metric, one in found.items()
+        ]
     return pd.DataFrame(rows)
 
 

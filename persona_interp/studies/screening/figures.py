@@ -3,16 +3,52 @@
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from pandas import DataFrame
 
+from persona_interp.figures.drawn import DrawnFigure
 from persona_interp.figures.forest import NOTE_PAD, plot_forest
 from persona_interp.figures.frames import distinct, keep
-from persona_interp.figures.style import PALETTE, TEXT
-
-__all__ = ["NOTE_PAD", "plot_detection", "plot_score_distributions"]
+from persona_interp.figures.style import PALETTE, TEXT, legend_below, panel_figure
+from persona_interp.studies.screening.planted import DIFFERENCE, MIXED, reserved_threshold
+from persona_interp.studies.screening.planted_effects import AUC
 
 SIDES = {False: ("clean", PALETTE[0], "-"), True: ("planted", PALETTE[1], "--")}
+
+
+def draw_planted(effects: DataFrame, samples: DataFrame, *, percentile: float) -> list[DrawnFigure]:
+    """AUC of every score by trait and mixture, and the spread of the projection difference at level II.
+
+    Call it in the style of papers.
+
+    Args:
+        effects: of planted samples; `samples`: as `planted_samples` gives them.
+    """
+    rows = keep(effects, "metric", AUC)
+    traits, kinds = distinct(rows, "trait"), distinct(rows, "condition")
+    kinds = sorted(kinds, key=lambda kind: (MIXED in kind, kind))
+    detected, axes = panel_figure(1, len(traits), panel_height=2.8)
+    for k, (ax, trait) in enumerate(zip(axes[0], traits, strict=True)):
+        plot_detection(keep(rows, "trait", trait), ax, conditions=kinds).set_title(trait)
+        if k:
+            ax.set_yticklabels([])
+    legend_below(detected)
+    spread, axes = panel_figure(1, len(traits))
+    shown = []
+    for ax, trait in zip(axes[0], traits, strict=True):
+        own = keep(keep(samples, "trait", trait), "level", "level_2")
+        values = own[own["mixed"] & ~own["reserved"]]
+        values = values.assign(value=values[DIFFERENCE])[["value", "planted", "trait", "source"]]
+        limit = reserved_threshold(own, DIFFERENCE, percentile)
+        plot_score_distributions(values, ax, threshold=limit, label="ΔP, residual units", n_bins=20)
+        ax.set_title(trait, pad=NOTE_PAD)
+        shown.append(values)
+    legend_below(spread)
+    return [
+        DrawnFigure("detection_auc", detected, rows, "AUC of planted samples by score and mixture."),
+        DrawnFigure("projection_difference", spread, pd.concat(shown), "ΔP of clean and planted samples."),
+    ]
 
 
 def plot_detection(
@@ -20,7 +56,7 @@ def plot_detection(
     ax: Axes,
     *,
     scores: Sequence[str] | None = None,
-    data: Sequence[str] | None = None,
+    conditions: Sequence[str] | None = None,
     chance: float = 0.5,
     label: str = "AUC, planted above clean",
 ) -> Axes:
@@ -29,17 +65,18 @@ def plot_detection(
     The dashed line is what a score that knows nothing gets.
 
     Args:
-        frame: `score, data, estimate, low, high` of one measure.
+        frame: effects of one measure; the score is in `method`, the mixture in `condition`.
         scores: the rows, in order.
-        data: the mixtures, in the order of the colours.
+        conditions: the mixtures, in the order of the colours.
         chance: one half for an AUC, the share of planted samples for a precision.
         label: of the horizontal axis: the measure.
     """
+    columns = {"method": "trait", "condition": "series"}
     plot_forest(
-        frame[["score", "data", "estimate", "low", "high"]].rename(columns={"score": "trait", "data": "series"}),
+        frame[[*columns, "estimate", "low", "high"]].rename(columns=columns),
         ax,
-        traits=distinct(frame, "score") if scores is None else scores,
-        names=distinct(frame, "data") if data is None else data,
+        traits=distinct(frame, "method") if scores is None else scores,
+        names=distinct(frame, "condition") if conditions is None else conditions,
         chance=chance,
         label=label,
     )

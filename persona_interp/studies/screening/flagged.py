@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from persona_interp.io import atomic_write_bytes
 from persona_interp.measurements.sample_projections import project_samples
 from persona_interp.studies.screening.batch import Screener, batches
 from persona_interp.studies.screening.config import Channel, Score
+from persona_interp.studies.screening.forms import FLAGGED
 from persona_interp.tables import write_table
 from persona_interp.types import Turn
 
@@ -48,11 +50,10 @@ class Flagged:
     tokens: tuple[DrivingToken, ...]
 
 
-def flagged_rows(ranking: pa.Table, n_flagged: int) -> list[int]:
+def flagged_rows(ranking: pd.DataFrame, n_flagged: int) -> list[int]:
     """The first rows of a ranking; where a threshold was set, only those above it."""
-    top = ranking.slice(0, n_flagged)
-    above = top["above_threshold"].to_pylist()
-    return [row for row, over in zip(top["row"].to_pylist(), above, strict=True) if over is not False]
+    top = ranking.head(n_flagged)
+    return top.loc[top["above_threshold"].fillna(True), "row"].tolist()
 
 
 def explain(screener: Screener, source: str, table: pa.Table, chosen: Mapping[Channel, Sequence[int]]) -> list[Flagged]:
@@ -84,11 +85,13 @@ def explain(screener: Screener, source: str, table: pa.Table, chosen: Mapping[Ch
     ]
 
 
-def write_flagged(folder: Path, flagged: Sequence[Flagged]) -> None:
+def write_flagged(folder: Path, flagged: Sequence[Flagged], scores: Sequence[Score]) -> None:
     """The same samples as JSON lines, with all turns, and as CSV, with question and answer."""
+    absent = set(get_args(Score)) - set(scores)
+    columns = [name for name in FLAGGED.names if name not in absent]
     lines = [json.dumps(_as_json(sample), ensure_ascii=False) + "\n" for sample in flagged]
     atomic_write_bytes(folder / "flagged.jsonl", "".join(lines).encode())
-    write_table(folder / "flagged.csv", pd.DataFrame([_as_row(sample) for sample in flagged]))
+    write_table(folder / "flagged.csv", pd.DataFrame(map(_as_row, flagged), columns=columns), FLAGGED)
 
 
 def _read(source: str, wanted: set[int], at_once: int) -> Iterator[dict[int, Conversation]]:

@@ -7,11 +7,16 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
+from persona_interp.effects import q_of
 from persona_interp.io import write_json
+from persona_interp.models.identity import library_versions
+from persona_interp.studies.folder import RunFolder
 from persona_interp.studies.screening.batch import Screener
 from persona_interp.studies.screening.config import Channel, Score
+from persona_interp.studies.screening.effects import Limit, Screened, screening_claims, screening_effects
 from persona_interp.studies.screening.flagged import explain, flagged_rows, write_flagged
-from persona_interp.studies.screening.store import Shards, write_parquet
+from persona_interp.studies.screening.forms import RANKING, SUMMARY, UNUSABLE
+from persona_interp.studies.screening.store import Shards
 from persona_interp.studies.screening.summary import rank, summarise, unusable, usable
 from persona_interp.tables import read_table, write_table
 
@@ -33,7 +38,12 @@ class Clean:
     any_rate: float
     n: int
     n_unusable: int
-    thresholds: Mapping[Channel, float]
+    limits: Mapping[Channel, Limit]
+
+    @property
+    def thresholds(self) -> dict[Channel, float]:
+        """The score of every limit."""
+        return {channel: limit.value for channel, limit in self.limits.items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +73,7 @@ class ScreenResult:
 
     def ranking(self) -> pd.DataFrame:
         """All usable samples, largest score first, direction by direction."""
-        return read_table(self.folder / "ranking.parquet")
+        return read_table(self.folder / "ranking.parquet", RANKING)
 
 
 def read_samples(folder: Path) -> pd.DataFrame:
@@ -76,26 +86,31 @@ def read_samples(folder: Path) -> pd.DataFrame:
 
 
 def write_result(
-    screener: Screener, shards: Shards, source: str, *, score: Score, clean: Clean | None, n_flagged: int
+    screener: Screener, home: RunFolder, source: str, *, score: Score, clean: Clean | None, n_flagged: int
 ) -> ScreenResult:
-    """Summary, ranking, unusable rows and flagged samples, from the shards.
+    """Summary, ranking, unusable rows, flagged samples, effects and claims, from the shards of a folder.
+
+    Args:
+        home: with all that the effects depend on as its identity.
 
     Raises:
         EmptySelectionError: no row could be scored.
     """
-    everything, folder = shards.read([*_FIRST, *screener.columns]), shards.folder
+    folder = home.path
+    everything = Shards(folder).read([*_FIRST, *screener.columns])
     refused, table = unusable(everything), usable(everything)
-    write_table(folder / "unusable.csv", refused.to_pandas())
+    write_table(folder / "unusable.csv", refused.to_pandas(), UNUSABLE)
     thresholds = {} if clean is None else clean.thresholds
     rankings = {channel: rank(table, channel, score, thresholds.get(channel)) for channel in screener.channels}
-    write_parquet(folder / "ranking.parquet", pa.concat_tables(rankings.values()).unify_dictionaries())
+    write_table(folder / "ranking.parquet", pd.concat(rankings.values(), ignore_index=True), RANKING)
     chosen = {channel: flagged_rows(ranking, n_flagged) for channel, ranking in rankings.items()}
     flagged = explain(screener, source, table, chosen)
-    write_flagged(folder, flagged)
+    write_flagged(folder, flagged, screener.config.scores)
+    summary = summarise(table, screener.channels, screener.config, score=score, thresholds=thresholds)
     result = ScreenResult(
         folder=folder,
         source=source,
-        summary=summarise(table, screener.channels, screener.config, score=score, thresholds=thresholds),
+        summary=SUMMARY.checked(summary),
         score=score,
         channels=screener.channels,
         clean=clean,
@@ -104,12 +119,36 @@ def write_result(
         n_flagged=len(flagged),
     )
     _write_summary(result, table)
+    _finish(screener, home, result)
     return result
+
+
+def _finish(screener: Screener, home: RunFolder, result: ScreenResult) -> None:
+    """Effects and claims of the summary, and what they are made from."""
+    clean = result.clean
+    of = Screened(
+        source=result.source,
+        channels=result.channels,
+        directions=screener.directions,
+        config=screener.config,
+        score=result.score,
+        clean=None if clean is None else clean.source,
+        limits=None if clean is None else clean.limits,
+    )
+    effects = screening_effects(result.summary, of)
+    provenance = {
+        "source": result.source,
+        "clean": of.clean,
+        "model": screener.model.provenance.to_dict(),
+        "vectors": [direction.provenance.to_dict() for direction in screener.directions],
+        "versions": {**library_versions(), "pyarrow": pa.__version__},
+    }
+    home.finish(screener.model, provenance, effects, screening_claims(effects, q_of(effects), of), seed=None)
 
 
 def _write_summary(result: ScreenResult, table: pa.Table) -> None:
     folder, clean = result.folder, result.clean
-    write_table(folder / "summary.csv", result.summary)
+    write_table(folder / "summary.csv", result.summary, SUMMARY)
     write_json(
         folder / "summary.json",
         {

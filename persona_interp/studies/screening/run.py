@@ -1,6 +1,7 @@
 """`screen`: every sample of a data set on persona directions, with a summary, a ranking and what to look at."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from persona_interp.directions.direction import Direction, check_direction
 from persona_interp.errors import ConfigError
 from persona_interp.lock import alone_in
 from persona_interp.models.hooked import HookedModelBase
-from persona_interp.statistics.thresholds import fewest_samples
+from persona_interp.statistics.thresholds import conformal_rank, fewest_samples
 from persona_interp.studies.screening.batch import Screener
 from persona_interp.studies.screening.config import (
     Delta,
@@ -23,9 +24,10 @@ from persona_interp.studies.screening.config import (
     choose_score,
 )
 from persona_interp.studies.screening.detection import percentile_threshold
+from persona_interp.studies.screening.effects import Limit
 from persona_interp.studies.screening.local_engine import screen_here
 from persona_interp.studies.screening.result import Clean, ScreenResult, write_result
-from persona_interp.studies.screening.store import Shards
+from persona_interp.studies.screening.store import Shards, claim_folder
 from persona_interp.studies.screening.summary import score_values, unusable, usable
 from persona_interp.types import default_layer
 
@@ -90,37 +92,40 @@ def screen(
     each = 100 - (100 - percentile) / (len(screener.channels) if joint else 1)
     if clean is not None:
         _check_clean(clean, each)
-    shards = Shards.open(out, screener, source=source, source_hash=source_hash(source))
-    neutral = None
+    home = claim_folder(out, screener, source_hash=source_hash(source))
+    parts, identity = [(source, Shards(out))], {"shards": home.identity, "score": score, "percentile": each}
     if clean is not None:
-        neutral = Shards.open(out / "clean", screener, source=clean, source_hash=source_hash(clean))
-    parts = [(source, shards)] if clean is None or neutral is None else [(source, shards), (clean, neutral)]
+        neutral = claim_folder(out / "clean", screener, source_hash=source_hash(clean))
+        parts, identity = [*parts, (clean, Shards(neutral.path))], {**identity, "clean": neutral.identity}
     if engine == "ray":
         from persona_interp.studies.screening.ray_engine import screen_on_ray
 
         screen_on_ray(screener, parts, address=ray_address, n_workers=n_workers, progress=progress)
     for part in parts:  # after Ray every shard exists
         screen_here(screener, *part, progress=progress)
-    thresholds = None
-    if clean is not None and neutral is not None:
-        thresholds = _thresholds(screener, neutral, clean, score, each)
-    return write_result(screener, shards, source, score=score, clean=thresholds, n_flagged=n_flagged)
+    limits = None if clean is None else _limits(screener, parts[1][1], clean, score, each)
+    return write_result(
+        screener, replace(home, identity=identity), source, score=score, clean=limits, n_flagged=n_flagged
+    )
 
 
-def _thresholds(screener: Screener, shards: Shards, source: str, score: Score, percentile: float) -> Clean:
+def _limits(screener: Screener, shards: Shards, source: str, score: Score, percentile: float) -> Clean:
     names = [channel.column(score) for channel in screener.channels]
     everything = shards.read(["row", "name", "reason", *dict.fromkeys(names)])
     table = usable(everything)
-    values = {channel: score_values(table, channel, score) for channel in screener.channels}
+    limits = {}
+    for channel in screener.channels:
+        values = score_values(table, channel, score)
+        values = values[np.isfinite(values)]
+        k = conformal_rank(len(values), 1 - percentile / 100)
+        limits[channel] = Limit(percentile_threshold(values, percentile), len(values), k)
     return Clean(
         source=source,
         percentile=percentile,
-        any_rate=min(1.0, len(values) * (1 - percentile / 100)),
+        any_rate=min(1.0, len(limits) * (1 - percentile / 100)),
         n=len(table),
         n_unusable=len(unusable(everything)),
-        thresholds={
-            channel: percentile_threshold(found[np.isfinite(found)], percentile) for channel, found in values.items()
-        },
+        limits=limits,
     )
 
 

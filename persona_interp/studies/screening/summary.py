@@ -14,8 +14,8 @@ from persona_interp.errors import EmptySelectionError
 from persona_interp.statistics import bootstrap_mean
 from persona_interp.statistics.thresholds import exact_share
 from persona_interp.studies.screening.config import Channel, Score, ScreenConfig
+from persona_interp.studies.screening.forms import PERCENTILES
 
-PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
 MOST_RESAMPLED = 2_000
 """Above so many samples the interval of a mean is the normal one, which needs no memory for draws."""
 
@@ -72,20 +72,20 @@ def summarise(
     return pd.DataFrame(rows)
 
 
-def rank(table: pa.Table, channel: Channel, score: Score, threshold: float | None) -> pa.Table:
+def rank(table: pa.Table, channel: Channel, score: Score, threshold: float | None) -> pd.DataFrame:
     """The samples with the largest score first, rows with equal scores in their order; unscored ones are left out."""
     values = score_values(table, channel, score)
     order = np.argsort(-values, kind="stable")[: int(np.isfinite(values).sum())]
-    above = [None] * len(order) if threshold is None else (values[order] > threshold).tolist()
-    return pa.table(
+    over = [None] * len(order) if threshold is None else values[order] > threshold
+    return pd.DataFrame(
         {
-            "direction": pa.array([channel.name] * len(order), pa.dictionary(pa.int32(), pa.string())),
-            "layer": pa.array(np.full(len(order), channel.layer, dtype=np.int32)),
-            "rank": pa.array(np.arange(1, len(order) + 1, dtype=np.int64)),
-            "row": table["row"].combine_chunks().take(order),
-            "name": table["name"].combine_chunks().take(order),
-            "score": pa.array(values[order]),
-            "above_threshold": pa.array(above, pa.bool_()),
+            "direction": channel.name,
+            "layer": channel.layer,
+            "rank": np.arange(1, len(order) + 1, dtype=np.int64),
+            "row": table["row"].to_numpy()[order],
+            "name": table["name"].combine_chunks().take(order).to_pandas(),
+            "score": values[order],
+            "above_threshold": pd.array(over, dtype="boolean"),
         }
     )
 

@@ -6,6 +6,8 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
+from persona_interp.effects import saved_claims
+from persona_interp.studies.screening.effects import STUDY
 from persona_interp.studies.screening.result import ScreenResult
 
 
@@ -15,6 +17,7 @@ def text_report(result: ScreenResult, *, width: int = 120) -> str:
         f"{result.source}: {result.n_rows - result.n_unusable:,} of {result.n_rows:,} rows screened"
         + (f", {result.n_unusable:,} unusable (unusable.csv says why)." if result.n_unusable else "."),
         _threshold_line(result),
+        *_claims(result),
         _flagged_line(result),
     ]
     return _rendered(_table(result.summary), width) + "\n".join(lines)
@@ -29,6 +32,11 @@ def _threshold_line(result: ScreenResult) -> str:
         f" ({clean.source}): of new clean ones at most {100 - clean.percentile:.3g} % pass it"
         + (f", and at most {100 * clean.any_rate:.3g} % any of {n}." if (n := len(clean.thresholds)) > 1 else ".")
     )
+
+
+def _claims(result: ScreenResult) -> list[str]:
+    claims = saved_claims(result.folder, STUDY)
+    return [] if claims is None else claims["sentence"].tolist()
 
 
 def _flagged_line(result: ScreenResult) -> str:

@@ -16,7 +16,7 @@ def ax() -> Axes:
 
 def detection(low: float = 0.6) -> pd.DataFrame:
     rows = [("projection", "mix a", 0.9), ("projection", "mix b", 0.8), ("judge", "mix a", 0.7)]
-    frame = pd.DataFrame(rows, columns=["score", "data", "estimate"])
+    frame = pd.DataFrame(rows, columns=["method", "condition", "estimate"])
     return frame.assign(trait="loud", low=low, high=0.95)
 
 

@@ -7,10 +7,13 @@ from typing import Literal
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from pandas import DataFrame
 
+from persona_interp.effects import family_of
+from persona_interp.figures.drawn import DrawnFigure
 from persona_interp.figures.frames import cells, distinct, keep
 from persona_interp.figures.style import (
     GREY,
@@ -25,9 +28,47 @@ from persona_interp.figures.style import (
     sequential,
     wrap,
 )
+from persona_interp.statistics.families import PRIMARY
+from persona_interp.studies.monitoring.effects import KINDS, RANDOM, SCOPES, THESE, R, condition_of
 
 SCOPE_COLORS = {"overall": PALETTE[0], "within": PALETTE[1]}
-SCOPE_LABELS = {"overall": "overall", "within": "within conditions"}
+
+
+def draw_monitoring(effects: DataFrame, units: DataFrame, *, judge: str) -> list[DrawnFigure]:
+    """Expression against projection at the named layer, and r by layer; a row a trait, a column a kind of conditions.
+
+    Call it in the style of papers.
+
+    Args:
+        effects: of the study.
+        units: `trait, kind, condition, level, question, projection`, and scores in a column a judge.
+        judge: whose scores are shown.
+    """
+    traits, kinds = distinct(units, "trait"), distinct(units, "kind")
+    named = keep(keep(effects, "family", family_of(R, PRIMARY)), "metric", R)["layers"].astype(int)
+    scatter, scatter_axes = panel_figure(len(traits), len(kinds))
+    layers, layer_axes = panel_figure(len(traits), len(kinds), share_y="all")
+    points, curves = [], []
+    for i, trait in enumerate(traits):
+        for j, kind in enumerate(kinds):
+            rows = keep(keep(units, "trait", trait), "kind", kind)
+            rows = rows.assign(expression=rows[judge])
+            rows = rows[["trait", "kind", "condition", "level", "question", "projection", "expression"]]
+            plot_monitoring(rows, scatter_axes[i][j]).set_title(f"{trait}, {KINDS[kind]}")
+            lines = keep(keep(effects, "trait", trait), "judge", judge)
+            lines = lines[lines["metric"].isin([R, RANDOM]) & lines["condition"].str.startswith(KINDS[kind])]
+            plot_layer_correlations(lines, layer_axes[i][j], kind=kind, named_layer=int(named.iloc[0]))
+            layer_axes[i][j].set_title(f"{trait}, {KINDS[kind]}")
+            points.append(rows)
+            curves.append(lines)
+    legend_below(scatter, columns=4)
+    legend_below(layers, columns=2)
+    return [
+        DrawnFigure(
+            "projection_and_expression", scatter, pd.concat(points), "Expression against projection before it."
+        ),
+        DrawnFigure("correlation_by_layer", layers, pd.concat(curves), "Correlation with expression by layer."),
+    ]
 
 
 def plot_monitoring(frame: DataFrame, ax: Axes) -> Axes:
@@ -49,27 +90,38 @@ def plot_monitoring(frame: DataFrame, ax: Axes) -> Axes:
     return ax
 
 
-def plot_layer_correlations(frame: DataFrame, ax: Axes, *, named_layer: int | None = None) -> Axes:
-    """Pearson r against layer with its interval, overall and within conditions; dashed: 95th percentile of a null.
+def plot_layer_correlations(frame: DataFrame, ax: Axes, *, kind: str, named_layer: int | None = None) -> Axes:
+    """Pearson r against layer, overall and within conditions, with its intervals; dashed: 95th percentile of a null.
+
+    Bands are intervals for new questions under these conditions, dotted lines those for new conditions too, each at the
+    layers that have one (of a single layer as a bar); dashed lines are of random directions at each layer alone.
 
     Args:
-        frame: `layer, scope, estimate, low, high` of one trait, judge and kind; `low_new, high_new`, dotted, where the
-            interval for new conditions was measured; and `null_95` at each layer alone where
-            the null battery was run.
+        frame: effects of one trait and judge.
+        kind: of conditions.
         named_layer: the layer named in advance, a vertical line.
     """
-    for scope in distinct(frame, "scope"):
-        rows, color = keep(frame, "scope", scope).sort_values("layer"), SCOPE_COLORS[scope]
-        layers = np.array(cells(rows, "layer"), dtype=float)
-        ax.plot(layers, cells(rows, "estimate"), color=color, marker="o", markersize=2.5, label=SCOPE_LABELS[scope])
-        ax.fill_between(layers, cells(rows, "low"), cells(rows, "high"), color=color, alpha=0.15, lw=0)
-        if "low_new" in rows:
-            label = f"interval for new conditions ({SCOPE_LABELS[scope]})"
-            for k, bound in enumerate(("low_new", "high_new")):
-                ax.plot(layers, cells(rows, bound), color=color, linestyle=":", lw=0.8, label=None if k else label)
-        if "null_95" in rows:
-            label = f"random directions, 95th ({SCOPE_LABELS[scope]})"
-            ax.plot(layers, cells(rows, "null_95"), color=color, linestyle="--", lw=0.9, label=label)
+    frame = frame[frame["layers"].notna()]
+    frame = frame.assign(layer=frame["layers"].astype(int)).sort_values("layer")
+    for scope, color in SCOPE_COLORS.items():
+        condition, words = condition_of(kind, scope), SCOPES[scope]
+        rows, these = (
+            keep(keep(frame, "metric", R), "condition", name) for name in (condition, f"{condition}, {THESE}")
+        )
+        if rows.empty:
+            continue
+        ax.plot(rows["layer"], rows["estimate"], color=color, marker="o", markersize=2.5, label=words)
+        _between(these, ax, color)
+        new = rows[rows["low"].notna()]
+        label = f"interval for new conditions ({words})"
+        for k, bound in enumerate(("low", "high") if len(new) else ()):
+            mark = "_" if len(new) == 1 else None
+            name = None if k else label
+            ax.plot(new["layer"], new[bound], color=color, linestyle=":", lw=0.8, marker=mark, label=name)
+        null = keep(keep(frame, "metric", RANDOM), "condition", condition)
+        if len(null):
+            label = f"random directions, 95th ({words})"
+            ax.plot(null["layer"], null["estimate"], color=color, linestyle="--", lw=0.9, label=label)
     ax.axhline(0, color=GREY, lw=0.7)
     if named_layer is not None:
         ax.axvline(named_layer, color=GREY, lw=0.9, linestyle=":", label="layer named in advance")
@@ -77,6 +129,14 @@ def plot_layer_correlations(frame: DataFrame, ax: Axes, *, named_layer: int | No
     ax.set_ylabel("Pearson r with expression")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
     return ax
+
+
+def _between(rows: DataFrame, ax: Axes, color: str) -> None:
+    """The intervals of some layers as a band, of one layer as a bar."""
+    if len(rows) == 1:
+        ax.vlines(rows["layer"], rows["low"], rows["high"], color=color, alpha=0.4, lw=2.5)
+    elif len(rows):
+        ax.fill_between(rows["layer"], rows["low"], rows["high"], color=color, alpha=0.15, lw=0)
 
 
 def plot_token_projections(

@@ -144,7 +144,7 @@ def test_clean_data_screened_with_other_vectors_are_not_taken(
     options: dict[str, Any] = {**QUIET, "percentile": 75.0}
     screen(model, source, directions, out=tmp_path / "out", clean=clean, **options)
     other = write("clean.jsonl", ROWS[2:6])
-    with pytest.raises(ConfigError, match=r"clean holds results of another data set"):
+    with pytest.raises(ConfigError, match=r"clean holds results of another(.|\n)*data set \(SHA-256\): there"):
         screen(model, source, directions, out=tmp_path / "out", clean=other, **options)
 
 

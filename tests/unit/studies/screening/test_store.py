@@ -8,12 +8,12 @@ import pytest
 
 from persona_interp.directions.direction import Direction
 from persona_interp.errors import ArtefactError, ConfigError
-from persona_interp.io import read_json, write_json
+from persona_interp.io import read_json
 from persona_interp.lock import locked
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.studies.screening.batch import Screener
 from persona_interp.studies.screening.config import ScreenConfig
-from persona_interp.studies.screening.store import Shards
+from persona_interp.studies.screening.store import Shards, claim_folder
 
 HASH = "ab" * 32
 
@@ -24,17 +24,20 @@ def screener(model: HookedModelBase, directions: tuple[Direction, ...]) -> Scree
 
 
 def opened(folder: Path, screener: Screener, source_hash: str = HASH) -> Shards:
-    return Shards.open(folder, screener, source="data.jsonl", source_hash=source_hash)
+    return Shards(claim_folder(folder, screener, source_hash=source_hash).path)
 
 
-def test_the_manifest_says_what_the_numbers_depend_on(tmp_path: Path, screener: Screener) -> None:
+def begun(folder: Path, screener: Screener) -> None:
+    opened(folder, screener).write(0, pa.table({"row": [0]}))
+
+
+def test_the_identity_is_what_the_numbers_depend_on(tmp_path: Path, screener: Screener) -> None:
     opened(tmp_path / "out", screener)
-    manifest = read_json(tmp_path / "out" / "screen.json")
-    assert manifest["kind"] == "screening"
-    assert manifest["source"] == "data.jsonl"
-    assert manifest["model"] == screener.model.provenance.to_dict()
-    assert [vector[0] for vector in manifest["identity"]["vectors"]] == ["loud", "evil"]
-    assert "torch" in manifest["versions"] and "pyarrow" in manifest["versions"]
+    identity = read_json(tmp_path / "out" / "identity_screening.json")
+    assert identity["data set (SHA-256)"] == HASH
+    assert identity["weights"] == screener.model.provenance.weights
+    assert [vector[0] for vector in identity["vectors"]] == ["loud", "evil"]
+    assert screener.model.name not in str(identity)
 
 
 def test_the_same_screening_goes_on_behind_its_last_whole_shard(tmp_path: Path, screener: Screener) -> None:
@@ -61,39 +64,40 @@ def test_the_same_screening_goes_on_behind_its_last_whole_shard(tmp_path: Path, 
     ],
 )
 def test_another_configuration_is_refused(tmp_path: Path, screener: Screener, changes: dict, words: str) -> None:
-    opened(tmp_path, screener)
+    begun(tmp_path, screener)
     other = replace(screener, config=replace(screener.config, **changes))
     with pytest.raises(ConfigError, match=rf"holds results of another configuration(.|\n)*{words}"):
         opened(tmp_path, other)
 
 
 def test_other_vectors_are_refused(tmp_path: Path, screener: Screener) -> None:
-    opened(tmp_path, screener)
+    begun(tmp_path, screener)
     nudged = replace(screener.directions[0], vectors=screener.directions[0].vectors + 1e-6)
     with pytest.raises(ConfigError, match="vectors: there"):
         opened(tmp_path, replace(screener, directions=(nudged, screener.directions[1])))
 
 
 def test_an_altered_data_set_is_refused(tmp_path: Path, screener: Screener) -> None:
-    opened(tmp_path, screener)
-    with pytest.raises(ConfigError, match=r"another data set than data\.jsonl, or it was altered since(.|\n)*now cdcd"):
+    begun(tmp_path, screener)
+    with pytest.raises(ConfigError, match=r"data set \(SHA-256\): there 'abab.*now 'cdcd"):
         opened(tmp_path, screener, "cd" * 32)
 
 
+def test_a_folder_without_shards_binds_nobody(tmp_path: Path, screener: Screener) -> None:
+    opened(tmp_path, screener)
+    assert opened(tmp_path, screener, "cd" * 32).first_missing() == 0
+
+
 def test_options_that_no_number_depends_on_may_change(tmp_path: Path, screener: Screener) -> None:
-    opened(tmp_path, screener).write(0, pa.table({"row": [0]}))
-    before = read_json(tmp_path / "screen.json")["identity"]
+    begun(tmp_path, screener)
+    before = read_json(tmp_path / "identity_screening.json")
     again = opened(tmp_path, replace(screener, config=replace(screener.config, max_new_tokens=7)))
-    assert again.has(0) and read_json(tmp_path / "screen.json")["identity"] == before
+    assert again.has(0) and read_json(tmp_path / "identity_screening.json") == before
 
 
-def test_a_folder_of_something_else_is_refused(tmp_path: Path, screener: Screener) -> None:
-    write_json(tmp_path / "screen.json", {"kind": "rollouts"})
-    with pytest.raises(ConfigError, match="is not the manifest of a screening"):
-        opened(tmp_path, screener)
-    (tmp_path / "screen.json").unlink()
+def test_shards_that_nothing_says_the_origin_of_are_refused(tmp_path: Path, screener: Screener) -> None:
     Shards(tmp_path).write(0, pa.table({"row": [0]}))
-    with pytest.raises(ConfigError, match=r"holds shards, but no screen\.json"):
+    with pytest.raises(ConfigError, match=r"holds samples/part-000000.parquet, but no identity_screening\.json"):
         opened(tmp_path, screener)
 
 

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from persona_interp.errors import EmptySelectionError
 from persona_interp.studies.screening import summary as module
 from persona_interp.studies.screening.config import Channel, ScreenConfig
+from persona_interp.studies.screening.forms import RANKING
 from persona_interp.studies.screening.summary import rank, summarise, unusable, usable
+from persona_interp.tables import rows_of
 
 LOUD = Channel("loud", 0, 1)
 CONFIG = ScreenConfig((1,), delta="none")
@@ -75,7 +77,8 @@ def test_one_sample_has_no_spread() -> None:
 def test_a_ranking_holds_every_scored_sample_once_from_the_top(values: list[int | None], limit: int | None) -> None:
     scored = [(k, value) for k, value in enumerate(values) if value is not None]
     threshold = None if limit is None else float(limit)
-    ranking = rank(table([np.nan if v is None else v for v in values]), LOUD, "projection", threshold).to_pylist()
+    found = rank(table([np.nan if v is None else v for v in values]), LOUD, "projection", threshold)
+    ranking = rows_of(RANKING.checked(found))
     expected = sorted(scored, key=lambda pair: (-pair[1], pair[0]))
     assert [(row["row"], row["score"], row["name"]) for row in ranking] == [(2 * k, v, f"row {k}") for k, v in expected]
     assert [row["rank"] for row in ranking] == list(range(1, len(scored) + 1))

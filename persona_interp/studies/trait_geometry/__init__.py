@@ -1,0 +1,1 @@
+"""Whether different models place the same traits at the same angles to each other."""
