@@ -18,8 +18,8 @@ from persona_interp.effects import (
     write_effects,
 )
 from persona_interp.statistics.families import in_families
-from persona_interp.studies.inventory.effects import inventory_effects
-from persona_interp.studies.inventory.forms import INVENTORY_CHANGES, INVENTORY_RELIABILITY, INVENTORY_SCORES
+from persona_interp.studies.inventory.conditions import Change
+from persona_interp.studies.inventory.effects import bounds_of, format_of, inventory_effects, poles_of
 from persona_interp.studies.psychadapter.effects import adapter_effects
 from persona_interp.studies.psychadapter.forms import ADAPTER_EFFECTS, ADAPTER_INDUCED, ADAPTER_NLL
 from persona_interp.studies.styles.effects import style_effects
@@ -29,17 +29,17 @@ from persona_interp.tables import Form, read_table
 GOLDEN = Path(__file__).parents[2] / "golden" / "run"
 SOURCE = Source("study", "run", "tiny", "nnsight", "float32", 0)
 
-Change = Callable[[DataFrame], DataFrame]
+Changed = Callable[[DataFrame], DataFrame]
 
 
-def saved(form: Form, change: Change = lambda table: table) -> DataFrame:
+def saved(form: Form, change: Changed = lambda table: table) -> DataFrame:
     """A table of the golden run, perhaps changed, as a results folder gives it back."""
     study = form.name.partition("_")[0].replace("style", "styles")
     raw = read_table(GOLDEN / study / f"tables.{form.name}.csv")
     return form.typed(change(raw))[0]
 
 
-def styles(change: Change = lambda table: table) -> tuple[list[Effect], list[Claim]]:
+def styles(change: Changed = lambda table: table) -> tuple[list[Effect], list[Claim]]:
     tables = saved(STYLE_PROBE), saved(STYLE_STEERING, change), saved(STYLE_JUDGES)
     return style_effects(*tables, n_layers=3)
 
@@ -131,25 +131,67 @@ def with_cosines(table: DataFrame) -> DataFrame:
     return DataFrame([*table.to_dict("records"), *added.to_dict("records")])
 
 
+SCALE = {"condition": "baseline", "inventory": "talk", "judge": "none", "format": "rating", "normalise": "sum",
+         "scale": "talk", "n": 12}  # fmt: skip
+STEERED = Change("persona_vector", "residual", "1", "resid_post", 0.5, "norms")
+
+
 def inventory() -> tuple[list[Effect], list[Claim]]:
+    score = {**SCALE, "estimate": 3.5, "low": 3.1, "high": 3.9, "minimum": 1, "midpoint": 3, "maximum": 5,
+             "acquiescence": 4.0, "acquiescence_low": 3.8, "acquiescence_high": 4.2, "detectable": 0.6}  # fmt: skip
+    scores = DataFrame([score, score | {"condition": "steered", "low": 2.9}])
+    change = {**SCALE, "condition": "steered", "compared_with": "baseline", "measure": "keyed", "estimate": 0.1,
+              "low": -0.1, "high": 0.3, "p": 0.2, "q": 0.2, "declared": "primary", "detectable": 0.2,
+              "acquiescence_change": -0.3}  # fmt: skip
+    halves = {**SCALE, "metric": "half_correlation", "over": "wordings x orders", "estimate": -0.9, "low": None,
+              "high": None, "null_low": None, "null_high": None}  # fmt: skip
+    pole = {**SCALE, "format": "statement", "first": "E", "second": "I", "letter": "I", "probability": 0.7,
+            "decided": False, "type": "X", "modal": "I", "modal_probability": 0.7, "credible": "I E"}  # fmt: skip
+    unmeasured = halves | {"metric": "alpha", "estimate": None}
     return inventory_effects(
-        saved(INVENTORY_SCORES),
-        saved(INVENTORY_CHANGES),
-        saved(INVENTORY_RELIABILITY),
+        scores,
+        DataFrame([change]),
+        DataFrame([halves, unmeasured]),
+        DataFrame([pole]),
         reference="baseline",
+        changed={"steered": STEERED},
+        n_layers=4,
     )
 
 
 def test_an_inventory() -> None:
-    effects, claims = tables_of(*inventory())
-    table = saved(INVENTORY_CHANGES)
-    change = effects[effects["metric"] == "change of inventory score"]
-    assert change["q"].tolist() == pytest.approx(table["q"].tolist())
-    assert change["reference"].tolist() == ["baseline"]
-    assert claims["verdict"].tolist() == ["undecided"]
+    effects, _ = tables_of(*inventory())
+    (change,) = effects[effects["metric"] == "change of inventory score"].to_dict("records")
+    assert (change["q"], change["reference"], change["detectable"]) == (0.2, "baseline", 0.2)
     scores = effects[effects["metric"] == "inventory score"]
     assert scores["role"].tolist() == ["control", "treatment"]
     assert scores["unit"].tolist() == ["points from 1 to 5"] * 2
+    assert scores["method"].tolist() == ["unchanged", "persona_vector"]
+    steered = scores.iloc[1]
+    assert (steered["substrate"], steered["layers"], steered["depth"], steered["strength"]) == (
+        "residual",
+        "1",
+        0.5,
+        0.5,
+    )
+    by_metric = effects.set_index("metric")["estimate"]
+    assert by_metric["yes-saying"].tolist() == [4.0, 4.0]
+    assert by_metric["change of yes-saying"] == -0.3
+    assert by_metric["probability of the first pole"] == pytest.approx(0.3)
+    assert "alpha" not in by_metric.index and by_metric["half_correlation"] == -0.9
+    assert bounds_of(scores["unit"].iloc[0]) == (1, 5)
+    assert format_of(scores["judge"].iloc[0]) == "rating"
+    assert poles_of(effects[effects["reference"] == "E against I"]["reference"].iloc[0]) == ("E", "I")
+
+
+def test_claims_of_an_inventory() -> None:
+    _, claims = tables_of(*inventory())
+    assert claims["verdict"].tolist() == ["holds", "undecided", "undecided", "undecided"]
+    off, not_off, typed, moves = claims["sentence"]
+    assert off == "baseline: talk of talk (rating) is off the midpoint, 3: 3.50 [3.10, 3.90] of 1 to 5."
+    assert "is not shown to be off the midpoint" in not_off and "0.60 points off would be found" in not_off
+    assert typed.endswith("is X; most probable I (0.70 of the draws), and 95 % of them are among I, E.")
+    assert moves.startswith("steered is not shown to move talk of talk against baseline: 0.100 [−0.100, 0.300]")
 
 
 def test_every_study_writes_the_same_columns(tmp_path: Path) -> None:
