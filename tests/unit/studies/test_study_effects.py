@@ -20,8 +20,7 @@ from persona_interp.effects import (
 from persona_interp.statistics.families import in_families
 from persona_interp.studies.inventory.conditions import Change
 from persona_interp.studies.inventory.effects import bounds_of, format_of, inventory_effects, poles_of
-from persona_interp.studies.psychadapter.effects import adapter_effects
-from persona_interp.studies.psychadapter.forms import ADAPTER_EFFECTS, ADAPTER_INDUCED, ADAPTER_NLL
+from persona_interp.studies.psychadapter.effects import adapter_effects, with_judged
 from persona_interp.studies.styles.effects import style_effects
 from persona_interp.studies.styles.forms import STYLE_JUDGES, STYLE_PROBE, STYLE_STEERING
 from persona_interp.tables import Form, read_table
@@ -91,44 +90,103 @@ def test_claims_of_styles_say_what_the_numbers_say() -> None:
     assert (claims["claim"] == "told apart").sum() == 2
 
 
+def nll(low: float = 0.01, p: float = 0.01) -> DataFrame:
+    about = {"trait": "all", "n": 12, "data": "texts", "detectable": 0.05}
+    rows = [("nll", "right", 3.0, None, "no test"), ("nll difference", "shuffled", 0.018, p, "primary"),
+            ("nll difference", "no adapter", 0.1, 0.3, "exploratory")]  # fmt: skip
+    return DataFrame(
+        [
+            {**about, "metric": metric, "condition": condition, "estimate": x, "low": x + low - 0.018,
+             "high": x + 0.1, "p": p, "q": p, "declared": declared}
+            for metric, condition, x, p, declared in rows
+        ]
+    )  # fmt: skip
+
+
+def slopes() -> DataFrame:
+    about = {"trait": "kind", "judge": "one", "n": 12, "n_openings": 6, "null_95": 1.0, "detectable": 2.5,
+             "spearman": 0.4, "spearman_low": 0.1, "spearman_high": 0.6, "rising": 0.75}  # fmt: skip
+    rows = [("kind", 3.0, 1.0, 0.01, "primary"), ("rude", 1.0, -1.0, 0.4, "exploratory")]
+    return DataFrame(
+        [
+            {**about, "judged": judged, "on_target": judged == "kind", "estimate": x, "low": low, "high": 5.0, "p": p,
+             "q": p, "declared": declared}
+            for judged, x, low, p, declared in rows
+        ]
+    )  # fmt: skip
+
+
 def test_an_adapter() -> None:
-    nll = saved(ADAPTER_NLL, worse_with_shuffled)
-    effects, claims = tables_of(*adapter_effects({"nll": nll}, n_layers=3))
-    table = nll.dropna(subset=["p"])
+    effects, claims = tables_of(*adapter_effects({"nll": nll()}, n_layers=3))
     losses = effects[effects["metric"] == "change of held-out loss"]
-    assert losses["q"].tolist() == pytest.approx(table["q"].tolist())
-    assert losses["estimate"].tolist() == table["estimate"].tolist()
+    assert losses["q"].tolist() == [0.01, 0.3]
+    assert losses["detectable"].tolist() == [0.05, 0.05]
     assert set(losses["substrate"]) == {"virtual_token"}
+    assert effects["condition"].tolist() == ["right scores", "shuffled scores", "no adapter"]
     uses = claims[claims["claim"] == "uses the scores"]
     assert uses["verdict"].tolist() == ["holds"]
-    assert uses["sentence"].iloc[0].startswith("The adapter uses the scores: held-out loss is 0.018 [0.010, 0.071]")
+    assert uses["sentence"].iloc[0].startswith("The adapter uses the scores: held-out loss is 0.018 [0.010, 0.118]")
+    _, unsure = tables_of(*adapter_effects({"nll": nll(low=-0.1)}, n_layers=3))
+    assert unsure["verdict"].tolist() == ["undecided"]
 
 
-def worse_with_shuffled(table: DataFrame) -> DataFrame:
-    shuffled = (table["condition"] == "shuffled") & table["p"].notna()
-    table.loc[shuffled, ["p", "q", "low"]] = [0.01, 0.01, 0.01]
-    return table
+def test_slopes_of_an_adapter() -> None:
+    effects, claims = tables_of(*adapter_effects({"offtarget": slopes()}, n_layers=3))
+    by_metric = {metric: part for metric, part in effects.groupby("metric")}
+    assert with_judged(by_metric["slope of expression"])["judged"].tolist() == ["kind", "rude"]
+    assert by_metric["slope of expression"]["q"].tolist() == [0.01, 0.4]
+    ranks = by_metric["rank correlation of expression"].iloc[0]
+    assert (ranks["estimate"], ranks["low"], ranks["high"]) == (0.4, 0.1, 0.6)
+    assert by_metric["share of rising steps"]["low"].isna().all()
+    assert claims["claim"].tolist() == ["expression follows the score", "moves other traits, one"]
+    assert claims["verdict"].tolist() == ["holds", "undecided"]
+    assert claims["sentence"].iloc[1] == (
+        "Of 1 off-target effects by one, 0 have a q of 0.05 or less; 2.5 points would be found in 80 % of repetitions."
+    )
 
 
-def test_induced_cosines_are_corrected_over_layers_inside_a_reference() -> None:
-    table = saved(ADAPTER_INDUCED, with_cosines)
-    effects, _ = tables_of(*adapter_effects({"induced": table}, n_layers=3))
-    cosines = effects[effects["metric"] == "cosine"]
-    assert len(cosines) == 6
-    assert cosines["q"].tolist() == pytest.approx(table["q"].dropna().tolist())
-    assert cosines["reference"].unique().tolist() == ["vector of kind", "vector of rude"]
-
-
-def with_cosines(table: DataFrame) -> DataFrame:
+def cosines(high: float, own: str = "kind") -> DataFrame:
     rows = [
-        {"trait": "agr_z", "layer": layer, "metric": "cosine", "reference": name, "estimate": 0.3, "n": 12,
-         "null_95": 0.2, "p": p, "method": "psychadapter_induced", "position": "all"}
+        {"trait": "agr_z", "layer": layer, "metric": "cosine", "reference": name, "estimate": 0.3, "low": 0.1,
+         "high": high, "n": 12, "null_95": 0.2, "p": p, "method": "psychadapter_induced", "position": "all",
+         "own": name == own, "equal": False}
         for name, ps in (("kind", (0.01, 0.2, 0.5)), ("rude", (0.03, 0.02, 0.9)))
         for layer, p in enumerate(ps)
     ]  # fmt: skip
-    added = DataFrame(rows)
-    added = in_families(added, ["trait", "reference"], primary=np.zeros(len(added), dtype=bool))
-    return DataFrame([*table.to_dict("records"), *added.to_dict("records")])
+    geometry = {"trait": "agr_z", "layer": 0, "metric": "consistency", "estimate": 0.8, "low": 0.7, "high": 0.9,
+                "n": 12, "method": "psychadapter_induced", "position": "all"}  # fmt: skip
+    table = DataFrame(rows)
+    table = in_families(table, ["trait", "reference"], primary=np.zeros(len(table), dtype=bool))
+    return DataFrame([geometry, *table.to_dict("records")])
+
+
+def test_induced_cosines_are_corrected_over_layers_inside_a_reference() -> None:
+    table = cosines(high=0.5)
+    effects, _ = tables_of(*adapter_effects({"induced": table}, n_layers=3))
+    found = effects[effects["metric"] == "cosine"]
+    assert len(found) == 6
+    assert found["q"].tolist() == pytest.approx(table["q"].dropna().tolist())
+    assert found["reference"].unique().tolist() == ["vector of kind", "vector of rude"]
+    assert found["role"].tolist() == ["treatment"] * 3 + ["control"] * 3
+
+
+@pytest.mark.parametrize(("high", "same"), [(0.5, "does not"), (0.95, "undecided")])
+def test_an_induced_direction_may_be_related_to_a_vector_and_not_it(high: float, same: str) -> None:
+    _, claims = tables_of(*adapter_effects({"induced": cosines(high)}, n_layers=3))
+    assert claims["verdict"].tolist() == ["holds", same]
+    related, equal = claims["sentence"]
+    assert "at 1 of 3 layers, and the largest is 0.30 [0.10, " in related
+    assert ("is not the vector of kind" if same == "does not" else "is not shown to be the vector of kind") in equal
+
+
+def test_the_cost_of_an_adapter() -> None:
+    rows = [("parameters", 500, 1), ("base parameters", 1e6, 1), ("share of the base", 5e-4, 1), ("slow-down", 0.1, 5)]
+    cost = DataFrame([{"metric": m, "estimate": x, "low": None, "high": None, "n": n} for m, x, n in rows])
+    effects, claims = tables_of(*adapter_effects({"cost": cost.assign(trait="kind+rude")}, n_layers=3))
+    assert effects["role"].tolist() == ["treatment", "control", "treatment", "treatment"]
+    assert effects["cluster"].fillna("").tolist() == ["", "", "", "repeat"]
+    assert claims["verdict"].tolist() == ["holds"]
+    assert claims["sentence"].iloc[0] == "The adapter has 500 parameters, 0.05 % of the base's."
 
 
 SCALE = {"condition": "baseline", "inventory": "talk", "judge": "none", "format": "rating", "normalise": "sum",
@@ -196,7 +254,7 @@ def test_claims_of_an_inventory() -> None:
 
 def test_every_study_writes_the_same_columns(tmp_path: Path) -> None:
     """Three studies stand in one folder, and one table holds them all."""
-    adapter = {"nll": saved(ADAPTER_NLL), "offtarget": saved(ADAPTER_EFFECTS)}
+    adapter = {"nll": nll(), "offtarget": slopes()}
     for study, found in {
         "styles": styles(),
         "psychadapter": adapter_effects(adapter, n_layers=3),
