@@ -29,11 +29,18 @@ from seven_traits import plot as plot_claims
 from style_vectors import draw as draw_styles
 
 from persona_interp.directions.style import published_layers
+from persona_interp.effects import Run, load_effects, write_runs
 from persona_interp.figures.frames import keep
 from persona_interp.figures.style import paper_style, save_figure
 from persona_interp.io import read_json, sha256_file, write_json
 from persona_interp.models.identity import library_versions
+from persona_interp.studies.inventory import saved as inventories
+from persona_interp.studies.inventory.effects import STUDY as INVENTORY
 from persona_interp.studies.inventory.figures import draw_inventory_reliability
+from persona_interp.studies.judge_validity.effects import STUDY as JUDGES
+from persona_interp.studies.judge_validity.effects import judge_runs
+from persona_interp.studies.psychadapter import saved as adapters
+from persona_interp.studies.psychadapter.effects import STUDY as ADAPTERS
 from persona_interp.tables import read_table
 
 PERCENTILES = "intervals are bootstrap percentiles, which cover 0.89 to 0.93 of means over 8 to 40 questions"
@@ -110,6 +117,19 @@ STUDIES: dict[str, Callable[[Path], Tables]] = {
 }
 
 
+def judges(folder: Path) -> list[Run]:
+    """The judges, from their AUCs with today's intervals; p was not kept."""
+    return judge_runs(read_table(folder / "reevaluated.csv"), saved_provenance(folder, "config"))
+
+
+EFFECTS: dict[str, tuple[str, Callable[[Path], list[Run]]]] = {
+    "psychadapter": (ADAPTERS, adapters.saved_runs),
+    "inventories": (INVENTORY, inventories.saved_runs),
+    "judge_validity": (JUDGES, judges),
+}
+"""Results that are written as effects and claims too: the name of the study, and its runs from the saved tables."""
+
+
 def draw(study: str, tables: Tables, folder: Path) -> None:
     """The figures of a study that show intervals, from its new tables."""
     match study:
@@ -132,8 +152,9 @@ def draw(study: str, tables: Tables, folder: Path) -> None:
             layers = published_layers(saved_provenance(folder, "models", steered, "n_layers"))
             draw_styles(probe, steering, layers, folder)
         case "inventories":
+            effects = keep(load_effects(folder), "study", INVENTORY)
             with paper_style():
-                for made in draw_inventory_reliability(tables["reevaluated_reliability"]):
+                for made in draw_inventory_reliability(effects):
                     save_figure(made.figure, made.frame, folder, made.name)
 
 
@@ -165,6 +186,9 @@ def main() -> None:
         tables = STUDIES[study](folder)
         write_tables(folder, tables, digits=6)
         hashes = {f"{name}.csv": sha256_file(folder / f"{name}.csv") for name in tables}
+        if study in EFFECTS:
+            name, runs = EFFECTS[study]
+            write_runs(folder, name, runs(folder))
         draw(study, tables, folder)
         _note(folder / "provenance.json", hashes, AS_SAVED.get(study, {}))
         print(f"{study}: {', '.join(hashes)}")  # noqa: T201

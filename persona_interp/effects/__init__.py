@@ -21,11 +21,13 @@ from persona_interp.effects.effect import (
 from persona_interp.effects.files import (
     CLAIMS_FILE,
     EFFECTS_FILE,
+    Run,
     load_claims,
     load_effects,
     saved_claims,
     saved_effects,
     write_effects,
+    write_runs,
 )
 from persona_interp.effects.tables import claims_table, effects_table, family_of, rejected, verdict, with_q
 
@@ -38,6 +40,7 @@ __all__ = [
     "Claim",
     "Effect",
     "Role",
+    "Run",
     "Source",
     "Verdict",
     "claims_table",
@@ -55,4 +58,5 @@ __all__ = [
     "verdict",
     "with_q",
     "write_effects",
+    "write_runs",
 ]

@@ -6,13 +6,15 @@ from pathlib import Path
 import pandas as pd
 from pandas import DataFrame
 
-from persona_interp.effects.effect import CLAIMS, EFFECTS
-from persona_interp.effects.tables import with_q
+from persona_interp.effects.effect import CLAIMS, EFFECTS, Claim, Effect, Source
+from persona_interp.effects.tables import claims_table, effects_table, with_q
 from persona_interp.errors import AlignmentError, ArtefactError
 from persona_interp.lock import locked
 from persona_interp.tables import Form, read_table, write_table
 
 EFFECTS_FILE, CLAIMS_FILE = "effects.parquet", "claims.parquet"
+Run = tuple[Source, Sequence[Effect], Sequence[Claim]]
+"""What was found in one run, such as with one of several models."""
 
 
 def write_effects(folder: Path, study: str, effects: DataFrame, claims: DataFrame) -> None:
@@ -30,6 +32,13 @@ def write_effects(folder: Path, study: str, effects: DataFrame, claims: DataFram
             kept = _read(path, form) if path.is_file() else form.typed(DataFrame(columns=form.names))[0]
             kept = kept[kept["study"] != study]
             write_table(path, pd.concat([kept, table], ignore_index=True) if len(kept) else table, form)
+
+
+def write_runs(folder: Path, study: str, runs: Sequence[Run]) -> None:
+    """Keep what several runs of one study found in one folder, corrected together; see `write_effects`."""
+    effects = pd.concat([effects_table(source, found) for source, found, _ in runs], ignore_index=True)
+    claims = pd.concat([claims_table(source, said) for source, _, said in runs], ignore_index=True)
+    write_effects(folder, study, with_q(effects), claims)
 
 
 def saved_effects(folder: Path, study: str) -> DataFrame | None:

@@ -17,6 +17,7 @@ import reevaluate  # noqa: E402
 import screening  # noqa: E402
 from saved_config import saved_config  # noqa: E402
 
+from persona_interp.effects import load_claims, load_effects, write_runs  # noqa: E402
 from persona_interp.errors import ConfigError  # noqa: E402
 from persona_interp.io import read_json, sha256_file  # noqa: E402
 from persona_interp.tables import table_bytes  # noqa: E402
@@ -61,6 +62,14 @@ def test_screening_is_what_its_samples_give():
 def test_all_of_screening_is_what_its_samples_give():
     for name, table in reevaluate.screening(RESULTS / "screening").items():
         same(as_saved(table), saved(f"screening/{name}"))
+
+
+@pytest.mark.parametrize("study", reevaluate.EFFECTS)
+def test_saved_effects_and_claims_are_those_of_the_saved_tables(study: str, tmp_path: Path):
+    name, runs = reevaluate.EFFECTS[study]
+    write_runs(tmp_path, name, runs(RESULTS / study))
+    for load in (load_effects, load_claims):
+        pd.testing.assert_frame_equal(load(tmp_path), load(RESULTS / study))
 
 
 @pytest.mark.parametrize("study", reevaluate.STUDIES)

@@ -14,6 +14,7 @@ from persona_interp.figures.forest import plot_forest
 from persona_interp.figures.frames import distinct, keep, records
 from persona_interp.figures.style import GREY, PALETTE, TEXT, category, legend_below, panel_figure, wrap
 from persona_interp.studies.inventory.effects import LEVEL, PROBABILITY, SCORE, bounds_of, format_of, poles_of
+from persona_interp.studies.inventory.movement_effects import MOVEMENT, scale_of
 
 RELIABILITY = {
     "content_share": "same option in both orders",
@@ -33,6 +34,11 @@ RELIABILITY_CAPTION = (
 )
 TYPES_CAPTION = (
     "Poles of every dichotomy with 95 % intervals over items and wordings. Hollow: neither pole has 95 % of the draws."
+)
+
+MOVEMENT_CAPTION = (
+    "High minus low of each trait (rows) on every scale (columns); bold: the 95 % interval over items and wordings"
+    " leaves out zero; framed: a trait and its own scale."
 )
 
 
@@ -80,6 +86,25 @@ def plot_movement(frame: DataFrame, ax: Axes, *, traits: Sequence[str], limit: f
     ax.set_xlabel("scale")
     ax.grid(visible=False)
     return image
+
+
+def draw_movement(effects: DataFrame) -> DrawnFigure:
+    """A row a model, a panel a method and format, but for random directions; call it in `paper_style`."""
+    moved = with_formats(keep(keep(effects, "metric", MOVEMENT), "role", "treatment"))
+    shown = moved.assign(scale=[scale_of(condition) for condition in moved["condition"]])
+    kinds, models = shown[["method", "format"]].drop_duplicates().to_numpy().tolist(), distinct(shown, "model")
+    figure, axes = panel_figure(len(models), len(kinds), panel_height=1.75, share_y="row")
+    for line, model in zip(axes, models, strict=True):
+        for ax, (method, form) in zip(line, kinds, strict=True):
+            rows = keep(keep(keep(shown, "model", model), "method", method), "format", form)
+            if rows.empty:  # an adapter of the other model
+                ax.set_axis_off()
+                continue
+            limit = max(float(rows["estimate"].abs().max()), 1e-3)
+            plot_movement(rows, ax, traits=distinct(shown, "trait"), limit=limit)
+            ax.set_title(f"{method}, {form}s ({str(distinct(rows, 'unit')[0]).split()[0]})\n{model}", fontsize=7)
+        line[0].set_ylabel("high − low of")
+    return DrawnFigure("movement_figure", figure, shown, MOVEMENT_CAPTION)
 
 
 def plot_reliability(frame: DataFrame, ax: Axes, *, names: Sequence[str] | None = None) -> Axes:

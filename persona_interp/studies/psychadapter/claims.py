@@ -134,13 +134,18 @@ def _vector(trait: str, own: Sequence[Measured]) -> Iterator[Claim]:
         unit="cosine",
     )
     equal = sum(bool(row["equal"]) for row in known)
+    counted = (
+        f"the whole interval of their cosine is above {EQUAL_COSINE} at {equal} of {len(rows)} layers"
+        if known
+        else "no layer has an interval of their cosine"
+    )
     below = len(known) == len(rows) and all(row["high"] < EQUAL_COSINE for row in known)
     yield Claim(
         claim="the induced direction is the trait's vector",
         trait=trait,
         sentence=(
-            f"The induced direction of {trait} is {'not ' if below else '' if equal else 'not shown to be '}{name}: the"
-            f" whole interval of their cosine is above {EQUAL_COSINE} at {equal} of {len(rows)} layers."
+            f"The induced direction of {trait} is {'not ' if below else '' if equal else 'not shown to be '}{name}:"
+            f" {counted}."
         ),
         rule=SAME,
         effects=effects,
