@@ -1,7 +1,6 @@
 """Analyses take a kept result for what made it, and for nothing else."""
 
 import importlib
-import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -147,16 +146,6 @@ def test_training_sets_are_told_apart_by_every_turn(load: Any) -> None:
     hash_of = load("kept_results").conversations_hash
     talks = [question_and_answer("Why?", answer, name="") for answer in ("So.", "So!")]
     assert len({hash_of(talks), hash_of(talks[:1]), hash_of(talks[::-1])}) == 3
-
-
-def test_agreement_of_estimated_scores_is_of_one_model_and_data(load: Any, model: HookedModelBase) -> None:
-    psychadapter = load("psychadapter")
-    data = SimpleNamespace(data_hash="a", traits=("openness",))
-    seen = [psychadapter.agreement_identity(psychadapter.Config(), model, data)]
-    data.data_hash = "b"
-    seen += [psychadapter.agreement_identity(psychadapter.Config(), model, data)]
-    seen += [psychadapter.agreement_identity(psychadapter.Config(judge_pairs=2), model, data)]
-    assert len({json.dumps(one, sort_keys=True) for one in seen}) == 3
 
 
 def test_tables_come_back_in_order_and_with_the_digits_asked_for(load: Any, tmp_path: Path) -> None:
