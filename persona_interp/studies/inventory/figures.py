@@ -92,6 +92,7 @@ def draw_movement(effects: DataFrame) -> DrawnFigure:
     """A row a model, a panel a method and format, but for random directions; call it in `paper_style`."""
     moved = with_formats(keep(keep(effects, "metric", MOVEMENT), "role", "treatment"))
     shown = moved.assign(scale=[scale_of(condition) for condition in moved["condition"]])
+    shown = keep(shown, "scale", *distinct(shown, "trait"))
     kinds, models = shown[["method", "format"]].drop_duplicates().to_numpy().tolist(), distinct(shown, "model")
     figure, axes = panel_figure(len(models), len(kinds), panel_height=1.75, share_y="row")
     for line, model in zip(axes, models, strict=True):
