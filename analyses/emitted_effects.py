@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
-from kept_results import read_tables
 import seven_traits as traits
 import style_vectors as styles
+from kept_results import read_tables
 from reevaluated_tables import EMBEDDING, style_frames
 from saved_config import saved_provenance
 

@@ -13,75 +13,35 @@ training; the lexical judge (of traits with a valence) and, in `paper`, the like
 """
 
 import argparse
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-from kept_results import refuse_other_inputs
 
-from persona_interp.data.trait_texts import BIG_FIVE, TraitTexts, read_vader_ratings
-from persona_interp.data.traits import load_trait
-from persona_interp.data.writing_prompts import JUDGED_AS
-from persona_interp.directions.direction import Direction
-from persona_interp.directions.persona import persona_vector
+from persona_interp.data.trait_texts import BIG_FIVE, read_vader_ratings
+from persona_interp.effects import Effect, Source, effects_table, saved_claims, saved_effects, write_effects
 from persona_interp.figures.style import paper_style, save_figure
-from persona_interp.identity import of_judges, of_model, of_package
-from persona_interp.io import atomic_write_bytes, write_json
+from persona_interp.io import write_json
 from persona_interp.judges.embedding import EmbeddingJudge
-from persona_interp.judges.lexical import LexicalJudge
-from persona_interp.judges.likelihood import LikelihoodJudge
-from persona_interp.judges.protocol import Judge
-from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.load import load_model
-from persona_interp.rollouts.generate import generate_rollouts
-from persona_interp.statistics import correlation_interval
+from persona_interp.studies.psychadapter.effects import STUDY
 from persona_interp.studies.psychadapter.estimated_scores import generate_trait_texts
 from persona_interp.studies.psychadapter.figures.drawing import draw_adapter
-from persona_interp.studies.psychadapter.run import AdapterMeasures, measure_psychadapter
+from persona_interp.studies.psychadapter.run import AdapterMeasures
 from persona_interp.studies.psychadapter.settings import PsychAdapterSettings
-from persona_interp.studies.psychadapter.train import train_psychadapter
-from persona_interp.studies.psychadapter.training_run import ADAPTER, TrainedPsychAdapter
-from persona_interp.tables import kept_table, read_table, write_table
-
-METHOD_VERSION = 1
-"""Raised where the same inputs come to give other numbers."""
-OWN = {"sentiment": "optimistic"}
-"""The persona vector that a trait's induced direction is held against, where it has another name."""
-
-
-@dataclass(frozen=True)
-class Config:
-    """Sizes.
-
-    Args:
-        n_train: texts of each adapter, a fifth of as many held out on top.
-        settings: the initial map is a tenth of torch's own: at full size, as published, it costs this model 1.8 nats
-            a token before training, which some hundred texts do not make up for; at a tenth it costs 0.3.
-        n_agreement: texts on which the judge of the scores is compared with the likelihood judge.
-    """
-
-    model: str = "smollm2-135m-instruct"
-    n_train: int = 600
-    n_agreement: int = 80
-    judge_pairs: int = 1
-    n_instructions: int = 2
-    extraction_tokens: int = 32
-    rated_parts: tuple[str, ...] = ("film", "product", "tweet")
-    settings: PsychAdapterSettings = PsychAdapterSettings(
-        learning_rate=1e-2, n_epochs=2, max_tokens=48, init_scale=0.1, holdout=0.0
-    )
-    measures: AdapterMeasures = AdapterMeasures(
-        n_texts=120, n_shuffles=3, n_openings=10, max_new_tokens=32, n_induced=32, n_cost_repeats=5
-    )
-    likelihood: bool = False
-    device: str | None = None
-    seed: int = 0
-
+from persona_interp.studies.psychadapter.trained import (
+    OWN,
+    AdapterStudy,
+    agreement_effects,
+    base_vectors,
+    score_agreement,
+    train_and_measure,
+)
+from persona_interp.tables import write_table
 
 PRESETS = {
-    "tiny": Config(
+    "tiny": AdapterStudy(
         n_train=32,
         n_agreement=12,
         n_instructions=1,
@@ -91,8 +51,8 @@ PRESETS = {
             n_texts=8, n_shuffles=2, n_openings=3, max_new_tokens=8, n_induced=6, n_cost_repeats=2
         ),
     ),
-    "quick": Config(),
-    "paper": Config(
+    "quick": AdapterStudy(),
+    "paper": AdapterStudy(
         n_train=4000,
         n_agreement=400,
         n_instructions=5,
@@ -106,130 +66,48 @@ PRESETS = {
 }
 
 
-def run_adapter(
-    config: Config,
-    model: HookedModelBase,
-    data: TraitTexts,
-    references: Mapping[str, Direction],
-    folder: Path,
-    out: Path,
-) -> TrainedPsychAdapter:
-    """One adapter, trained on all texts but those held out, and everything measured of it."""
-    train, held_out = data.split(held_out=1 / 6, seed=config.seed)
-    trained = train_psychadapter(
-        model,
-        train,
-        out=folder / "run",
-        settings=replace(config.settings, seed=config.seed),
-        device=config.device,
-    )
-    measure_psychadapter(
-        model,
-        trained.adapter,
-        held_out,
-        judges=judges(config, model),
-        out=folder / "measured",
-        measures=replace(config.measures, seed=config.seed),
-        references=references,
-        own={trait: OWN.get(trait, trait) for trait in data.traits},
-        path=folder / "run" / ADAPTER,
-    )
-    for path in sorted((folder / "measured").glob("tables/*.csv")):
-        atomic_write_bytes(out / "tables" / path.name, path.read_bytes())
-    provenance = "provenance_psychadapter.json"
-    atomic_write_bytes(out / provenance, (folder / "measured" / provenance).read_bytes())
-    write_table(out / "tables" / "psychadapter_losses.csv", trained.losses)
-    draw(out)
-    return trained
-
-
-def judges(config: Config, model: HookedModelBase) -> list[Judge]:
-    """The judges of generated texts: the one that scored the training texts, and others that did not."""
-    more: list[Judge] = [LikelihoodJudge(model, n_pairs=config.judge_pairs)] if config.likelihood else []
-    return [EmbeddingJudge(), LexicalJudge(), *more]
-
-
-def persona_vectors(config: Config, model: HookedModelBase, names: Sequence[str], folder: Path) -> dict[str, Direction]:
-    """Response-mean persona vectors of the base model, from extraction questions."""
-    return {
-        name: persona_vector(
-            generate_rollouts(
-                model,
-                load_trait(name),
-                n_instructions=config.n_instructions,
-                max_new_tokens=config.extraction_tokens,
-                pool=("response_mean",),
-                seed=config.seed,
-                folder=folder / name,
-            ),
-            filter="none",
-        )
-        for name in names
-    }
-
-
-def agreement(config: Config, model: HookedModelBase, data: TraitTexts) -> pd.DataFrame:
-    """Rank correlation of the estimated scores with another judge's, trait by trait: how far to trust them."""
-    some = data.take(config.n_agreement, seed=config.seed)
-    other, rows = LikelihoodJudge(model, n_pairs=config.judge_pairs), []
-    for k, trait in enumerate(data.traits):
-        rated = [score.value for score in other.rate(load_trait(trait), [JUDGED_AS] * len(some), some.texts)]
-        found = correlation_interval(some.scores[:, k], np.array(rated), np.array(some.ids), kind="spearman")
-        numbers = {"estimate": found.estimate, "low": found.low, "high": found.high, "n": found.n}
-        rows.append({"trait": trait, "judge": data.source, "other_judge": other.name, "metric": "spearman", **numbers})
-    return pd.DataFrame(rows)
-
-
-def agreement_identity(config: Config, model: HookedModelBase, data: TraitTexts) -> dict[str, object]:
-    """What the agreement of the scores depends on."""
-    return {
-        "model": of_model(model),
-        "data": data.data_hash,
-        "traits": {name: load_trait(name).data_hash for name in data.traits},
-        "judges": of_judges([LikelihoodJudge(model, n_pairs=config.judge_pairs)]),
-        "n": config.n_agreement,
-        "seed": config.seed,
-        **of_package(METHOD_VERSION),
-    }
-
-
-def draw(out: Path) -> None:
-    """The figures of one adapter, from its tables."""
-    tables = {path.stem.removeprefix("psychadapter_"): read_table(path) for path in (out / "tables").glob("*.csv")}
-    with paper_style():
-        for made in draw_adapter(
-            tables["nll"],
-            losses=tables["losses"],
-            expression=tables["expression"],
-            effects=tables["offtarget"],
-            induced=tables["induced"],
-        ):
-            save_figure(made.figure, made.frame, out, made.name)
-
-
-def run(config: Config, ratings: Path | None, work: Path, out: Path) -> list[str]:
+def run(config: AdapterStudy, ratings: Path | None, work: Path, out: Path) -> list[str]:
     """Both adapters; returns what was left out, in words."""
     model = load_model(config.model, dtype="float32", device=config.device)
-    references = persona_vectors(config, model, [*BIG_FIVE, "optimistic"], work / "rollouts")
+    references = base_vectors(model, [*BIG_FIVE, "optimistic"], config, folder=work / "rollouts")
     n_texts, left_out = round(config.n_train * 6 / 5), []
     data = generate_trait_texts(
         model, n_texts=n_texts, judges=[EmbeddingJudge()], seed=config.seed, folder=work / "estimated"
     )
-    run_adapter(config, model, data, references, work / "big_five", out / "big_five")
-    path = work / "big_five" / "judge_agreement.csv"
-    refuse_other_inputs(path, agreement_identity(config, model, data))
-    kept = kept_table(path, lambda: agreement(config, model, data))
-    write_table(out / "big_five" / "tables" / path.name, kept)
+    adapters = {"big_five": data}
     if ratings is None or not ratings.exists():
         left_out.append(
             "sentiment by human raters was left out: give --ratings, the source distribution of vaderSentiment 3.3.2"
         )
     else:
-        rated = read_vader_ratings(ratings, parts=config.rated_parts).take(n_texts, seed=config.seed + 1)
-        run_adapter(config, model, rated, references, work / "sentiment", out / "sentiment")
+        rated = read_vader_ratings(ratings, parts=config.rated_parts)
+        adapters["sentiment"] = rated.take(n_texts, seed=config.seed + 1)
+    for name, texts in adapters.items():
+        trained = train_and_measure(model, texts, references, config, folder=work / name)
+        write_table(out / name / "tables" / "psychadapter_losses.csv", trained.losses)
+        draw(work / name / "measured", trained.losses, out / name)
+    agreed = agreement_effects(score_agreement(model, data, config, folder=work / "big_five"))
+    source = Source.of(STUDY, [data.data_hash, asdict(config)], model.provenance.to_dict(), config.seed)
+    collect([work / name / "measured" for name in adapters], source, agreed, out)
     notes = {"left out": left_out, "judge of the scores": data.source, "own vector": OWN}
     write_json(out / "provenance.json", {"config": asdict(config), "model": model.provenance.to_dict(), "notes": notes})
     return left_out
+
+
+def draw(measured: Path, losses: pd.DataFrame, out: Path) -> None:
+    """The figures of one adapter, from its effects."""
+    effects = saved_effects(measured, STUDY)
+    assert effects is not None, "a measured adapter has effects"
+    with paper_style():
+        for made in draw_adapter(effects, losses=losses):
+            save_figure(made.figure, made.frame, out, made.name)
+
+
+def collect(measured: Sequence[Path], source: Source, agreed: Sequence[Effect], out: Path) -> None:
+    """Effects and claims of all adapters in one folder."""
+    effects = [saved_effects(folder, STUDY) for folder in measured]
+    claims = [saved_claims(folder, STUDY) for folder in measured]
+    write_effects(out, STUDY, pd.concat([*effects, effects_table(source, agreed)]), pd.concat(claims))
 
 
 def main() -> None:

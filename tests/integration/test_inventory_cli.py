@@ -4,7 +4,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 import torch
 from transformers import AutoTokenizer
@@ -13,13 +12,15 @@ from typer.testing import CliRunner
 from persona_interp.cli import app
 from persona_interp.data.inventories import list_inventories, load_inventory
 from persona_interp.directions.psychadapter import KVShape, PsychAdapter
+from persona_interp.effects import load_effects
 from persona_interp.errors import ConfigError, PersonaInterpError
 from persona_interp.io import read_json
 from persona_interp.models.load import load_model
 from persona_interp.studies.inventory import run as inventory_run
 from persona_interp.studies.inventory.administer import administer
 from persona_interp.studies.inventory.answers import InventoryAnswers
-from persona_interp.studies.inventory.run import Condition, InventoryRun, run_inventories
+from persona_interp.studies.inventory.conditions import Condition
+from persona_interp.studies.inventory.run import InventoryRun, run_inventories
 from tests.integration.conftest import make_model
 
 ITEMS = "text,scale,key\ntalk,talk,1\nchat,talk,1\nhide,talk,-1\nstay away,talk,-1\n"
@@ -54,18 +55,17 @@ def test_scores_changes_and_types_are_written_and_printed(
     printed = invoke(questionnaire, tmp_path / "pairs.csv", *options, *change)
     assert "type by pairs (baseline, statement)" in printed
     assert "Inventories" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
-    tables = tmp_path / "out" / "tables"
-    scores = pd.read_csv(tables / "inventory_scores.csv")
+    effects = load_effects(tmp_path / "out")
+    scores = effects[effects["metric"] == "inventory score"]
     assert set(scores["condition"]) == {"baseline", "system prompt + cheerful +0.5 at layer 1"}
-    assert set(scores["inventory"]) == {"talk", "pairs"}
+    assert set(scores["data"]) == {"talk", "pairs"}
     assert (scores["low"] <= scores["estimate"]).all() and (scores["estimate"] <= scores["high"]).all()
-    changes = pd.read_csv(tables / "inventory_changes.csv")
-    assert set(changes["compared_with"]) == {"baseline"}
-    assert {"alpha", "half_correlation", "order_change", "position_share", "mass"} <= set(
-        pd.read_csv(tables / "inventory_reliability.csv")["metric"]
-    )
-    types = pd.read_csv(tables / "inventory_types.csv")
-    assert set(types["letter"]) <= {"A", "B"}
+    changes = effects[effects["metric"] == "change of inventory score"]
+    assert set(changes["reference"]) == {"baseline"}
+    assert {"half_correlation", "order_change", "position_share", "mass", "yes-saying"} <= set(effects["metric"])
+    poles = effects[effects["metric"] == "probability of the first pole"]
+    assert set(poles["reference"]) == {"A against B"}
+    assert [path.name for path in (tmp_path / "out" / "tables").iterdir()] == ["inventory_answers.csv"]
     said = read_json(tmp_path / "out" / "provenance_inventory.json")
     account = said["conditions"]["system prompt + cheerful +0.5 at layer 1"]
     assert (account["system"], account["intervention"]["kind"]) == ("Be glad.", "Add")
@@ -76,9 +76,9 @@ def test_respondents_come_from_a_file(tmp_path: Path, questionnaire: Path, model
     (tmp_path / "people.txt").write_text("Be a.\n\nBe b.\nBe c.\n")
     options = ["--out", tmp_path, "--model", model_folder, "--respondents", tmp_path / "people.txt"]
     invoke(questionnaire, *options, "--wordings", "frequency_words", "--orders", "given")
-    reliability = pd.read_csv(tmp_path / "tables" / "inventory_reliability.csv")
-    alpha = reliability[reliability["metric"] == "alpha"].iloc[0]
-    assert (alpha["over"], alpha["n"]) == ("respondents", 3)
+    effects = load_effects(tmp_path)
+    (halves,) = effects[(effects["metric"] == "half_correlation") & (effects["trait"] == "talk")].to_dict("records")
+    assert (halves["reference"], halves["n"]) == ("respondents", 3)
 
 
 def test_an_adapter_moves_the_answers(tmp_path: Path, questionnaire: Path, model_folder: Path) -> None:
@@ -89,9 +89,13 @@ def test_an_adapter_moves_the_answers(tmp_path: Path, questionnaire: Path, model
     adapter.save(tmp_path / "adapter.safetensors")
     options = ["--out", tmp_path / "out", "--model", model_folder, "--dtype", "float32"]
     invoke(questionnaire, *options, "--adapter", tmp_path / "adapter.safetensors", "--z", "warmth=2")
-    changes = pd.read_csv(tmp_path / "out" / "tables" / "inventory_changes.csv")
-    assert changes["condition"].tolist() == ["adapter warmth +2"]
-    assert abs(changes["estimate"].iloc[0]) + abs(changes["acquiescence_change"].iloc[0]) > 1e-4
+    effects = load_effects(tmp_path / "out")
+    changes = effects[effects["metric"].str.startswith("change of ")]
+    assert set(changes["condition"]) == {"adapter warmth +2"}
+    assert changes["metric"].tolist() == ["change of inventory score", "change of yes-saying"]
+    assert changes["estimate"].abs().sum() > 1e-4
+    what = changes[["method", "substrate", "strength", "strength_unit"]].iloc[0].tolist()
+    assert what == ["psychadapter", "virtual_token", 2.0, "standard deviations of a trait's score"]
 
 
 @pytest.mark.parametrize(
@@ -134,11 +138,11 @@ def own_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def kept(questionnaire: Path, own_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("kept")
     (out / "tables").mkdir()
-    (out / "tables" / "inventory_types.csv").write_text("mine\n")
+    (out / "tables" / "inventory_answers.csv").write_text("mine\n")
     (out / "notes.txt").write_text("mine\n")
-    with pytest.raises(ConfigError, match="holds tables/inventory_types.csv, but no identity_inventory.json"):
+    with pytest.raises(ConfigError, match="holds tables/inventory_answers.csv, but no identity_inventory.json"):
         invoke(*quick(questionnaire, out, own_model))
-    (out / "tables" / "inventory_types.csv").unlink()
+    (out / "tables" / "inventory_answers.csv").unlink()
     invoke(*quick(questionnaire, out, own_model))
     return out
 

@@ -13,15 +13,16 @@ from persona_interp.cli import app
 from persona_interp.data.trait_texts import read_trait_texts
 from persona_interp.directions.direction import Direction
 from persona_interp.directions.psychadapter import KVShape, PsychAdapter
+from persona_interp.effects import load_effects
 from persona_interp.errors import ConfigError, DataError, PersonaInterpError
 from persona_interp.io import read_json
 from persona_interp.studies.options import parse_z
+from persona_interp.studies.psychadapter.effects import COST
 from persona_interp.studies.psychadapter.inputs import held_out_texts, make_judges, open_adapter
 from persona_interp.studies.psychadapter.run import AdapterMeasures, measure_psychadapter
 from tests.unit.studies.psychadapter.planted_adapter import planted_adapter
 
 QUICK = ("--judges", "lexical", "--n-openings", 2, "--max-new-tokens", 4)
-TABLES = ("nll", "expression", "offtarget", "induced", "cost")
 
 
 def command(*arguments: object, fails: bool = False) -> Result:
@@ -72,29 +73,29 @@ def test_generate_continues_prompts_by_trait_values(trained: tuple[Path, str]):
     assert file == high
 
 
-def test_measure_writes_every_table_and_goes_on(trained: tuple[Path, str], data: Path, tmp_path: Path):
+def test_measure_writes_every_effect_and_goes_on(trained: tuple[Path, str], data: Path, tmp_path: Path):
     out, _ = trained
     options = ("--judges", "lexical", "--n-openings", 2, "--max-new-tokens", 4)
     said = command("measure", out, data, "--out", tmp_path, *options).output
     assert "9 texts of texts.csv that the adapter was not trained on." in said
     assert "shuffled trait vectors cost" in said
-    tables = {name: pd.read_csv(tmp_path / "tables" / f"psychadapter_{name}.csv") for name in TABLES}
-    for table in tables.values():
-        assert {"model", "method", "trait", "estimate", "low", "high", "n"} <= set(table.columns)
-    assert set(tables["expression"]["judged"]) == {"agr_z"}
-    assert set(tables["expression"]["trait"]) == {"agr_z", "swl"}
-    assert set(tables["induced"]["trait"]) == {"agr_z", "swl"}
-    assert (tables["nll"]["n"] == 9).all()
+    effects = load_effects(tmp_path)
+    assert set(COST) | {"held-out loss", "expression", "slope of expression", "consistency"} <= set(effects["metric"])
+    assert set(effects[effects["metric"] == "slope of expression"]["condition"]) == {
+        f"texts written at values of {trait}, judged for agr_z" for trait in ("agr_z", "swl")
+    }
+    assert set(effects[effects["metric"] == "consistency"]["trait"]) == {"agr_z", "swl"}
+    assert (effects[effects["metric"] == "held-out loss"]["n"] == 9).all()
+    assert [path.name for path in (tmp_path / "tables").iterdir()] == ["psychadapter_losses.csv"]
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "PsychAdapter: agr_z, swl" in page and "psychadapter_loss.csv" in page
     made = read_json(tmp_path / "provenance_psychadapter.json")
     assert made["not judged"] == ["swl"]
     assert made["judged"] == {"agr_z": "agreeableness"}
-    (tmp_path / "tables" / "psychadapter_nll.csv").unlink()
-    before = (tmp_path / "tables" / "psychadapter_cost.csv").read_bytes()
+    (nll,) = (tmp_path / "cells" / "psychadapter").glob("nll-*")
+    nll.unlink()
     command("measure", out, data, "--out", tmp_path, *options)
-    assert (tmp_path / "tables" / "psychadapter_cost.csv").read_bytes() == before
-    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "tables" / "psychadapter_nll.csv"), tables["nll"])
+    pd.testing.assert_frame_equal(load_effects(tmp_path), effects)  # its times too, which no two measurements share
     with pytest.raises(ConfigError, match="holds results of another configuration"):
         command("measure", out, data, "--out", tmp_path, *options, "--n-texts", 5)
 

@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "analyses" / "results"
 sys.path.insert(0, str(ROOT / "analyses"))
 
+import claims  # noqa: E402
 import reevaluate  # noqa: E402
 import screening  # noqa: E402
 from reevaluated_tables import EMBEDDING  # noqa: E402
@@ -61,7 +62,12 @@ def test_screening_is_what_its_samples_give():
     same(found[columns], kept[columns])
 
 
-@pytest.mark.parametrize("study", ["monitoring", pytest.param("screening", marks=pytest.mark.slow), "trait_geometry"])
+SLOW = ("screening", "style_vectors")
+
+
+@pytest.mark.parametrize(
+    "study", [pytest.param(s, marks=pytest.mark.slow) if s in SLOW else s for s in reevaluate.EFFECTS]
+)
 def test_effects_are_what_the_saved_rows_give(study: str, tmp_path: Path):
     copied = tmp_path / study
     shutil.copytree(RESULTS / study, copied)
@@ -96,6 +102,10 @@ def test_settings_that_were_not_saved_are_asked_for(tmp_path: Path):
     (tmp_path / "provenance.json").write_text('{"config": {"k": 10, "other": 1}}')
     with pytest.raises(ConfigError, match=r"other settings than Config: missing \['every_planted.*unknown \['other'\]"):
         saved_config(tmp_path, quick)
+
+
+def test_the_table_of_claims_is_that_of_the_saved_claims():
+    assert claims.with_table(README) == README
 
 
 def cells(section: str, label: str) -> list[str]:

@@ -1,17 +1,13 @@
-"""Analyses take a kept result for what made it, and for nothing else."""
+"""What the scripts of analyses share."""
 
 import importlib
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 import pandas as pd
 import pytest
-
-from persona_interp.errors import ConfigError
-from persona_interp.models.hooked import HookedModelBase
 
 FOLDER = Path(__file__).parents[2] / "analyses"
 
@@ -24,28 +20,6 @@ def load(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         return importlib.import_module(name)
 
     yield module
-
-
-def test_a_result_without_a_word_of_what_made_it_is_refused(load: Any, tmp_path: Path) -> None:
-    refuse, made = load("kept_results").refuse_other_inputs, tmp_path / "measured.json"
-    refuse(made, {"seed": 0})
-    made.write_text("{}")
-    refuse(made, {"seed": 0})
-    with pytest.raises(ConfigError, match="seed: there 0, now 1"):
-        refuse(made, {"seed": 1})
-    (tmp_path / "measured_made_from.json").unlink()
-    with pytest.raises(ConfigError, match="does not say what it was made from"):
-        refuse(made, {"seed": 0})
-
-
-def test_agreement_of_estimated_scores_is_of_one_model_and_data(load: Any, model: HookedModelBase) -> None:
-    psychadapter = load("psychadapter")
-    data = SimpleNamespace(data_hash="a", traits=("openness",))
-    seen = [psychadapter.agreement_identity(psychadapter.Config(), model, data)]
-    data.data_hash = "b"
-    seen += [psychadapter.agreement_identity(psychadapter.Config(), model, data)]
-    seen += [psychadapter.agreement_identity(psychadapter.Config(judge_pairs=2), model, data)]
-    assert len({json.dumps(one, sort_keys=True) for one in seen}) == 3
 
 
 def test_tables_come_back_in_order_and_with_the_digits_asked_for(load: Any, tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from persona_interp.errors import ArtefactError
 from persona_interp.io import write_json
 from persona_interp.report import sections_of, write_report
 from persona_interp.sections.section import count, saved_table, spread, table
-from persona_interp.tables import Form, texts, wholes
+from persona_interp.studies.psychadapter.effects import adapter_effects
+from persona_interp.tables import Form, read_table, texts, wholes, write_table
 from tests.unit.studies.styles.found import found
 
 HOSTILE = "<b>joy</b>"
@@ -36,20 +37,19 @@ def styles(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def adapter(tmp_path: Path) -> Path:
-    write(
-        tmp_path,
-        "psychadapter_nll",
-        [
-            {"trait": "all", "metric": metric, "condition": condition, "estimate": x, "low": x - 0.1, "high": x + 0.1}
-            | {"n": 9, "p": p, "q": p, "detectable": 0.1, "model": "tiny", "method": "psychadapter"}
-            for metric, condition, x, p in (
-                ("nll", "right", 3.0, np.nan),
-                ("nll", "no adapter", 3.2, np.nan),
-                ("nll difference", "no adapter", 0.2, 0.001),
-                ("nll difference", "shuffled", 0.25, 0.002),
-            )
-        ],
-    )
+    nll = [
+        {"trait": "all", "metric": metric, "condition": condition, "estimate": x, "low": x - 0.1, "high": x + 0.1}
+        | {"n": 9, "p": p, "q": p, "declared": "primary", "detectable": 0.1, "data": "texts"}
+        for metric, condition, x, p in (
+            ("nll", "right", 3.0, np.nan),
+            ("nll", "no adapter", 3.2, np.nan),
+            ("nll difference", "no adapter", 0.2, 0.001),
+            ("nll difference", "shuffled", 0.25, 0.002),
+        )
+    ]
+    source = Source("psychadapter", "run", "tiny")
+    effects, claims = adapter_effects({"nll": pd.DataFrame(nll)}, n_layers=3)
+    write_effects(tmp_path, source.study, effects_table(source, effects), claims_table(source, claims))
     return tmp_path
 
 
@@ -97,7 +97,8 @@ def test_a_page_without_a_main_job_has_the_sections_and_escapes_them(styles: Pat
 def test_sections_stand_together_in_one_page(styles: Path, adapter: Path):
     assert styles == adapter
     assert [section.key for section in sections_of(styles)] == ["styles", "psychadapter"]
-    assert "shuffled +0.250 [+0.150, +0.350] (p 0.002, 9 texts)" in page(styles)
+    assert "held-out loss is 0.250 [0.150, 0.350] nats a token above" in page(styles)
+    assert "+0.200 [+0.100, +0.300]" in page(styles)
     names = re.findall(r"<b>Figure (\d+)\.", (styles / "report.html").read_text(encoding="utf-8"))
     assert names == [str(i + 1) for i in range(len(names))] and len(names) >= 3
 
@@ -109,16 +110,16 @@ def test_a_folder_with_nothing_to_report_is_refused(tmp_path: Path):
 
 
 def test_a_missing_column_is_named(adapter: Path):
-    path = adapter / "tables" / "psychadapter_nll.csv"
-    pd.read_csv(path).drop(columns="condition").to_csv(path, index=False)
-    with pytest.raises(ArtefactError, match="psychadapter_nll.csv: column condition is missing"):
+    path = adapter / "effects.parquet"
+    write_table(path, read_table(path).drop(columns="metric"))
+    with pytest.raises(ArtefactError, match="effects.parquet: column metric is missing"):
         write_report(adapter)
 
 
 def test_an_empty_table_is_as_good_as_none(tmp_path: Path):
-    write(tmp_path, "inventory_scores", [])
-    (tmp_path / "tables" / "inventory_scores.csv").write_text("a,b\n")
-    assert saved_table(tmp_path, Form("inventory_scores", texts("a b"))) is None
+    write(tmp_path, "judges", [])
+    (tmp_path / "tables" / "judges.csv").write_text("a,b\n")
+    assert saved_table(tmp_path, Form("judges", texts("a b"))) is None
 
 
 @pytest.mark.parametrize(
@@ -137,7 +138,7 @@ def test_a_missing_count_is_said_to_be_missing(tmp_path: Path):
 
 
 def test_a_cell_of_another_kind_is_named(adapter: Path):
-    path = adapter / "tables" / "psychadapter_nll.csv"
-    pd.read_csv(path).assign(n="many").to_csv(path, index=False)
-    with pytest.raises(ArtefactError, match=r"psychadapter_nll\.csv: column n must hold a whole number, got 'many'"):
+    path = adapter / "effects.parquet"
+    write_table(path, read_table(path).assign(n="many"))
+    with pytest.raises(ArtefactError, match=r"effects\.parquet: column n must hold a whole number, got 'many'"):
         write_report(adapter)

@@ -47,7 +47,8 @@ def inventory(
         return None
     from persona_interp.data.inventories import load_inventory
     from persona_interp.models.load import load_model
-    from persona_interp.studies.inventory.run import Condition, InventoryRun, run_inventories
+    from persona_interp.studies.inventory.conditions import Condition
+    from persona_interp.studies.inventory.run import InventoryRun, run_inventories
 
     refuse_idle(layer, "--layer", vector is not None, "--vector")
     refuse_idle(coefficient, "--coefficient", vector is not None, "--vector")

@@ -17,6 +17,12 @@ from persona_interp.studies.inventory.scores import JUDGE, scales_in_families
 
 Answers = Float[np.ndarray, "row item"]
 ALL = "all"
+METRICS = (
+    *("alpha", "half_correlation", "order_change", "order_agreement", "content_share", "position_share"),
+    *("wording_change", "wording_agreement"),
+)
+MASS = "mass"
+"""What is measured of the answers; see `inventory_reliability`."""
 _MIN_ROWS = 3
 LEAST_ROWS = 10
 """Cronbach's alpha is not given over fewer rows."""
@@ -88,7 +94,7 @@ def _metrics(part: pd.DataFrame, n_resamples: int, seed: int, *, whole: bool) ->
     found.append({"metric": "half_correlation", "over": over, **_halves(part, index, whole=whole)})
     found += [{"over": "items", **row} for row in (*_order_metrics(part), *_wordings(part))]
     mass = part.groupby("item")["mass"].mean()
-    return [*found, {"metric": "mass", "over": "items", "estimate": float(mass.mean()), "n": int(mass.notna().sum())}]
+    return [*found, {"metric": MASS, "over": "items", "estimate": float(mass.mean()), "n": int(mass.notna().sum())}]
 
 
 def _alpha(table: Answers, keys: Int[np.ndarray, " item"], n_resamples: int, seed: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Tables of administered inventories in a folder that belongs to them, for figures, reports and other programs."""
+"""Administered inventories in a folder that belongs to them: answers, and what they say as effects and claims."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -10,48 +10,24 @@ import pandas as pd
 from persona_interp.data.inventories import Inventory
 from persona_interp.errors import ConfigError
 from persona_interp.identity import of_model, of_package
-from persona_interp.interventions.protocol import Intervention
-from persona_interp.interventions.record import intervention_record
 from persona_interp.io import sha256_json
 from persona_interp.lock import alone_in
 from persona_interp.models.identity import library_versions
 from persona_interp.models.protocol import HookedModel
 from persona_interp.studies.folder import RunFolder
-from persona_interp.studies.inventory import forms
 from persona_interp.studies.inventory.administer import administer, answers_of
 from persona_interp.studies.inventory.answers import InventoryAnswers
+from persona_interp.studies.inventory.conditions import Condition
 from persona_interp.studies.inventory.effects import STUDY, inventory_effects
+from persona_interp.studies.inventory.forms import INVENTORY_ANSWERS
 from persona_interp.studies.inventory.reliability import reliability_rows
 from persona_interp.studies.inventory.scores import change_rows, scales_in_families, score_inventory
 from persona_interp.studies.inventory.types import TypeResult, inventory_type
-from persona_interp.tables import Form
 
 METHOD_VERSION = 1
 """Raised where the same inputs come to give other numbers."""
-ANSWERS = Form("inventory_answers", (), open=True)
-TABLES = {
-    "scores": forms.INVENTORY_SCORES,
-    "reliability": forms.INVENTORY_RELIABILITY,
-    "changes": forms.INVENTORY_CHANGES,
-    "types": forms.INVENTORY_TYPES,
-    "answers": ANSWERS,
-}
-KEEPS = (*(f"tables/{form.name}.csv" for form in TABLES.values()), f"cells/{STUDY}/*")
+KEEPS = (f"tables/{INVENTORY_ANSWERS.name}.csv", f"cells/{STUDY}/*")
 ANSWER_COLUMNS = ("model", "condition", "inventory")
-
-
-@dataclass(frozen=True)
-class Condition:
-    """What is said to the model and done with it while it is asked; the first of a study is what others are against."""
-
-    name: str = "baseline"
-    system: str | None = None
-    intervention: Intervention | None = None
-
-    @property
-    def record(self) -> dict[str, Any]:
-        """The same as plain data."""
-        return {"system": self.system, "intervention": intervention_record(self.intervention)}
 
 
 @dataclass(frozen=True)
@@ -87,11 +63,9 @@ class InventoryTables:
     answers: pd.DataFrame
 
     @property
-    def frames(self) -> dict[str, tuple[Form, pd.DataFrame]]:
-        """Every table by its name, with its form; those without rows too."""
-        types = pd.concat([found.frame for found in self.types]) if self.types else pd.DataFrame()
-        tables = (self.scores, self.reliability, self.changes, types, self.answers)
-        return {name: (form, table) for (name, form), table in zip(TABLES.items(), tables, strict=True)}
+    def dichotomies(self) -> pd.DataFrame:
+        """All types as one table, a row a dichotomy; empty where there are none."""
+        return pd.concat([found.frame for found in self.types]) if self.types else pd.DataFrame()
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,10 +86,10 @@ def run_inventories(
     out: Path,
     progress: bool = True,
 ) -> InventoryResult:
-    """Every inventory under every condition, scored, compared and kept in `out`/tables/inventory_*.csv.
+    """Every inventory under every condition, scored and compared: effects and claims in `out`, and the answers.
 
     Answers are kept as they are made: an interrupted call goes on after the last inventory and condition that it
-    finished. Tables without rows are left out.
+    finished. They are in `out`/tables/inventory_answers.csv.
 
     Raises:
         ConfigError: there is no inventory or condition, or two of one name; `out` holds tables of another model,
@@ -149,23 +123,27 @@ def run_inventories(
         for condition in conditions
     ]
     tables = inventory_tables(administered, n_resamples=run.n_resamples, seed=run.seed)
-    read = {
-        name: folder.save(form, table) if len(table) else pd.DataFrame(columns=form.names)
-        for name, (form, table) in tables.frames.items()
-    }
-    provenance = {
+    folder.save(INVENTORY_ANSWERS, tables.answers)
+    provenance: dict[str, Any] = {
         "model": model.provenance.to_dict(),
         "inventories": [answers.provenance for answers in administered if answers.condition == conditions[0].name],
         "conditions": said_of,
         "respondents": run.respondents,
         "normalise": run.normalise,
+        "warnings": list(dict.fromkeys(said for answers in administered for said in answers.warnings)),
         "versions": library_versions(),
     }
     effects, claims = inventory_effects(
-        read["scores"], read["changes"], read["reliability"], reference=conditions[0].name
+        tables.scores,
+        tables.changes,
+        tables.reliability,
+        tables.dichotomies,
+        reference=conditions[0].name,
+        changed={condition.name: condition.change for condition in conditions},
+        n_layers=model.n_layers,
     )
     folder.finish(model, provenance, effects, claims, seed=run.seed)
-    return InventoryResult(tables, tuple(dict.fromkeys(said for answers in administered for said in answers.warnings)))
+    return InventoryResult(tables, tuple(provenance["warnings"]))
 
 
 def _administered(

@@ -44,17 +44,7 @@ from persona_interp.tables import kept_table
 
 METHOD_VERSION = 2
 """Raised where the same inputs come to give other numbers."""
-TABLES = {
-    "nll": forms.ADAPTER_NLL,
-    "expression": forms.ADAPTER_EXPRESSION,
-    "offtarget": forms.ADAPTER_EFFECTS,
-    "induced": forms.ADAPTER_INDUCED,
-    "cost": forms.ADAPTER_COST,
-}
-KEEPS = (
-    *(f"tables/{form.name}.csv" for form in TABLES.values()),
-    *("psychadapter_texts.csv", "texts/*", "vectors/*.psychadapter_induced.*"),
-)
+KEEPS = (f"cells/{STUDY}/*", "psychadapter_texts.csv", "texts/*", "vectors/*.psychadapter_induced.*")
 
 
 @dataclass(frozen=True)
@@ -114,9 +104,9 @@ def measure_psychadapter(
     n_lora_parameters: int = 0,
     progress: bool = True,
 ) -> dict[str, pd.DataFrame]:
-    """Loss, expression, off-target effects, induced directions and cost, in `out`/tables/psychadapter_*.csv.
+    """Loss, expression, off-target effects, induced directions and cost: tables by these names, and effects in `out`.
 
-    A table that is there is taken from there. `out`/provenance_psychadapter.json says what the numbers come from.
+    What was measured is not measured again. `out`/provenance_psychadapter.json says what the numbers come from.
 
     Args:
         held_out: texts that the adapter was not trained on.
@@ -164,8 +154,8 @@ def measure_psychadapter(
             model, adapter, path=path, n_lora_parameters=n_lora_parameters, n_repeats=measures.n_cost_repeats
         ),
     }  # fmt: skip
-    wanted = [name for name in TABLES if judged or name not in ("expression", "offtarget")]
-    tables = {name: folder.table(TABLES[name], _named(made[name], model)) for name in wanted}
+    wanted = [name for name in made if judged or name not in ("expression", "offtarget")]
+    tables = {name: folder.cell(name, None, _named(made[name], model)) for name in wanted}
     provenance = {
         "model": model.provenance.to_dict(),
         "adapter": adapter.provenance.to_dict() | {"hash": config["adapter"], "lora_parameters": n_lora_parameters},

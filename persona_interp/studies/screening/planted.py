@@ -13,6 +13,7 @@ from persona_interp.data.levels import Level
 from persona_interp.data.traits import Trait
 from persona_interp.directions.direction import Direction
 from persona_interp.judges.protocol import Judge
+from persona_interp.measurements.projection_difference import METRICS, projection_difference
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.tokens import render_chat
 from persona_interp.statistics.exceedances import exceedances
@@ -26,7 +27,6 @@ from persona_interp.studies.screening.detection import (
     percentile_threshold,
     rank_average,
 )
-from persona_interp.measurements.projection_difference import METRICS, projection_difference
 
 RAW, DIFFERENCE, PROXY = "raw projection", "projection difference", "last-prompt proxy"
 TEXT, CHOOSER = "text judge (likelihood)", "text judge (embedding)"

@@ -1,4 +1,4 @@
-"""Figures of inventories: what is drawn where, from tables alone."""
+"""Figures of inventories: what is drawn where, from effects alone."""
 
 from typing import Any
 
@@ -8,23 +8,20 @@ import pytest
 
 from persona_interp.figures.style import paper_style
 from persona_interp.studies.inventory.figures import (
-    draw_inventory_reliability,
-    draw_inventory_scores,
-    draw_inventory_types,
-    plot_inventory_changes,
+    draw_inventory,
     plot_inventory_scores,
     plot_movement,
     plot_reliability,
     plot_type_poles,
 )
 
-ABOUT = {"model": "m", "inventory": "big", "format": "rating"}
+ABOUT = {"model": "m", "data": "big", "judge": "none (rating, sum)", "metric": "inventory score"}
 
 
-def scores(**changes: Any) -> pd.DataFrame:
+def scores(low: int = 1, high: int = 5, **changes: Any) -> pd.DataFrame:
     rows = [
-        {**ABOUT, "condition": condition, "scale": scale, "estimate": value, "low": value - 0.5, "high": value + 0.5,
-         "minimum": 1.0, "midpoint": 3.0, "maximum": 5.0, **changes}
+        {**ABOUT, "condition": condition, "trait": scale, "estimate": value, "low": value - 0.5, "high": value + 0.5,
+         "unit": f"points from {low} to {high}", "null_high": None, **changes}
         for condition, value in (("baseline", 2.0), ("steered", 4.0))
         for scale in ("warmth", "order")
     ]  # fmt: skip
@@ -32,21 +29,23 @@ def scores(**changes: Any) -> pd.DataFrame:
 
 
 def types() -> pd.DataFrame:
-    rows = [("EI", "E", "I", 0.8, True), ("SN", "S", "N", 0.4, False)]
-    return pd.DataFrame(
+    about = {**ABOUT, "judge": "none (statement)", "condition": "baseline", "unit": "points from 0 to 1"}
+    rows = [("EI", "E", "I", 0.8, 0.97), ("SN", "S", "N", 0.4, 0.2)]
+    parts = [
         [
-            {**ABOUT, "format": "statement", "condition": "baseline", "scale": scale, "first": first, "second": second,
-             "estimate": share, "low": share - 0.1, "high": share + 0.1, "decided": sure}
-            for scale, first, second, share, sure in rows
+            {**about, "trait": scale, "estimate": share, "low": share - 0.1, "high": share + 0.1},
+            {**about, "trait": scale, "metric": "probability of the first pole", "estimate": probability,
+             "reference": f"{first} against {second}"},
         ]
-    )  # fmt: skip
+        for scale, first, second, share, probability in rows
+    ]  # fmt: skip
+    return pd.DataFrame([row for part in parts for row in part])
 
 
 def reliability() -> pd.DataFrame:
     rows = [("position_share", 0.9), ("wording_agreement", float("nan")), ("mass", 0.1)]
-    return pd.DataFrame(
-        [{**ABOUT, "condition": "baseline", "scale": "all", "metric": m, "estimate": e} for m, e in rows]
-    )
+    about = {**ABOUT, "judge": "none (rating)", "condition": "baseline", "trait": "all"}
+    return pd.DataFrame([{**about, "metric": m, "estimate": e} for m, e in rows])
 
 
 @pytest.fixture
@@ -70,11 +69,6 @@ def test_scores_are_drawn_on_the_whole_scale_with_its_midpoint(ax: Any) -> None:
     assert low < 1 and high > 5
     assert [label.get_text() for label in ax.get_yticklabels()] == ["warmth", "order"]
     assert ax.get_xlabel() == "score"
-
-
-def test_changes_are_drawn_against_none(ax: Any) -> None:
-    plot_inventory_changes(scores(), ax, names=["baseline", "steered"], label="change")
-    assert ax.lines[0].get_xdata() == [0.0, 0.0]
 
 
 def test_undecided_poles_are_hollow_and_poles_stand_at_the_ends(ax: Any) -> None:
@@ -105,20 +99,15 @@ def test_movement_frames_the_diagonal_and_sets_sure_cells_in_bold(ax: Any) -> No
 
 def test_a_figure_a_model_with_a_panel_an_inventory_and_format() -> None:
     frame = pd.concat(
-        [
-            scores(),
-            scores(inventory="pairs", format="statement", minimum=0.0, midpoint=0.5, maximum=1.0),
-            scores(model="n"),
-        ]
+        [scores(), scores(0, 1, data="pairs", judge="none (statement, pmi)"), scores(model="n"), types(), reliability()]
     )
     with paper_style():
-        drawn = draw_inventory_scores(frame)
-        assert [made.name for made in drawn] == ["inventory_scores", "inventory_scores_2"]
+        drawn = draw_inventory(frame)
+        names = ["inventory_scores", "inventory_scores_2", "inventory_types", "inventory_reliability"]
+        assert [made.name for made in drawn] == names
         titles = [ax.get_title(loc="left") for ax in drawn[0].figure.axes]
-        assert titles == ["big: ratings", "pairs: statements said"]
+        assert titles == ["big: ratings", "pairs: statements said", "big: statements said", ""]
         assert set(drawn[1].frame["model"]) == {"n"}
         assert drawn[0].caption.startswith("m. ")
-        [one] = draw_inventory_reliability(reliability())
-        assert one.name == "inventory_reliability"
-        [other] = draw_inventory_types(types())
-        assert [text.get_text() for text in other.figure.legends[0].texts] == ["baseline", "undecided"]
+        assert [ax.get_title(loc="left") for ax in drawn[2].figure.axes] == ["big: statements said"]
+        assert [text.get_text() for text in drawn[2].figure.legends[0].texts] == ["baseline", "undecided"]

@@ -8,6 +8,8 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from persona_interp.figures.style import paper_style
+from persona_interp.studies.psychadapter.figures.drawing import draw_adapter
 from persona_interp.studies.psychadapter.figures.panels import (
     plot_adapter_loss,
     plot_expression_over_z,
@@ -30,12 +32,14 @@ def labelled(ax: Axes, label: str) -> Any:
 
 def table(**columns: Any) -> pd.DataFrame:
     frame = pd.DataFrame(columns)
+    if "judged" in frame:
+        frame["condition"] = [f"texts, judged for {trait}" for trait in frame.pop("judged")]
     return frame.assign(low=frame["estimate"] - 1, high=frame["estimate"] + 1)
 
 
 def test_expression_shows_a_traits_own_scores_only(ax: Axes):
     frame = table(
-        trait=["loud"] * 4 + ["slow"], judged=["loud", "loud", "loud", "slow", "slow"], z=[3, -3, 0, 0, 1],
+        trait=["loud"] * 4 + ["slow"], judged=["loud", "loud", "loud", "slow", "slow"], strength=[3, -3, 0, 0, 1],
         estimate=[70.0, 30, 50, 99, 40],
     )  # fmt: skip
     plot_expression_over_z(frame, ax, traits=["loud", "slow"])
@@ -78,8 +82,8 @@ def test_the_loss_has_its_running_mean_and_two_lines(ax: Axes):
 
 def test_held_out_differences_stand_in_rows(ax: Axes):
     frame = table(
-        metric=["nll", "nll difference", "nll difference"], condition=["right", "shuffled", "shuffled"],
-        trait=["all", "all", "loud"], estimate=[3.0, 0.2, 0.1],
+        metric=["held-out loss", *["change of held-out loss"] * 2], trait=["all", "all", "loud"],
+        condition=["right scores", "shuffled scores", "shuffled scores"], estimate=[3.0, 0.2, 0.1],
     )  # fmt: skip
     plot_held_out_loss(frame, ax)
     assert [label.get_text() for label in ax.get_yticklabels()] == ["shuffled", "loud shuffled"]
@@ -87,12 +91,11 @@ def test_held_out_differences_stand_in_rows(ax: Axes):
 
 
 def induced() -> pd.DataFrame:
-    layers = [0, 1, 2]
-    rows = {"trait": ["loud"] * 3, "layer": layers}
+    rows = {"trait": ["loud"] * 3, "layers": ["0", "1", "2"]}
     shape = table(**rows, metric=["consistency"] * 3, estimate=[0.9, 0.8, 0.7])
     own = table(**rows, metric=["cosine"] * 3, estimate=[0.1, 0.6, 0.2])
-    own = own.assign(own=True, null_95=[0.3, 0.4, 0.5], q=[0.5, 0.01, 0.5], reference="loud")
-    other = own.assign(own=False, estimate=-0.9, null_95=0.99, reference="slow")
+    own = own.assign(role="treatment", null_high=[0.3, 0.4, 0.5], q=[0.5, 0.01, 0.5], reference="vector of loud")
+    other = own.assign(role="control", estimate=-0.9, null_high=0.99, reference="vector of slow")
     return pd.concat([shape, own, other], ignore_index=True)
 
 
@@ -102,15 +105,24 @@ def test_one_metric_of_the_shift_is_drawn_by_layer(ax: Axes):
     assert ax.get_ylabel() == "consistency"
 
 
-@pytest.mark.parametrize("from_file", [False, True])
-def test_the_cosine_is_that_with_the_own_vector_in_front_of_its_null(ax: Axes, tmp_path, from_file: bool):
-    frame = induced()
-    if from_file:
-        frame.to_csv(tmp_path / "induced.csv", index=False)
-        frame = pd.read_csv(tmp_path / "induced.csv")
-    plot_induced_cosine(frame, ax)
+def test_the_cosine_is_that_with_the_own_vector_in_front_of_its_null(ax: Axes):
+    plot_induced_cosine(induced(), ax)
     assert labelled(ax, "loud").get_xydata().tolist() == [[0, 0.1], [1, 0.6], [2, 0.2]]
     found = [line.get_xydata().tolist() for line in ax.lines if line.get_marker() == "o"]  # pyright: ignore
     assert found == [[[1, 0.6]]]
     heights = np.asarray(ax.collections[0].get_paths()[0].vertices)[:, 1]
     assert (heights.min(), heights.max()) == (-0.5, 0.5)
+
+
+def test_what_was_measured_is_drawn_and_nothing_else():
+    loss = table(
+        metric=["held-out loss", "held-out loss", "change of held-out loss"], trait=["all"] * 3, judge=[None] * 3,
+        condition=["right scores", "no adapter", "no adapter"], estimate=[3.0, 3.2, 0.2],
+    )  # fmt: skip
+    losses = pd.DataFrame({"step": [1, 2], "loss": [4.0, 3.5]})
+    with paper_style():
+        (one,) = draw_adapter(loss, losses=losses)
+        both = draw_adapter(pd.concat([loss, induced()], ignore_index=True))
+    assert labelled(one.figure.axes[0], "held out, no adapter").get_ydata()[0] == 3.2
+    assert [made.name for made in both] == ["psychadapter_loss", "psychadapter_induced"]
+    assert len(both[1].figure.axes) == 4

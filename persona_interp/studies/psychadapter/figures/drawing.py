@@ -1,10 +1,20 @@
-"""The figures of one PsychAdapter, from the tables that measuring it leaves."""
+"""The figures of one PsychAdapter, from its effects."""
 
 from pandas import DataFrame, concat
 
 from persona_interp.figures.drawn import DrawnFigure
 from persona_interp.figures.frames import cells, distinct, keep, records
 from persona_interp.figures.style import legend_below, panel_figure
+from persona_interp.studies.psychadapter.effects import (
+    BARE,
+    COSINE,
+    EXPRESSION,
+    GEOMETRY,
+    LOSS,
+    LOSS_CHANGE,
+    RIGHT,
+    SLOPE,
+)
 from persona_interp.studies.psychadapter.figures.panels import (
     plot_adapter_loss,
     plot_expression_over_z,
@@ -32,58 +42,49 @@ INDUCED_CAPTION = (
 )
 
 
-def draw_adapter(
-    nll: DataFrame,
-    *,
-    losses: DataFrame | None = None,
-    expression: DataFrame | None = None,
-    effects: DataFrame | None = None,
-    induced: DataFrame | None = None,
-) -> list[DrawnFigure]:
-    """Loss, expression by every judge, and the induced direction, each where its table is there.
+def draw_adapter(effects: DataFrame, *, losses: DataFrame | None = None) -> list[DrawnFigure]:
+    """Loss, expression by every judge, and the induced direction, each where there are effects of it.
 
     Call it in `paper_style`.
+
+    Args:
+        losses: of training, as `TrainedPsychAdapter.losses` gives them.
     """
-    drawn = [_loss(nll, losses)]
-    if expression is not None and effects is not None:
-        for judge in distinct(effects, "judge"):
-            drawn.append(_expression(keep(expression, "judge", judge), keep(effects, "judge", judge), str(judge)))
-    if induced is not None:
-        drawn.append(_induced(induced))
-    return drawn
+    held_out, written = keep(effects, "metric", LOSS, LOSS_CHANGE), keep(effects, "metric", EXPRESSION, SLOPE)
+    drawn = [_loss(held_out, losses)] if len(held_out) else []
+    drawn += [_expression(keep(written, "judge", judge), str(judge)) for judge in distinct(written, "judge")]
+    induced = keep(effects, "metric", *GEOMETRY, COSINE)
+    return drawn + ([_induced(induced)] if len(induced) else [])
 
 
-def _loss(nll: DataFrame, losses: DataFrame | None) -> DrawnFigure:
+def _loss(held_out: DataFrame, losses: DataFrame | None) -> DrawnFigure:
     if losses is None:
-        figure, ((held_out,),) = panel_figure(1, 1)
-        frame, caption = nll, LOSS_CAPTION
+        figure, ((changes,),) = panel_figure(1, 1)
+        frame, caption = held_out, LOSS_CAPTION
     else:
-        figure, ((training, held_out),) = panel_figure(1, 2)
-        rows = records(keep(keep(nll, "metric", "nll"), "trait", "all"))
-        means = {row["condition"]: row["estimate"] for row in rows}
-        plot_adapter_loss(losses, training, held_out=means["right"], base=means["no adapter"])
-        frame, caption = concat([losses, nll], ignore_index=True), f"Left: training loss. Right: {LOSS_CAPTION}"
-    plot_held_out_loss(nll, held_out)
+        figure, ((training, changes),) = panel_figure(1, 2)
+        means = {row["condition"]: row["estimate"] for row in records(keep(held_out, "metric", LOSS))}
+        plot_adapter_loss(losses, training, held_out=means.get(RIGHT), base=means.get(BARE))
+        frame, caption = concat([losses, held_out], ignore_index=True), f"Left: training loss. Right: {LOSS_CAPTION}"
+    plot_held_out_loss(held_out, changes)
     legend_below(figure)
     return DrawnFigure("psychadapter_loss", figure, frame, caption)
 
 
-def _expression(expression: DataFrame, effects: DataFrame, judge: str) -> DrawnFigure:
-    traits, name = distinct(effects, "trait"), f"psychadapter_expression_{judge.split(' ')[0]}"
+def _expression(written: DataFrame, judge: str) -> DrawnFigure:
+    traits, name = distinct(written, "trait"), f"psychadapter_expression_{judge.split(' ')[0]}"
     several = len(traits) > 1
     figure, (panels,) = panel_figure(1, 2 if several else 1, panel_height=2.4)
-    plot_expression_over_z(expression, panels[0], traits=traits)
+    plot_expression_over_z(keep(written, "metric", EXPRESSION), panels[0], traits=traits)
     if several:
-        plot_off_target(effects, panels[1], traits=traits)
+        plot_off_target(keep(written, "metric", SLOPE), panels[1], traits=traits)
     legend_below(figure)
-    frame = concat([expression.assign(panel="left"), effects.assign(panel="right")], ignore_index=True)
     caption = f"Left: {OVER_Z_CAPTION} Right: {OFF_TARGET_CAPTION}" if several else OVER_Z_CAPTION
-    return DrawnFigure(name, figure, frame, f"{caption} Judge: {judge}.")
+    return DrawnFigure(name, figure, written, f"{caption} Judge: {judge}.")
 
 
 def _induced(induced: DataFrame) -> DrawnFigure:
     traits = distinct(induced, "trait")
-    compared = "cosine" in cells(induced, "metric")
     figure, ((size, same), (line, cosine)) = panel_figure(2, 2)
     plot_induced_by_layer(induced, size, metric="relative norm", label="shift / residual norm", traits=traits)
     plot_induced_by_layer(
@@ -92,7 +93,7 @@ def _induced(induced: DataFrame) -> DrawnFigure:
     plot_induced_by_layer(
         induced, line, metric="first component", label="share of the first\ncomponent over z", traits=traits
     )
-    if compared:
+    if COSINE in cells(induced, "metric"):
         plot_induced_cosine(induced, cosine, traits=traits)
     else:
         cosine.remove()

@@ -12,6 +12,7 @@ from persona_interp.figures.geometry import COLORMAP
 from persona_interp.figures.heat_map import frame_same, name_cells
 from persona_interp.figures.style import GREY, LIGHT_GREY, PALETTE, TEXT, category
 from persona_interp.statistics.levels import ALPHA
+from persona_interp.studies.psychadapter.effects import COSINE, LOSS_CHANGE, with_judged
 
 Q_LEVEL = ALPHA
 
@@ -22,16 +23,17 @@ def plot_expression_over_z(frame: DataFrame, ax: Axes, *, traits: Sequence[str] 
     The line at 50 is midway between the exemplars of both poles.
 
     Args:
-        frame: `trait, judged, z, estimate, low, high` of one judge; rows of other traits' values are left out.
+        frame: effects with the metric `expression` by one judge; rows of other traits' values are left out.
         traits: in the order of the colours.
     """
     traits = distinct(frame, "trait") if traits is None else traits
+    frame = with_judged(frame)
     ax.axhline(50, color=GREY, linewidth=0.7, zorder=1)
     for i, trait in enumerate(traits):
-        rows = keep(keep(frame, "trait", trait), "judged", trait).sort_values("z")
+        rows = keep(keep(frame, "trait", trait), "judged", trait).sort_values("strength")
         if rows.empty:
             continue
-        z, low, high = (rows[name].to_numpy(dtype=float) for name in ("z", "low", "high"))
+        z, low, high = (rows[name].to_numpy(dtype=float) for name in ("strength", "low", "high"))
         color, style = category(i)
         ax.plot(z, rows["estimate"], color=color, linestyle=style, marker="o", label=str(trait), zorder=2.2)
         ax.fill_between(z, low, high, color=color, alpha=0.13, linewidth=0, zorder=2)
@@ -46,10 +48,11 @@ def plot_off_target(frame: DataFrame, ax: Axes, *, traits: Sequence[str] | None 
     The interval is under each number; bold where q is below 0.05. A trait's own effect is framed.
 
     Args:
-        frame: `trait, judged, estimate, low, high, q` of one judge.
+        frame: effects with the metric `slope of expression` by one judge.
         traits: the rows, and the columns where they were judged.
     """
     traits = distinct(frame, "trait") if traits is None else traits
+    frame = with_judged(frame)
     columns = [trait for trait in traits if trait in distinct(frame, "judged")]
     values = np.full((len(traits), len(columns)), np.nan)
     most = max(float(frame["estimate"].abs().max()), 1e-9)
@@ -96,14 +99,15 @@ def plot_held_out_loss(frame: DataFrame, ax: Axes) -> Axes:
     """Held-out loss under other trait vectors, minus that under the right ones, with intervals; right of 0: worse.
 
     Args:
-        frame: `metric, condition, trait, estimate, low, high`; rows other than `nll difference` are left out.
+        frame: effects; those other than changes of the held-out loss are left out.
     """
-    rows = records(keep(frame, "metric", "nll difference"))
+    rows = records(keep(frame, "metric", LOSS_CHANGE))
     ax.axvline(0, color=GREY, linestyle="--", linewidth=0.9, zorder=1)
     for height, row in enumerate(rows):
         ax.plot((row["low"], row["high"]), (height, height), color=PALETTE[0], linewidth=1.1, zorder=2)
         ax.plot(row["estimate"], height, "o", color=PALETTE[0], markersize=4, zorder=2.2)
-    names = [row["condition"] if row["trait"] == "all" else f"{row['trait']} {row['condition']}" for row in rows]
+    said = [row["condition"].removesuffix(" scores") for row in rows]
+    names = [text if row["trait"] == "all" else f"{row['trait']} {text}" for row, text in zip(rows, said, strict=True)]
     ax.set_yticks(range(len(rows)), names)
     ax.set_ylim(len(rows) - 0.45, -0.55)
     ax.set_xlabel("loss minus right vector (nats a token)")
@@ -117,12 +121,12 @@ def plot_induced_by_layer(
     """One metric of the induced shift at every layer, with the interval as a band; a colour a trait.
 
     Args:
-        frame: `trait, layer, metric, estimate, low, high`, as `induced_geometry` gives them.
+        frame: effects, one block a row.
         metric: relative norm, consistency, explained, first component or linearity.
     """
     traits = distinct(frame, "trait") if traits is None else traits
     for i, trait in enumerate(traits):
-        rows = keep(keep(frame, "metric", metric), "trait", trait).sort_values("layer")
+        rows = by_layer(keep(keep(frame, "metric", metric), "trait", trait))
         color, style = category(i)
         layers, low, high = (rows[name].to_numpy(dtype=float) for name in ("layer", "low", "high"))
         ax.plot(layers, rows["estimate"], color=color, linestyle=style, label=str(trait), zorder=2.2)
@@ -140,17 +144,17 @@ def plot_induced_cosine(frame: DataFrame, ax: Axes, *, traits: Sequence[str] | N
     layers with q below 0.05.
 
     Args:
-        frame: `trait, layer, metric, own, estimate, low, high, null_95, q`; rows of other references are left out.
+        frame: effects; cosines with other references, which are controls, are left out.
     """
     traits = distinct(frame, "trait") if traits is None else traits
-    own = frame[(frame["metric"] == "cosine") & (frame["own"].astype(str) == "True")]
-    null = own.groupby("layer")["null_95"].max().sort_index()
+    own = by_layer(keep(keep(frame, "metric", COSINE), "role", "treatment"))
+    null = own.groupby("layer")["null_high"].max().sort_index()
     layers = np.array(list(null.index), dtype=float)
     bound = null.to_numpy(dtype=float)
     ax.fill_between(layers, -bound, bound, color=LIGHT_GREY, linewidth=0, label="random directions, 95 %", zorder=1)
     ax.axhline(0, color=GREY, linewidth=0.7, zorder=1.2)
     for i, trait in enumerate(traits):
-        rows = keep(own, "trait", trait).sort_values("layer")
+        rows = keep(own, "trait", trait)
         color, style = category(i)
         low, high = (rows[name].to_numpy(dtype=float) for name in ("low", "high"))
         ax.plot(rows["layer"], rows["estimate"], color=color, linestyle=style, label=str(trait), zorder=2.2)
@@ -162,3 +166,8 @@ def plot_induced_cosine(frame: DataFrame, ax: Axes, *, traits: Sequence[str] | N
     ax.set_ylabel("cosine with the\npersona vector")
     ax.margins(x=0.02)
     return ax
+
+
+def by_layer(effects: DataFrame) -> DataFrame:
+    """Effects of one block each, in order, with the block as a number in the column `layer`."""
+    return effects.assign(layer=effects["layers"].astype(int)).sort_values("layer", kind="stable")

@@ -14,6 +14,7 @@ from persona_interp.errors import ConfigError
 from persona_interp.statistics.permutation import permutation_test_paired
 from persona_interp.studies.inventory.administer import administer
 from persona_interp.studies.inventory.draws import balanced, interval, scale_draws, scale_score, stretch
+from persona_interp.studies.inventory.forms import INVENTORY_ANSWERS
 from persona_interp.studies.inventory.reliability import (
     correlation,
     cronbach_alpha,
@@ -117,20 +118,19 @@ def test_types_of_other_things_are_refused() -> None:
         inventory_type(answers_of(lambda *_: -1.0, TYPES.take(1)))
 
 
-def test_tables_name_model_condition_and_inventory_and_have_their_forms() -> None:
+def test_tables_name_model_condition_and_inventory() -> None:
     small, asked = TYPES.take(2), ["about_yourself", "choose_letter"]
     before = answers_of(lambda prompt, option: -float(len(prompt + option) % 5), small, wordings=asked)
     after = answers_of(
         lambda prompt, option: -float(len(prompt + option) % 3), small, wordings=asked, condition="other"
     )
     tables = inventory_tables([before, after], n_resamples=40)
-    for form, table in tables.frames.values():
-        assert len(form.checked(table)) == len(table) > 0
-    for table in (tables.scores, tables.reliability, tables.changes, tables.answers):
+    assert len(INVENTORY_ANSWERS.checked(tables.answers)) == len(tables.answers) > 0
+    for table in (tables.scores, tables.reliability, tables.changes, tables.dichotomies, tables.answers):
         assert {"model", "condition", "inventory"} <= set(table.columns)
     assert set(tables.changes["measure"]) == {"keyed", "log_odds"}
     rated = answers_of(lambda *_: -1.0, load_inventory("big_five_50").take(1))
-    assert inventory_tables([rated], n_resamples=20).frames["types"][1].empty
+    assert inventory_tables([rated], n_resamples=20).dichotomies.empty
 
 
 @pytest.mark.parametrize(("up", "down"), [(17, 7), (5, 5), (7, 3)])

@@ -7,13 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
-from persona_interp.measurements.projection_difference import METRICS, projection_difference
 
 from persona_interp.data.conversations import Conversation, question_and_answer
 from persona_interp.data.traits import Trait, load_trait
 from persona_interp.directions.direction import Direction
 from persona_interp.effects import Effect, Source, effects_table, q_of
 from persona_interp.judges.protocol import Score
+from persona_interp.measurements.projection_difference import METRICS, projection_difference
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.tokens import render_chat
 from persona_interp.statistics.exceedances import exceedances

@@ -1,4 +1,4 @@
-"""High against low of traits in the analysis of inventories: what moves, and whether it is the trait's own scale."""
+"""High against low of traits: what moves in an inventory, and whether it is the trait's own scale."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +16,8 @@ from persona_interp.studies.inventory.draws import interval, scale_draws, scale_
 from persona_interp.studies.inventory.scores import Measure, ScaleAnswers, scales_of
 
 ALL = "all"
+PROMPT, VECTOR, RANDOM, ADAPTER = "system prompt", "persona vector", "random direction", "adapter"
+"""How a trait is made high and low."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,10 +55,10 @@ def movement_table(contrasts: Sequence[Contrast], *, n_resamples: int, seed: int
                 }
             )
     table = pd.DataFrame(rows)
-    random = table[table["method"] == "random direction"].groupby(["model", "scale"])["estimate"]
+    random = table[table["method"] == RANDOM].groupby(["model", "scale"])["estimate"]
     enough = random.transform("size") >= LEAST_FOR_A_RANGE  # with fewer, their own rows are all there is to see
     bounds = table.loc[enough[enough].index].groupby(["model", "scale"])["estimate"].quantile([0.025, 0.975]).unstack()
-    vectors = table["method"] == "persona vector"
+    vectors = table["method"] == VECTOR
     for name, level in (("null_low", 0.025), ("null_high", 0.975)):
         at = [
             float(bounds.loc[(row["model"], row["scale"]), level])
@@ -76,7 +78,7 @@ def validity_table(contrasts: Sequence[Contrast], *, n_resamples: int, seed: int
     """
     groups: dict[tuple[str, str, str], list[Contrast]] = {}
     for contrast in contrasts:
-        if contrast.method != "random direction":
+        if contrast.method != RANDOM:
             groups.setdefault((contrast.high.model, contrast.method, contrast.high.inventory.name), []).append(contrast)
     rows = []
     for group in groups.values():

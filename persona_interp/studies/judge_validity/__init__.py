@@ -1,0 +1,1 @@
+"""Judges without an API: how well they tell answers with a trait from answers without it."""
