@@ -1,6 +1,6 @@
 """The table of claims in `analyses/README.md`, made from the claims of all saved results; run it after any of them.
 
-What holds is listed, what does not is counted: `pi.load_claims("analyses/results")` has every sentence with its rule.
+What holds is named, the rest is counted: `pi.load_claims("analyses/results")` has every sentence with its rule.
 """
 
 import re
@@ -12,26 +12,31 @@ from persona_interp.effects import CLAIMS_FILE, VERDICTS, load_claims
 from persona_interp.io import atomic_write_bytes
 
 RESULTS, README = Path(__file__).parent / "results", Path(__file__).parent / "README.md"
+SHOWN = 6
+"""Claims or traits named, at most."""
+
 BEGIN, END = "<!-- claims: made by analyses/claims.py -->\n", "<!-- end of claims -->"
 
 
 def table() -> str:
-    """The table in Markdown: a row an analysis and a kind of claim."""
-    lines = ["| analysis | claim | holds | does not | undecided | it holds of |", "|---|---|---|---|---|---|"]
+    """The table in Markdown: a row an analysis."""
+    lines = ["| analysis | holds | does not | undecided | what holds |", "|---|---|---|---|---|"]
     for folder in sorted(path.parent for path in RESULTS.glob(f"*/{CLAIMS_FILE}")):
         claims = load_claims(folder)
-        for name, rows in claims.groupby("claim", sort=False):
-            counts = [str((rows["verdict"] == verdict).sum()) for verdict in VERDICTS]
-            lines.append(f"| {folder.name} | {_cell(str(name))} | {' | '.join(counts)} | {_cell(_holders(rows))} |")
+        counts = " | ".join(str((claims["verdict"] == verdict).sum()) for verdict in VERDICTS)
+        held = claims[claims["verdict"] == "holds"]
+        named = [_named(str(name), rows) for name, rows in held.groupby("claim", sort=False)]
+        more = f"; and {len(named) - SHOWN} more" if len(named) > SHOWN else ""
+        lines.append(f"| `{folder.name}` | {counts} | {_cell('; '.join(named[:SHOWN]) + more)} |")
     return "\n".join(lines) + "\n"
 
 
-def _holders(rows: pd.DataFrame) -> str:
-    """Of what the claim holds: the traits, by model where several models were asked."""
-    held = rows[rows["verdict"] == "holds"]
-    if rows["model"].nunique() < 2:
-        return ", ".join(dict.fromkeys(held["trait"].fillna("all")))
-    return "; ".join(f"{model}: {', '.join(part['trait'])}" for model, part in held.groupby("model", sort=False))
+def _named(claim: str, rows: pd.DataFrame) -> str:
+    """A claim, and the traits of which it holds where they are few."""
+    traits = list(dict.fromkeys(rows["trait"].dropna()))
+    models = f", {rows['model'].nunique()} models" if rows["model"].nunique() > 1 else ""
+    said = ", ".join(traits) if len(traits) <= SHOWN else f"{len(traits)} traits"
+    return f"{claim} ({said}{models})" if said else claim
 
 
 def _cell(text: str) -> str:

@@ -199,5 +199,5 @@ def compare(found: pd.DataFrame, saved: pd.DataFrame, where: str) -> None:
             close = dict(rtol=LOOSE.get(str(column), RELATIVE), atol=ABSOLUTE, equal_nan=True)
             np.testing.assert_allclose(*numbers, **close, err_msg=f"{where}: {column}")
         else:
-            pairs = [side.fillna("").astype(str).tolist() for side in (ours, theirs)]
+            pairs = [side.astype(object).where(side.notna(), "").astype(str).tolist() for side in (ours, theirs)]
             assert pairs[0] == pairs[1], f"{where}: {column}"

@@ -5,8 +5,9 @@ from typing import Any
 
 from pandas import DataFrame
 
-from persona_interp.effects import Claim, Effect, Verdict
-from persona_interp.sections.words import interval
+from persona_interp.effects import Claim, Effect, q_of, verdict
+from persona_interp.sections.words import interval, number
+from persona_interp.statistics.auc_interval import delta_p
 from persona_interp.studies.finetuning.effects import measured, residual
 from persona_interp.tables import rows_of
 
@@ -16,9 +17,10 @@ MONITOR, AT_PROMPT, ELSEWHERE = "monitored direction", "same, last prompt token"
 EXTRACTED, PROBE, EXPRESSION = "vector extracted again", "fresh probe", "trait expression: "
 AGAINST = f" against {BENIGN}: "
 DELTA = "Cliff's delta"
+FAMILY = "detectors against benign training"
 SEES = (
-    "Cliff's delta of the readings against those of the same training on the model's plain answers, without a"
-    " correction over runs and detectors: the interval lies above zero"
+    "Cliff's delta of the readings against those of the same training on the model's plain answers, corrected over runs"
+    " and detectors: q is at most 0.05, and the interval lies above zero"
 )
 
 Row = dict[str, Any]
@@ -33,7 +35,8 @@ def detector_effects(rows: DataFrame, *, trait: str, layer: int, n_layers: int) 
         trait: that was trained; its persona vector at `layer` is the monitor.
     """
     found = [(row, _seen(row, trait, layer, n_layers)) for row in rows_of(rows)]
-    return [effect for _, effect in found], [_sees(*one) for one in found]
+    effects = [effect for _, effect in found]
+    return effects, [_sees(row, effect, q) for (row, effect), q in zip(found, q_of(effects), strict=True)]
 
 
 def _seen(row: Row, trait: str, layer: int, n_layers: int) -> Effect:
@@ -59,14 +62,16 @@ def _seen(row: Row, trait: str, layer: int, n_layers: int) -> Effect:
         n_cluster=row["n_clusters"],
         judge=judge,
     )
-    return measured(effect, row)
+    p = None if row["estimate"] is None else delta_p(row["estimate"], row["n_clusters"])
+    test = replace(
+        effect, test="Mann–Whitney, as of one answer a question", null_kind="no difference", p=p, family=FAMILY
+    )
+    return measured(effect if p is None else test, row)
 
 
-def _sees(row: Row, effect: Effect) -> Claim:
+def _sees(row: Row, effect: Effect, q: float) -> Claim:
     low, high = effect.low, effect.high
-    found: Verdict = "undecided"
-    if low is not None and high is not None:
-        found = "holds" if low > 0 else "does not" if high < 0 else found
+    found = verdict(q, low, high)
     detector = _words(row["detector"])
     shown = detector if effect.judge is None else f"judge {effect.judge}"
     sees = {"holds": "sees", "does not": "reads the opposite of", "undecided": "is not shown to see"}[found]
@@ -75,7 +80,7 @@ def _sees(row: Row, effect: Effect) -> Claim:
         trait=effect.trait,
         sentence=(
             f"After training with {_of_run(row['run'])}, the {shown} {sees} {effect.trait}: Cliff's delta"
-            f" {interval(effect.estimate, low, high)} against training on plain answers."
+            f" {interval(effect.estimate, low, high)} against training on plain answers, q {number(q)}."
         ),
         rule=SEES,
         effects=[effect],

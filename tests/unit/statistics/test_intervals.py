@@ -23,6 +23,7 @@ from persona_interp.statistics import (
     within_condition_correlation,
 )
 from persona_interp.statistics import smooth as smooth_module
+from persona_interp.statistics.auc_interval import delta_p
 from persona_interp.statistics.resampling import Resampling
 from persona_interp.statistics.smooth import Smooth
 from persona_interp.statistics.smooth_functions import CorrelationOf, DifferenceOf, HedgesG
@@ -161,3 +162,21 @@ def test_mistakes_are_named():
         within_condition_correlation(X, Y, SEEDS, clusters=CLUSTERS, min_sd=50.0)
     with pytest.raises(AlignmentError, match="must be finite, got 1 of 36"):
         correlation_interval(X, np.where(np.arange(36) == 3, NAN, Y), CLUSTERS)
+
+
+def test_the_p_of_a_delta_of_zero_is_at_its_level_and_larger_where_answers_share_questions():
+    """1,000 sets of 20 questions a side, with one answer each, and with four that are half alike."""
+    rng, rejected = np.random.default_rng(0), {}
+    for n_answers, share in ((1, 0.0), (4, 0.5)):
+        ps = []
+        for _ in range(1000):
+            sides = [
+                np.sqrt(share) * np.repeat(rng.normal(size=20), n_answers)
+                + np.sqrt(1 - share) * rng.normal(size=20 * n_answers)
+                for _ in range(2)
+            ]
+            auc = (sides[0][:, None] > sides[1][None, :]).mean()
+            ps.append(delta_p(2 * auc - 1, 20))
+        rejected[n_answers] = np.mean(np.array(ps) <= 0.05)
+    assert 0.03 <= rejected[1] <= 0.07 and rejected[4] <= 0.06, rejected
+    assert delta_p(0.0, 20) == 1.0 and delta_p(1.0, 20) < 1e-6

@@ -10,6 +10,7 @@ import pytest
 from pandas import DataFrame
 
 from persona_interp.effects import Claim, Effect, Source, claims_table, effects_table, saved_claims, saved_effects
+from persona_interp.statistics import benjamini_hochberg
 from persona_interp.studies.finetuning.arm_effects import CHANGE, prevention_effects
 from persona_interp.studies.finetuning.detector_effects import detector_effects
 from persona_interp.studies.finetuning.effects import BEST, OTHERS, OWN, STUDY, shift_effects, source_of
@@ -215,14 +216,16 @@ def detectors() -> DataFrame:
     return DataFrame(rows, columns=columns)
 
 
-def test_detectors_see_a_run_by_their_interval_alone() -> None:
+def test_detectors_see_a_run_by_q_and_interval() -> None:
     effects, claims = tables(detector_effects(detectors(), trait="evil", layer=1, n_layers=4))
-    assert claims["verdict"].tolist() == ["holds", "undecided", "holds", "does not", "holds", "undecided", "holds"]
+    assert claims["verdict"].tolist() == ["holds", "undecided", "undecided", "does not", "holds", "undecided", "holds"]
     assert effects["layers"].iloc[:6].tolist() == ["1", "1", "1", "1", "3", "1"] and effects["layers"].isna().iloc[6]
     assert effects["pooling"].iloc[2:5].tolist() == ["response_mean", "prompt_last", "response_mean"]
     assert effects["role"].tolist() == ["control", *["treatment"] * 6]
     assert effects["judge"].iloc[6] == "a" and effects["judge"].iloc[:6].isna().all()
-    assert effects["p"].isna().all() and set(effects["n_cluster"]) == {20}
+    assert set(effects["n_cluster"]) == {20}
+    np.testing.assert_allclose(effects["q"].dropna(), benjamini_hochberg(effects["p"].dropna().to_numpy(float)))
+    assert effects["p"].iloc[5] is pd.NA or np.isnan(effects["p"].iloc[5])
     said = claims["sentence"].iloc[3]
     assert "an adaptive penalty, the monitored direction at the last prompt token reads the opposite of evil" in said
     assert "Cliff's delta −0.60 [−0.80, −0.20]" in said
