@@ -166,6 +166,19 @@ class Effect:
         """With the estimate of a row and its interval at the usual level, by the names of their columns."""
         return replace(self, estimate=row[estimate], low=row[low], high=row[high], level=CONFIDENCE)
 
+    def claimed(self, claim: str, sentence: str, rule: str, verdict: Verdict) -> "Claim":
+        """A claim that rests on this effect alone: of its trait, with what its test could find."""
+        return Claim(
+            claim=claim,
+            trait=self.trait,
+            sentence=sentence,
+            rule=rule,
+            effects=[self],
+            verdict=verdict,
+            detectable=None if self.detectable is None else float(self.detectable),
+            unit=self.unit or self.metric,
+        )
+
     def id_in(self, source: Source) -> str:
         """Sixteen characters that name this effect: what it is of, and nothing of what was found."""
         hidden = _FOUND if self.place == "searched" else ()
