@@ -8,16 +8,19 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from persona_interp.effects import saved_studies
 from persona_interp.errors import ArtefactError
 from persona_interp.figures.drawn import SavedFigure
 from persona_interp.figures.style import PNG_DPI
 from persona_interp.io import atomic_write_bytes
 from persona_interp.sections.claims import claims_section
+from persona_interp.sections.effects import plain_section
 from persona_interp.sections.section import Section, SectionTable, flat
 from persona_interp.sections.words import number, plain, signed, whole
 from persona_interp.studies.inventory.section import inventory_section
 from persona_interp.studies.persona.figures.drawing import plot_main_job
 from persona_interp.studies.persona.results import MainJobResults, load_results
+from persona_interp.studies.persona.rows import STUDY as MAIN_JOB
 from persona_interp.studies.persona.section import main_job_parts
 from persona_interp.studies.psychadapter.section import psychadapter_section
 from persona_interp.studies.styles.section import styles_section
@@ -54,9 +57,8 @@ class ShownSection:
 def write_report(folder: Path) -> Path:
     """The path of `folder/report.html`, written whole or not at all, after drawing the figures again.
 
-    The page has the main job's results where the folder holds them, and a section for each of style vectors,
-    PsychAdapters and inventories whose tables are there. Everything it shows is read from the folder and escaped; it
-    has no scripts and loads nothing.
+    The page has the main job's results where the folder holds them, and a section for each other study whose effects
+    are there. Everything it shows is read from the folder and escaped; it has no scripts and loads nothing.
 
     Raises:
         ArtefactError: there is nothing to report, a required file is missing or not in the expected form, or the page
@@ -72,7 +74,7 @@ def write_report(folder: Path) -> Path:
     if results is None and not sections:
         raise ArtefactError(
             f"{folder} holds nothing to report.",
-            "Expected a run's config.json, or the tables of styles, psychadapter or inventory.",
+            "Expected a run's config.json, or the effects.parquet of a study.",
         )
     title = _title(results, sections)
     environment = Environment(
@@ -100,12 +102,14 @@ def write_report(folder: Path) -> Path:
 
 
 def sections_of(folder: Path) -> list[Section]:
-    """A section for each of style vectors, PsychAdapters and inventories whose tables the folder holds.
+    """A section for each study whose effects the folder holds, beside the main job.
 
     Raises:
-        ArtefactError: a table is not in the expected form.
+        ArtefactError: a file is damaged or in another form.
     """
-    found = [make(folder) for make in (styles_section, psychadapter_section, inventory_section)]
+    own = {"styles": styles_section, "psychadapter": psychadapter_section, "inventory": inventory_section}
+    found = [own[name](folder) if name in own else plain_section(folder, name)
+             for name in saved_studies(folder) if name != MAIN_JOB]  # fmt: skip
     return [section for section in found if section is not None]
 
 

@@ -26,6 +26,7 @@ from persona_interp.effects.files import (
     load_effects,
     saved_claims,
     saved_effects,
+    saved_studies,
     write_effects,
     write_runs,
 )
@@ -56,6 +57,7 @@ __all__ = [
     "run_id_of",
     "saved_claims",
     "saved_effects",
+    "saved_studies",
     "verdict",
     "with_q",
     "write_effects",

@@ -53,6 +53,16 @@ def saved_effects(folder: Path, study: str) -> DataFrame | None:
     return _of_study(folder / EFFECTS_FILE, EFFECTS, study)
 
 
+def saved_studies(folder: Path) -> list[str]:
+    """The studies that have effects in a folder, in the order in which they were written.
+
+    Raises:
+        ArtefactError: the file is damaged.
+    """
+    path = folder / EFFECTS_FILE
+    return list(dict.fromkeys(_read(path, EFFECTS)["study"])) if path.is_file() else []
+
+
 def saved_claims(folder: Path, study: str) -> DataFrame | None:
     """The claims of one study in one folder; None where there are none.
 

@@ -96,6 +96,24 @@ def effects_section(
     )
 
 
+def plain_section(folder: Path, study: str) -> Section | None:
+    """A study that has no section of its own: its claims, and a table of each metric.
+
+    Raises:
+        ArtefactError: a file is damaged.
+    """
+    effects = saved_effects(folder, study)
+    metrics = [] if effects is None else distinct(effects, "metric")
+    return effects_section(
+        folder,
+        study,
+        title=lambda _: study.replace("_", " ").capitalize(),
+        notes=(),
+        shown=[Shown(f"{metric[:1].upper()}{metric[1:]}", (metric,)) for metric in metrics],
+        draw=lambda _: (),
+    )
+
+
 def effects_section_table(effects: DataFrame, one: Shown) -> SectionTable | None:
     """The rows of a table on the page: what differs between them is in columns, what they share is in its note."""
     rows = keep(effects, "metric", *one.metrics)

@@ -2,13 +2,14 @@
 
 import html
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from persona_interp.effects import Source, claims_table, effects_table, write_effects
+from persona_interp.effects import Effect, Source, claims_table, effects_table, write_effects
 from persona_interp.errors import ArtefactError
 from persona_interp.io import write_json
 from persona_interp.report import sections_of, write_report
@@ -101,6 +102,19 @@ def test_sections_stand_together_in_one_page(styles: Path, adapter: Path):
     assert "+0.200 [+0.100, +0.300]" in page(styles)
     names = re.findall(r"<b>Figure (\d+)\.", (styles / "report.html").read_text(encoding="utf-8"))
     assert names == [str(i + 1) for i in range(len(names))] and len(names) >= 3
+
+
+def test_a_study_without_a_section_of_its_own_has_a_table_a_metric(tmp_path: Path):
+    effect = Effect(metric="score", trait="calm", condition="all", estimate=1.0, low=0.5, high=1.5, n=4)
+    other = replace(effect, metric="number of words", low=None, high=None)
+    claim = effect.claimed("rises", "It rises.", "the interval lies above zero", "holds")
+    source = Source("toy_study", "run", "tiny")
+    write_effects(tmp_path, "toy_study", effects_table(source, [effect, other]), claims_table(source, [claim]))
+    (section,) = sections_of(tmp_path)
+    assert (section.title, section.sentences) == ("Toy study", ("It rises.",))
+    assert [table.title for table in section.tables] == ["Score", "Number of words"]
+    assert section.tables[0].rows == (("calm", "1.00 [0.50, 1.50]", "4"),)
+    assert "Toy study: a model" in page(tmp_path)
 
 
 def test_a_folder_with_nothing_to_report_is_refused(tmp_path: Path):
