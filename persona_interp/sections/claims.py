@@ -1,4 +1,7 @@
-"""The head of the report: every claim of the folder's studies, with its verdict and what could have been found."""
+"""The head of the report: every claim of the folder's studies, with its verdict and what could have been found.
+
+What was found in words is in the section of each study.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -29,7 +32,7 @@ def claims_section(folder: Path) -> Section | None:
     said = ", ".join(f"{verdict}: {count}" for verdict, count in counts.items() if count)
     ordered = sorted(rows, key=lambda row: VERDICTS.index(row["verdict"]))
     rules = tuple(dict.fromkeys(f"{row['study']}, rule: {row['rule']}." for row in rows))
-    headings = ("study", "trait", "claim", "verdict", "what was found", "found in 80 %")
+    headings = ("study", "trait", "claim", "verdict", "found in 80 %")
     return Section(
         key="claims",
         title="What is claimed",
@@ -50,4 +53,4 @@ def claims_section(folder: Path) -> Section | None:
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     least = "" if row["detectable"] is None else f"{number(row['detectable'])} {row['unit'] or ''}".strip()
-    return row["study"], row["trait"] or "", row["claim"], row["verdict"], row["sentence"], least
+    return row["study"], row["trait"] or "", row["claim"], row["verdict"], least

@@ -31,7 +31,7 @@ MOST_ROWS = 200
 
 _NAMED = (
     *("trait", "method", "data", "condition", "layers", "place", "stream", "pooling", "strength", "strength_unit"),
-    *("role", "metric", "unit", "reference", "judge", "judge_validity", "model", "null_kind", "family", "cluster"),
+    *("metric", "unit", "reference", "judge", "judge_validity", "model", "test", "cluster"),
 )
 _NUMBERS = {"strength": 3, "judge_validity": 2}
 _ALWAYS = ("trait",)
@@ -126,7 +126,7 @@ def effects_section_table(effects: DataFrame, one: Shown) -> SectionTable | None
         best = rows.groupby(apart, dropna=False, sort=False)["estimate"].idxmax().dropna()
         rows = rows.loc[best]
     rows = rows.reset_index(drop=True)
-    differing = [name for name in _NAMED if name in _ALWAYS or rows[name].nunique(dropna=False) > 1]
+    differing = [name for name in _NAMED if name in _ALWAYS or rows[name].nunique(dropna=name != "unit") > 1]
     shared = {name: distinct(rows, name) for name in _NAMED if name not in differing}
     said = "; ".join(f"{name.replace('_', ' ')}: {_short(values[0])}" for name, values in shared.items() if values)
     left = "" if len(rows) <= MOST_ROWS else f" The first {MOST_ROWS} of {len(rows):,} rows; effects.parquet has all."
@@ -147,7 +147,7 @@ def _found(rows: DataFrame, one: Shown) -> list[Column]:
     columns = [estimate("estimate", "estimate", digits=one.digits, sign=one.sign)]
     if "null_high" in has:
         columns.append(Column("null, middle 95 %", lambda row: _null(row, one.digits)))
-    for name, heading, digits in (("p", "p", 4), ("q", "q", 4), ("detectable", "found in 80 %", one.digits)):
+    for name, heading, digits in (("p", "p", 3), ("q", "q", 3), ("detectable", "found in 80 %", one.digits)):
         columns += [value(name, heading, digits=digits)] if name in has else []
     columns += [text("coherent")] if "coherent" in has else []
     return columns + [count(name, heading) for name, heading in (("n", "n"), ("n_cluster", "clusters")) if name in has]

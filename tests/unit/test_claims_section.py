@@ -30,7 +30,7 @@ def test_claims_of_all_studies_stand_in_one_table(tmp_path: Path) -> None:
     rows = section.tables[0].rows
     assert [row[1] for row in rows] == ["warm", "shy", "rude", "cold"]
     assert [row[3] for row in rows] == ["holds", "holds", "does not", "undecided"]
-    assert rows[0][5] == "0.123 AUC"
+    assert rows[0][4] == "0.123 AUC"
     assert section.notes[1:] == ("styles, rule: q is at most 0.05.", "persona, rule: q is at most 0.05.")
 
 

@@ -82,7 +82,7 @@ def test_a_table_has_what_differs_in_columns_and_what_is_shared_in_its_note(styl
     assert headings[:2] == ["trait", "method"] and {"p", "q", "found in 80 %", "null, middle 95 %"} <= set(headings)
     assert "layers" not in headings and "layers: 1;" in told.note and "metric: AUC" in told.note
     row = dict(zip(headings, told.rows[0], strict=True))
-    assert (row["estimate"], row["null, middle 95 %"], row["q"]) == ("0.80 [0.70, 0.90]", "up to 0.65", "0.0200")
+    assert (row["estimate"], row["null, middle 95 %"], row["q"]) == ("0.80 [0.70, 0.90]", "up to 0.65", "0.020")
     shown = [dict(zip([name for name, _ in steered.headings], cells, strict=True)) for cells in steered.rows]
     assert [row["estimate"] for row in shown[:3]] == ["+1.0 [+0.5, +1.5]", "+3.0 [+2.5, +3.5]", "+4.0 [+3.5, +4.5]"]
     assert [row["null, middle 95 %"] for row in shown[:3]] == ["—", "—", "[−1.0, 1.0]"]

@@ -297,8 +297,11 @@ def _baselines(run: _Run) -> Iterator[Effect]:
 
 
 def _geometry(run: _Run) -> Iterator[Effect]:
+    seen: set[tuple[int, str, str]] = set()
     for row in run.rows("geometry"):
-        if row["trait_a"] < row["trait_b"]:
+        pair = row["layer"], *sorted((row["trait_a"], row["trait_b"]))
+        if row["trait_a"] != row["trait_b"] and pair not in seen:
+            seen.add(pair)
             yield replace(
                 _of_vector(run, row["trait_a"], row["layer"], COSINE, "cosine of two vectors"),
                 data=None,
