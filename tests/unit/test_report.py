@@ -104,7 +104,7 @@ def test_agreement_baselines_and_effect_sizes_are_tables(page: Page):
         "impolite all answers, ranks 0.63 [0.53, 0.73] 60",
         "impolite change of expression points of 100 lexicon +22.10 [+18.10, +26.10] 80 20",
         "impolite Hedges' g — lexicon +1.25 [+0.90, +1.60] 80 20",
-        "impolite logistic control cosine the persona vector 0.90 [no interval]",
+        "impolite logistic cosine the persona vector 0.90 [no interval]",
         "the held-out answers chose nothing here",
     ):
         assert words in page.text
