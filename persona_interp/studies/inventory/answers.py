@@ -54,6 +54,11 @@ class InventoryAnswers:
         return answer_frame(self.options, self.normalise, self.inventory.bounds)
 
     @property
+    def named(self) -> dict[str, str]:
+        """What tables of these answers say of each row: `model`, `condition` and `inventory`."""
+        return {"model": self.model, "condition": self.condition, "inventory": self.inventory.name}
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """What a reader of the scores must know."""
         found = []

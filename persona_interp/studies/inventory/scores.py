@@ -14,7 +14,7 @@ from persona_interp.statistics.permutation import permutation_test_paired
 from persona_interp.statistics.power import detectable_effect
 from persona_interp.statistics.resampling import Interval
 from persona_interp.studies.inventory.answers import InventoryAnswers, item_table
-from persona_interp.studies.inventory.draws import Table, balanced, interval, scale_draws, scale_score
+from persona_interp.studies.inventory.draws import Table, balanced, scale_interval, scale_score
 
 Measure = Literal["keyed", "log_odds"]
 """The keyed answer, or the log-odds of the first pole of a choice (nats), which do not saturate."""
@@ -38,7 +38,7 @@ class ScaleAnswers:
 
     def score(self, *, n_resamples: int, seed: int) -> Interval:
         """The balanced mean of the keyed answers (see `scale_score`), with an interval over items and wordings."""
-        return self._interval(self.keyed, n_resamples, seed)
+        return scale_interval(self.keyed, self.keys, self.bounds, n_resamples=n_resamples, seed=seed, scale=self.number)
 
     def acquiescence(self, *, n_resamples: int, seed: int) -> Interval:
         """The balanced mean of the answers as given: above the midpoint is agreeing whatever the item says.
@@ -48,12 +48,7 @@ class ScaleAnswers:
         if len(np.unique(self.keys)) < 2:
             nan = float("nan")
             return Interval(nan, nan, nan, len(self.keys), len(self.keys), over="item")
-        return self._interval(self.raw, n_resamples, seed)
-
-    def _interval(self, values: Table, n_resamples: int, seed: int) -> Interval:
-        draws = scale_draws(values, self.keys, n_resamples=n_resamples, seed=seed, scale=self.number)
-        n_keys = len(np.unique(self.keys))
-        return interval(scale_score(values, self.keys), draws, len(self.keys), self.bounds, n_keys=n_keys)
+        return scale_interval(self.raw, self.keys, self.bounds, n_resamples=n_resamples, seed=seed, scale=self.number)
 
 
 def scales_of(answers: InventoryAnswers) -> Iterator[ScaleAnswers]:
@@ -87,8 +82,7 @@ def score_inventory(answers: InventoryAnswers, *, n_resamples: int = 2000, seed:
             {
                 **_about(answers, part),
                 "pole": answers.inventory.scale(part.scale).poles[0],
-                **_columns(score),
-                "n": len(part.keys),
+                **score.row,
                 "n_negative": int((part.keys < 0).sum()),
                 "n_wordings": part.keyed.shape[1],
                 "n_orders": part.rows["order"].nunique(),
@@ -96,7 +90,9 @@ def score_inventory(answers: InventoryAnswers, *, n_resamples: int = 2000, seed:
                 "minimum": low,
                 "midpoint": (low + high) / 2,
                 "maximum": high,
-                **_columns(acquiescence, "acquiescence"),
+                "acquiescence": acquiescence.estimate,
+                "acquiescence_low": acquiescence.low,
+                "acquiescence_high": acquiescence.high,
                 "mass": float(part.rows["mass"].mean()),
                 "detectable": detectable_effect(score.error, score.freedom),
                 "note": "; ".join(w for w in answers.warnings if w.partition(":")[0] in _named(answers, part)),
@@ -128,35 +124,20 @@ def compare_inventories(
         AlignmentError: the two are not answers to the same items in the same wordings and orders.
         ConfigError: log-odds were asked of ratings.
     """
-    table = change_rows(before, after, measure=measure, n_resamples=n_resamples, seed=seed)
-    return scales_in_families(table)
-
-
-def change_rows(
-    before: InventoryAnswers,
-    after: InventoryAnswers,
-    *,
-    measure: Measure = "keyed",
-    n_resamples: int = 2000,
-    seed: int = 0,
-) -> pd.DataFrame:
-    """`compare_inventories` without q and `declared`, for tables of several that are corrected together."""
     if measure == "log_odds" and before.inventory.kind == "likert":
         raise ConfigError("ratings have no log-odds of a pole.", 'Compare them by measure="keyed".')
     _check_aligned(before, after)
     rows = []
     for old, new in zip(scales_of(before), scales_of(after), strict=True):
         values = getattr(new, measure) - getattr(old, measure)
-        draws = scale_draws(values, new.keys, n_resamples=n_resamples, seed=seed, scale=new.number)
-        change = interval(scale_score(values, new.keys), draws, len(new.keys), n_keys=len(np.unique(new.keys)))
+        change = scale_interval(values, new.keys, n_resamples=n_resamples, seed=seed, scale=new.number)
         flipped = balanced(values.mean(axis=1), new.keys)
         rows.append(
             {
                 **_about(after, new),
                 "compared_with": before.condition,
                 "measure": measure,
-                **_columns(change),
-                "n": len(new.keys),
+                **change.row,
                 "before": scale_score(getattr(old, measure), old.keys),
                 "after": scale_score(getattr(new, measure), new.keys),
                 "acquiescence_change": float(scale_score(new.raw - old.raw, new.keys))
@@ -166,11 +147,14 @@ def change_rows(
                 "detectable": detectable_effect(change.error, change.freedom),
             }
         )
-    return pd.DataFrame(rows)
+    return scales_in_families(pd.DataFrame(rows))
 
 
 def scales_in_families(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with q: a scale in a condition is a claim, its first format and measure primary, others exploratory."""
+    """The table, such as several in one, with q over all of it.
+
+    A scale in a condition is a claim, its first format and measure primary, others exploratory.
+    """
     first = table.groupby(["model", "inventory"], sort=False)
     primary = table["format"] == first["format"].transform("first")
     if "measure" in table:
@@ -185,21 +169,8 @@ def _flip_p(changes: Float[np.ndarray, " item"], seed: int) -> float:
 
 
 def _about(answers: InventoryAnswers, part: ScaleAnswers) -> dict[str, object]:
-    default = "pmi" if part.format == "statement" else "sum"
-    return {
-        "model": answers.model,
-        "condition": answers.condition,
-        "inventory": answers.inventory.name,
-        "judge": JUDGE,
-        "format": part.format,
-        "normalise": answers.normalise or default,
-        "scale": part.scale,
-    }
-
-
-def _columns(found: Interval, prefix: str = "") -> dict[str, float]:
-    names = (prefix or "estimate", f"{prefix}_low" if prefix else "low", f"{prefix}_high" if prefix else "high")
-    return dict(zip(names, (found.estimate, found.low, found.high), strict=True))
+    normalise = answers.normalise or ("pmi" if part.format == "statement" else "sum")
+    return {**answers.named, "judge": JUDGE, "format": part.format, "normalise": normalise, "scale": part.scale}
 
 
 def _named(answers: InventoryAnswers, part: ScaleAnswers) -> set[str]:

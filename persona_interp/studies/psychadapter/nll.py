@@ -15,12 +15,7 @@ from persona_interp.interventions.prefix import TraitPrefix
 from persona_interp.models.protocol import HookedModel
 from persona_interp.models.tokens import encode, pad_id, token_batch
 from persona_interp.progress import track
-from persona_interp.statistics import (
-    Interval,
-    bootstrap_mean,
-    permutation_p_value,
-    permutation_test_paired,
-)
+from persona_interp.statistics import Interval, bootstrap_mean, permutation_p_value, permutation_test_paired
 from persona_interp.statistics.families import in_families
 from persona_interp.statistics.power import detectable_effect
 from persona_interp.statistics.streams import stream
@@ -199,5 +194,4 @@ def _shuffled(z: Scores, traits: Sequence[str], trait: str, order: np.ndarray) -
 
 
 def _row(trait: str, metric: str, condition: str, found: Interval) -> dict[str, object]:
-    numbers = {"estimate": found.estimate, "low": found.low, "high": found.high, "n": found.n}
-    return {"trait": trait, "metric": metric, "condition": condition, **numbers, "p": float("nan")}
+    return {"trait": trait, "metric": metric, "condition": condition, **found.row, "p": float("nan")}
