@@ -101,17 +101,3 @@ def interval(
             tail, freedom = (1 + LEVEL) / 2, float(n_items - n_keys)
             error = float(draws.std() * stats.norm.ppf(tail) / stats.t.ppf(tail, freedom))
     return Interval(score, low, high, n_items, n_items, LEVEL, over="item", error=error, freedom=freedom)
-
-
-def scale_interval(
-    values: Table,
-    keys: Int[np.ndarray, " item"],
-    bounds: tuple[float, float] = (-np.inf, np.inf),
-    *,
-    n_resamples: int,
-    seed: int,
-    scale: int,
-) -> Interval:
-    """`scale_score` with the `interval` of its `scale_draws`."""
-    draws = scale_draws(values, keys, n_resamples=n_resamples, seed=seed, scale=scale)
-    return interval(scale_score(values, keys), draws, len(keys), bounds, n_keys=len(np.unique(keys)))

@@ -50,12 +50,13 @@ def inventory_effects(
     """
 
     def about(row: Row) -> Effect:
+        how = [row[name] for name in ("format", "normalise", "measure") if row.get(name) is not None]
         return replace(
             changed.get(row["condition"], UNCHANGED).effect(SCORE, row, n_layers),
             role="control" if row["condition"] == reference else "treatment",
             trait=row["scale"],
             condition=row["condition"],
-            judge=_judge(row, "format", "normalise", "measure"),
+            judge=f"{row['judge']} ({', '.join(how)})",
         )
 
     scored = [(row, _score(row, about(row))) for row in rows_of(scores)]
@@ -89,10 +90,6 @@ def poles_of(reference: str) -> tuple[str, str]:
     """First and second pole of a dichotomy, by the column `reference`."""
     first, _, second = reference.partition(_AGAINST)
     return first, second
-
-
-def _judge(row: Row, *names: str) -> str:
-    return f"{row['judge']} ({', '.join(row[name] for name in names if row.get(name) is not None)})"
 
 
 def _score(row: Row, about: Effect) -> Effect:

@@ -12,7 +12,7 @@ from persona_interp.statistics.draws import LEAST_FOR_A_RANGE
 from persona_interp.statistics.families import corrected
 from persona_interp.statistics.permutation import permutation_p_value
 from persona_interp.studies.inventory.answers import InventoryAnswers
-from persona_interp.studies.inventory.draws import interval, scale_draws, scale_interval, scale_score
+from persona_interp.studies.inventory.draws import interval, scale_draws, scale_score
 from persona_interp.studies.inventory.scores import Measure, ScaleAnswers, scales_of
 
 ALL = "all"
@@ -41,7 +41,7 @@ def movement_table(contrasts: Sequence[Contrast], *, n_resamples: int, seed: int
     rows = []
     for contrast in contrasts:
         for part, change in contrast.changes():
-            found = scale_interval(change, part.keys, n_resamples=n_resamples, seed=seed, scale=part.number)
+            found = part.interval(change, n_resamples=n_resamples, seed=seed)
             rows.append({**_about(contrast, part), "trait": contrast.trait, "scale": part.scale, **found.row})
     table = pd.DataFrame(rows)
     of_random = table[table["method"] == RANDOM].groupby(["model", "scale"])["estimate"]

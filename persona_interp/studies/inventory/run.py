@@ -15,10 +15,9 @@ from persona_interp.models.identity import library_versions
 from persona_interp.models.protocol import HookedModel
 from persona_interp.studies.folder import RunFolder
 from persona_interp.studies.inventory.administer import administer
-from persona_interp.studies.inventory.answers import InventoryAnswers
+from persona_interp.studies.inventory.answers import INVENTORY_ANSWERS, InventoryAnswers
 from persona_interp.studies.inventory.conditions import Condition
 from persona_interp.studies.inventory.effects import STUDY, inventory_effects
-from persona_interp.studies.inventory.forms import INVENTORY_ANSWERS
 from persona_interp.studies.inventory.reliability import inventory_reliability
 from persona_interp.studies.inventory.scores import compare_inventories, scales_in_families, score_inventory
 from persona_interp.studies.inventory.types import TypeResult, inventory_type

@@ -14,7 +14,7 @@ from persona_interp.statistics.permutation import permutation_test_paired
 from persona_interp.statistics.power import detectable_effect
 from persona_interp.statistics.resampling import Interval
 from persona_interp.studies.inventory.answers import InventoryAnswers, item_table
-from persona_interp.studies.inventory.draws import Table, balanced, scale_interval, scale_score
+from persona_interp.studies.inventory.draws import Table, balanced, interval, scale_draws, scale_score
 
 Measure = Literal["keyed", "log_odds"]
 """The keyed answer, or the log-odds of the first pole of a choice (nats), which do not saturate."""
@@ -34,21 +34,21 @@ class ScaleAnswers:
     raw: Table
     log_odds: Table
     rows: pd.DataFrame
-    bounds: tuple[float, float]
 
-    def score(self, *, n_resamples: int, seed: int) -> Interval:
-        """The balanced mean of the keyed answers (see `scale_score`), with an interval over items and wordings."""
-        return scale_interval(self.keyed, self.keys, self.bounds, n_resamples=n_resamples, seed=seed, scale=self.number)
+    def interval(
+        self, values: Table, bounds: tuple[float, float] = (-np.inf, np.inf), *, n_resamples: int, seed: int
+    ) -> Interval:
+        """The balanced mean of values of these items (see `scale_score`), with an interval over items and wordings."""
+        draws = scale_draws(values, self.keys, n_resamples=n_resamples, seed=seed, scale=self.number)
+        n_keys = len(np.unique(self.keys))
+        return interval(scale_score(values, self.keys), draws, len(self.keys), bounds, n_keys=n_keys)
 
-    def acquiescence(self, *, n_resamples: int, seed: int) -> Interval:
-        """The balanced mean of the answers as given: above the midpoint is agreeing whatever the item says.
+    def agreeing(self, values: Table) -> Table:
+        """Answers as given, whose balanced mean above the midpoint is agreeing whatever the item says.
 
         NaN where all items are keyed one way.
         """
-        if len(np.unique(self.keys)) < 2:
-            nan = float("nan")
-            return Interval(nan, nan, nan, len(self.keys), len(self.keys), over="item")
-        return scale_interval(self.raw, self.keys, self.bounds, n_resamples=n_resamples, seed=seed, scale=self.number)
+        return values if len(np.unique(self.keys)) > 1 else np.full(values.shape, np.nan)
 
 
 def scales_of(answers: InventoryAnswers) -> Iterator[ScaleAnswers]:
@@ -59,7 +59,7 @@ def scales_of(answers: InventoryAnswers) -> Iterator[ScaleAnswers]:
             keys = rows.groupby("item")["key"].first().sort_index().to_numpy()
             keyed, raw = item_table(rows, "keyed").to_numpy(), item_table(rows, "answer").to_numpy()
             odds = item_table(rows.fillna({"log_odds": 0.0}), "log_odds").to_numpy()
-            yield ScaleAnswers(str(name), scale.name, number, keys, keyed, raw, odds, rows, answers.inventory.bounds)
+            yield ScaleAnswers(str(name), scale.name, number, keys, keyed, raw, odds, rows)
 
 
 def score_inventory(answers: InventoryAnswers, *, n_resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
@@ -76,8 +76,10 @@ def score_inventory(answers: InventoryAnswers, *, n_resamples: int = 2000, seed:
     low, high = answers.inventory.bounds
     rows = []
     for part in scales_of(answers):
-        score = part.score(n_resamples=n_resamples, seed=seed)
-        acquiescence = part.acquiescence(n_resamples=n_resamples, seed=seed)
+        score, acquiescence = (
+            part.interval(values, (low, high), n_resamples=n_resamples, seed=seed)
+            for values in (part.keyed, part.agreeing(part.raw))
+        )
         rows.append(
             {
                 **_about(answers, part),
@@ -130,7 +132,7 @@ def compare_inventories(
     rows = []
     for old, new in zip(scales_of(before), scales_of(after), strict=True):
         values = getattr(new, measure) - getattr(old, measure)
-        change = scale_interval(values, new.keys, n_resamples=n_resamples, seed=seed, scale=new.number)
+        change = new.interval(values, n_resamples=n_resamples, seed=seed)
         flipped = balanced(values.mean(axis=1), new.keys)
         rows.append(
             {
@@ -140,9 +142,7 @@ def compare_inventories(
                 **change.row,
                 "before": scale_score(getattr(old, measure), old.keys),
                 "after": scale_score(getattr(new, measure), new.keys),
-                "acquiescence_change": float(scale_score(new.raw - old.raw, new.keys))
-                if len(np.unique(new.keys)) > 1
-                else float("nan"),
+                "acquiescence_change": scale_score(new.agreeing(new.raw - old.raw), new.keys),
                 "p": _flip_p(flipped, seed),
                 "detectable": detectable_effect(change.error, change.freedom),
             }

@@ -19,9 +19,8 @@ from persona_interp.lock import alone_in
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.protocol import Sampling
 from persona_interp.studies.folder import RunFolder
-from persona_interp.studies.psychadapter import forms
 from persona_interp.studies.psychadapter.cost import adapter_cost
-from persona_interp.studies.psychadapter.effects import STUDY, adapter_effects
+from persona_interp.studies.psychadapter.effects import METHOD, STUDY, adapter_effects
 from persona_interp.studies.psychadapter.expression import (
     Z_VALUES,
     adapter_hash,
@@ -30,6 +29,7 @@ from persona_interp.studies.psychadapter.expression import (
     trait_texts_over_z,
 )
 from persona_interp.studies.psychadapter.expression_tables import effect_table, expression_table
+from persona_interp.studies.psychadapter.forms import ADAPTER_TEXTS
 from persona_interp.studies.psychadapter.induced_cosines import cosines_in_families, induced_cosines
 from persona_interp.studies.psychadapter.induced_direction import Position, induced_geometry, induced_shifts
 from persona_interp.studies.psychadapter.nll import adapter_nll
@@ -132,24 +132,40 @@ def measure_psychadapter(
     folder = RunFolder.claim(out, STUDY, config, keeps=KEEPS)
     texts = held_out.standardised(adapter.standard if held_out.standard is None else None)
     texts = texts.take(measures.n_texts, seed=measures.seed)
+    named = {"model": model.name, "method": METHOD}
 
     def scored() -> pd.DataFrame:
-        return _scored(model, adapter, judged, judges, measures, out, progress)
+        """Texts over trait values with every judge's scores."""
+        written = trait_texts_over_z(
+            model,
+            adapter,
+            z_values=measures.z_values,
+            openings=text_openings()[: measures.n_openings],
+            n_samples=measures.n_samples,
+            sampling=measures.sampling,
+            seed=measures.seed,
+            folder=out / "texts",
+            progress=progress,
+        )
+        return score_texts(written, judged, judges).assign(**named)
+
+    def kept() -> pd.DataFrame:
+        return kept_table(out / f"{ADAPTER_TEXTS.name}.csv", scored, ADAPTER_TEXTS)
 
     made: Mapping[str, Callable[[], pd.DataFrame]] = {
         "nll": lambda: adapter_nll(
             model, adapter, texts, n_shuffles=measures.n_shuffles, by_trait=measures.by_trait, seed=measures.seed,
             progress=progress,
         ),
-        "expression": lambda: expression_table(scored(), seed=measures.seed),
-        "offtarget": lambda: effect_table(scored(), seed=measures.seed),
+        "expression": lambda: expression_table(kept(), seed=measures.seed).assign(**named),
+        "offtarget": lambda: effect_table(kept(), seed=measures.seed).assign(**named),
         "induced": lambda: _induced(model, adapter, texts, measures, references, own, out, progress),
         "cost": lambda: adapter_cost(
             model, adapter, path=path, n_lora_parameters=n_lora_parameters, n_repeats=measures.n_cost_repeats
         ),
     }  # fmt: skip
     wanted = [name for name in made if judged or name not in ("expression", "offtarget")]
-    tables = {name: folder.cell(name, None, _named(made[name], model)) for name in wanted}
+    tables = {name: folder.cell(name, None, made[name]) for name in wanted}
     provenance = {
         "model": model.provenance.to_dict(),
         "adapter": adapter.provenance.to_dict() | {"hash": config["adapter"], "lora_parameters": n_lora_parameters},
@@ -164,34 +180,6 @@ def measure_psychadapter(
     effects, claims = adapter_effects(tables, n_layers=model.n_layers)
     folder.finish(model, provenance, effects, claims, seed=measures.seed)
     return tables
-
-
-def _scored(
-    model: HookedModelBase,
-    adapter: PsychAdapter,
-    judged: Mapping[str, Trait],
-    judges: Sequence[Judge],
-    measures: AdapterMeasures,
-    out: Path,
-    progress: bool,
-) -> pd.DataFrame:
-    """Texts over trait values with every judge's scores, written and rated once."""
-
-    def made() -> pd.DataFrame:
-        texts = trait_texts_over_z(
-            model,
-            adapter,
-            z_values=measures.z_values,
-            openings=text_openings()[: measures.n_openings],
-            n_samples=measures.n_samples,
-            sampling=measures.sampling,
-            seed=measures.seed,
-            folder=out / "texts",
-            progress=progress,
-        )
-        return score_texts(texts, judged, judges)
-
-    return kept_table(out / f"{forms.ADAPTER_TEXTS.name}.csv", _named(made, model), forms.ADAPTER_TEXTS)
 
 
 def _induced(
@@ -217,13 +205,3 @@ def _induced(
             parts.append(induced_cosines(shifts, references, own=own.get(trait), seed=measures.seed))
     table = pd.concat(parts, ignore_index=True).assign(position=measures.position)
     return cosines_in_families(table) if references else table  # over all traits: they are reported together
-
-
-def _named(made: Callable[[], pd.DataFrame], model: HookedModelBase) -> Callable[[], pd.DataFrame]:
-    """What makes a table, with the model and the method."""
-
-    def named() -> pd.DataFrame:
-        table = made()
-        return table.assign(model=model.name, method=table.get("method", "psychadapter"))
-
-    return named

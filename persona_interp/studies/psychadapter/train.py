@@ -4,6 +4,7 @@ import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -176,12 +177,10 @@ def _texts(
     train = train.standardised()
     assert train.standard is not None, "standardised texts say by what"
     context = getattr(plain.config.get_text_config(decoder=True), "max_position_embeddings", None) or 2**31
-    samples = [
-        None if part is None else trait_samples(tokenizer, part, settings, context=context)
-        for part in (train, None if held is None else held.standardised(train.standard))
-    ]
-    assert samples[0] is not None, "there are texts to train on"
-    return _Texts(samples[0], samples[1], train.standard, data)
+    tokens = partial(trait_samples, tokenizer, settings=settings, context=context)
+    return _Texts(
+        tokens(train), None if held is None else tokens(held.standardised(train.standard)), train.standard, data
+    )
 
 
 def _plan(name: str, data: TraitTexts, settings: PsychAdapterSettings, lora: LoRA | None) -> Mapping[str, Any]:
