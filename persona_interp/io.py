@@ -269,9 +269,9 @@ def load_tensors(
             f"{path} was not opened: a {path.suffix} file is a pickle, which can run code when it is read.",
             f"Expected the .safetensors file of a {kind}, with its .json manifest beside it.",
         )
-    data, manifest = read_bytes(path), read_record(manifest_path(path), remedy=RESTORE)
-    if manifest.get("kind") != kind:
-        raise ArtefactError(f"{manifest_path(path)} describes {manifest.get('kind')!r}.", f"Expected {kind!r}.")
+    data, manifest = read_bytes(path), read_record(manifest_path(path), {"kind": str}, remedy=RESTORE)
+    if manifest["kind"] != kind:
+        raise ArtefactError(f"{manifest_path(path)} describes {manifest['kind']!r}.", f"Expected {kind!r}.")
     if manifest.get("sha256") != sha256_bytes(data):
         raise ArtefactError(
             f"{path} does not match its manifest: expected SHA-256 {str(manifest.get('sha256'))[:12]}…,"

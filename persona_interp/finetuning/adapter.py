@@ -1,5 +1,6 @@
 """A low-rank adapter: put on a model, saved, and looked at for values that are not finite."""
 
+import shutil
 from pathlib import Path
 
 import torch
@@ -46,6 +47,15 @@ def add_adapter(plain: PreTrainedModel, lora: LoRA, *, gradient_checkpointing: b
 def save_adapter(model: PeftModel, folder: Path) -> None:
     """The adapter's weights (safetensors) and what it is, as PEFT saves them; the base is not asked for."""
     model.save_pretrained(str(folder), save_embedding_layers=False)
+
+
+def keep_adapter(model: PeftModel, run: Path) -> Path:
+    """The folder `run`/adapter with the adapter, which is there only when it is whole."""
+    making, adapter = run / ".adapter", run / "adapter"
+    for left in (making, adapter):
+        shutil.rmtree(left, ignore_errors=True)
+    save_adapter(model, making)
+    return making.rename(adapter)
 
 
 def has_finite_adapter(model: PeftModel) -> bool:

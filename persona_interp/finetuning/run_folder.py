@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from persona_interp.data.conversations import Unusable
 from persona_interp.errors import ArtefactError, ConfigError
-from persona_interp.finetuning.adapter import CONFIG, WEIGHTS, save_adapter
+from persona_interp.finetuning.adapter import CONFIG, WEIGHTS, keep_adapter
 from persona_interp.io import Kinds, read_json, read_record, sha256_file, write_json
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.load import Backend, load_model
@@ -78,8 +78,9 @@ class RunFolder:
             refuse_other_config(path / _RECORD, plan)
         elif foreign := [name for name in _OWN if (path / name).exists()]:
             raise ConfigError(
-                f"{path / foreign[0]} is there and was not made by a run in this folder, which has no {_RECORD}.",
-                "A run keeps its adapter and its checkpoints under such names. Choose another folder, or move it away.",
+                f"{path / foreign[0]} is there and was not made by a run in this folder: there is no {path / _RECORD}.",
+                "A run keeps its adapter and its checkpoints under such names.",
+                f"Restore {_RECORD}, choose another folder, or move what is there away.",
             )
         return cls(path, base, plan)
 
@@ -124,11 +125,7 @@ class RunFolder:
 
     def finish(self, model: PeftModel, result: dict[str, Any]) -> None:
         """Keep the adapter, then the result, then let the checkpoints go: a run killed here is not lost."""
-        making, adapter = self.path / ".adapter", self.path / "adapter"
-        for left in (making, adapter):
-            shutil.rmtree(left, ignore_errors=True)
-        save_adapter(model, making)
-        making.rename(adapter)
+        adapter = keep_adapter(model, self.path)
         hashes = {"sha256": sha256_file(adapter / WEIGHTS), "config_sha256": sha256_file(adapter / CONFIG)}
         write_json(self.path / _RESULT, {**result, **hashes})
         shutil.rmtree(self.checkpoints, ignore_errors=True)

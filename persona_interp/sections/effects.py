@@ -43,7 +43,7 @@ class Shown:
 
     Args:
         rows: which of them, from all with these metrics; default: all.
-        best: whether only the row with the largest estimate of each group of rows that differ in `layers` is shown.
+        best: whether only the row with the estimate of largest size of each group that differ in `layers` is shown.
         digits: after the decimal point, of estimates and intervals.
     """
 
@@ -123,8 +123,8 @@ def effects_section_table(effects: DataFrame, one: Shown) -> SectionTable | None
         return None
     if one.best:
         apart = ["trait", "method", "data", "condition", "role", "reference", "judge", "strength", "pooling"]
-        best = rows.groupby(apart, dropna=False, sort=False)["estimate"].idxmax().dropna()
-        rows = rows.loc[best]
+        size = rows.assign(size=rows["estimate"].abs()).groupby(apart, dropna=False, sort=False)["size"]
+        rows = rows.loc[size.idxmax().dropna()]
     rows = rows.reset_index(drop=True)
     differing = [name for name in _NAMED if name in _ALWAYS or rows[name].nunique(dropna=name != "unit") > 1]
     shared = {name: distinct(rows, name) for name in _NAMED if name not in differing}

@@ -39,6 +39,11 @@ class Interval:
     error: float = float("nan")
     freedom: float = float("nan")
 
+    @property
+    def row(self) -> dict[str, float]:
+        """The columns `estimate`, `low`, `high` and `n` of a table."""
+        return {"estimate": self.estimate, "low": self.low, "high": self.high, "n": self.n}
+
     def __str__(self) -> str:
         """`0.42 [0.31, 0.53] (n = 40, 20 questions x 3; judge fixed)`; the last two parts where there are any."""
         questions = f"{self.n_clusters} {self.over}{'' if self.n_clusters == 1 else 's'}"

@@ -1,9 +1,11 @@
 """`persona-interp inventory` on a tiny model: the list, tables of two conditions, and what is refused."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 from transformers import AutoTokenizer
@@ -17,7 +19,7 @@ from persona_interp.errors import ConfigError, PersonaInterpError
 from persona_interp.io import read_json
 from persona_interp.models.load import load_model
 from persona_interp.studies.inventory import run as inventory_run
-from persona_interp.studies.inventory.administer import administer
+from persona_interp.studies.inventory.administer import Kept, administer
 from persona_interp.studies.inventory.answers import InventoryAnswers
 from persona_interp.studies.inventory.conditions import Condition
 from persona_interp.studies.inventory.run import InventoryRun, run_inventories
@@ -227,9 +229,11 @@ def test_answers_are_kept_as_they_are_made(
     for path in before:
         path.unlink()
 
-    def administer_again(*arguments: Any, **options: Any) -> InventoryAnswers:
-        asked.append(options["condition"])
-        return administer(*arguments, **options)
+    def administer_again(*arguments: Any, keep: Kept, **options: Any) -> InventoryAnswers:
+        def kept(make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+            return keep(lambda: (asked.append(options["condition"]), make())[1])
+
+        return administer(*arguments, keep=kept, **options)
 
     monkeypatch.setattr(inventory_run, "administer", administer_again)
     invoke(*call)

@@ -13,6 +13,7 @@ from persona_interp.effects import Effect, Source, claims_table, effects_table, 
 from persona_interp.errors import ArtefactError
 from persona_interp.io import write_json
 from persona_interp.report import sections_of, write_report
+from persona_interp.sections.effects import Shown, effects_section_table
 from persona_interp.sections.section import count, saved_table, spread, table
 from persona_interp.studies.psychadapter.effects import adapter_effects
 from persona_interp.tables import Form, read_table, texts, wholes, write_table
@@ -156,3 +157,11 @@ def test_a_cell_of_another_kind_is_named(adapter: Path):
     write_table(path, read_table(path).assign(n="many"))
     with pytest.raises(ArtefactError, match=r"effects\.parquet: column n must hold a whole number, got 'many'"):
         write_report(adapter)
+
+
+def test_the_best_layer_has_the_estimate_of_largest_size_whatever_its_sign():
+    found = [Effect(metric="cosine", trait="loud", layers=str(k), estimate=x) for k, x in enumerate((0.3, -0.9, 0.1))]
+    table = effects_table(Source("psychadapter", "run", "tiny"), found)
+    shown = effects_section_table(table, Shown("Cosines", ("cosine",), best=True))
+    assert shown is not None and len(shown.rows) == 1
+    assert any(cell.startswith("\N{MINUS SIGN}0.90") for cell in shown.rows[0])

@@ -1,6 +1,6 @@
 """Inventories administered by log-probabilities of the answer options, under any intervention; nothing is sampled."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -12,16 +12,11 @@ from persona_interp.data.inventories import ForcedChoice, Inventory, Item, Wordi
 from persona_interp.data.inventory_wordings import NEUTRAL, spoken
 from persona_interp.errors import AlignmentError, ConfigError
 from persona_interp.interventions.protocol import Intervention
+from persona_interp.measurements.text_logprobs import text_logprobs
 from persona_interp.models.protocol import HookedModel
 from persona_interp.models.tokens import encode, render_prompt
 from persona_interp.statistics.streams import stream
-from persona_interp.studies.inventory.answers import (
-    ANSWER_KEYS,
-    NORMALISATIONS,
-    InventoryAnswers,
-    check_names,
-)
-from persona_interp.studies.inventory.option_logprobs import option_logprobs
+from persona_interp.studies.inventory.answers import ANSWER_KEYS, NORMALISATIONS, InventoryAnswers, check_names
 
 Order = Literal["given", "reversed", "shuffled"]
 """How options are listed: as the inventory has them, backwards, or shuffled for each item.
@@ -31,6 +26,9 @@ Wordings that list no options are administered once, with the order `unlisted`.
 
 ORDERS: tuple[Order, ...] = get_args(Order)
 _GAP = " "
+
+Kept = Callable[[Callable[[], pd.DataFrame]], pd.DataFrame]
+"""The table that was kept, or the one that is made now."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +54,7 @@ def administer(
     normalise: str | None = None,
     condition: str | None = None,
     calibration: InventoryAnswers | None = None,
+    keep: Kept | None = None,
     seed: int = 0,
     progress: bool = True,
 ) -> InventoryAnswers:
@@ -74,6 +73,7 @@ def administer(
         normalise: how answers are compared (see `Normalise`).
         condition: name in tables; default: `baseline`, or what was given.
         calibration: earlier answers of this model, asked in the same way, whose neutral items need not be asked again.
+        keep: what keeps the log-probabilities of the options; default: nothing.
 
     Raises:
         ConfigError: a wording, order or normalisation is unknown, `system` and `respondents` were both given, or the
@@ -86,56 +86,34 @@ def administer(
     check_names("normalise", (normalise,), (None, *NORMALISATIONS))
     asked = _wordings(inventory, wordings)
     systems = _systems(system, respondents)
-    questions = [
-        question
-        for respondent, said in enumerate(systems)
-        for wording in asked
-        for order in (dict.fromkeys(orders) if wording.format != "statement" else ("unlisted",))
-        for question in _questions(model, inventory, wording, order, respondent, said, seed)
-    ]
-    logprobs = _scored(model, [q.prompt for q in questions], questions, intervention, inventory.name, progress)
-    frame = _option_frame(model, questions, logprobs)
-    if calibration is None:
-        neutral = _scored(model, [q.neutral for q in questions], questions, None, "calibration", progress)
-    else:
-        neutral = _neutral_of(calibration, frame, model.name)
-    return answers_of(
-        model,
-        inventory,
-        frame.assign(neutral=neutral),
-        systems,
-        wordings=[wording.name for wording in asked],
-        orders=orders,
-        normalise=normalise,
-        condition=condition or _condition(intervention, system, respondents),
-        seed=seed,
-    )
 
+    def made() -> pd.DataFrame:
+        questions = [
+            question
+            for respondent, said in enumerate(systems)
+            for wording in asked
+            for order in (dict.fromkeys(orders) if wording.format != "statement" else ("unlisted",))
+            for question in _questions(model, inventory, wording, order, respondent, said, seed)
+        ]
+        logprobs = _scored(model, [q.prompt for q in questions], questions, intervention, inventory.name, progress)
+        frame = _option_frame(model, questions, logprobs)
+        if calibration is None:
+            neutral = _scored(model, [q.neutral for q in questions], questions, None, "calibration", progress)
+        else:
+            neutral = _neutral_of(calibration, frame, model.name)
+        return frame.assign(neutral=neutral)
 
-def answers_of(
-    model: HookedModel,
-    inventory: Inventory,
-    options: pd.DataFrame,
-    respondents: tuple[str | None, ...],
-    *,
-    wordings: Sequence[str] | None,
-    orders: Sequence[str],
-    normalise: str | None,
-    condition: str,
-    seed: int,
-) -> InventoryAnswers:
-    """Answers from log-probabilities of options that this model gave, such as kept ones; see `administer`."""
     return InventoryAnswers(
         inventory=inventory,
-        options=options,
+        options=made() if keep is None else keep(made),
         model=model.name,
         normalise=normalise,
-        condition=condition,
-        respondents=respondents,
+        condition=condition or _condition(intervention, system, respondents),
+        respondents=systems,
         provenance={
             "model": model.provenance.to_dict(),
             "inventory": {"name": inventory.name, "hash": inventory.data_hash, "source": inventory.source},
-            "wordings": [wording.name for wording in _wordings(inventory, wordings)],
+            "wordings": [wording.name for wording in asked],
             "orders": list(orders),
             "seed": seed,
         },
@@ -204,9 +182,14 @@ def _scored(
     label: str,
     progress: bool,
 ) -> Float[np.ndarray, " _"]:
-    """The summed log-probability of every answer of every question, in order."""
-    rows = [(prompt, answer) for prompt, q in zip(prompts, questions, strict=True) for answer in q.answers]
-    found = option_logprobs(model, rows, intervention, label=label, progress=progress)
+    """The summed log-probability of every answer of every question, in order; nats.
+
+    Equal pairs of prompt and answer are computed once, and so are equal prompts.
+    """
+    put = [prompt for prompt, q in zip(prompts, questions, strict=True) for _ in q.answers]
+    answers = [answer for q in questions for answer in q.answers]
+    scored = text_logprobs(model, put, answers, intervention, label=label, progress=progress)
+    found = np.array([logprobs.sum() for logprobs in scored])
     if bad := int((~np.isfinite(found)).sum()):
         raise ConfigError(
             f"{bad} of {len(found)} log-probabilities are not finite ({label}).",

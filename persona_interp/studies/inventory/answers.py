@@ -11,6 +11,7 @@ from jaxtyping import Float
 
 from persona_interp.data.inventories import Inventory
 from persona_interp.errors import ConfigError
+from persona_interp.tables import Form, numbers, texts, wholes
 
 Normalise = Literal["sum", "mean", "pmi"]
 """Of an answer's token log-probabilities: their sum, their mean, or the sum minus that under a neutral item."""
@@ -21,6 +22,13 @@ LOW_MASS = 0.1
 
 ANSWER_KEYS = ("respondent", "wording", "format", "order", "item", "scale", "key")
 """What a row of answers is told apart by."""
+
+INVENTORY_ANSWERS = Form("inventory_answers", (
+    *texts("model condition inventory", filled=True), *wholes("respondent"), *texts("wording format order"),
+    *wholes("item"), *texts("scale"), *wholes("key"), *numbers("answer keyed", unit="points of the scale"),
+    *numbers("log_odds", unit="nats"), *numbers("mass"), *wholes("chosen chosen_position"),
+))  # fmt: skip
+"""The table of answers, for those who write it and those who read it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +60,11 @@ class InventoryAnswers:
         (0 to 1), `log_odds` its log-odds in nats. `mass` is the options' whole probability, NaN for statements.
         """
         return answer_frame(self.options, self.normalise, self.inventory.bounds)
+
+    @property
+    def named(self) -> dict[str, str]:
+        """What tables of these answers say of each row: `model`, `condition` and `inventory`."""
+        return {"model": self.model, "condition": self.condition, "inventory": self.inventory.name}
 
     @property
     def warnings(self) -> tuple[str, ...]:

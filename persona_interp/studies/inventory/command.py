@@ -71,7 +71,7 @@ def inventory(
         seed=seed,
     )
     found = run_inventories(loaded, asked, conditions, run, out=folder)
-    _print(found.tables)
+    _print(found)
     for line in found.warnings:
         typer.echo(f"note: {line}")
     typer.echo(f"tables: {folder / 'tables'}")

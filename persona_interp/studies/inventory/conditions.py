@@ -1,10 +1,10 @@
 """What is said to the model and done with it while it is asked, and the same in the words of the table of effects."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from persona_interp.effects import joined
+from persona_interp.effects import Effect, joined, mean_depth
 from persona_interp.effects.effect import Substrate
 from persona_interp.interventions.prefix import TraitPrefix
 from persona_interp.interventions.protocol import Intervention, Stack
@@ -31,6 +31,19 @@ class Change:
     stream: str | None = None
     strength: int | float | None = None
     strength_unit: str | None = None
+
+    def effect(self, metric: str, row: Mapping[str, Any], n_layers: int) -> Effect:
+        """What effects of a row of a table under this change share: the change, the inventory, the number of items."""
+        return Effect(
+            **asdict(self),
+            metric=metric,
+            depth=mean_depth(self.layers or "", n_layers),
+            data=row["inventory"],
+            n=row["n"],
+            cluster="item",
+            n_cluster=row["n"],
+            fixed="model, orders of the options",
+        )
 
 
 UNCHANGED = Change()

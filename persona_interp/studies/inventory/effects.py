@@ -6,7 +6,7 @@ from typing import Any
 
 from pandas import DataFrame
 
-from persona_interp.effects import Claim, Effect, family_of, mean_depth, rejected
+from persona_interp.effects import Claim, Effect, family_of, rejected
 from persona_interp.sections.words import interval, number
 from persona_interp.statistics.families import NO_TEST
 from persona_interp.statistics.levels import CONFIDENCE
@@ -25,7 +25,6 @@ MOVES = (
     "change of a scale, sign flips over items with keys balanced, in the first format, corrected over scales and"
     " conditions: q is at most 0.05; and the interval over items and wordings leaves out zero"
 )
-FIXED = "model, orders of the options"
 _UNITS = {"keyed": "points of the scale", "log_odds": "nats"}
 _AGAINST = " against "
 
@@ -51,22 +50,13 @@ def inventory_effects(
     """
 
     def about(row: Row) -> Effect:
-        change = changed.get(row["condition"], UNCHANGED)
-        return Effect(
-            metric=SCORE,
+        how = [row[name] for name in ("format", "normalise", "measure") if row.get(name) is not None]
+        return replace(
+            changed.get(row["condition"], UNCHANGED).effect(SCORE, row, n_layers),
             role="control" if row["condition"] == reference else "treatment",
             trait=row["scale"],
-            method=change.method,
-            substrate=change.substrate,
-            layers=change.layers,
-            depth=mean_depth(change.layers or "", n_layers),
-            stream=change.stream,
             condition=row["condition"],
-            data=row["inventory"],
-            strength=change.strength,
-            strength_unit=change.strength_unit,
-            n=row["n"],
-            judge=_judge(row, "format", "normalise", "measure"),
+            judge=f"{row['judge']} ({', '.join(how)})",
         )
 
     scored = [(row, _score(row, about(row))) for row in rows_of(scores)]
@@ -76,14 +66,13 @@ def inventory_effects(
     effects += [_agreeing(row, effect) for row, effect in scored if row["acquiescence"] is not None]
     effects += [_agreeing_change(row, effect) for row, effect in moved if row.get("acquiescence_change") is not None]
     effects += [_reliability(row, about(row)) for row in rows_of(reliability) if row["estimate"] is not None]
-    rated = [each for each in scored if each[0]["maximum"] > 1 and each[0]["low"] is not None]
-    planned: dict[str, tuple[str, str]] = {}
-    for row, _ in moved:
-        planned.setdefault(row["inventory"], (row["format"], row["measure"]))
+    planned = {row["inventory"]: (row["format"], row["measure"]) for row, _ in reversed(moved)}
     claimed = [each for each in moved if (each[0]["format"], each[0]["measure"]) == planned[each[0]["inventory"]]]
-    claims = [_off(row, effect) for row, effect in rated]
-    claims += _typed(poled)
-    return effects, claims + [_moves(row, effect) for row, effect in claimed]
+    return effects, [
+        *(_off(*each) for each in scored if each[0]["maximum"] > 1 and each[0]["low"] is not None),
+        *_typed(poled),
+        *(_moves(*each) for each in claimed),
+    ]
 
 
 def bounds_of(unit: str) -> tuple[float, float]:
@@ -103,18 +92,11 @@ def poles_of(reference: str) -> tuple[str, str]:
     return first, second
 
 
-def _judge(row: Row, *names: str) -> str:
-    return f"{row['judge']} ({', '.join(row[name] for name in names if row.get(name) is not None)})"
-
-
 def _score(row: Row, about: Effect) -> Effect:
     return replace(
         about,
         unit=f"points from {row['minimum']:g} to {row['maximum']:g}",
         reference=f"neither pole, {row['midpoint']:g}",
-        fixed=FIXED,
-        cluster="item",
-        n_cluster=row["n"],
         detectable=row.get("detectable"),
     ).measured(row)
 
@@ -132,9 +114,6 @@ def _change(row: Row, about: Effect) -> Effect:
         unit=_UNITS[row["measure"]],
         role="treatment",
         reference=row["compared_with"],
-        fixed=FIXED,
-        cluster="item",
-        n_cluster=row["n"],
         test="sign flips over items, two-sided",
         null_kind="no change",
         p=row["p"],
@@ -158,22 +137,20 @@ def _pole(row: Row, about: Effect) -> Effect:
         unit="share of the draws",
         estimate=row["probability"] if likely else 1 - row["probability"],
         reference=f"{row['first']}{_AGAINST}{row['second']}",
-        fixed=FIXED,
-        cluster="item",
-        n_cluster=row["n"],
     )
 
 
 def _reliability(row: Row, about: Effect) -> Effect:
     """Agreement of items, wordings and orders, or mass of the options: a property of the measurement."""
     tested = row["null_high"] is not None
-    items = row["over"] == "items"
     return replace(
         about,
         metric=row["metric"],
         role="control",
         reference=row["over"],
-        cluster="item" if items else row["over"],
+        fixed=None,
+        cluster="item" if row["over"] == "items" else row["over"],
+        n_cluster=None,
         test="rank among shuffled keys, one-sided" if tested else None,
         null_kind="keys shuffled over items" if tested else None,
         null_low=row["null_low"],
@@ -187,20 +164,14 @@ def _off(row: Row, effect: Effect) -> Claim:
     off = not row["low"] <= row["midpoint"] <= row["high"]
     least = row.get("detectable")
     found = "" if off or least is None else f"; {number(least, 2)} points off would be found in 80 % of repetitions"
-    return Claim(
-        claim=f"{row['condition']}: off the midpoint of {row['inventory']} ({row['format']})",
-        trait=row["scale"],
-        sentence=(
-            f"{row['condition']}: {row['scale']} of {row['inventory']} ({row['format']}) is"
-            f" {'' if off else 'not shown to be '}off the midpoint, {row['midpoint']:g}:"
-            f" {interval(row['estimate'], row['low'], row['high'])} of {row['minimum']:g} to {row['maximum']:g}{found}."
-        ),
-        rule=OFF,
-        effects=[effect],
-        verdict="holds" if off else "undecided",
-        detectable=least,
-        unit=_UNITS["keyed"],
+    sentence = (
+        f"{row['condition']}: {row['scale']} of {row['inventory']} ({row['format']}) is"
+        f" {'' if off else 'not shown to be '}off the midpoint, {row['midpoint']:g}:"
+        f" {interval(row['estimate'], row['low'], row['high'])} of {row['minimum']:g} to {row['maximum']:g}{found}."
     )
+    name = f"{row['condition']}: off the midpoint of {row['inventory']} ({row['format']})"
+    claim = effect.claimed(name, sentence, OFF, "holds" if off else "undecided")
+    return replace(claim, unit=_UNITS["keyed"])
 
 
 def _typed(poled: list[tuple[Row, Effect]]) -> Iterator[Claim]:
@@ -229,16 +200,9 @@ def _moves(row: Row, effect: Effect) -> Claim:
     low, high = row["low"], row["high"]
     moved = rejected(row["q"]) and low is not None and high is not None and (low > 0 or high < 0)
     change = interval(row["estimate"], row["low"], row["high"], digits=3)
-    return Claim(
-        claim=f"{row['condition']} moves the scale of {row['inventory']}",
-        trait=row["scale"],
-        sentence=(
-            f"{row['condition']} {'moves' if moved else 'is not shown to move'} {row['scale']} of {row['inventory']}"
-            f" against {row['compared_with']}: {change} {_UNITS[row['measure']]}, q {number(row['q'])}."
-        ),
-        rule=MOVES,
-        effects=[effect],
-        verdict="holds" if moved else "undecided",
-        detectable=row["detectable"],
-        unit=_UNITS[row["measure"]],
+    sentence = (
+        f"{row['condition']} {'moves' if moved else 'is not shown to move'} {row['scale']} of {row['inventory']}"
+        f" against {row['compared_with']}: {change} {effect.unit}, q {number(row['q'])}."
     )
+    name = f"{row['condition']} moves the scale of {row['inventory']}"
+    return effect.claimed(name, sentence, MOVES, "holds" if moved else "undecided")

@@ -118,19 +118,13 @@ def plot_reliability(frame: DataFrame, ax: Axes, *, names: Sequence[str] | None 
     shown = with_formats(keep(keep(frame, "trait", "all"), "metric", *RELIABILITY))
     metrics = [metric for metric in RELIABILITY if metric in set(shown["metric"])]
     formats = distinct(shown, "format") if names is None else list(names)
-    step = 0.7 / max(1, len(formats))
-    ax.axvline(0, color=GREY, linestyle="--", linewidth=0.9, zorder=1)
-    for index, form in enumerate(formats):
-        color, _ = category(index)
-        for row in records(keep(shown, "format", form).dropna(subset=["estimate"])):
-            height = metrics.index(row["metric"]) + (index - (len(formats) - 1) / 2) * step
-            ax.plot((0, row["estimate"]), (height, height), color=color, linewidth=1.1, zorder=2)
-            ax.plot(row["estimate"], height, "o", color=color, markersize=4, label=FORMATS.get(form, form), zorder=2.2)
-    ax.set_yticks(range(len(metrics)), [RELIABILITY[metric] for metric in metrics])
-    ax.set_ylim(len(metrics) - 0.45, -0.55)
+    named = shown.assign(trait=shown["metric"].map(RELIABILITY), series=shown["format"].replace(FORMATS))
+    bars = named.assign(low=0.0, high=named["estimate"]).dropna(subset=["estimate"])
+    bars = bars.drop(columns=["null_low", "null_high"], errors="ignore")
+    series = [FORMATS.get(form, form) for form in formats]
+    label = "share, or correlation over items"
+    plot_forest(bars, ax, traits=[RELIABILITY[metric] for metric in metrics], names=series, chance=0.0, label=label)
     ax.set_xlim(-1.05, 1.05)
-    ax.set_xlabel("share, or correlation over items")
-    ax.grid(visible=False, axis="y")
     return ax
 
 

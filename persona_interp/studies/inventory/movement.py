@@ -41,33 +41,18 @@ def movement_table(contrasts: Sequence[Contrast], *, n_resamples: int, seed: int
     rows = []
     for contrast in contrasts:
         for part, change in contrast.changes():
-            draws = scale_draws(change, part.keys, n_resamples=n_resamples, seed=seed, scale=part.number)
-            found = interval(scale_score(change, part.keys), draws, len(part.keys))
-            rows.append(
-                {
-                    **_about(contrast, part),
-                    "trait": contrast.trait,
-                    "scale": part.scale,
-                    "estimate": found.estimate,
-                    "low": found.low,
-                    "high": found.high,
-                    "n": found.n,
-                }
-            )
+            found = part.interval(change, n_resamples=n_resamples, seed=seed)
+            rows.append({**_about(contrast, part), "trait": contrast.trait, "scale": part.scale, **found.row})
     table = pd.DataFrame(rows)
-    random = table[table["method"] == RANDOM].groupby(["model", "scale"])["estimate"]
-    enough = random.transform("size") >= LEAST_FOR_A_RANGE  # with fewer, their own rows are all there is to see
-    bounds = table.loc[enough[enough].index].groupby(["model", "scale"])["estimate"].quantile([0.025, 0.975]).unstack()
-    vectors = table["method"] == VECTOR
-    for name, level in (("null_low", 0.025), ("null_high", 0.975)):
-        at = [
-            float(bounds.loc[(row["model"], row["scale"]), level])
-            if is_vector and (row["model"], row["scale"]) in bounds.index
-            else float("nan")
-            for row, is_vector in zip(table.to_dict("records"), vectors, strict=True)
-        ]
-        table[name] = at
-    return table
+    of_random = table[table["method"] == RANDOM].groupby(["model", "scale"])["estimate"]
+    random = {key: draws.to_numpy() for key, draws in of_random if len(draws) >= LEAST_FOR_A_RANGE}  # fewer are shown
+    cells = zip(table["method"], table["model"], table["scale"], strict=True)
+    draws = [random.get((model, scale)) if method == VECTOR else None for method, model, scale in cells]
+    null_low, null_high = (
+        [float("nan") if some is None else float(np.quantile(some, level)) for some in draws]
+        for level in (0.025, 0.975)
+    )
+    return table.assign(null_low=null_low, null_high=null_high)
 
 
 def validity_table(contrasts: Sequence[Contrast], *, n_resamples: int, seed: int) -> pd.DataFrame:
@@ -103,30 +88,16 @@ def _validity(
         about = _about(contrast, part)
         scores.append(scale_score(gap, part.keys))
         draws.append(scale_draws(gap, part.keys, n_resamples=n_resamples, seed=seed, scale=part.number))
-        found = interval(scores[-1], draws[-1], len(part.keys))
-        yield {**about, "scale": trait, "estimate": found.estimate, "low": found.low, "high": found.high, "n": found.n}
+        yield {**about, "scale": trait, **interval(scores[-1], draws[-1], len(part.keys)).row}
     whole = interval(float(np.mean(scores)), np.mean(draws, axis=0), sum(len(changes[t][t][0].keys) for t in traits))
     table = np.array([[scale_score(changes[a][b][1], changes[a][b][0].keys) for b in traits] for a in traits])
     null = np.array([np.mean([table[a, b] for a, b in enumerate(order)]) for order in permutations(range(len(traits)))])
     p = permutation_p_value(float(np.trace(table) / len(traits)), null[1:])  # the first is the diagonal itself
-    yield {
-        **about,
-        "scale": ALL,
-        "estimate": whole.estimate,
-        "low": whole.low,
-        "high": whole.high,
-        "n": whole.n,
-        "p": p,
-    }
+    yield {**about, "scale": ALL, **whole.row, "p": p}
 
 
 def _about(contrast: Contrast, part: ScaleAnswers) -> dict[str, Any]:
-    unit = "points of 1..5" if contrast.high.inventory.kind == "likert" else "nats of log-odds"
-    answers = contrast.high
-    return {
-        "model": answers.model,
-        "method": contrast.method,
-        "inventory": answers.inventory.name,
-        "format": part.format,
-        "unit": unit,
-    }
+    answers, method = contrast.high, contrast.method
+    unit = "points of 1..5" if answers.inventory.kind == "likert" else "nats of log-odds"
+    named = {"model": answers.model, "method": method, "inventory": answers.inventory.name}
+    return {**named, "format": part.format, "unit": unit}

@@ -6,7 +6,7 @@ from typing import Any
 
 from pandas import DataFrame
 
-from persona_interp.effects import Claim, Effect, mean_depth, verdict
+from persona_interp.effects import Claim, Effect, verdict
 from persona_interp.sections.words import interval, number
 from persona_interp.studies.inventory.conditions import NORMS, SCORE, Change
 from persona_interp.studies.inventory.movement import ADAPTER, ALL, PROMPT, RANDOM, VECTOR
@@ -60,24 +60,9 @@ def scale_of(condition: str) -> str:
 
 
 def _about(row: Row, changes: Mapping[str, Change], n_layers: int) -> Effect:
-    change = changes[row["method"]]
-    return Effect(
-        metric=MOVEMENT,
-        unit=row["unit"],
-        method=change.method,
-        substrate=change.substrate,
-        layers=change.layers,
-        depth=mean_depth(change.layers or "", n_layers),
-        stream=change.stream,
-        data=row["inventory"],
-        strength=change.strength,
-        strength_unit=change.strength_unit,
-        fixed="model, prompts, vectors, orders of the options",
-        n=row["n"],
-        cluster="item",
-        n_cluster=row["n"],
-        judge=f"{JUDGE} ({row['format']})",
-    ).measured(row)
+    judge, fixed = f"{JUDGE} ({row['format']})", "model, prompts, vectors, orders of the options"
+    about = changes[row["method"]].effect(MOVEMENT, row, n_layers)
+    return replace(about, unit=row["unit"], fixed=fixed, judge=judge).measured(row)
 
 
 def _movement(row: Row, about: Effect, run: ValidityRun) -> Effect:
@@ -112,17 +97,11 @@ def _validity(row: Row, about: Effect) -> Effect:
 
 def _valid(row: Row, effect: Effect) -> Claim:
     found = verdict(row["q"], row["low"], row["high"])
-    return Claim(
-        claim=f"{row['inventory']} ({row['format']}) sees traits, {row['method']}",
-        trait=None,
-        sentence=(
-            f"{row['model']}: high against low of a trait by {row['method']}"
-            f" {'moves' if found == 'holds' else 'is not shown to move'} its own scale of {row['inventory']}"
-            f" ({row['format']}) more than other traits do: by {interval(row['estimate'], row['low'], row['high'])}"
-            f" {row['unit']}, q {number(row['q'])}."
-        ),
-        rule=VALID,
-        effects=[effect],
-        verdict=found,
-        unit=row["unit"],
+    sentence = (
+        f"{row['model']}: high against low of a trait by {row['method']}"
+        f" {'moves' if found == 'holds' else 'is not shown to move'} its own scale of {row['inventory']}"
+        f" ({row['format']}) more than other traits do: by {interval(row['estimate'], row['low'], row['high'])}"
+        f" {row['unit']}, q {number(row['q'])}."
     )
+    claim = effect.claimed(f"{row['inventory']} ({row['format']}) sees traits, {row['method']}", sentence, VALID, found)
+    return replace(claim, trait=None)

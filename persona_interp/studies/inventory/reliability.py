@@ -62,26 +62,14 @@ def inventory_reliability(answers: InventoryAnswers, *, n_resamples: int = 1000,
     orders over items. `wording_change`, `wording_agreement`: the same between wordings, averaged over their pairs.
     `mass`: mean probability of all options together. What cannot be computed is NaN.
     """
-    return scales_in_families(reliability_rows(answers, n_resamples=n_resamples, seed=seed))
-
-
-def reliability_rows(answers: InventoryAnswers, *, n_resamples: int = 1000, seed: int = 0) -> pd.DataFrame:
-    """`inventory_reliability` without q and `declared`, for tables of several that are corrected together."""
     rows = []
     for name, of_format in answers.frame.groupby("format", sort=False):
         for scale in [*(scale.name for scale in answers.inventory.scales), ALL]:
             part = of_format if scale == ALL else of_format[of_format["scale"] == scale]
             found = _metrics(cast(pd.DataFrame, part), n_resamples, seed, whole=scale == ALL)
-            about = {
-                "model": answers.model,
-                "condition": answers.condition,
-                "inventory": answers.inventory.name,
-                "judge": JUDGE,
-                "format": name,
-                "scale": scale,
-            }
-            rows += [{**about, **row} for row in found]
-    return pd.DataFrame(rows)
+            about = {"judge": JUDGE, "format": name, "scale": scale}
+            rows += [{**answers.named, **about, **row} for row in found]
+    return scales_in_families(pd.DataFrame(rows))
 
 
 def _metrics(part: pd.DataFrame, n_resamples: int, seed: int, *, whole: bool) -> list[dict[str, Any]]:

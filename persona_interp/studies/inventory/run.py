@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -15,19 +14,17 @@ from persona_interp.lock import alone_in
 from persona_interp.models.identity import library_versions
 from persona_interp.models.protocol import HookedModel
 from persona_interp.studies.folder import RunFolder
-from persona_interp.studies.inventory.administer import administer, answers_of
-from persona_interp.studies.inventory.answers import InventoryAnswers
+from persona_interp.studies.inventory.administer import administer
+from persona_interp.studies.inventory.answers import INVENTORY_ANSWERS, InventoryAnswers
 from persona_interp.studies.inventory.conditions import Condition
 from persona_interp.studies.inventory.effects import STUDY, inventory_effects
-from persona_interp.studies.inventory.forms import INVENTORY_ANSWERS
-from persona_interp.studies.inventory.reliability import reliability_rows
-from persona_interp.studies.inventory.scores import change_rows, scales_in_families, score_inventory
+from persona_interp.studies.inventory.reliability import inventory_reliability
+from persona_interp.studies.inventory.scores import compare_inventories, scales_in_families, score_inventory
 from persona_interp.studies.inventory.types import TypeResult, inventory_type
 
 METHOD_VERSION = 1
 """Raised where the same inputs come to give other numbers."""
 KEEPS = (f"tables/{INVENTORY_ANSWERS.name}.csv", f"cells/{STUDY}/*")
-ANSWER_COLUMNS = ("model", "condition", "inventory")
 
 
 @dataclass(frozen=True)
@@ -54,6 +51,7 @@ class InventoryTables:
     Args:
         changes: every condition against the first of the same model and inventory.
         types: of forced choices, in the format of their first wording.
+        warnings: what a reader of the scores must know.
     """
 
     scores: pd.DataFrame
@@ -61,19 +59,12 @@ class InventoryTables:
     changes: pd.DataFrame
     types: tuple[TypeResult, ...]
     answers: pd.DataFrame
+    warnings: tuple[str, ...]
 
     @property
     def dichotomies(self) -> pd.DataFrame:
         """All types as one table, a row a dichotomy; empty where there are none."""
         return pd.concat([found.frame for found in self.types]) if self.types else pd.DataFrame()
-
-
-@dataclass(frozen=True, eq=False)
-class InventoryResult:
-    """The tables of a run, and what a reader of the scores must know."""
-
-    tables: InventoryTables
-    warnings: tuple[str, ...]
 
 
 @alone_in("out")
@@ -85,7 +76,7 @@ def run_inventories(
     *,
     out: Path,
     progress: bool = True,
-) -> InventoryResult:
+) -> InventoryTables:
     """Every inventory under every condition, scored and compared: effects and claims in `out`, and the answers.
 
     Answers are kept as they are made: an interrupted call goes on after the last inventory and condition that it
@@ -124,13 +115,13 @@ def run_inventories(
     ]
     tables = inventory_tables(administered, n_resamples=run.n_resamples, seed=run.seed)
     folder.save(INVENTORY_ANSWERS, tables.answers)
-    provenance: dict[str, Any] = {
+    provenance = {
         "model": model.provenance.to_dict(),
         "inventories": [answers.provenance for answers in administered if answers.condition == conditions[0].name],
         "conditions": said_of,
         "respondents": run.respondents,
         "normalise": run.normalise,
-        "warnings": list(dict.fromkeys(said for answers in administered for said in answers.warnings)),
+        "warnings": list(tables.warnings),
         "versions": library_versions(),
     }
     effects, claims = inventory_effects(
@@ -143,7 +134,7 @@ def run_inventories(
         n_layers=model.n_layers,
     )
     folder.finish(model, provenance, effects, claims, seed=run.seed)
-    return InventoryResult(tables, tuple(provenance["warnings"]))
+    return tables
 
 
 def _administered(
@@ -158,34 +149,19 @@ def _administered(
     people = run.respondents
     if people is not None and condition.system is not None:
         people = tuple(f"{condition.system} {line}" for line in people)
-    system = condition.system if people is None else None
-
-    def ask() -> pd.DataFrame:
-        return administer(
-            model,
-            inventory,
-            intervention=condition.intervention,
-            system=system,
-            respondents=people,
-            wordings=run.wordings,
-            orders=run.orders,
-            normalise=run.normalise,
-            condition=condition.name,
-            seed=run.seed,
-            progress=progress,
-        ).options
-
-    options = folder.cell(inventory.name, [inventory.data_hash, condition.name], ask)
-    return answers_of(
+    return administer(
         model,
         inventory,
-        options,
-        (system,) if people is None else people,
+        intervention=condition.intervention,
+        system=condition.system if people is None else None,
+        respondents=people,
         wordings=run.wordings,
         orders=run.orders,
         normalise=run.normalise,
         condition=condition.name,
+        keep=lambda make: folder.cell(inventory.name, [inventory.data_hash, condition.name], make),
         seed=run.seed,
+        progress=progress,
     )
 
 
@@ -204,25 +180,18 @@ def inventory_tables(
         forced = answers.inventory.kind == "forced_choice"
         if before is not answers:
             for measure in ("keyed", "log_odds") if forced else ("keyed",):
-                changes.append(change_rows(before, answers, measure=measure, n_resamples=n_resamples, seed=seed))
+                changes.append(
+                    compare_inventories(before, answers, measure=measure, n_resamples=n_resamples, seed=seed)
+                )
         if forced:
             types.append(inventory_type(answers, n_resamples=max(n_resamples, 1000), seed=seed))
     return InventoryTables(
         scores=pd.concat([score_inventory(a, n_resamples=n_resamples, seed=seed) for a in administered]),
         reliability=scales_in_families(
-            pd.concat([reliability_rows(a, n_resamples=n_resamples // 2, seed=seed) for a in administered])
+            pd.concat([inventory_reliability(a, n_resamples=n_resamples // 2, seed=seed) for a in administered])
         ),
         changes=scales_in_families(pd.concat(changes)) if changes else pd.DataFrame(),
         types=tuple(types),
-        answers=pd.concat([_named(a) for a in administered]),
+        warnings=tuple(dict.fromkeys(said for answers in administered for said in answers.warnings)),
+        answers=pd.concat([a.frame.assign(**a.named)[[*a.named, *a.frame.columns]] for a in administered]),
     )
-
-
-def _named(answers: InventoryAnswers) -> pd.DataFrame:
-    """The answers with what they are answers of in front."""
-    frame = answers.frame.copy()
-    for place, (name, value) in enumerate(
-        zip(ANSWER_COLUMNS, (answers.model, answers.condition, answers.inventory.name), strict=True)
-    ):
-        frame.insert(place, name, value)
-    return frame

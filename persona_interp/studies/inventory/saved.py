@@ -32,9 +32,10 @@ def validity_runs(
             tables[table][tables[table]["model"] == name]
             for table in ("scores", "reliability", "types", "movement", "validity")
         )
-        n_layers, none = model["n_layers"], DataFrame()
-        about = {"reference": BASELINE, "changed": {}, "n_layers": n_layers}
-        effects, claims = inventory_effects(scores, none, reliability, types, **about)
+        n_layers, no_changes = model["n_layers"], DataFrame()
+        effects, claims = inventory_effects(
+            scores, no_changes, reliability, types, reference=BASELINE, changed={}, n_layers=n_layers
+        )
         moved, valid = movement_effects(movement, validity, run, n_layers=n_layers)
         source = Source.of(STUDY, [identity, model], model, run.seed)
         runs.append((source, [*effects, *moved], [*claims, *valid]))
@@ -49,9 +50,9 @@ def saved_runs(folder: Path) -> list[Run]:
     """
     said = read_json(folder / "provenance.json")
     config = said["config"]
-    settings: dict[str, Any] = {name: config[name] for name in ValidityRun.__dataclass_fields__}
-    listed: dict[str, Any] = {name: tuple(part) for name, part in settings.items() if isinstance(part, list)}
-    run = ValidityRun(**settings | listed)
+    kept = ((name, config[name]) for name in ValidityRun.__dataclass_fields__)
+    sizes: dict[str, Any] = {name: tuple(size) if isinstance(size, list) else size for name, size in kept}
+    run = ValidityRun(**sizes)
     files = {name: f"reevaluated_{name}" for name in ("reliability", "movement", "validity")}
     tables = {name: read_table(folder / f"{files.get(name, name)}.csv") for name in ("scores", "types", *files)}
     return validity_runs(tables, run, said["models"], [config, said["inventories"]])

@@ -34,26 +34,21 @@ class ScaleAnswers:
     raw: Table
     log_odds: Table
     rows: pd.DataFrame
-    bounds: tuple[float, float]
 
-    def score(self, *, n_resamples: int, seed: int) -> Interval:
-        """The balanced mean of the keyed answers (see `scale_score`), with an interval over items and wordings."""
-        return self._interval(self.keyed, n_resamples, seed)
+    def interval(
+        self, values: Table, bounds: tuple[float, float] = (-np.inf, np.inf), *, n_resamples: int, seed: int
+    ) -> Interval:
+        """The balanced mean of values of these items (see `scale_score`), with an interval over items and wordings."""
+        draws = scale_draws(values, self.keys, n_resamples=n_resamples, seed=seed, scale=self.number)
+        n_keys = len(np.unique(self.keys))
+        return interval(scale_score(values, self.keys), draws, len(self.keys), bounds, n_keys=n_keys)
 
-    def acquiescence(self, *, n_resamples: int, seed: int) -> Interval:
-        """The balanced mean of the answers as given: above the midpoint is agreeing whatever the item says.
+    def agreeing(self, values: Table) -> Table:
+        """Answers as given, whose balanced mean above the midpoint is agreeing whatever the item says.
 
         NaN where all items are keyed one way.
         """
-        if len(np.unique(self.keys)) < 2:
-            nan = float("nan")
-            return Interval(nan, nan, nan, len(self.keys), len(self.keys), over="item")
-        return self._interval(self.raw, n_resamples, seed)
-
-    def _interval(self, values: Table, n_resamples: int, seed: int) -> Interval:
-        draws = scale_draws(values, self.keys, n_resamples=n_resamples, seed=seed, scale=self.number)
-        n_keys = len(np.unique(self.keys))
-        return interval(scale_score(values, self.keys), draws, len(self.keys), self.bounds, n_keys=n_keys)
+        return values if len(np.unique(self.keys)) > 1 else np.full(values.shape, np.nan)
 
 
 def scales_of(answers: InventoryAnswers) -> Iterator[ScaleAnswers]:
@@ -64,7 +59,7 @@ def scales_of(answers: InventoryAnswers) -> Iterator[ScaleAnswers]:
             keys = rows.groupby("item")["key"].first().sort_index().to_numpy()
             keyed, raw = item_table(rows, "keyed").to_numpy(), item_table(rows, "answer").to_numpy()
             odds = item_table(rows.fillna({"log_odds": 0.0}), "log_odds").to_numpy()
-            yield ScaleAnswers(str(name), scale.name, number, keys, keyed, raw, odds, rows, answers.inventory.bounds)
+            yield ScaleAnswers(str(name), scale.name, number, keys, keyed, raw, odds, rows)
 
 
 def score_inventory(answers: InventoryAnswers, *, n_resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
@@ -81,14 +76,15 @@ def score_inventory(answers: InventoryAnswers, *, n_resamples: int = 2000, seed:
     low, high = answers.inventory.bounds
     rows = []
     for part in scales_of(answers):
-        score = part.score(n_resamples=n_resamples, seed=seed)
-        acquiescence = part.acquiescence(n_resamples=n_resamples, seed=seed)
+        score, acquiescence = (
+            part.interval(values, (low, high), n_resamples=n_resamples, seed=seed)
+            for values in (part.keyed, part.agreeing(part.raw))
+        )
         rows.append(
             {
                 **_about(answers, part),
                 "pole": answers.inventory.scale(part.scale).poles[0],
-                **_columns(score),
-                "n": len(part.keys),
+                **score.row,
                 "n_negative": int((part.keys < 0).sum()),
                 "n_wordings": part.keyed.shape[1],
                 "n_orders": part.rows["order"].nunique(),
@@ -96,7 +92,9 @@ def score_inventory(answers: InventoryAnswers, *, n_resamples: int = 2000, seed:
                 "minimum": low,
                 "midpoint": (low + high) / 2,
                 "maximum": high,
-                **_columns(acquiescence, "acquiescence"),
+                "acquiescence": acquiescence.estimate,
+                "acquiescence_low": acquiescence.low,
+                "acquiescence_high": acquiescence.high,
                 "mass": float(part.rows["mass"].mean()),
                 "detectable": detectable_effect(score.error, score.freedom),
                 "note": "; ".join(w for w in answers.warnings if w.partition(":")[0] in _named(answers, part)),
@@ -128,49 +126,35 @@ def compare_inventories(
         AlignmentError: the two are not answers to the same items in the same wordings and orders.
         ConfigError: log-odds were asked of ratings.
     """
-    table = change_rows(before, after, measure=measure, n_resamples=n_resamples, seed=seed)
-    return scales_in_families(table)
-
-
-def change_rows(
-    before: InventoryAnswers,
-    after: InventoryAnswers,
-    *,
-    measure: Measure = "keyed",
-    n_resamples: int = 2000,
-    seed: int = 0,
-) -> pd.DataFrame:
-    """`compare_inventories` without q and `declared`, for tables of several that are corrected together."""
     if measure == "log_odds" and before.inventory.kind == "likert":
         raise ConfigError("ratings have no log-odds of a pole.", 'Compare them by measure="keyed".')
     _check_aligned(before, after)
     rows = []
     for old, new in zip(scales_of(before), scales_of(after), strict=True):
         values = getattr(new, measure) - getattr(old, measure)
-        draws = scale_draws(values, new.keys, n_resamples=n_resamples, seed=seed, scale=new.number)
-        change = interval(scale_score(values, new.keys), draws, len(new.keys), n_keys=len(np.unique(new.keys)))
+        change = new.interval(values, n_resamples=n_resamples, seed=seed)
         flipped = balanced(values.mean(axis=1), new.keys)
         rows.append(
             {
                 **_about(after, new),
                 "compared_with": before.condition,
                 "measure": measure,
-                **_columns(change),
-                "n": len(new.keys),
+                **change.row,
                 "before": scale_score(getattr(old, measure), old.keys),
                 "after": scale_score(getattr(new, measure), new.keys),
-                "acquiescence_change": float(scale_score(new.raw - old.raw, new.keys))
-                if len(np.unique(new.keys)) > 1
-                else float("nan"),
+                "acquiescence_change": scale_score(new.agreeing(new.raw - old.raw), new.keys),
                 "p": _flip_p(flipped, seed),
                 "detectable": detectable_effect(change.error, change.freedom),
             }
         )
-    return pd.DataFrame(rows)
+    return scales_in_families(pd.DataFrame(rows))
 
 
 def scales_in_families(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with q: a scale in a condition is a claim, its first format and measure primary, others exploratory."""
+    """The table, such as several in one, with q over all of it.
+
+    A scale in a condition is a claim, its first format and measure primary, others exploratory.
+    """
     first = table.groupby(["model", "inventory"], sort=False)
     primary = table["format"] == first["format"].transform("first")
     if "measure" in table:
@@ -185,21 +169,8 @@ def _flip_p(changes: Float[np.ndarray, " item"], seed: int) -> float:
 
 
 def _about(answers: InventoryAnswers, part: ScaleAnswers) -> dict[str, object]:
-    default = "pmi" if part.format == "statement" else "sum"
-    return {
-        "model": answers.model,
-        "condition": answers.condition,
-        "inventory": answers.inventory.name,
-        "judge": JUDGE,
-        "format": part.format,
-        "normalise": answers.normalise or default,
-        "scale": part.scale,
-    }
-
-
-def _columns(found: Interval, prefix: str = "") -> dict[str, float]:
-    names = (prefix or "estimate", f"{prefix}_low" if prefix else "low", f"{prefix}_high" if prefix else "high")
-    return dict(zip(names, (found.estimate, found.low, found.high), strict=True))
+    normalise = answers.normalise or ("pmi" if part.format == "statement" else "sum")
+    return {**answers.named, "judge": JUDGE, "format": part.format, "normalise": normalise, "scale": part.scale}
 
 
 def _named(answers: InventoryAnswers, part: ScaleAnswers) -> set[str]:

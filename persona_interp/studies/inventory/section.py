@@ -5,14 +5,7 @@ from pathlib import Path
 from persona_interp.figures.frames import distinct
 from persona_interp.sections.effects import Shown, effects_section
 from persona_interp.sections.section import Section
-from persona_interp.studies.inventory.effects import (
-    AGREEING,
-    AGREEING_CHANGE,
-    CHANGE,
-    PROBABILITY,
-    SCORE,
-    STUDY,
-)
+from persona_interp.studies.inventory.effects import AGREEING, AGREEING_CHANGE, CHANGE, PROBABILITY, SCORE, STUDY
 from persona_interp.studies.inventory.figures import draw_inventory
 from persona_interp.studies.inventory.reliability import MASS, METRICS
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -71,18 +72,11 @@ def prompted(model: HookedModel, run: ValidityRun) -> Iterator[Contrast]:
         (rated, run.rated_wordings, 1),
     )
     for inventory, wordings, n in plan:
-        calibration = administer(model, inventory, wordings=wordings, seed=run.seed)
+        ask = _asking(model, inventory, wordings, run)
         for name in run.traits:
+            trait = load_trait(name)
             high, low = (
-                administer(
-                    model,
-                    inventory,
-                    respondents=load_trait(name).system_prompts(side)[:n],
-                    wordings=wordings,
-                    condition=f"{name} {side}",
-                    calibration=calibration,
-                    seed=run.seed,
-                )
+                ask(respondents=trait.system_prompts(side)[:n], condition=f"{name} {side}")
                 for side in ("positive", "negative")
             )
             yield Contrast(PROMPT, name, high, low)
@@ -90,22 +84,21 @@ def prompted(model: HookedModel, run: ValidityRun) -> Iterator[Contrast]:
 
 def intervened(model: HookedModel, run: ValidityRun, changes: Mapping[tuple[str, str], Pair]) -> Iterator[Contrast]:
     """The said statements under pairs of interventions, by method and trait."""
-    said = load_inventory(SAID)
-    calibration = administer(model, said, wordings=STATEMENTS, seed=run.seed)
+    ask = _asking(model, load_inventory(SAID), STATEMENTS, run)
     for (method, trait), pair in changes.items():
         high, low = (
-            administer(
-                model,
-                said,
-                intervention=change,
-                wordings=STATEMENTS,
-                condition=f"{method} {trait} {side}",
-                calibration=calibration,
-                seed=run.seed,
-            )
+            ask(intervention=change, condition=f"{method} {trait} {side}")
             for change, side in zip(pair, ("high", "low"), strict=True)
         )
         yield Contrast(method, trait, high, low)
+
+
+def _asking(
+    model: HookedModel, inventory: Inventory, wordings: Sequence[str], run: ValidityRun
+) -> "partial[InventoryAnswers]":
+    """`administer` for one inventory, whose neutral items are asked once."""
+    calibration = administer(model, inventory, wordings=wordings, seed=run.seed)
+    return partial(administer, model, inventory, wordings=wordings, calibration=calibration, seed=run.seed)
 
 
 def vector_changes(model: HookedModel, run: ValidityRun, folder: Path) -> dict[tuple[str, str], Pair]:

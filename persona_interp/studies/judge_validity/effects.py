@@ -63,15 +63,8 @@ def _sees(row: Row, effect: Effect) -> Claim:
     low, high, q = row["low"], row["high"], row.get("q")
     found = verdict(q, None if low is None else low - 0.5, None if high is None else high - 0.5)
     tested = f"q {number(q)}" if q is not None else "without a test"
-    return Claim(
-        claim=f"{row['judge']} sees the trait in {row['answers']}",
-        trait=row["trait"],
-        sentence=(
-            f"{row['judge']} {'tells' if found == 'holds' else 'is not shown to tell'} {row['answers']} with"
-            f" {row['trait']} from those without: AUC {interval(row['auc'], low, high)}, {tested}."
-        ),
-        rule=SEES,
-        effects=[effect],
-        verdict=found,
-        unit="AUC",
+    sentence = (
+        f"{row['judge']} {'tells' if found == 'holds' else 'is not shown to tell'} {row['answers']} with"
+        f" {row['trait']} from those without: AUC {interval(row['auc'], low, high)}, {tested}."
     )
+    return effect.claimed(f"{row['judge']} sees the trait in {row['answers']}", sentence, SEES, found)

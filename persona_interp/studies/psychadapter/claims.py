@@ -53,19 +53,11 @@ def _uses(row: Row, effect: Effect) -> Claim:
     found = verdict(row["q"], row["low"], row["high"])
     change = interval(row["estimate"], row["low"], row["high"], digits=3)
     who = "the scores" if row["trait"] == "all" else f"the score of {row['trait']}"
-    return Claim(
-        claim="uses the scores",
-        trait=row["trait"],
-        sentence=(
-            f"The adapter {'uses' if found == 'holds' else 'is not shown to use'} {who}: held-out loss is {change}"
-            f" nats a token above that with each text's own where scores are {row['condition']}, q {number(row['q'])}."
-        ),
-        rule=USES,
-        effects=[effect],
-        verdict=found,
-        detectable=row.get("detectable"),
-        unit=effect.unit,
+    sentence = (
+        f"The adapter {'uses' if found == 'holds' else 'is not shown to use'} {who}: held-out loss is {change}"
+        f" nats a token above that with each text's own where scores are {row['condition']}, q {number(row['q'])}."
     )
+    return effect.claimed("uses the scores", sentence, USES, found)
 
 
 def _follows(row: Row, effect: Effect) -> Claim:
@@ -73,19 +65,11 @@ def _follows(row: Row, effect: Effect) -> Claim:
     slope = interval(row["estimate"], row["low"], row["high"], digits=2)
     least = row.get("detectable")
     power = "" if found == "holds" or least is None else f"; {number(least)} would be found in 80 % of repetitions"
-    return Claim(
-        claim="expression follows the score",
-        trait=row["trait"],
-        sentence=(
-            f"Expression of {row['trait']} {'follows' if found == 'holds' else 'is not shown to follow'} its score:"
-            f" {slope} points of 100 for one standard deviation ({row['judge']}), q {number(row['q'])}{power}."
-        ),
-        rule=FOLLOWS,
-        effects=[effect],
-        verdict=found,
-        detectable=least,
-        unit=effect.unit,
+    sentence = (
+        f"Expression of {row['trait']} {'follows' if found == 'holds' else 'is not shown to follow'} its score:"
+        f" {slope} points of 100 for one standard deviation ({row['judge']}), q {number(row['q'])}{power}."
     )
+    return effect.claimed("expression follows the score", sentence, FOLLOWS, found)
 
 
 def _elsewhere(judge: str, others: Sequence[Measured]) -> Claim:
@@ -156,15 +140,8 @@ def _vector(trait: str, own: Sequence[Measured]) -> Iterator[Claim]:
 
 def _small(row: Row, effect: Effect, cost: Sequence[Measured]) -> Claim:
     own = next(each for each, _ in cost if each["metric"] == "parameters")["estimate"]
-    return Claim(
-        claim="small",
-        trait=row["trait"],
-        sentence=f"The adapter has {int(own):,} parameters, {number(100 * row['estimate'])} % of the base's.",
-        rule=SMALL,
-        effects=[effect],
-        verdict="holds" if row["estimate"] < SMALL_SHARE else "does not",
-        unit=effect.unit,
-    )
+    sentence = f"The adapter has {int(own):,} parameters, {number(100 * row['estimate'])} % of the base's."
+    return effect.claimed("small", sentence, SMALL, "holds" if row["estimate"] < SMALL_SHARE else "does not")
 
 
 def _range(values: Sequence[float]) -> str:

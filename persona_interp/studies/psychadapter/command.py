@@ -59,7 +59,8 @@ def train(
     """An adapter of texts with trait scores, in OUT; the same command goes on after a stop."""
     from persona_interp.studies.psychadapter.train import train_psychadapter
 
-    settings, published = training_settings(preset, learning_rate, epochs, batch_size, max_tokens, holdout, dtype, seed)
+    asked = {"learning_rate": learning_rate, "n_epochs": epochs, "batch_size": batch_size, "max_tokens": max_tokens}
+    settings, published = training_settings(preset, {**asked, "holdout": holdout, "dtype": dtype, "seed": seed})
     given = training_texts(data, estimated, n_texts, judge, model, out, seed)
     made = train_psychadapter(model, given, out=out, settings=settings, lora=published if lora else None)
     loss = made.losses["loss"]

@@ -42,23 +42,29 @@ def adapter_cost(
         path: the adapter's saved file.
     """
     n_base, n_own = base_parameters(model), adapter.n_parameters
-    rows = [_fact("parameters", n_own), _fact("LoRA parameters", n_lora_parameters), _fact("base parameters", n_base)]
-    rows.append(_fact("share of the base", n_own / n_base))
-    rows.append(_fact("share of the base, with LoRA", (n_own + n_lora_parameters) / n_base))
-    if path is not None:
-        rows.append(_fact("bytes of the file", path.stat().st_size))
+    facts = {
+        "parameters": n_own,
+        "LoRA parameters": n_lora_parameters,
+        "base parameters": n_base,
+        "share of the base": n_own / n_base,
+        "share of the base, with LoRA": (n_own + n_lora_parameters) / n_base,
+        **({} if path is None else {"bytes of the file": path.stat().st_size}),
+    }
+    nan = float("nan")
+    rows = [{"metric": name, "estimate": float(x), "low": nan, "high": nan, "n": 1} for name, x in facts.items()]
     openings = [f"{adapter.start or ''}{text}" for text in text_openings()[:n_rows]]
     z = torch.randn(len(openings), adapter.n_traits, generator=torch.Generator().manual_seed(seed))
     prefix = TraitPrefix(adapter, z).prefix
     plain, ours = _alternating(model, openings, prefix, max_new_tokens, n_repeats, seed)
     repeats = np.arange(n_repeats).astype(str)
-    for name, seconds in (("seconds a token", plain), ("seconds a token, with adapter", ours)):
-        found = bootstrap_mean(seconds, repeats, seed=seed)
-        rows.append({"metric": name, "estimate": found.estimate, "low": found.low, "high": found.high, "n": n_repeats})
-    slower = bootstrap_statistic(lambda ratio: float(np.median(ratio)), (ours / plain - 1,), repeats, seed=seed)
-    rows.append(
-        {"metric": "slow-down", "estimate": slower.estimate, "low": slower.low, "high": slower.high, "n": n_repeats}
-    )
+    timed = {
+        "seconds a token": bootstrap_mean(plain, repeats, seed=seed),
+        "seconds a token, with adapter": bootstrap_mean(ours, repeats, seed=seed),
+        "slow-down": bootstrap_statistic(
+            lambda ratio: float(np.median(ratio)), (ours / plain - 1,), repeats, seed=seed
+        ),
+    }
+    rows += [{"metric": name, **found.row} for name, found in timed.items()]
     return pd.DataFrame(rows).assign(model=model.name, method="psychadapter", trait="+".join(adapter.traits))
 
 
@@ -81,8 +87,3 @@ def _alternating(
             made = model.generate(batch, sampling=sampling, prefix=prefix if side else None)
             taken[k, side] = (time.perf_counter() - start) / max(1, *map(len, made.ids))
     return taken[1:, 0], taken[1:, 1]
-
-
-def _fact(metric: str, value: int | float) -> dict[str, object]:
-    """A number that has no interval."""
-    return {"metric": metric, "estimate": float(value), "low": float("nan"), "high": float("nan"), "n": 1}

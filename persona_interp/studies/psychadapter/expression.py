@@ -138,16 +138,12 @@ def _requests(
     vectors = [(trait, z) for trait in adapter.traits for z in z_values if z != 0]
     vectors += [("", 0.0)] if 0.0 in z_values else []
     rows = [
-        {
-            "sample": sample,
-            "opening": opening,
-            **dict(zip(("trait", "z"), vectors[(i + k) % len(vectors)], strict=True)),
-        }
+        (sample, opening, *vectors[(i + k) % len(vectors)])
         for sample in range(n_samples)
         for k in range(len(vectors))
         for i, opening in enumerate(openings)
     ]
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=["sample", "opening", "trait", "z"])
 
 
 def _written(

@@ -5,11 +5,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from persona_interp.errors import EmptySelectionError
-from persona_interp.statistics import (
-    bootstrap_mean,
-    correlation_interval,
-    permutation_test_paired,
-)
+from persona_interp.statistics import bootstrap_mean, correlation_interval, permutation_test_paired
 from persona_interp.statistics.families import in_families
 from persona_interp.statistics.power import detectable_effect
 
@@ -19,13 +15,9 @@ def expression_table(scored: pd.DataFrame, *, n_resamples: int = 2000, seed: int
     rows = []
     for (trait, judged, judge, z), cell in scored.groupby(["trait", "judged", "judge", "z"], sort=False):
         found = bootstrap_mean(
-            cell["score"].to_numpy(float),
-            cell["opening"].to_numpy(object).astype(str),
-            n_resamples=n_resamples,
-            seed=seed,
+            cell["score"].to_numpy(float), cell["opening"].to_numpy(str), n_resamples=n_resamples, seed=seed
         )
-        keys = {"trait": trait, "judged": judged, "judge": judge, "z": z}
-        rows.append(keys | {"estimate": found.estimate, "low": found.low, "high": found.high, "n": found.n})
+        rows.append({"trait": trait, "judged": judged, "judge": judge, "z": z, **found.row})
     return pd.DataFrame(rows).sort_values(["judge", "trait", "judged", "z"], kind="stable", ignore_index=True)
 
 
@@ -87,10 +79,7 @@ def _effect(cell: pd.DataFrame, n_resamples: int, n_permutations: int, seed: int
     )
     turned = permutation_test_paired(own, np.zeros(len(own)), openings, n_permutations=n_permutations, seed=seed)
     return {
-        "estimate": found.estimate,
-        "low": found.low,
-        "high": found.high,
-        "n": found.n,
+        **found.row,
         "n_openings": found.n_clusters,
         "p": turned.tested,
         "null_95": turned.null_95,

@@ -53,19 +53,6 @@ def induced_cosines(
         AlignmentError: a reference lacks a layer.
         IncompatibleDirectionError: a reference belongs to another model.
     """
-    table = cosine_rows(shifts, references, own=own, n_draws=n_draws, seed=seed)
-    return in_families(table, ["trait", "reference"], primary=np.zeros(len(table), dtype=bool))
-
-
-def cosine_rows(
-    shifts: InducedShifts,
-    references: Mapping[str, Direction],
-    *,
-    own: str | None = None,
-    n_draws: int = N_DRAWS,
-    seed: int = 0,
-) -> pd.DataFrame:
-    """`induced_cosines` without q and `declared`, for tables of several traits that are corrected together."""
     own = shifts.trait if own is None and shifts.trait in references else own
     n_texts = shifts.values.shape[1]
     if not references or (own is not None and own not in references) or n_draws < 1 or n_texts < 3:
@@ -110,7 +97,12 @@ def cosine_rows(
                 }
             )
     table = pd.DataFrame(rows).assign(metric="cosine", method=METHOD, model=shifts.provenance.model)
-    return table.sort_values(["reference", "layer"], kind="stable", ignore_index=True)
+    return cosines_in_families(table.sort_values(["reference", "layer"], kind="stable", ignore_index=True))
+
+
+def cosines_in_families(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with q over its cosines, all exploratory: a trait with a reference is a claim."""
+    return in_families(table, ["trait", "reference"], primary=np.zeros(len(table), dtype=bool))
 
 
 def _vectors(
@@ -124,12 +116,10 @@ def _vectors(
     ]
     if missing:
         raise AlignmentError(f"there is no vector of {missing[0]}.", "Give references with a vector at every layer.")
-    return np.stack(
-        [
-            np.stack([direction.at(hookpoint).double().numpy() for hookpoint in shifts.hookpoints])
-            for direction in references.values()
-        ]
-    )
+    vectors = [
+        [direction.at(place).double().numpy() for place in shifts.hookpoints] for direction in references.values()
+    ]
+    return np.array(vectors)
 
 
 def _null(

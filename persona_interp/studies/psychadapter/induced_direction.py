@@ -113,7 +113,8 @@ def induced_shifts(
         raise DataError(f"the shift of {trait} needs texts that are not empty, got {len(texts)}.")
     interventions = [TraitPrefix(adapter, {trait: z}) for z in z_values]
     interventions[0].check(model)
-    hookpoints, pooling = all_blocks(model), _pooling(position)
+    hookpoints: tuple[Hookpoint, ...] = all_blocks(model)
+    pooling: Pooling = "response_mean" if position == "all" else "prompt_last"
     prompts, responses = started(model, adapter, texts, max_tokens)
     if position == "last":
         prompts, responses = [[*a, *b] for a, b in zip(prompts, responses, strict=True)], [[] for _ in prompts]
@@ -196,10 +197,6 @@ def induced_geometry(shifts: InducedShifts) -> pd.DataFrame:
             numbers = {"estimate": estimate, "low": low, "high": high, "n": n_texts}
             rows.append({"trait": shifts.trait, "layer": hookpoint.layer, "metric": metric, **numbers})
     return pd.DataFrame(rows).assign(method=METHOD, model=shifts.provenance.model)
-
-
-def _pooling(position: Position) -> Pooling:
-    return "response_mean" if position == "all" else "prompt_last"
 
 
 def _steps(shifts: InducedShifts, layer: int) -> tuple[Float[np.ndarray, "z text d_model"], Float[np.ndarray, " z"]]:

@@ -1,7 +1,8 @@
 """What the commands of `persona-interp psychadapter` are given: texts with scores, adapters, judges, settings."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from persona_interp.errors import ConfigError
 
@@ -57,17 +58,8 @@ def training_texts(
     return given
 
 
-def training_settings(
-    preset: str,
-    learning_rate: float | None,
-    epochs: int | None,
-    batch_size: int | None,
-    max_tokens: int | None,
-    holdout: float | None,
-    dtype: str | None,
-    seed: int,
-) -> "tuple[PsychAdapterSettings, LoRA]":
-    """Settings of a preset with what was asked for, and the published LoRA.
+def training_settings(preset: str, asked: "Mapping[str, Any]") -> "tuple[PsychAdapterSettings, LoRA]":
+    """Settings of a preset with those that were asked for (not None), and the published LoRA.
 
     Raises:
         ConfigError: no such preset, or a value that cannot be trained with.
@@ -83,16 +75,8 @@ def training_settings(
     presets = {"small": PsychAdapterSettings(), "paper": PAPER_PSYCHADAPTER}
     if preset not in presets:
         raise ConfigError(f"no preset is called {preset!r}.", f"Presets: {', '.join(presets)}.")
-    asked = {
-        "learning_rate": learning_rate,
-        "n_epochs": epochs,
-        "batch_size": batch_size,
-        "max_tokens": max_tokens,
-        "holdout": holdout,
-        "dtype": dtype,
-    }
     changed = {name: value for name, value in asked.items() if value is not None}
-    return replace(presets[preset], seed=seed, **changed), PAPER_PSYCHADAPTER_LORA
+    return replace(presets[preset], **changed), PAPER_PSYCHADAPTER_LORA
 
 
 def adapter_file(path: Path) -> Path:

@@ -15,12 +15,7 @@ from persona_interp.interventions.prefix import TraitPrefix
 from persona_interp.models.protocol import HookedModel
 from persona_interp.models.tokens import encode, pad_id, token_batch
 from persona_interp.progress import track
-from persona_interp.statistics import (
-    Interval,
-    bootstrap_mean,
-    permutation_p_value,
-    permutation_test_paired,
-)
+from persona_interp.statistics import bootstrap_mean, permutation_p_value, permutation_test_paired
 from persona_interp.statistics.families import in_families
 from persona_interp.statistics.power import detectable_effect
 from persona_interp.statistics.streams import stream
@@ -85,8 +80,9 @@ def adapter_nll(
     texts = np.array(data.ids)
     rows = []
     for (trait, condition), losses in found.items():
-        mean = np.mean(losses, axis=0)
-        rows.append(_row(trait, "nll", condition, bootstrap_mean(mean, texts, n_resamples=n_resamples, seed=seed)))
+        mean, about = np.mean(losses, axis=0), {"trait": trait, "condition": condition}
+        level = bootstrap_mean(mean, texts, n_resamples=n_resamples, seed=seed)
+        rows.append({**about, "metric": "nll", **level.row})
         if condition == "right":
             continue
         p = (
@@ -95,8 +91,8 @@ def adapter_nll(
             else permutation_test_paired(mean, right, texts, n_permutations=n_permutations, seed=seed).tested
         )
         difference = bootstrap_mean(mean - right, texts, n_resamples=n_resamples, seed=seed)
-        rows.append(_row(trait, "nll difference", condition, difference) | {"p": p})
-        rows[-1] |= {"detectable": detectable_effect(difference.error, difference.freedom)}
+        least = detectable_effect(difference.error, difference.freedom)
+        rows.append({**about, "metric": "nll difference", **difference.row, "p": p, "detectable": least})
     table = pd.DataFrame(rows)
     primary = (table["trait"] == "all") & (table["condition"] == "shuffled")
     table = in_families(table, ["trait", "condition"], primary=primary.to_numpy())
@@ -196,8 +192,3 @@ def _shuffled(z: Scores, traits: Sequence[str], trait: str, order: np.ndarray) -
     made, k = z.copy(), traits.index(trait)
     made[:, k] = z[order, k]
     return made
-
-
-def _row(trait: str, metric: str, condition: str, found: Interval) -> dict[str, object]:
-    numbers = {"estimate": found.estimate, "low": found.low, "high": found.high, "n": found.n}
-    return {"trait": trait, "metric": metric, "condition": condition, **numbers, "p": float("nan")}

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from persona_interp.data.trait_texts import TraitTexts
@@ -19,11 +18,9 @@ from persona_interp.judges.protocol import Judge
 from persona_interp.lock import alone_in
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.protocol import Sampling
-from persona_interp.statistics.families import in_families
 from persona_interp.studies.folder import RunFolder
-from persona_interp.studies.psychadapter import forms
 from persona_interp.studies.psychadapter.cost import adapter_cost
-from persona_interp.studies.psychadapter.effects import STUDY, adapter_effects
+from persona_interp.studies.psychadapter.effects import METHOD, STUDY, adapter_effects
 from persona_interp.studies.psychadapter.expression import (
     Z_VALUES,
     adapter_hash,
@@ -32,13 +29,9 @@ from persona_interp.studies.psychadapter.expression import (
     trait_texts_over_z,
 )
 from persona_interp.studies.psychadapter.expression_tables import effect_table, expression_table
-from persona_interp.studies.psychadapter.induced_cosines import cosine_rows
-from persona_interp.studies.psychadapter.induced_direction import (
-    InducedShifts,
-    Position,
-    induced_geometry,
-    induced_shifts,
-)
+from persona_interp.studies.psychadapter.forms import ADAPTER_TEXTS
+from persona_interp.studies.psychadapter.induced_cosines import cosines_in_families, induced_cosines
+from persona_interp.studies.psychadapter.induced_direction import Position, induced_geometry, induced_shifts
 from persona_interp.studies.psychadapter.nll import adapter_nll
 from persona_interp.tables import kept_table
 
@@ -123,6 +116,7 @@ def measure_psychadapter(
     """
     judged, references = judged_traits(adapter.traits) if judged is None else judged, dict(references or {})
     own = {trait: trait for trait in adapter.traits} if own is None else own
+    own = {trait: name for trait, name in own.items() if name in references}
     config = {
         "model": of_model(model),
         "adapter": adapter_hash(adapter),
@@ -132,63 +126,17 @@ def measure_psychadapter(
         "judges": of_judges(judges),
         "judged": {name: trait.data_hash for name, trait in judged.items()},
         "references": {name: record(direction) for name, direction in references.items()},
-        "own": {trait: name for trait, name in own.items() if name in references},
+        "own": own,
         **of_package(METHOD_VERSION),
     }
     folder = RunFolder.claim(out, STUDY, config, keeps=KEEPS)
     texts = held_out.standardised(adapter.standard if held_out.standard is None else None)
     texts = texts.take(measures.n_texts, seed=measures.seed)
+    named = {"model": model.name, "method": METHOD}
 
     def scored() -> pd.DataFrame:
-        return _scored(model, adapter, judged, judges, measures, out, progress)
-
-    made: Mapping[str, Callable[[], pd.DataFrame]] = {
-        "nll": lambda: adapter_nll(
-            model, adapter, texts, n_shuffles=measures.n_shuffles, by_trait=measures.by_trait, seed=measures.seed,
-            progress=progress,
-        ),
-        "expression": lambda: expression_table(scored(), seed=measures.seed),
-        "offtarget": lambda: effect_table(scored(), seed=measures.seed),
-        "induced": lambda: _induced(model, adapter, texts, measures, references, own, out, progress),
-        "cost": lambda: adapter_cost(
-            model, adapter, path=path, n_lora_parameters=n_lora_parameters, n_repeats=measures.n_cost_repeats
-        ),
-    }  # fmt: skip
-    wanted = [name for name in made if judged or name not in ("expression", "offtarget")]
-    tables = {name: folder.cell(name, None, _named(made[name], model)) for name in wanted}
-    provenance = {
-        "model": model.provenance.to_dict(),
-        "adapter": adapter.provenance.to_dict() | {"hash": config["adapter"], "lora_parameters": n_lora_parameters},
-        "data": {
-            "source": held_out.source,
-            "estimated": held_out.estimated,
-            "n": len(texts),
-            "hash": held_out.data_hash,
-        },
-        "judges": {judge.name: judge.description for judge in judges},
-        "judged": {name: trait.name for name, trait in judged.items()},
-        "not judged": [name for name in adapter.traits if name not in judged],
-        "measures": asdict(measures),
-        "references": {name: direction.provenance.to_dict() for name, direction in references.items()},
-    }
-    effects, claims = adapter_effects(tables, n_layers=model.n_layers)
-    folder.finish(model, provenance, effects, claims, seed=measures.seed)
-    return tables
-
-
-def _scored(
-    model: HookedModelBase,
-    adapter: PsychAdapter,
-    judged: Mapping[str, Trait],
-    judges: Sequence[Judge],
-    measures: AdapterMeasures,
-    out: Path,
-    progress: bool,
-) -> pd.DataFrame:
-    """Texts over trait values with every judge's scores, written and rated once."""
-
-    def made() -> pd.DataFrame:
-        texts = trait_texts_over_z(
+        """Texts over trait values with every judge's scores."""
+        written = trait_texts_over_z(
             model,
             adapter,
             z_values=measures.z_values,
@@ -199,9 +147,39 @@ def _scored(
             folder=out / "texts",
             progress=progress,
         )
-        return score_texts(texts, judged, judges)
+        return score_texts(written, judged, judges).assign(**named)
 
-    return kept_table(out / f"{forms.ADAPTER_TEXTS.name}.csv", _named(made, model), forms.ADAPTER_TEXTS)
+    def kept() -> pd.DataFrame:
+        return kept_table(out / f"{ADAPTER_TEXTS.name}.csv", scored, ADAPTER_TEXTS)
+
+    made: Mapping[str, Callable[[], pd.DataFrame]] = {
+        "nll": lambda: adapter_nll(
+            model, adapter, texts, n_shuffles=measures.n_shuffles, by_trait=measures.by_trait, seed=measures.seed,
+            progress=progress,
+        ),
+        "expression": lambda: expression_table(kept(), seed=measures.seed).assign(**named),
+        "offtarget": lambda: effect_table(kept(), seed=measures.seed).assign(**named),
+        "induced": lambda: _induced(model, adapter, texts, measures, references, own, out, progress),
+        "cost": lambda: adapter_cost(
+            model, adapter, path=path, n_lora_parameters=n_lora_parameters, n_repeats=measures.n_cost_repeats
+        ),
+    }  # fmt: skip
+    wanted = [name for name in made if judged or name not in ("expression", "offtarget")]
+    tables = {name: folder.cell(name, None, made[name]) for name in wanted}
+    provenance = {
+        "model": model.provenance.to_dict(),
+        "adapter": adapter.provenance.to_dict() | {"hash": config["adapter"], "lora_parameters": n_lora_parameters},
+        "data": {"source": held_out.source, "estimated": held_out.estimated, "n": len(texts)}
+        | {"hash": held_out.data_hash},
+        "judges": {judge.name: judge.description for judge in judges},
+        "judged": {name: trait.name for name, trait in judged.items()},
+        "not judged": [name for name in adapter.traits if name not in judged],
+        "measures": asdict(measures),
+        "references": {name: direction.provenance.to_dict() for name, direction in references.items()},
+    }
+    effects, claims = adapter_effects(tables, n_layers=model.n_layers)
+    folder.finish(model, provenance, effects, claims, seed=measures.seed)
+    return tables
 
 
 def _induced(
@@ -222,28 +200,8 @@ def _induced(
             model, adapter, trait, read, z_values=measures.z_values, position=measures.position, progress=progress
         )
         shifts.direction().save(out / "vectors" / f"{trait}.psychadapter_induced.safetensors")
-        parts += _of_trait(shifts, references, own, measures.seed)
+        parts.append(induced_geometry(shifts))
+        if references:
+            parts.append(induced_cosines(shifts, references, own=own.get(trait), seed=measures.seed))
     table = pd.concat(parts, ignore_index=True).assign(position=measures.position)
-    if references:  # over all traits: they are reported together
-        table = in_families(table, ["trait", "reference"], primary=np.zeros(len(table), dtype=bool))
-    return table
-
-
-def _of_trait(
-    shifts: InducedShifts, references: Mapping[str, Direction], own: Mapping[str, str], seed: int
-) -> list[pd.DataFrame]:
-    parts = [induced_geometry(shifts)]
-    if references:
-        name = own.get(shifts.trait)
-        parts.append(cosine_rows(shifts, references, own=name if name in references else None, seed=seed))
-    return parts
-
-
-def _named(made: Callable[[], pd.DataFrame], model: HookedModelBase) -> Callable[[], pd.DataFrame]:
-    """What makes a table, with the model and the method."""
-
-    def named() -> pd.DataFrame:
-        table = made()
-        return table.assign(model=model.name, method=table.get("method", "psychadapter"))
-
-    return named
+    return cosines_in_families(table) if references else table  # over all traits: they are reported together

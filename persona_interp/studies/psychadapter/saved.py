@@ -9,7 +9,8 @@ from pandas import DataFrame
 from persona_interp.effects import Run, Source
 from persona_interp.io import read_json
 from persona_interp.statistics.families import in_families
-from persona_interp.studies.psychadapter.effects import COSINE, STUDY, adapter_effects
+from persona_interp.studies.psychadapter.effects import STUDY, adapter_effects
+from persona_interp.studies.psychadapter.induced_cosines import cosines_in_families
 from persona_interp.studies.psychadapter.trained import agreement_effects
 from persona_interp.tables import read_table
 
@@ -29,7 +30,7 @@ def saved_runs(folder: Path, adapters: Sequence[str] = ("big_five", "sentiment")
             "nll": _losses(read_table(tables / "psychadapter_nll.csv"), folder, name),
             "offtarget": _slopes(read_table(tables / "reevaluated_slopes.csv")),
             "expression": _bare(read_table(tables / "psychadapter_expression.csv")),
-            "induced": _induced(read_table(tables / "psychadapter_induced.csv")),
+            "induced": cosines_in_families(_bare(read_table(tables / "psychadapter_induced.csv"))),
             "cost": _bare(read_table(tables / "psychadapter_cost.csv")),
         }
         effects, claims = adapter_effects(found, n_layers=said["model"]["n_layers"])
@@ -62,10 +63,3 @@ def _slopes(slopes: DataFrame) -> DataFrame:
     primary = slopes["on_target"] & (slopes["judge"] == slopes["judge"].iloc[0])
     table = in_families(slopes, ["trait", "judged"], primary=primary.to_numpy(bool))
     return table.assign(spearman_low=np.nan, spearman_high=np.nan)
-
-
-def _induced(induced: DataFrame) -> DataFrame:
-    table = _bare(induced)
-    cosines = table[table["metric"] == COSINE]
-    q = in_families(cosines, ["trait", "reference"], primary=np.zeros(len(cosines), dtype=bool))["q"]
-    return table.assign(q=q.reindex(table.index))

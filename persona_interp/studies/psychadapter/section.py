@@ -4,14 +4,7 @@ from pathlib import Path
 
 from persona_interp.sections.effects import Shown, effects_section
 from persona_interp.sections.section import Section, saved_table
-from persona_interp.studies.psychadapter.effects import (
-    COST,
-    LOSS,
-    LOSS_CHANGE,
-    SLOPE,
-    STUDY,
-    traits_of,
-)
+from persona_interp.studies.psychadapter.effects import COST, LOSS, LOSS_CHANGE, SLOPE, STUDY, traits_of
 from persona_interp.studies.psychadapter.figures.drawing import draw_adapter
 from persona_interp.studies.psychadapter.forms import LOSSES
 

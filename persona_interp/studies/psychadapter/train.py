@@ -4,6 +4,7 @@ import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from persona_interp.data.trait_texts import Standard, TraitTexts, check_varied
 from persona_interp.directions.psychadapter import METHOD_VERSION, KVShape, PsychAdapter
-from persona_interp.finetuning.adapter import add_adapter, save_adapter
+from persona_interp.finetuning.adapter import add_adapter, keep_adapter
 from persona_interp.finetuning.run_folder import RunFolder
 from persona_interp.finetuning.settings import LoRA
 from persona_interp.interventions.record import record
@@ -22,13 +23,7 @@ from persona_interp.models.file_hashes import hash_of_files, model_files
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.identity import describe, loaded_fingerprint
 from persona_interp.models.load import load_plain, local_files_hash
-from persona_interp.studies.psychadapter.samples import (
-    Base,
-    TraitSamples,
-    mean_text_loss,
-    start_text,
-    trait_samples,
-)
+from persona_interp.studies.psychadapter.samples import Base, TraitSamples, mean_text_loss, start_text, trait_samples
 from persona_interp.studies.psychadapter.settings import PsychAdapterSettings
 from persona_interp.studies.psychadapter.steps import precision, train_steps
 from persona_interp.studies.psychadapter.training_run import LORA, ParameterCount, TrainedPsychAdapter, finish, finished
@@ -117,7 +112,13 @@ def _run(
 ) -> None:
     started, settings = time.monotonic(), job.settings
     n_base = sum(weight.numel() for weight in plain.parameters())
-    adapter = _untrained(job, plain, base, texts.standard)
+    with torch.random.fork_rng():
+        torch.manual_seed(settings.seed)
+        adapter = PsychAdapter(KVShape.of(plain.config), texts.standard.traits, base, standard=texts.standard)
+    with torch.no_grad():
+        for weight in adapter.parameters():
+            weight.mul_(settings.init_scale)
+    adapter.to(plain.device)
     base_loss = _held_out_loss(plain, None, texts, settings)
     start_loss = _held_out_loss(plain, adapter, texts, settings)
     with torch.random.fork_rng():
@@ -126,36 +127,34 @@ def _run(
     losses = train_steps(job.out / "checkpoints", trained, adapter, texts.train, settings, progress)
     trained.eval()
     n_lora = sum(weight.numel() for weight in trained.parameters() if weight.requires_grad)
-    result: dict[str, Any] = {
+    found: dict[str, Any] = {
         "n_texts": len(texts.train),
         "n_steps": len(losses),
-        "n_cut": texts.train.n_cut,
-        "n_left_out": texts.train.n_left_out,
-        "parameters": asdict(ParameterCount(adapter.n_parameters, n_lora, n_base)),
         "holdout_loss": _held_out_loss(trained, adapter, texts, settings),
         "base_loss": base_loss,
         "start_loss": start_loss,
-        "seconds": time.monotonic() - started,
-        "dtype": settings.dtype,
+        "parameters": asdict(ParameterCount(adapter.n_parameters, n_lora, n_base)),
     }
+    cut = {"n_cut": texts.train.n_cut, "n_left_out": texts.train.n_left_out}
+    result = {**found, **cut, "seconds": time.monotonic() - started, "dtype": settings.dtype}
     if isinstance(trained, PeftModel):
-        _keep_lora(trained, job.out)
+        keep_adapter(trained, job.out)
         merged = trained.merge_and_unload()  # pyright: ignore
         adapter.provenance = describe(merged, tokenizer, f"{job.base} + {job.out / LORA}")
-    adapter.provenance = _provenance(adapter, tokenizer, job, texts.data, result)
+    adapter.provenance = adapter.provenance.derive(
+        "psychadapter",
+        METHOD_VERSION,
+        pooling=None,
+        start=start_text(tokenizer, settings.start),
+        data=texts.data.data_hash,
+        source=texts.data.source,
+        estimated=texts.data.estimated,
+        settings=record(settings),
+        lora=record(job.lora),
+        **found,
+    )
     finish(job.out, adapter, losses, result)
     shutil.rmtree(job.out / "checkpoints", ignore_errors=True)
-
-
-def _untrained(job: _Job, plain: PreTrainedModel, provenance: Provenance, standard: Standard) -> PsychAdapter:
-    """The adapter that training starts from, drawn by the seed."""
-    with torch.random.fork_rng():
-        torch.manual_seed(job.settings.seed)
-        adapter = PsychAdapter(KVShape.of(plain.config), standard.traits, provenance, standard=standard)
-    with torch.no_grad():
-        for weight in adapter.parameters():
-            weight.mul_(job.settings.init_scale)
-    return adapter.to(plain.device)
 
 
 def _held_out_loss(
@@ -165,23 +164,6 @@ def _held_out_loss(
         return None
     with precision(model):
         return mean_text_loss(model, adapter, texts.held_out, settings.batch_size)
-
-
-def _provenance(
-    adapter: PsychAdapter, tokenizer: PreTrainedTokenizerBase, job: _Job, data: TraitTexts, result: dict[str, Any]
-) -> Provenance:
-    return adapter.provenance.derive(
-        "psychadapter",
-        METHOD_VERSION,
-        pooling=None,
-        start=start_text(tokenizer, job.settings.start),
-        data=data.data_hash,
-        source=data.source,
-        estimated=data.estimated,
-        settings=record(job.settings),
-        lora=record(job.lora),
-        **{key: result[key] for key in ("n_texts", "n_steps", "holdout_loss", "base_loss", "start_loss", "parameters")},
-    )
 
 
 def _texts(
@@ -195,20 +177,10 @@ def _texts(
     train = train.standardised()
     assert train.standard is not None, "standardised texts say by what"
     context = getattr(plain.config.get_text_config(decoder=True), "max_position_embeddings", None) or 2**31
-    samples = [
-        None if part is None else trait_samples(tokenizer, part, settings, context=context)
-        for part in (train, None if held is None else held.standardised(train.standard))
-    ]
-    assert samples[0] is not None, "there are texts to train on"
-    return _Texts(samples[0], samples[1], train.standard, data)
-
-
-def _keep_lora(model: PeftModel, out: Path) -> None:
-    making, adapter = out / ".adapter", out / LORA
-    for left in (making, adapter):
-        shutil.rmtree(left, ignore_errors=True)
-    save_adapter(model, making)
-    making.rename(adapter)
+    tokens = partial(trait_samples, tokenizer, settings=settings, context=context)
+    return _Texts(
+        tokens(train), None if held is None else tokens(held.standardised(train.standard)), train.standard, data
+    )
 
 
 def _plan(name: str, data: TraitTexts, settings: PsychAdapterSettings, lora: LoRA | None) -> Mapping[str, Any]:

@@ -149,8 +149,7 @@ def score_agreement(model: HookedModelBase, data: TraitTexts, study: AdapterStud
         for k, trait in enumerate(data.traits):
             rated = [score.value for score in other.rate(load_trait(trait), [JUDGED_AS] * len(some), some.texts)]
             found = correlation_interval(some.scores[:, k], np.array(rated), np.array(some.ids), kind="spearman")
-            about = {"trait": trait, "judge": data.source, "other_judge": other.name, "n": found.n}
-            rows.append({**about, "estimate": found.estimate, "low": found.low, "high": found.high})
+            rows.append({"trait": trait, "judge": data.source, "other_judge": other.name, **found.row})
         return pd.DataFrame(rows)
 
     home = RunFolder.claim(folder, AGREEMENT, identity, keeps=(f"cells/{AGREEMENT}/*",))

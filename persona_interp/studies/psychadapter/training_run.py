@@ -30,18 +30,14 @@ from persona_interp.studies.psychadapter import forms
 from persona_interp.tables import read_table, write_table
 
 logger = logging.getLogger(__name__)
-ADAPTER, LORA, LOSSES, _RESULT, _CHECKPOINT = (
-    "psychadapter.safetensors",
-    "adapter",
-    "losses.csv",
-    "result.json",
-    "psychadapter_checkpoint",
-)
+ADAPTER, LORA, LOSSES = "psychadapter.safetensors", "adapter", "losses.csv"
+_RESULT, _CHECKPOINT = "result.json", "psychadapter_checkpoint"
 _LOSS = (float, NoneType)
 _KEPT: Kinds = {
     **{"n_texts": int, "n_steps": int, "n_cut": int, "n_left_out": int, "seconds": float, "dtype": str},
     **{"holdout_loss": _LOSS, "base_loss": _LOSS, "start_loss": _LOSS},
 }
+_COUNTS: Kinds = dict.fromkeys(("psychadapter", "lora", "base"), int)
 _KEYS: Kinds = {**_KEPT, "sha256": str, "lora": (str, NoneType), "parameters": dict}
 
 
@@ -183,7 +179,7 @@ def finished(folder: Path, base: str) -> TrainedPsychAdapter | None:
     remedy = f"Restore it, or delete {folder} and run the same again."
     result = read_record(folder / _RESULT, _KEYS, optional={"lora_config": str}, remedy=remedy)
     parameters = result.pop("parameters")
-    check_record(folder / _RESULT, parameters, dict.fromkeys(("psychadapter", "lora", "base"), int), remedy=remedy)
+    check_record(folder / _RESULT, parameters, _COUNTS, remedy=remedy)
     files = {folder / ADAPTER: result.pop("sha256"), folder / LORA / WEIGHTS: (has_lora := result.pop("lora"))}
     files[folder / LORA / CONFIG] = result.pop("lora_config", None)  # results of earlier versions have none
     for path, sha256 in files.items():
@@ -197,12 +193,11 @@ def finished(folder: Path, base: str) -> TrainedPsychAdapter | None:
     losses = read_table(folder / LOSSES, forms.LOSSES, remedy=remedy)
     if len(losses) != result["n_steps"]:
         raise ArtefactError(f"{folder / LOSSES} has {len(losses)} rows of {result['n_steps']} steps.", remedy)
-    kept = {name: result[name] for name in _KEPT}
     return TrainedPsychAdapter(
         base=base,
         adapter=PsychAdapter.load(folder / ADAPTER),
         lora=None if has_lora is None else folder / LORA,
         losses=losses,
-        parameters=ParameterCount(parameters["psychadapter"], parameters["lora"], parameters["base"]),
-        **kept,
+        parameters=ParameterCount(**{name: parameters[name] for name in _COUNTS}),
+        **{name: result[name] for name in _KEPT},
     )

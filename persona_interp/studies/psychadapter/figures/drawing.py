@@ -86,13 +86,12 @@ def _expression(written: DataFrame, judge: str) -> DrawnFigure:
 def _induced(induced: DataFrame) -> DrawnFigure:
     traits = distinct(induced, "trait")
     figure, ((size, same), (line, cosine)) = panel_figure(2, 2)
-    plot_induced_by_layer(induced, size, metric="relative norm", label="shift / residual norm", traits=traits)
-    plot_induced_by_layer(
-        induced, same, metric="consistency", label="cosine with the mean\nshift of other texts", traits=traits
-    )
-    plot_induced_by_layer(
-        induced, line, metric="first component", label="share of the first\ncomponent over z", traits=traits
-    )
+    for ax, metric, label in (
+        (size, "relative norm", "shift / residual norm"),
+        (same, "consistency", "cosine with the mean\nshift of other texts"),
+        (line, "first component", "share of the first\ncomponent over z"),
+    ):
+        plot_induced_by_layer(induced, ax, metric=metric, label=label, traits=traits)
     if COSINE in cells(induced, "metric"):
         plot_induced_cosine(induced, cosine, traits=traits)
     else:

@@ -7,7 +7,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from pandas import DataFrame
 
-from persona_interp.figures.frames import distinct, keep, records
+from persona_interp.figures.forest import plot_forest
+from persona_interp.figures.frames import cells, distinct, keep, records
 from persona_interp.figures.geometry import COLORMAP
 from persona_interp.figures.heat_map import frame_same, name_cells
 from persona_interp.figures.style import GREY, LIGHT_GREY, PALETTE, TEXT, category
@@ -26,17 +27,10 @@ def plot_expression_over_z(frame: DataFrame, ax: Axes, *, traits: Sequence[str] 
         frame: effects with the metric `expression` by one judge; rows of other traits' values are left out.
         traits: in the order of the colours.
     """
-    traits = distinct(frame, "trait") if traits is None else traits
-    frame = with_judged(frame)
+    judged = with_judged(frame)
+    own = judged[judged["trait"] == judged["judged"]].sort_values("strength", kind="stable")
     ax.axhline(50, color=GREY, linewidth=0.7, zorder=1)
-    for i, trait in enumerate(traits):
-        rows = keep(keep(frame, "trait", trait), "judged", trait).sort_values("strength")
-        if rows.empty:
-            continue
-        z, low, high = (rows[name].to_numpy(dtype=float) for name in ("strength", "low", "high"))
-        color, style = category(i)
-        ax.plot(z, rows["estimate"], color=color, linestyle=style, marker="o", label=str(trait), zorder=2.2)
-        ax.fill_between(z, low, high, color=color, alpha=0.13, linewidth=0, zorder=2)
+    _curves(own, ax, "strength", distinct(frame, "trait") if traits is None else traits, marker="o")
     ax.set_xlabel("trait value z (standard deviations)")
     ax.set_ylabel("expression (0 to 100)")
     return ax
@@ -101,18 +95,12 @@ def plot_held_out_loss(frame: DataFrame, ax: Axes) -> Axes:
     Args:
         frame: effects; those other than changes of the held-out loss are left out.
     """
-    rows = records(keep(frame, "metric", LOSS_CHANGE))
-    ax.axvline(0, color=GREY, linestyle="--", linewidth=0.9, zorder=1)
-    for height, row in enumerate(rows):
-        ax.plot((row["low"], row["high"]), (height, height), color=PALETTE[0], linewidth=1.1, zorder=2)
-        ax.plot(row["estimate"], height, "o", color=PALETTE[0], markersize=4, zorder=2.2)
-    said = [row["condition"].removesuffix(" scores") for row in rows]
-    names = [text if row["trait"] == "all" else f"{row['trait']} {text}" for row, text in zip(rows, said, strict=True)]
-    ax.set_yticks(range(len(rows)), names)
-    ax.set_ylim(len(rows) - 0.45, -0.55)
-    ax.set_xlabel("loss minus right vector (nats a token)")
-    ax.grid(visible=False, axis="y")
-    return ax
+    changes = keep(frame, "metric", LOSS_CHANGE).drop(columns=["null_low", "null_high"], errors="ignore")
+    said = [row["condition"].removesuffix(" scores") for row in records(changes)]
+    traits = cells(changes, "trait")
+    names = [text if trait == "all" else f"{trait} {text}" for trait, text in zip(traits, said, strict=True)]
+    shown, label = changes.assign(trait=names, series=""), "loss minus right vector (nats a token)"
+    return plot_forest(shown, ax, traits=names, names=[""], chance=0.0, label=label)
 
 
 def plot_induced_by_layer(
@@ -125,12 +113,7 @@ def plot_induced_by_layer(
         metric: relative norm, consistency, explained, first component or linearity.
     """
     traits = distinct(frame, "trait") if traits is None else traits
-    for i, trait in enumerate(traits):
-        rows = by_layer(keep(keep(frame, "metric", metric), "trait", trait))
-        color, style = category(i)
-        layers, low, high = (rows[name].to_numpy(dtype=float) for name in ("layer", "low", "high"))
-        ax.plot(layers, rows["estimate"], color=color, linestyle=style, label=str(trait), zorder=2.2)
-        ax.fill_between(layers, low, high, color=color, alpha=0.13, linewidth=0, zorder=2)
+    _curves(by_layer(keep(frame, "metric", metric)), ax, "layer", traits)
     ax.set_xlabel("layer")
     ax.set_ylabel(metric if label is None else label)
     ax.margins(x=0.02)
@@ -153,19 +136,26 @@ def plot_induced_cosine(frame: DataFrame, ax: Axes, *, traits: Sequence[str] | N
     bound = null.to_numpy(dtype=float)
     ax.fill_between(layers, -bound, bound, color=LIGHT_GREY, linewidth=0, label="random directions, 95 %", zorder=1)
     ax.axhline(0, color=GREY, linewidth=0.7, zorder=1.2)
+    _curves(own, ax, "layer", traits)
     for i, trait in enumerate(traits):
-        rows = keep(own, "trait", trait)
-        color, style = category(i)
-        low, high = (rows[name].to_numpy(dtype=float) for name in ("low", "high"))
-        ax.plot(rows["layer"], rows["estimate"], color=color, linestyle=style, label=str(trait), zorder=2.2)
-        ax.fill_between(rows["layer"].to_numpy(dtype=float), low, high, color=color, alpha=0.13, linewidth=0, zorder=2)
-        found = rows[rows["q"] < Q_LEVEL]
-        ax.plot(found["layer"], found["estimate"], "o", color=color, markersize=3, zorder=2.3)
+        found = keep(own[own["q"] < Q_LEVEL], "trait", trait)
+        ax.plot(found["layer"], found["estimate"], "o", color=category(i)[0], markersize=3, zorder=2.3)
     ax.set_ylim(-1.04, 1.04)
     ax.set_xlabel("layer")
     ax.set_ylabel("cosine with the\npersona vector")
     ax.margins(x=0.02)
     return ax
+
+
+def _curves(frame: DataFrame, ax: Axes, over: str, traits: Sequence[str], *, marker: str = "") -> None:
+    """The estimates of every trait over a column, with their intervals as a band; a colour a trait."""
+    for i, trait in enumerate(traits):
+        if (rows := keep(frame, "trait", trait)).empty:
+            continue
+        x, low, high = (rows[name].to_numpy(dtype=float) for name in (over, "low", "high"))
+        color, style = category(i)
+        ax.plot(x, rows["estimate"], color=color, linestyle=style, marker=marker, label=str(trait), zorder=2.2)
+        ax.fill_between(x, low, high, color=color, alpha=0.13, linewidth=0, zorder=2)
 
 
 def by_layer(effects: DataFrame) -> DataFrame:

@@ -10,10 +10,10 @@ import torch
 from persona_interp.data.inventories import Inventory, load_inventory
 from persona_interp.errors import AlignmentError, ConfigError
 from persona_interp.interventions.residual import Add
+from persona_interp.measurements.text_logprobs import text_logprobs
 from persona_interp.models.tokens import render_prompt
 from persona_interp.studies.inventory.administer import administer
 from persona_interp.studies.inventory.answers import InventoryAnswers
-from persona_interp.studies.inventory.option_logprobs import option_logprobs
 from persona_interp.studies.inventory.scores import compare_inventories, score_inventory
 from persona_interp.types import NO_EDITS, Edits, KVPrefix
 from tests.contract.tiny import BACKENDS, N_LAYERS, Tiny
@@ -131,14 +131,16 @@ def test_real_passes_give_each_options_probability_on_both_backends(small: Tiny,
 def test_options_behind_virtual_tokens_equal_those_read_one_by_one(small: Tiny, backend: str) -> None:
     model, change = small.hooked(backend), Virtual()
     rows = [(f"Question: {word}?\nAnswer:", option) for word in ("who", "where is it") for option in ("a", "b", "abc")]
-    found = option_logprobs(model, rows, change, progress=False)
+    prompts, options = map(list, zip(*rows, strict=True))
+    found = [logprobs.sum() for logprobs in text_logprobs(model, prompts, options, change, progress=False)]
     for (prompt, option), value in zip(rows, found, strict=True):
         ids = model.tokenizer.encode(prompt) + model.tokenizer.encode(option)
         n, prefix = len(model.tokenizer.encode(option)), change.prefix
         logits = small.run(_batch(ids), prefix=prefix).logits[0].log_softmax(-1)
         expected = sum(float(logits[len(ids) - n + k - 1, ids[len(ids) - n + k]]) for k in range(n))
         assert value == pytest.approx(expected, abs=1e-4)
-    assert not np.allclose(found, option_logprobs(model, rows, progress=False))
+    plain = [logprobs.sum() for logprobs in text_logprobs(model, prompts, options, progress=False)]
+    assert not np.allclose(found, plain)
 
 
 def _batch(ids: list[int]) -> Any:

@@ -13,8 +13,8 @@ from persona_interp.data.inventory_wordings import RATING_WORDINGS
 from persona_interp.errors import ConfigError
 from persona_interp.statistics.permutation import permutation_test_paired
 from persona_interp.studies.inventory.administer import administer
+from persona_interp.studies.inventory.answers import INVENTORY_ANSWERS
 from persona_interp.studies.inventory.draws import balanced, interval, scale_draws, scale_score, stretch
-from persona_interp.studies.inventory.forms import INVENTORY_ANSWERS
 from persona_interp.studies.inventory.reliability import (
     correlation,
     cronbach_alpha,
