@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import seven_traits as traits
 import style_vectors as styles
-from kept_results import read_tables
+from kept_results import draw_saved, read_tables
 from reevaluated_tables import EMBEDDING, style_frames
 from saved_config import saved_provenance
 
@@ -16,11 +16,9 @@ from persona_interp.effects import (
     Effect,
     claims_table,
     effects_table,
-    saved_effects,
     write_effects,
     write_runs,
 )
-from persona_interp.figures.style import paper_style, save_figure
 from persona_interp.studies.finetuning.arm_effects import prevention_effects
 from persona_interp.studies.finetuning.detector_effects import detector_effects
 from persona_interp.studies.finetuning.effects import STUDY, shift_effects, source_of
@@ -86,11 +84,7 @@ def psychadapter(folder: Path) -> None:
 def inventories(folder: Path) -> None:
     """Every inventory, what moves it, and whether it is valid."""
     write_runs(folder, INVENTORY, inventory.saved_runs(folder))
-    effects = saved_effects(folder, INVENTORY)
-    assert effects is not None, "they have just been written"
-    with paper_style():
-        for made in draw_inventory_reliability(effects):
-            save_figure(made.figure, made.frame, folder, made.name)
+    draw_saved(folder, INVENTORY, draw_inventory_reliability)
 
 
 def judge_validity(folder: Path) -> None:

@@ -1,10 +1,13 @@
 """Tables that are kept in files."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from pandas import DataFrame
 
+from persona_interp.effects import saved_claims, saved_effects
+from persona_interp.figures.drawn import DrawnFigure
+from persona_interp.figures.style import paper_style, save_figure
 from persona_interp.tables import read_table, write_table
 
 
@@ -21,3 +24,18 @@ def read_tables(folder: Path, *names: str) -> list[DataFrame]:
         ArtefactError: one is missing or damaged.
     """
     return [read_table(folder / f"{name}.csv") for name in names]
+
+
+def draw_saved(folder: Path, study: str, draw: Callable[[DataFrame], Sequence[DrawnFigure]]) -> None:
+    """The figures of a study's effects, which have just been written to the folder, beside them."""
+    effects = saved_effects(folder, study)
+    assert effects is not None, f"{study} has been written"
+    with paper_style():
+        for one in draw(effects):
+            save_figure(one.figure, one.frame, folder, one.name)
+
+
+def print_sentences(folder: Path, study: str) -> None:
+    """The claims of a study in a folder, a line each."""
+    claims = saved_claims(folder, study)
+    print(*([] if claims is None else claims["sentence"]), sep="\n")  # noqa: T201

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from finetuning_options import PAPER, chosen_config
+from kept_results import draw_saved, print_sentences
 from saved_config import saved_config
 
-from persona_interp.effects import saved_claims, saved_effects
-from persona_interp.figures.style import paper_style, save_figure
 from persona_interp.io import write_json
 from persona_interp.studies.finetuning.cells import own_answers
 from persona_interp.studies.finetuning.config import FLAWED, Setup
@@ -42,22 +41,18 @@ def emit(folder: Path) -> None:
     """Effects, claims and figures of the samples that are saved in a folder."""
     config = saved_config(folder, PRESETS["quick"])
     write_planted_effects(folder, config, layer=config.setup.named_layer)
-    effects = saved_effects(folder, STUDY)
-    assert effects is not None, "they have just been written"
-    with paper_style():
-        for one in draw_planted(effects, read_table(folder / "samples.csv"), percentile=config.percentile):
-            save_figure(one.figure, one.frame, folder, one.name)
+    samples = read_table(folder / "samples.csv")
+    draw_saved(folder, STUDY, lambda effects: draw_planted(effects, samples, percentile=config.percentile))
 
 
 def main() -> None:
     """Measure and write under `analyses/results/screening/`."""
     config, work, out = chosen_config(__doc__, PRESETS, "screening", quick="12 minutes", paper="40 minutes")
     prepared = prepare(config.setup, work)
+    traits = config.setup.traits
     data = PlantedData(
-        plain={trait: prepared.data(trait, "normal") for trait in config.setup.traits},
-        planted={
-            trait: {level: prepared.data(trait, level) for level in config.levels} for trait in config.setup.traits
-        },
+        plain={trait: prepared.data(trait, "normal") for trait in traits},
+        planted={trait: {level: prepared.data(trait, level) for level in config.levels} for trait in traits},
         others={name: prepared.data(name, "normal") for name in FLAWED},
         own=own_answers(prepared),
     )
@@ -76,8 +71,7 @@ def main() -> None:
     notes = {CHOOSER: "chose the planted answers among candidates, so its own numbers are optimistic"}
     write_json(out / "provenance.json", prepared.provenance(config, notes))
     emit(out)
-    claims = saved_claims(out, STUDY)
-    print(*([] if claims is None else claims["sentence"]), sep="\n")  # noqa: T201
+    print_sentences(out, STUDY)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,6 @@ from persona_interp.studies.persona.results import TraitSummary, trait_summary
 from persona_interp.studies.persona.rows import AUC, CHANGE, METHOD, PROMPTED, STUDY
 from persona_interp.studies.persona.run import run_main_job
 from persona_interp.tables import rows_of
-from persona_interp.types import depth_of
 
 TRAITS = ("evil", "sycophantic", "hallucinating", "humorous", "impolite", "optimistic", "apathetic")
 EMBEDDING = "embedding (all-MiniLM-L6-v2)"
@@ -134,18 +133,14 @@ def emit(folder: Path, effects: pd.DataFrame, claims: pd.DataFrame) -> pd.DataFr
                     metric=AUC,
                     trait=row["trait"],
                     method=METHOD,
-                    substrate="residual",
-                    layers=str(row["layer"]),
-                    depth=depth_of(row["layer"], own["n_layers"]),
                     place="searched",
-                    stream="resid_post",
                     pooling="response_mean",
                     condition=f"{PROMPTED}, best layer of the same answers",
                     data="evaluation questions",
                     reference="chance, 0.5",
                     estimate=row["estimate"],
                     n=row["n"],
-                )
+                ).at_block(row["layer"], own["n_layers"])
             )
         source = Source.of(STUDY, [provenance["config"], model], own, provenance["config"]["seed"])
         found.append((source, made, [claim for claim in said if claim.claim == "steering"]))

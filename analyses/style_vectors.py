@@ -22,11 +22,6 @@ from persona_interp.directions.style_training import StyleTraining
 from persona_interp.effects import Source, load_effects, write_runs
 from persona_interp.figures.style import paper_style, save_figure
 from persona_interp.io import write_json
-from persona_interp.judges.coherence import CoherenceJudge
-from persona_interp.judges.embedding import EmbeddingJudge
-from persona_interp.judges.lexical import LexicalJudge
-from persona_interp.judges.likelihood import LikelihoodJudge
-from persona_interp.judges.protocol import Judge
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.identity import library_versions
 from persona_interp.models.load import load_model
@@ -35,9 +30,9 @@ from persona_interp.studies.styles.arms import StyleSteering
 from persona_interp.studies.styles.config import StyleRun, Variant
 from persona_interp.studies.styles.effects import STUDY, style_effects
 from persona_interp.studies.styles.figures import draw_style_steering, draw_styles
+from persona_interp.studies.styles.judges import style_judges
 from persona_interp.studies.styles.probe import PROBE, probe_q, style_probe
 from persona_interp.studies.styles.run import run_styles
-from persona_interp.studies.styles.signs import LEXICAL_STYLE_SIGNS
 from persona_interp.studies.styles.table import steering_q
 
 
@@ -81,14 +76,12 @@ PRESETS = {
     "paper": Config(),
     "quick": Config(
         steered=(("sentiment", ("positive", "negative")), ("emotion", ("joy", "sadness"))),
-        coefficients=(0.1, 0.2),
         joint=False,
         n_questions=16,
         n_selection=6,
         n_generated=10,
         n_trained=4,
         training=StyleTraining(1.0, 300, 5.0, max_characters=None),
-        n_random=100,
         max_new_tokens=32,
         likelihood=False,
         n_null=500,
@@ -127,11 +120,7 @@ def probes(model: HookedModelBase, config: Config) -> pd.DataFrame:
 
 def steering(model: HookedModelBase, config: Config, folder: Path) -> tuple[pd.DataFrame, dict[str, object]]:
     """The steering table of every steered corpus, and the provenance of each."""
-    embedding = EmbeddingJudge()
-    judges: list[Judge] = [embedding, LexicalJudge(LEXICAL_STYLE_SIGNS)]
-    if config.likelihood:
-        judges.append(LikelihoodJudge(model, n_pairs=1))
-    coherence = CoherenceJudge(model, embedding.encoder)
+    judges, coherence = style_judges(model, likelihood=config.likelihood)
     parts, said = [], {}
     for name, styles in config.steered:
         run = style_run(config, model.n_layers, styles)

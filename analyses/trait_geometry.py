@@ -10,9 +10,9 @@ import argparse
 import sys
 from pathlib import Path
 
+from kept_results import draw_saved, print_sentences
+
 from persona_interp.directions.formats import ModelShape
-from persona_interp.effects import saved_claims, saved_effects
-from persona_interp.figures.style import paper_style, save_figure
 from persona_interp.studies.trait_geometry.config import GeometryConfig, load_vectors
 from persona_interp.studies.trait_geometry.effects import STUDY
 from persona_interp.studies.trait_geometry.figures import draw_trait_geometry
@@ -42,19 +42,10 @@ def main() -> int:
         print(WHERE_FROM.format(folder=chosen.vectors))  # noqa: T201
         return 0
     run_trait_geometry(vectors, hashes, CONFIG, chosen.out)
-    draw(chosen.out)
-    claims = saved_claims(chosen.out, STUDY)
-    print(*([] if claims is None else claims["sentence"]), sep="\n")  # noqa: T201
+    cosines = saved_cosines(chosen.out)
+    draw_saved(chosen.out, STUDY, lambda effects: draw_trait_geometry(effects, cosines, mid_depth=CONFIG.mid_depth))
+    print_sentences(chosen.out, STUDY)
     return 0
-
-
-def draw(folder: Path) -> None:
-    """The figures of the saved effects and cosines."""
-    effects = saved_effects(folder, STUDY)
-    assert effects is not None, "the study has just been written"
-    with paper_style():
-        for one in draw_trait_geometry(effects, saved_cosines(folder), mid_depth=CONFIG.mid_depth):
-            save_figure(one.figure, one.frame, folder, one.name)
 
 
 if __name__ == "__main__":

@@ -4,23 +4,7 @@ from typing import Annotated
 
 import typer
 
-from persona_interp.studies.options import (
-    DEFAULT_COEFFICIENTS,
-    DEFAULT_MODEL,
-    AnswerTokens,
-    Backend,
-    Coefficients,
-    Dtype,
-    EvalQuestions,
-    EvalSamples,
-    Filter,
-    Layers,
-    Model,
-    Out,
-    Questions,
-    Seed,
-    alone_in_out,
-)
+from persona_interp.studies import options
 
 
 def _list_traits(alone: bool | None) -> None:
@@ -56,27 +40,27 @@ def show(name: Annotated[str, typer.Argument(help="A trait of the package, or a 
 
 
 @traits_app.command()
-@alone_in_out
+@options.alone_in_out
 def new(
     name: Annotated[str, typer.Argument(help="The name of the trait, and of its file in OUT.")],
     description: Annotated[str, typer.Option(help="What the trait is, in one or two sentences.")],
-    out: Out,
+    out: options.Out,
     base_url: Annotated[str, typer.Option(help="Of the server that writes it; default: OPENAI_BASE_URL.")] = "",
     api_model: Annotated[str, typer.Option(help="The model that writes it; default: OPENAI_MODEL.")] = "",
     api_key: Annotated[str, typer.Option(help="Others on this machine may see it; set OPENAI_API_KEY instead.")] = "",
     max_repairs: Annotated[int, typer.Option(help="Requests in a row that may bring nothing usable.")] = 3,
     only_trait: Annotated[bool, typer.Option("--only-trait", help="Write the trait file and stop.")] = False,
-    model: Model = DEFAULT_MODEL,
-    backend: Backend = "transformer_lens",
-    dtype: Dtype = "auto",
-    layers: Layers = "",
-    coefficients: Coefficients = DEFAULT_COEFFICIENTS,
-    n_questions: Questions = 20,
-    n_eval_questions: EvalQuestions = 20,
-    n_eval_samples: EvalSamples = 2,
-    max_new_tokens: AnswerTokens = 40,
-    keep: Filter = "paired",
-    seed: Seed = 0,
+    model: options.Model = options.DEFAULT_MODEL,
+    backend: options.Backend = "transformer_lens",
+    dtype: options.Dtype = "auto",
+    layers: options.Layers = "",
+    coefficients: options.Coefficients = options.DEFAULT_COEFFICIENTS,
+    n_questions: options.Questions = 20,
+    n_eval_questions: options.EvalQuestions = 20,
+    n_eval_samples: options.EvalSamples = 2,
+    max_new_tokens: options.AnswerTokens = 40,
+    keep: options.Filter = "paired",
+    seed: options.Seed = 0,
 ) -> None:
     """A new trait from its name to a figure: OUT/NAME.json by an API, then vector and report in OUT/NAME.
 

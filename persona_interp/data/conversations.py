@@ -89,18 +89,6 @@ def read_conversations(path: Path) -> ConversationSet:
     return ConversationSet(usable, unusable)
 
 
-def parse_conversation(row: object, name: str) -> Conversation:
-    """The conversation of a row in any form of `rows`: perhaps a system turn, then user and assistant in turn.
-
-    Raises:
-        DataError: the row cannot be a conversation; its name and the reason are in the first line.
-    """
-    found = parse_row(row, name)
-    if isinstance(found, Unusable):
-        raise DataError(f"{name}: {found.reason}", EXPECTED)
-    return found
-
-
 def parse_row(row: object, name: str) -> Conversation | Unusable:
     """The conversation of a row, or why it cannot be one."""
     try:

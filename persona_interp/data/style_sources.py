@@ -1,4 +1,4 @@
-"""Styles from what others have: parallel lines, prompts, rated reviews, verses in two translations, tweets.
+"""Styles from what others have: parallel lines, rated reviews, verses in two translations, tweets.
 
 Other people's data repeat themselves and contradict themselves. What cannot tell two styles apart is left out, and the
 corpus's `source` says how much: pairs with an empty or the same text on both sides, pairs with a repeated
@@ -56,19 +56,6 @@ def read_parallel_lines(folder: Path, split: str = "train") -> StyleCorpus:
     pairs = zip(original, modern, strict=True)
     corpus = _parallel(pairs, like.descriptions, name=f"shakespeare lines ({split})", source=str(folder))
     return replace(corpus, instructions=like.instructions)
-
-
-def read_prompts(path: Path) -> tuple[str, ...]:
-    """Prompts of a text file, one a line; blank lines are skipped.
-
-    Raises:
-        DataError: there are none, or the file is not UTF-8.
-        ArtefactError: the file is missing.
-    """
-    prompts = tuple(line.strip() for line in decode(Path(path)).split("\n") if line.strip())
-    if not prompts:
-        raise DataError(f"{path} holds no prompts.", "Expected one a line.")
-    return prompts
 
 
 def read_reviews(path: Path) -> StyleCorpus:

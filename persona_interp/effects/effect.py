@@ -166,6 +166,11 @@ class Effect:
         """With the estimate of a row and its interval at the usual level, by the names of their columns."""
         return replace(self, estimate=row[estimate], low=row[low], high=row[high], level=CONFIDENCE)
 
+    def at_block(self, layer: int, n_layers: int) -> "Effect":
+        """Of the residual stream at the output of a block."""
+        depth = depth_of(layer, n_layers)
+        return replace(self, substrate="residual", layers=str(layer), depth=depth, stream="resid_post")
+
     def claimed(self, claim: str, sentence: str, rule: str, verdict: Verdict) -> "Claim":
         """A claim that rests on this effect alone: of its trait, with what its test could find."""
         return Claim(

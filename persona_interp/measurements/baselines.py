@@ -58,13 +58,8 @@ def compare_separation(
     rows = []
     for method, direction in directions.items():
         positive, negative = (_projections(direction, side, centre) for side in (test_positive, test_negative))
-        intervals = auc_intervals(
-            positive,
-            negative,
-            test.questions[test.labels],
-            test.questions[~test.labels],
-            level=level,
-        )
+        asked = test.questions[test.labels], test.questions[~test.labels]
+        intervals = auc_intervals(positive, negative, *asked, level=level)
         for hookpoint, interval in zip(direction.hookpoints, intervals, strict=True):
             place = (method, hookpoint.layer, hookpoint.stream)
             measured = (interval.estimate, interval.low, interval.high)

@@ -156,6 +156,23 @@ class Measurements:
             ) from error
 
 
+def score_rows(answers: DataFrame, judges: Sequence[str]) -> DataFrame:
+    """Rows of measurements: expression by every judge, `coherence` and `passes_gate` (0 or 1), metric after metric.
+
+    Args:
+        answers: what an answer is of, in columns of measurements, and a column of numbers for each of these; where a
+            number is missing there is no row.
+    """
+    names = {judge: ("expression", judge) for judge in judges}
+    names |= {metric: (metric, "") for metric in ("coherence", "passes_gate")}
+    of = answers[[name for name in COLUMNS if name in answers]].assign(sample=answers["sample"].astype(str))
+    parts = [
+        of.assign(metric=metric, judge=judge, value=answers[column].astype(float))[answers[column].notna()]
+        for column, (metric, judge) in names.items()
+    ]
+    return pd.concat(parts)
+
+
 def _renewed(frame: DataFrame) -> DataFrame:
     """A frame of any version: the first had the judge behind the metric, as in "expression: JUDGE"."""
     if "judge" in frame or "metric" not in frame:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -43,26 +44,14 @@ def project_texts(
     In residual units; larger means more of the direction's positive pole. Texts with a prompt are averaged over the
     response only, texts without one over all tokens after a start token, whose own residual is a sink of huge norm.
     """
-    prompts, responses = [], []
-    for row in samples.itertuples():
-        if isinstance(row.prompt, str):
-            prompts.append(render_prompt(model.tokenizer, row.prompt))
-            responses.append(encode(model.tokenizer, [str(row.text)])[0])
-        else:
-            start = model.tokenizer.bos_token or model.tokenizer.eos_token
-            prompts.append(str(start))
-            responses.append(encode(model.tokenizer, [str(row.text)])[0])
+    start = str(model.tokenizer.bos_token or model.tokenizer.eos_token)
+    prompts = [render_prompt(model.tokenizer, p) if isinstance(p, str) else start for p in samples["prompt"]]
+    responses = encode(model.tokenizer, samples["text"].astype(str).tolist())
     activations = extract_activations(model, prompts, responses, hookpoints=[Hookpoint(layer)])
     table = samples.copy()
     for direction in directions:
-        at_layer = Direction(
-            direction.at(layer)[None],
-            (Hookpoint(layer),),
-            direction.trait,
-            direction.method,
-            direction.positive_pole,
-            direction.provenance,
-        )
+        vectors = direction.at(layer)[None]
+        at_layer = replace(direction, vectors=vectors, hookpoints=(Hookpoint(layer),), residual_norms=None)
         table[f"{direction.trait} ({direction.method}, layer {layer})"] = at_layer.project(activations)[:, 0].numpy()
     return table
 

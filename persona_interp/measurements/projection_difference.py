@@ -1,7 +1,7 @@
 """`projection_difference`: how far a data set's answers lie from a model's own answers along persona directions."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -64,8 +64,7 @@ class ProjectionDifference:
 
     def metric(self, name: str) -> Float[np.ndarray, "sample direction layer"]:
         """The values of one of `METRICS`."""
-        values = {"projection": self.projection, "projection_difference": self.difference}
-        return {**values, "prompt_difference": self.prompt_difference}[name]
+        return (self.projection, self.difference, self.prompt_difference)[METRICS.index(name)]
 
     def frame(self) -> pd.DataFrame:
         """One row a sample, direction and layer, with a column a metric."""
@@ -156,7 +155,8 @@ def projection_difference(
         check_fits(model, names, data.n_prompt_tokens.tolist(), more=max_new_tokens)
         made = _own_answers(model, list(distinct), max_new_tokens, folder, progress=progress)
         base_answers = [made[text] for text in texts]
-    own = [_with_answer(talk, text) for talk, text in zip(conversations, base_answers, strict=True)]
+    pairs = zip(conversations, base_answers, strict=True)
+    own = [replace(talk, turns=(*talk.prompt, Turn("assistant", text))) for talk, text in pairs]
     base = _projected_once(model, own, directions, layers, progress=progress)
     return ProjectionDifference(
         directions=tuple(directions),
@@ -200,7 +200,3 @@ def _projected_once(
     found = project_samples(model, list(distinct.values()), directions, layers, progress=progress)
     index = {turns: i for i, turns in enumerate(distinct)}
     return found.response[[index[talk.turns] for talk in conversations]]
-
-
-def _with_answer(conversation: Conversation, text: str) -> Conversation:
-    return Conversation(conversation.name, (*conversation.prompt, Turn("assistant", text)))

@@ -13,21 +13,11 @@ from persona_interp.statistics import Interval, auc_intervals
 from persona_interp.statistics.contrast import Contrast, Questions, Rows
 from persona_interp.statistics.levels import CONFIDENCE, N_DRAWS
 from persona_interp.statistics.nested_auc import NestedAuc, nested_auc, prompt_nested_auc, row_cell
-from persona_interp.statistics.null_directions import SHRINKAGE, matched_random_directions
 from persona_interp.statistics.null_families import NullBattery, NullFamily
 from persona_interp.statistics.nulls import Covariance, Splits, null_battery, separation_statistic
-from persona_interp.statistics.permutation import shuffled_labels
 from persona_interp.statistics.power import detectable_auc
 from persona_interp.statistics.prompt_battery import exchanged_battery, untested_battery
 from persona_interp.statistics.prompt_exchange import HeldOutPrompts
-
-__all__ = [
-    "SHRINKAGE",
-    "SeparationProfile",
-    "matched_random_directions",
-    "separation_profile",
-    "shuffled_labels",
-]
 
 HeldOut = Literal["disjoint", "crossed", "questions"]
 _DRAWN = {"shuffled_labels": "shuffled", "random_directions": "random"}

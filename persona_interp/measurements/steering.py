@@ -14,7 +14,7 @@ from persona_interp.interventions.residual import Add
 from persona_interp.io import sha256_bytes, sha256_json
 from persona_interp.judges.coherence import CoherenceJudge, CoherenceReference
 from persona_interp.judges.protocol import Judge
-from persona_interp.measurements.frame import Measurements
+from persona_interp.measurements.frame import Measurements, score_rows
 from persona_interp.measurements.roles import NULL, TREATMENT
 from persona_interp.models.protocol import HookedModel, Sampling
 from persona_interp.rollouts.generate import answer, plain_requests
@@ -166,40 +166,26 @@ def score_answers(
     scored = answers.copy()
     for judge in judges:
         scored[judge.name] = [score.value for score in judge.rate(trait, questions, texts)]
-    signs = coherence.signs(questions, texts)
-    if reference is None:
-        reference = coherence.reference(signs[(answers["coefficient"] == 0).to_numpy()])
-    worst = coherence.score(signs, reference)
-    scored["coherence"] = np.maximum(worst, _WORST)
-    scored["passes_gate"] = worst >= reference.gate
-    return scored, reference
+    gated, reference = score_coherence(answers, answers["coefficient"] == 0, coherence, reference)
+    return scored.join(gated), reference
+
+
+def score_coherence(
+    answers: pd.DataFrame, unsteered: pd.Series, judge: CoherenceJudge, reference: CoherenceReference | None = None
+) -> tuple[pd.DataFrame, CoherenceReference]:
+    """The columns coherence (not below -10) and passes_gate, against the unsteered among the answers or others."""
+    signs = judge.signs(list(answers["question"]), list(answers["answer"]))
+    reference = judge.reference(signs[unsteered.to_numpy()]) if reference is None else reference
+    worst = judge.score(signs, reference)
+    columns = {"coherence": np.maximum(worst, _WORST), "passes_gate": worst >= reference.gate}
+    return pd.DataFrame(columns, index=answers.index), reference
 
 
 def to_measurements(scored: pd.DataFrame, *, model: str, trait: str, method: str, run_id: str = "") -> Measurements:
     """One row a number: `expression` for every column of a judge, `coherence`, and `passes_gate` (0 or 1)."""
     judges = [c for c in scored.columns if c not in (*_ANSWER_COLUMNS, "coherence", "passes_gate")]
-    names = {judge: ("expression", judge) for judge in judges}
-    names |= {metric: (metric, "") for metric in ("coherence", "passes_gate")}
-    rows = [
-        {
-            "model": model,
-            "trait": trait,
-            "method": method,
-            "layer": row["layer"],
-            "stream": "resid_post",
-            "coefficient": row["coefficient"],
-            "sample": str(row["sample"]),
-            "question": row["question"],
-            "metric": metric,
-            "judge": judge,
-            "value": float(row[column]),
-            "run_id": run_id,
-        }
-        for row in scored.to_dict("records")
-        for column, (metric, judge) in names.items()
-        if not pd.isna(row[column])
-    ]
-    return Measurements.from_rows(rows)
+    named = scored.assign(model=model, trait=trait, method=method, stream="resid_post", run_id=run_id)
+    return Measurements(score_rows(named.reset_index(drop=True), judges).sort_index(kind="stable"))
 
 
 def steering_table(measurements: Measurements, *, n_resamples: int = 2000, seed: int = 0) -> pd.DataFrame:

@@ -1,25 +1,44 @@
 """Sampling loop: distinct prompts are prefilled once, ended rows leave the batch, residuals are pooled on the way."""
 
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from transformers import DynamicCache
+from transformers import DynamicCache, GenerationConfig, PreTrainedConfig, PreTrainedTokenizerBase
 
 from persona_interp.models.cache import is_shared, n_virtual, select_rows, shares_prefixes
 from persona_interp.models.forward import Forward, forward_segment, prefix_mask
 from persona_interp.models.prefix_tree import plan_pass, plan_prefill
 from persona_interp.models.protocol import Sampling
-from persona_interp.models.recorder import Recorder, Segment
+from persona_interp.models.recorder import Recorder, Segment, Tap
 from persona_interp.models.sampling import row_uniforms, sample_tokens
-from persona_interp.types import KVPrefix, TokenBatch
-
-if TYPE_CHECKING:
-    from persona_interp.models.hooked import HookedModelBase
+from persona_interp.types import Hookpoint, KVPrefix, TokenBatch
 
 _COMPACT_BELOW = 0.75
+
+
+@runtime_checkable
+class Decodable(Protocol):
+    """What the loop asks of a model: see `HookedModelBase`."""
+
+    config: PreTrainedConfig
+    generation_config: GenerationConfig | None
+    tokenizer: PreTrainedTokenizerBase
+    device: torch.device
+
+    def tapped(
+        self, taps: Mapping[Hookpoint, Tap], *, stop_after: Hookpoint | None = None
+    ) -> AbstractContextManager[Forward]:
+        """A context of forward passes that call the taps."""
+        ...
+
+    def open_cache(self, prefix: KVPrefix | None, n_rows: int) -> DynamicCache:
+        """A cache that starts with the virtual tokens, if any."""
+        ...
 
 
 @dataclass
@@ -34,7 +53,7 @@ class _State:
 
 
 def decode(
-    model: "HookedModelBase", batch: TokenBatch, recorder: Recorder, sampling: Sampling, prefix: KVPrefix | None
+    model: Decodable, batch: TokenBatch, recorder: Recorder, sampling: Sampling, prefix: KVPrefix | None
 ) -> tuple[list[list[int]], list[bool]]:
     """Token ids of every sample without end tokens, and whether it ended by itself.
 
@@ -52,7 +71,7 @@ def decode(
 
 
 def _sample(
-    model: "HookedModelBase",
+    model: Decodable,
     forward: Forward,
     batch: TokenBatch,
     recorder: Recorder,
@@ -82,7 +101,7 @@ def _sample(
         logits = advanced
 
 
-def stop_ids(model: "HookedModelBase", sampling: Sampling) -> set[int]:
+def stop_ids(model: Decodable, sampling: Sampling) -> set[int]:
     """End-of-text ids of the tokenizer and of the model's generation settings, and those of `sampling`."""
     ends = {model.tokenizer.eos_token_id, *sampling.stop_ids}  # pyright: ignore
     for settings in (model.config, model.generation_config):
@@ -92,7 +111,7 @@ def stop_ids(model: "HookedModelBase", sampling: Sampling) -> set[int]:
 
 
 def _prefill(
-    model: "HookedModelBase",
+    model: Decodable,
     forward: Forward,
     batch: TokenBatch,
     recorder: Recorder,

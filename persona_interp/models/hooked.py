@@ -97,7 +97,7 @@ class HookedModelBase(ABC):
         segments = plan_pass(batch, predict_only=predict_only) if splits else [Segment.whole(batch)]
         stop = recorder.deepest if outputs == "none" else None
         with torch.set_grad_enabled(grad), torch.inference_mode(not grad):
-            logits = self._pass(segments, recorder, outputs, prefix, stop)
+            logits = self.run_segments(segments, recorder, outputs, prefix, stop)
             token_logprobs = None
             if outputs == "token_logprobs":
                 assert logits is not None, "a pass that computes log-probabilities runs to its end"
@@ -127,9 +127,15 @@ class HookedModelBase(ABC):
         self.check_length(n_virtual(prefix) + batch.ids.shape[1] + sampling.max_new_tokens)
         recorder = Recorder(read if pool else (), pool, edits, watches)
         with torch.inference_mode():
-            ids, finished = decode(self, batch.to(self.device), recorder, sampling, prefix)
+            ids, finished = self.decoded(batch.to(self.device), recorder, sampling, prefix)
         texts = self.tokenizer.batch_decode(ids, skip_special_tokens=True)
         return Generation(ids=ids, texts=texts, finished=finished, pooled=recorder.pooled(), norms=recorder.norms())
+
+    def decoded(
+        self, batch: TokenBatch, recorder: Recorder, sampling: Sampling, prefix: KVPrefix | None
+    ) -> tuple[list[list[int]], list[bool]]:
+        """Token ids of every sample and whether it ended by itself; what `generate` does after its checks."""
+        return decode(self, batch, recorder, sampling, prefix)
 
     @contextmanager
     def watched(self, watch: Watch) -> Iterator[None]:
@@ -187,7 +193,7 @@ class HookedModelBase(ABC):
             each.start()
         return watches
 
-    def _pass(
+    def run_segments(
         self,
         segments: list[Segment],
         recorder: Recorder,
@@ -195,6 +201,7 @@ class HookedModelBase(ABC):
         prefix: KVPrefix | None,
         stop: Hookpoint | None,
     ) -> Float[Tensor, "batch kept d_vocab"] | None:
+        """One pass over segments, each on top of those before it; logits of the last, None where it stopped early."""
         if outputs == "none" and stop is None:
             return None
         n_rows = len(segments[0].ids)

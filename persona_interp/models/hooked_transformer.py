@@ -4,7 +4,7 @@ It has its own code for every architecture and its own cache, so passes are plai
 generation runs the whole text again for every token. Load a TransformerBridge for speed.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -18,10 +18,10 @@ from persona_interp.models.forward import Forward
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.identity import fingerprint, library_versions
 from persona_interp.models.protocol import Sampling
-from persona_interp.models.recorder import Tap, Watch
+from persona_interp.models.recorder import Recorder, Segment, Tap
 from persona_interp.models.sampling import row_uniforms, sample_tokens
 from persona_interp.models.tokens import template_hash, token_batch
-from persona_interp.types import NO_EDITS, Edits, Generation, Hookpoint, KVPrefix, Pooling, Provenance, TokenBatch
+from persona_interp.types import Hookpoint, KVPrefix, Provenance, TokenBatch
 
 
 def cached_states(model: HookedTransformer, batch: TokenBatch) -> Float[Tensor, "state batch pos d_model"]:
@@ -96,35 +96,24 @@ class HookedTransformerModel(HookedModelBase):
         """
         raise ModelError(f"{self.name} is a HookedTransformer, which takes no key/value prefix.", "Use a bridge.")
 
-    def generate(
-        self,
-        batch: TokenBatch,
-        *,
-        sampling: Sampling,
-        read: Sequence[Hookpoint] = (),
-        pool: Sequence[Pooling] = (),
-        edits: Edits = NO_EDITS,
-        prefix: KVPrefix | None = None,
-        watch: Watch | None = None,
-    ) -> Generation:
-        """Sampled continuations, the whole text run again for every token; pooled in one pass at the end.
+    def decoded(
+        self, batch: TokenBatch, recorder: Recorder, sampling: Sampling, prefix: KVPrefix | None
+    ) -> tuple[list[list[int]], list[bool]]:
+        """The whole text run again for every token, pooled in one pass at the end.
 
         Raises:
             ModelError: a key/value prefix or a watch was given.
         """
         if prefix is not None:
             self.open_cache(prefix, len(batch))  # refuses
-        if watch is not None or self._watches:
+        if recorder.watches:
             raise ModelError(
                 f"{self.name} is a HookedTransformer, which cannot be watched while it generates.",
                 "Load the model by its name: load_model(name) gives a bridge.",
             )
-        prompts = [
-            ids[mask].tolist()
-            for ids, mask in zip(batch.ids.cpu(), batch.mask.cpu(), strict=True)
-            for _ in range(sampling.n_samples)
-        ]
-        uniforms = row_uniforms(prompts[:: sampling.n_samples], sampling)
+        given = [ids[mask].tolist() for ids, mask in zip(batch.ids.cpu(), batch.mask.cpu(), strict=True)]
+        uniforms = row_uniforms(given, sampling)
+        prompts = [ids for ids in given for _ in range(sampling.n_samples)]
         stops = {self.tokenizer.eos_token_id, *sampling.stop_ids}  # pyright: ignore
         tokens: list[list[int]] = [[] for _ in prompts]
         finished = [False] * len(prompts)
@@ -133,7 +122,7 @@ class HookedTransformerModel(HookedModelBase):
             if not open_rows:
                 break
             rows = token_batch([prompts[i] for i in open_rows], [tokens[i] for i in open_rows])
-            logits = self.run(rows, edits=edits).logits
+            logits = self.run(rows, edits=recorder.edits).logits
             assert logits is not None
             chosen = sample_tokens(logits[:, -1].cpu(), uniforms[open_rows, step], sampling)
             for row, token in zip(open_rows, chosen.tolist(), strict=True):
@@ -141,11 +130,10 @@ class HookedTransformerModel(HookedModelBase):
                     finished[row] = True
                 else:
                     tokens[row].append(token)
-        texts = self.tokenizer.batch_decode(tokens, skip_special_tokens=True)
-        if not pool:
-            return Generation(ids=tokens, texts=texts, finished=finished)
-        done = self.run(token_batch(prompts, tokens), read=read, pool=pool, outputs="none", edits=edits)
-        return Generation(ids=tokens, texts=texts, finished=finished, pooled=done.pooled, norms=done.norms)
+        if recorder.pool:
+            whole = Segment.whole(token_batch(prompts, tokens).to(self.device))
+            self.run_segments([whole], recorder, "none", None, recorder.deepest)
+        return tokens, finished
 
 
 def refuse_processed(model: HookedTransformer) -> None:

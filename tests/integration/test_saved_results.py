@@ -23,7 +23,6 @@ from saved_config import saved_config  # noqa: E402
 from persona_interp.effects import Source, effects_table, load_claims, load_effects  # noqa: E402
 from persona_interp.errors import ConfigError  # noqa: E402
 from persona_interp.io import read_json, sha256_file  # noqa: E402
-from persona_interp.studies.screening.planted import find_planted  # noqa: E402
 from persona_interp.studies.screening.planted_effects import planted_effects  # noqa: E402
 from persona_interp.tables import table_bytes  # noqa: E402
 
@@ -55,7 +54,7 @@ NAMED = ["metric", "trait", "method", "condition", "reference"]
 def test_screening_is_what_its_samples_give():
     samples = saved("screening/samples")
     chosen = samples[(samples["trait"] == "impolite") & (samples["level"] == "level_2")]
-    made = planted_effects(find_planted(chosen, screening.PRESETS["quick"]), layer=16, n_layers=30)
+    made = planted_effects(chosen, screening.PRESETS["quick"], layer=16, n_layers=30)
     found = effects_table(Source("screening", "again"), made).set_index(NAMED)
     kept = load_effects(RESULTS / "screening").set_index(NAMED).loc[found.index]
     columns = ["estimate", "low", "high", "p", "null_high", "detectable", "n", "depth"]

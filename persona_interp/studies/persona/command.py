@@ -7,45 +7,28 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from persona_interp.errors import ConfigError
-from persona_interp.studies.options import (
-    DEFAULT_COEFFICIENTS,
-    DEFAULT_MODEL,
-    AnswerTokens,
-    Backend,
-    Coefficients,
-    Dtype,
-    EvalQuestions,
-    EvalSamples,
-    Filter,
-    Layers,
-    Model,
-    Out,
-    Questions,
-    Seed,
-    alone_in_out,
-    parse_numbers,
-)
+from persona_interp.studies import options
 
 if TYPE_CHECKING:
     from persona_interp.studies.persona.config import RunConfig
 
 
-@alone_in_out
+@options.alone_in_out
 def run(
-    out: Out,
-    model: Model = DEFAULT_MODEL,
+    out: options.Out,
+    model: options.Model = options.DEFAULT_MODEL,
     traits: Annotated[str, typer.Option(help="Names or files, separated by commas.")] = "evil,optimistic,impolite",
-    backend: Backend = "transformer_lens",
-    dtype: Dtype = "auto",
-    layers: Layers = "",
-    coefficients: Coefficients = DEFAULT_COEFFICIENTS,
-    n_questions: Questions = 20,
+    backend: options.Backend = "transformer_lens",
+    dtype: options.Dtype = "auto",
+    layers: options.Layers = "",
+    coefficients: options.Coefficients = options.DEFAULT_COEFFICIENTS,
+    n_questions: options.Questions = 20,
     n_instructions: Annotated[int, typer.Option(help="Pairs of system prompts a trait.")] = 5,
     n_samples: Annotated[int, typer.Option(help="Contrastive answers a prompt.")] = 1,
-    n_eval_questions: EvalQuestions = 20,
-    n_eval_samples: EvalSamples = 2,
-    max_new_tokens: AnswerTokens = 40,
-    keep: Filter = "paired",
+    n_eval_questions: options.EvalQuestions = 20,
+    n_eval_samples: options.EvalSamples = 2,
+    max_new_tokens: options.AnswerTokens = 40,
+    keep: options.Filter = "paired",
     judge_model: Annotated[
         str, typer.Option(help="Models of the likelihood judges, by commas, the first filters; default: the unsteered.")
     ] = "",
@@ -60,7 +43,7 @@ def run(
         str, typer.Option(help="Steered answers for the API judge and further models: chosen or all.")
     ] = "chosen",
     n_judge_pairs: Annotated[int, typer.Option(help="Prompt pairs of the likelihood judge.")] = 1,
-    seed: Seed = 0,
+    seed: options.Seed = 0,
 ) -> Path:
     """The main job: vectors, steering, statistics, figures and report.html for every trait."""
     from persona_interp.studies.persona.config import split_names
@@ -122,8 +105,8 @@ def main_job_config(
         traits=traits,
         backend=backend,  # pyright: ignore (checked by RunConfig)
         dtype=dtype,
-        layers=tuple(parse_numbers(layers, int, "layers")),
-        coefficients=tuple(parse_numbers(coefficients, float, "coefficients")),
+        layers=tuple(options.parse_numbers(layers, int, "layers")),
+        coefficients=tuple(options.parse_numbers(coefficients, float, "coefficients")),
         n_questions=n_questions,
         n_held_out_questions=n_eval_questions,
         n_eval_questions=n_eval_questions,
@@ -139,7 +122,7 @@ def _price(text: str) -> tuple[float, float] | None:
     """The two prices of a text; none of an empty one."""
     if not text:
         return None
-    prices = parse_numbers(text, float, "api-price")
+    prices = options.parse_numbers(text, float, "api-price")
     if len(prices) != 2:
         raise ConfigError(
             f"api-price must be two prices, of prompt and completion tokens, got {text!r}.",

@@ -4,29 +4,20 @@ from typing import Annotated
 
 import typer
 
-from persona_interp.studies.options import (
-    DEFAULT_MODEL,
-    Backend,
-    Dtype,
-    Model,
-    Out,
-    alone_in_out,
-    parse_numbers,
-    refuse_idle,
-)
+from persona_interp.studies import options
 
 _PERCENTILE = 95.0
 _TOKENS = 64
 
 
-@alone_in_out
+@options.alone_in_out
 def screen(
     data: Annotated[str, typer.Argument(help="JSONL, Parquet or CSV of conversations, or a data set of the hub.")],
     vectors: Annotated[str, typer.Option("--vectors", "-v", help="Saved directions, separated by commas.")],
-    out: Out,
-    model: Model = DEFAULT_MODEL,
-    backend: Backend = "transformer_lens",
-    dtype: Dtype = "auto",
+    out: options.Out,
+    model: options.Model = options.DEFAULT_MODEL,
+    backend: options.Backend = "transformer_lens",
+    dtype: options.Dtype = "auto",
     layer: Annotated[
         str, typer.Option(help="0-based blocks, separated by commas; default: nearest to depth 0.6.")
     ] = "",
@@ -64,11 +55,11 @@ def screen(
     from persona_interp.studies.screening.run import screen as screen_data
     from persona_interp.studies.screening.text_report import text_report
 
-    refuse_idle(percentile, "--percentile", clean is not None, "--clean")
-    refuse_idle(joint or None, "--joint", clean is not None, "--clean")
-    refuse_idle(max_new_tokens, "--max-new-tokens", delta == "generate", "--delta generate")
-    refuse_idle(ray_address, "--ray-address", engine == "ray", "--engine ray")
-    refuse_idle(workers, "--workers", engine == "ray", "--engine ray")
+    options.refuse_idle(percentile, "--percentile", clean is not None, "--clean")
+    options.refuse_idle(joint or None, "--joint", clean is not None, "--clean")
+    options.refuse_idle(max_new_tokens, "--max-new-tokens", delta == "generate", "--delta generate")
+    options.refuse_idle(ray_address, "--ray-address", engine == "ray", "--engine ray")
+    options.refuse_idle(workers, "--workers", engine == "ray", "--engine ray")
     check_engine(engine)
     paths = [part.strip() for part in vectors.split(",") if part.strip()]
     if not paths:
@@ -83,7 +74,7 @@ def screen(
         data,
         directions,
         out=out,
-        layers=parse_numbers(layer, int, "layer") or None,
+        layers=options.parse_numbers(layer, int, "layer") or None,
         delta=delta,  # pyright: ignore (checked there)
         clean=clean,
         percentile=_PERCENTILE if percentile is None else percentile,

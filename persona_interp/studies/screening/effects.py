@@ -14,7 +14,6 @@ from persona_interp.statistics.exceedances import Exceedances, exceedances
 from persona_interp.statistics.levels import CONFIDENCE
 from persona_interp.studies.screening.config import Channel, Score, ScreenConfig
 from persona_interp.tables import rows_of
-from persona_interp.types import depth_of
 
 STUDY = "screening"
 FAMILY = "samples above the threshold of clean data"
@@ -71,7 +70,9 @@ def screening_effects(summary: DataFrame, of: Screened) -> list[Effect]:
         mean = _mean(row, channel, of)
         effects.append(mean)
         if row["score"] == of.score and of.limits:
-            effects.append(_share(mean, _test(row, of.limits[channel]), of))
+            limit = of.limits[channel]
+            found = exceedances(row["n_above"], row["n"], n_reference=limit.n, k=limit.k)
+            effects.append(_share(mean, found, of))
     return effects
 
 
@@ -87,36 +88,26 @@ def screening_claims(effects: Sequence[Effect], q: Sequence[float], of: Screened
     return [_passes(channel, own, of) for channel, own in tests if own]
 
 
-def _test(row: Mapping[str, Any], limit: Limit) -> Exceedances:
-    return exceedances(row["n_above"], row["n"], n_reference=limit.n, k=limit.k)
-
-
 def _mean(row: Mapping[str, Any], channel: Channel, of: Screened) -> Effect:
     direction, judged = of.directions[channel.direction], row["score"] == "judge"
     metric, pooling = _MEANS[row["score"]]
-    return Effect(
+    effect = Effect(
         metric=metric,
         unit="points of 100" if judged else "residual units",
         trait=direction.trait,
         method=direction.method,
-        substrate=None if judged else "residual",
-        layers=None if judged else str(channel.layer),
-        depth=None if judged else depth_of(channel.layer, direction.provenance.n_layers),
-        stream=None if judged else "resid_post",
         pooling=pooling,
         condition="samples of a data set",
         data=_named(of.source),
-        estimate=row["mean"],
-        low=row["low"],
-        high=row["high"],
-        level=None if row["low"] is None else CONFIDENCE,
         reference=_COMPARED[of.config.delta] if row["score"] == "difference" else None,
         fixed="judge" if judged else "direction",
         n=row["n"],
         cluster="sample",
         n_cluster=row["n"],
         judge=of.config.judge if judged else None,
-    )
+    ).measured(row, "mean")
+    effect = effect if effect.low is not None else replace(effect, level=None)
+    return effect if judged else effect.at_block(channel.layer, direction.provenance.n_layers)
 
 
 def _share(mean: Effect, found: Exceedances, of: Screened) -> Effect:
@@ -146,20 +137,13 @@ def _passes(channel: Channel, tests: Sequence[tuple[Effect, float]], of: Screene
     place = "" if best.layers is None else f" at layer {best.layers}"
     place += f", the clearest of {len(tests)}," if len(tests) > 1 else ""
     said = "passes" if found == "holds" else "is not shown to pass"
-    return Claim(
-        claim="more samples pass than of clean data",
-        trait=channel.name,
-        sentence=(
-            f"{_named(of.source)} {said} the threshold of {channel.name}{place} more often than clean samples would:"
-            f" {interval(best.estimate, best.low, best.high, digits=3)} of {best.n:,}, up to"
-            f" {number(float(best.null_high or 0), 3)} without a difference, q {number(q)}."
-        ),
-        rule=PASSES,
-        effects=[effect for effect, _ in tests],
-        verdict=found,
-        detectable=None if best.detectable is None else float(best.detectable),
-        unit=best.unit,
+    sentence = (
+        f"{_named(of.source)} {said} the threshold of {channel.name}{place} more often than clean samples would:"
+        f" {interval(best.estimate, best.low, best.high, digits=3)} of {best.n:,}, up to"
+        f" {number(float(best.null_high or 0), 3)} without a difference, q {number(q)}."
     )
+    claim = best.claimed("more samples pass than of clean data", sentence, PASSES, found)
+    return replace(claim, trait=channel.name, effects=[effect for effect, _ in tests])
 
 
 def _named(source: str) -> str:

@@ -11,8 +11,8 @@ from persona_interp.figures.drawn import DrawnFigure
 from persona_interp.figures.forest import NOTE_PAD, plot_forest
 from persona_interp.figures.frames import distinct, keep
 from persona_interp.figures.style import PALETTE, TEXT, legend_below, panel_figure
-from persona_interp.studies.screening.planted import DIFFERENCE, MIXED, reserved_threshold
-from persona_interp.studies.screening.planted_effects import AUC
+from persona_interp.studies.screening.planted import DIFFERENCE, reserved_threshold
+from persona_interp.studies.screening.planted_effects import AUC, MIXED
 
 SIDES = {False: ("clean", PALETTE[0], "-"), True: ("planted", PALETTE[1], "--")}
 

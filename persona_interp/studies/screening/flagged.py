@@ -115,14 +115,8 @@ def _driving(
     screener: Screener, samples: Mapping[int, Conversation]
 ) -> Iterator[tuple[int, Channel, tuple[DrivingToken, ...]]]:
     layers = screener.config.layers
-    projected = project_samples(
-        screener.model,
-        list(samples.values()),
-        screener.directions,
-        layers,
-        keep_tokens=True,
-        progress=False,
-    )
+    talks = list(samples.values())
+    projected = project_samples(screener.model, talks, screener.directions, layers, keep_tokens=True, progress=False)
     assert projected.tokens is not None and projected.token_ids is not None, "they were asked for"
     for row, values, ids in zip(samples, projected.tokens, projected.token_ids, strict=True):
         for channel in screener.channels:
@@ -142,11 +136,7 @@ def _number(value: float | None) -> float:
 
 def _as_json(sample: Flagged) -> dict[str, object]:
     return {
-        "direction": sample.channel.name,
-        "layer": sample.channel.layer,
-        "rank": sample.rank,
-        "row": sample.row,
-        "name": sample.name,
+        **_place(sample),
         "scores": {score: None if np.isnan(value) else value for score, value in sample.scores.items()},
         "messages": [{"role": turn.role, "content": turn.content} for turn in sample.turns],
         "tokens": [{"position": t.position, "token": t.text, "projection": t.projection} for t in sample.tokens],
@@ -156,13 +146,14 @@ def _as_json(sample: Flagged) -> dict[str, object]:
 def _as_row(sample: Flagged) -> dict[str, object]:
     question = next((turn.content for turn in reversed(sample.turns[:-1]) if turn.role == "user"), "")
     return {
-        "direction": sample.channel.name,
-        "layer": sample.channel.layer,
-        "rank": sample.rank,
-        "row": sample.row,
-        "name": sample.name,
+        **_place(sample),
         **sample.scores,
         "question": question,
         "answer": sample.turns[-1].content,
         "tokens": " ".join(f"{token.text!r}:{token.projection:.2f}" for token in sample.tokens),
     }
+
+
+def _place(sample: Flagged) -> dict[str, object]:
+    where = {"direction": sample.channel.name, "layer": sample.channel.layer}
+    return {**where, "rank": sample.rank, "row": sample.row, "name": sample.name}

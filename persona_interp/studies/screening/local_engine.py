@@ -14,8 +14,5 @@ def screen_here(screener: Screener, source: str, shards: Shards, *, progress: bo
     first = shards.first_missing()
     n = count_rows(source) if progress else None
     total = 0 if n is None else -(-n // at_once) - first
-    for number, rows in track(
-        batches(source, at_once, start=first), f"screen {Path(source).name}", total=total, show=progress
-    ):
-        if not shards.has(number):
-            shards.write(number, screener.table(rows))
+    todo = batches(source, at_once, start=first)
+    shards.fill(track(todo, f"screen {Path(source).name}", total=total, show=progress), screener)

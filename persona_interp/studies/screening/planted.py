@@ -1,10 +1,9 @@
-"""Samples of a trait planted among clean ones: their scores, and how well each score finds them."""
+"""Samples of a trait planted among clean ones, and their scores."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from pandas import DataFrame
 
@@ -16,24 +15,11 @@ from persona_interp.judges.protocol import Judge
 from persona_interp.measurements.projection_difference import METRICS, projection_difference
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.tokens import render_chat
-from persona_interp.statistics.exceedances import exceedances
-from persona_interp.statistics.rows import Labels
-from persona_interp.statistics.thresholds import conformal_rank
-from persona_interp.studies.screening.cross_fitted import cross_fitted_auc
-from persona_interp.studies.screening.detection import (
-    auc_differences,
-    cross_fitted_logistic,
-    detection_table,
-    percentile_threshold,
-    rank_average,
-)
+from persona_interp.studies.screening.detection import percentile_threshold
 
 RAW, DIFFERENCE, PROXY = "raw projection", "projection difference", "last-prompt proxy"
 TEXT, CHOOSER = "text judge (likelihood)", "text judge (embedding)"
 ALONE = (RAW, DIFFERENCE, PROXY, TEXT, CHOOSER)
-BOTH, RANKS, REGRESSION = (DIFFERENCE, TEXT), "both, by ranks", "both, by regression"
-ONE, MIXED = "one source", "mixed sources"
-LEVELS = {"level_1": "level I", "level_2": "level II"}
 
 
 @dataclass(frozen=True)
@@ -67,15 +53,6 @@ class PlantedData:
     planted: Mapping[str, Mapping[Level, Sequence[Conversation]]]
     others: Mapping[str, Sequence[Conversation]]
     own: Mapping[str, str]
-
-
-@dataclass(frozen=True, eq=False)
-class Found:
-    """How well scores find planted samples, a row a trait, level and sources, and score (or pair of them)."""
-
-    detection: DataFrame
-    differences: DataFrame
-    thresholds: DataFrame
 
 
 def planted_samples(
@@ -113,29 +90,6 @@ def planted_samples(
             table = table.merge(own, on=["question", "answer"], how="left").dropna(subset=list(ALONE))
             parts.append(table.assign(trait=name, level=level))
     return pd.concat(parts, ignore_index=True)
-
-
-def find_planted(samples: DataFrame, config: PlantedConfig) -> Found:
-    """How well the scores find the planted samples, by trait, level and sources, from `planted_samples` alone.
-
-    Within one source, plain answers to the same questions are clean; among mixed sources every question stands once.
-    The threshold is the conformal one of the reserved clean samples.
-    """
-    tables, differences, thresholds = [], [], []
-    for (trait, level), scored in samples.groupby(["trait", "level"], sort=False):
-        named, mixed = {"trait": trait, "level": level}, scored[scored["mixed"]]
-        rest, reserved = mixed[~mixed["reserved"]], mixed[mixed["reserved"]]
-        for sources, mixture in ((ONE, scored[scored["source"] == "own"]), (MIXED, rest)):
-            labels, groups = mixture["planted"].to_numpy(bool), mixture["question"].to_numpy(object).astype(str)
-            scores = _with_combinations(mixture, labels, groups)
-            table = detection_table(scores, labels, groups=groups, ks=(config.k,))
-            fitted, p = cross_fitted_auc({name: scores[name] for name in BOTH}, labels, groups=groups)
-            regression = (table["score"] == REGRESSION) & (table["metric"] == "AUC")
-            table.loc[regression, ["low", "high", "p"]] = fitted.low, fitted.high, p
-            tables.append(table.assign(**named, sources=sources))
-            differences.append(auc_differences(scores, labels, groups=groups).assign(**named, sources=sources))
-        thresholds.append(_at_threshold(rest, reserved, config).assign(**named, sources=MIXED))
-    return Found(*(pd.concat(rows, ignore_index=True) for rows in (tables, differences, thresholds)))
 
 
 def reserved_threshold(samples: DataFrame, score: str, percentile: float) -> float:
@@ -181,24 +135,3 @@ def _mixtures(data: PlantedData, trait: str, level: Level, config: PlantedConfig
 
 def _questions(talks: Sequence[Conversation]) -> list[str]:
     return [talk.prompt[-1].content for talk in talks]
-
-
-def _with_combinations(mixture: DataFrame, labels: np.ndarray, groups: Labels) -> dict[str, np.ndarray]:
-    alone = {name: mixture[name].to_numpy(float) for name in ALONE}
-    both = {name: alone[name] for name in BOTH}
-    return {**alone, RANKS: rank_average(both), REGRESSION: cross_fitted_logistic(both, labels, groups=groups)}
-
-
-def _at_threshold(mixture: DataFrame, reserved: DataFrame, config: PlantedConfig) -> DataFrame:
-    """Hits and false alarms above the threshold of clean samples that are not in the mixture."""
-    rows = []
-    k = conformal_rank(len(reserved), 1 - config.percentile / 100)
-    for name in ALONE:
-        limit = percentile_threshold(reserved[name].to_numpy(float), config.percentile)
-        for planted, kind in ((True, "hits"), (False, "false alarms")):
-            values = mixture.loc[mixture["planted"] == planted, name].to_numpy(float)
-            found = exceedances(int((values > limit).sum()), len(values), n_reference=len(reserved), k=k)
-            row = {"score": name, "kind": kind, "n": len(values), "value": found.share, "low": found.low}
-            row |= {"high": found.high, "null_high": found.null_high, "detectable": found.detectable}
-            rows.append(row | {"p": found.p if planted else np.nan})
-    return DataFrame(rows)

@@ -1,38 +1,40 @@
 """How well scores find planted samples as rows of the table of effects, and claims of the projection difference."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from persona_interp.effects import (
-    Claim,
-    Effect,
-    Source,
-    claims_table,
-    effects_table,
-    q_of,
-    run_id_of,
-    verdict,
-    write_effects,
-)
+from pandas import DataFrame
+
+from persona_interp.effects import Claim, Effect, Source, q_of, verdict, write_runs
 from persona_interp.io import read_record
 from persona_interp.sections.words import interval, number
+from persona_interp.statistics.exceedances import Exceedances, exceedances
+from persona_interp.statistics.levels import CONFIDENCE
+from persona_interp.statistics.thresholds import conformal_rank
+from persona_interp.studies.screening.cross_fitted import cross_fitted_auc
+from persona_interp.studies.screening.detection import (
+    auc_differences,
+    cross_fitted_logistic,
+    detection_table,
+    rank_average,
+)
 from persona_interp.studies.screening.effects import SHARE, STUDY
 from persona_interp.studies.screening.planted import (
+    ALONE,
     CHOOSER,
     DIFFERENCE,
-    LEVELS,
     PROXY,
-    REGRESSION,
     TEXT,
-    Found,
     PlantedConfig,
-    find_planted,
+    reserved_threshold,
 )
 from persona_interp.tables import read_table, rows_of
-from persona_interp.types import depth_of
 
+BOTH, RANKS, REGRESSION = (DIFFERENCE, TEXT), "both, by ranks", "both, by regression"
+ONE, MIXED = "one source", "mixed sources"
+LEVELS = {"level_1": "level I", "level_2": "level II"}
 AUC, AHEAD = "AUC", "difference of AUC"
 TOLD_APART, HITS = "planted samples told from clean ones", "planted samples above the threshold"
 FINDS = (
@@ -44,16 +46,50 @@ BETTER = (
     " pairs of scores of a mixture: q is at most 0.05; and the interval lies above zero. `does not`: below"
 )
 _JUDGES = {TEXT: "likelihood", CHOOSER: "embedding, which chose the planted answers"}
-_POOLING = {PROXY: "prompt_last"}
 
-Row = dict[str, Any]
+Row = Mapping[str, Any]
 
 
-def planted_effects(found: Found, *, layer: int, n_layers: int) -> list[Effect]:
-    """Effects of the three tables; activations are the treatment, judges that only read the text the control."""
-    told = [_told_apart(row, layer, n_layers) for row in rows_of(found.detection)]
-    ahead = [_ahead(row, layer, n_layers) for row in rows_of(found.differences)]
-    return [*told, *ahead, *(_flagged(row, layer, n_layers) for row in rows_of(found.thresholds))]
+def planted_effects(samples: DataFrame, config: PlantedConfig, *, layer: int, n_layers: int) -> list[Effect]:
+    """How well the scores find the planted samples, by trait, level and sources, from `planted_samples` alone.
+
+    Within one source, plain answers to the same questions are clean; among mixed sources every question stands once.
+    The threshold is the conformal one of the reserved clean samples. Activations are the treatment, judges that only
+    read the text the control.
+    """
+    told, ahead, flagged = [], [], []
+    for (trait, level), scored in samples.groupby(["trait", "level"], sort=False):
+        mixed = scored[scored["mixed"]]
+        rest = mixed[~mixed["reserved"]]
+        for sources, mixture in ((ONE, scored[scored["source"] == "own"]), (MIXED, rest)):
+            of = {
+                score: _of(score, f"{LEVELS[level]}, {sources}", layer, n_layers, trait)
+                for score in (*ALONE, RANKS, REGRESSION)
+            }
+            labels, groups = mixture["planted"].to_numpy(bool), mixture["question"].to_numpy(object).astype(str)
+            alone = {name: mixture[name].to_numpy(float) for name in ALONE}
+            both = {name: alone[name] for name in BOTH}
+            scores = {
+                **alone,
+                RANKS: rank_average(both),
+                REGRESSION: cross_fitted_logistic(both, labels, groups=groups),
+            }
+            table = detection_table(scores, labels, groups=groups, ks=(config.k,))
+            fitted, p = cross_fitted_auc(both, labels, groups=groups)
+            regression = (table["score"] == REGRESSION) & (table["metric"] == AUC)
+            table.loc[regression, ["low", "high", "p"]] = fitted.low, fitted.high, p
+            told += [_told_apart(row, of[row["score"]]) for row in rows_of(table)]
+            differences = rows_of(auc_differences(scores, labels, groups=groups))
+            ahead += [_ahead(row, of[row["a"]]) for row in differences]
+        reserved, labels = int(mixed["reserved"].sum()), rest["planted"].to_numpy(bool)
+        k = conformal_rank(reserved, 1 - config.percentile / 100)
+        for score in ALONE:
+            above = rest[score].to_numpy(float) > reserved_threshold(scored, score, config.percentile)
+            for planted in (True, False):
+                n = int((labels == planted).sum())
+                found = exceedances(int(above[labels == planted].sum()), n, n_reference=reserved, k=k)
+                flagged.append(_flagged(found, of[score], n, planted=planted))
+    return [*told, *ahead, *flagged]
 
 
 def planted_claims(effects: Sequence[Effect], q: Sequence[float]) -> list[Claim]:
@@ -74,46 +110,37 @@ def write_planted_effects(folder: Path, config: PlantedConfig, *, layer: int) ->
         ArtefactError: one of them is missing or damaged.
     """
     said = read_record(folder / "provenance.json", remedy="Make the folder again.")
-    model, setup = said["model"], said["config"]
-    found = find_planted(read_table(folder / "samples.csv"), config)
-    effects = planted_effects(found, layer=layer, n_layers=model["n_layers"])
-    claims = planted_claims(effects, q_of(effects))
+    model = said["model"]
+    effects = planted_effects(read_table(folder / "samples.csv"), config, layer=layer, n_layers=model["n_layers"])
     identity = {name: said[name] for name in ("config", "data", "judges", "model")}
-    seed = setup["setup"]["seed"]
-    source = Source(STUDY, run_id_of(identity), model["model"], model["backend"], model["dtype"], seed)
-    write_effects(folder, STUDY, effects_table(source, effects), claims_table(source, claims))
+    source = Source.of(STUDY, identity, model, said["config"]["setup"]["seed"])
+    write_runs(folder, STUDY, [(source, effects, planted_claims(effects, q_of(effects)))])
 
 
-def _of(row: Row, score: str, layer: int, n_layers: int) -> Effect:
+def _of(score: str, mixture: str, layer: int, n_layers: int, trait: str) -> Effect:
     """What an effect of a score is of: a mixture, and where the score was read."""
     text = score in _JUDGES
-    return Effect(
-        metric="",
+    effect = Effect(
+        metric=AUC,
         role="control" if text else "treatment",
-        trait=row["trait"],
+        trait=trait,
         method=score,
-        substrate=None if text else "residual",
-        layers=None if text else str(layer),
-        depth=None if text else depth_of(layer, n_layers),
-        stream=None if text else "resid_post",
-        pooling=None if text else _POOLING.get(score, "response_mean"),
-        condition=f"{LEVELS[row['level']]}, {row['sources']}",
+        condition=mixture,
         data="training samples, some planted",
         fixed="judge" if text else "direction, layer",
-        n=row["n"],
+        cluster="question",
         judge=_JUDGES.get(score),
     )
+    if text:
+        return effect
+    return replace(effect, pooling="prompt_last" if score == PROXY else "response_mean").at_block(layer, n_layers)
 
 
-def _told_apart(row: Row, layer: int, n_layers: int) -> Effect:
+def _told_apart(row: Row, of: Effect) -> Effect:
     """AUC with its test; average precision and precision at k without one."""
-    effect = replace(
-        _of(row, row["score"], layer, n_layers),
-        metric=row["metric"],
-        reference=f"share of planted samples, {row['n_labelled'] / row['n']:.2f}",
-        cluster="question",
-        n_cluster=row["n_groups"],
-    ).measured(row, "value")
+    share = f"share of planted samples, {row['n_labelled'] / row['n']:.2f}"
+    effect = replace(of, metric=row["metric"], reference=share, n=row["n"], n_cluster=row["n_groups"])
+    effect = effect.measured(row, "value")
     if row["metric"] != AUC:
         return effect
     refitted = row["score"] == REGRESSION
@@ -127,26 +154,24 @@ def _told_apart(row: Row, layer: int, n_layers: int) -> Effect:
     )
 
 
-def _ahead(row: Row, layer: int, n_layers: int) -> Effect:
-    effect = replace(
-        _of(row, row["a"], layer, n_layers),
+def _ahead(row: Row, of: Effect) -> Effect:
+    return replace(
+        of,
         metric=AHEAD,
         reference=row["b"],
-        cluster="question",
+        n=row["n"],
         n_cluster=row["n_groups"],
         test="t of the paired difference over questions, two-sided",
         null_kind="equal AUC",
         p=row["p"],
-        family=f"differences of AUC, {row['trait']}, {LEVELS[row['level']]}, {row['sources']}",
+        family=f"differences of AUC, {of.trait}, {of.condition}",
         detectable=row["detectable"],
         judge=" and ".join(_JUDGES[name] for name in (row["a"], row["b"]) if name in _JUDGES) or None,
-    )
-    return effect.measured(row, "value")
+    ).measured(row, "value")
 
 
-def _flagged(row: Row, layer: int, n_layers: int) -> Effect:
+def _flagged(found: Exceedances, of: Effect, n: int, *, planted: bool) -> Effect:
     """The share of planted samples above the threshold of clean ones, or of other clean ones."""
-    of, planted = _of(row, row["score"], layer, n_layers), row["kind"] == "hits"
     effect = replace(
         of,
         metric=SHARE,
@@ -154,49 +179,39 @@ def _flagged(row: Row, layer: int, n_layers: int) -> Effect:
         unit="share of samples",
         condition=f"{of.condition}, {'planted' if planted else 'clean'} samples",
         reference="new clean samples",
+        estimate=found.share,
+        low=found.low,
+        high=found.high,
+        level=CONFIDENCE,
         fixed=f"{of.fixed}, threshold",
-        cluster="question",
-        n_cluster=row["n"],
-        test="number of exceedances" if planted else None,
+        n=n,
+        n_cluster=n,
         null_kind="samples of the clean data's distribution above an order statistic of the clean data",
-        null_high=row["null_high"],
-        p=row["p"],
-        family=HITS if planted else None,
-        detectable=row["detectable"] if planted else None,
+        null_high=found.null_high,
     )
-    return effect.measured(row, "value")
+    if not planted:
+        return effect
+    return replace(effect, test="number of exceedances", p=found.p, family=HITS, detectable=found.detectable)
 
 
 def _finds(effect: Effect, q: float) -> Claim:
     low, high = (None if end is None else end - 0.5 for end in (effect.low, effect.high))
     found = verdict(q, low, high)
     said = {"holds": "finds", "does not": "orders the wrong way", "undecided": "is not shown to find"}[found]
-    return Claim(
-        claim=f"the projection difference finds planted samples, {effect.condition}",
-        trait=effect.trait,
-        sentence=(
-            f"The projection difference {said} planted samples of {effect.trait}, {effect.condition}: AUC"
-            f" {interval(effect.estimate, effect.low, effect.high)}, q {number(q)}."
-        ),
-        rule=FINDS,
-        effects=[effect],
-        verdict=found,
+    sentence = (
+        f"The projection difference {said} planted samples of {effect.trait}, {effect.condition}: AUC"
+        f" {interval(effect.estimate, effect.low, effect.high)}, q {number(q)}."
     )
+    claim = f"the projection difference finds planted samples, {effect.condition}"
+    return replace(effect.claimed(claim, sentence, FINDS, found), unit=None)
 
 
 def _better(effect: Effect, q: float) -> Claim:
     found = verdict(q, effect.low, effect.high)
     said = {"holds": "is ahead of", "does not": "is behind", "undecided": "is not shown to be ahead of"}[found]
-    return Claim(
-        claim=f"the projection difference is ahead of the likelihood judge, {effect.condition}",
-        trait=effect.trait,
-        sentence=(
-            f"The projection difference {said} a likelihood judge that only reads the text for {effect.trait},"
-            f" {effect.condition}: {interval(effect.estimate, effect.low, effect.high)} of AUC, q {number(q)}."
-        ),
-        rule=BETTER,
-        effects=[effect],
-        verdict=found,
-        detectable=None if effect.detectable is None else float(effect.detectable),
-        unit="AUC",
+    sentence = (
+        f"The projection difference {said} a likelihood judge that only reads the text for {effect.trait},"
+        f" {effect.condition}: {interval(effect.estimate, effect.low, effect.high)} of AUC, q {number(q)}."
     )
+    claim = f"the projection difference is ahead of the likelihood judge, {effect.condition}"
+    return replace(effect.claimed(claim, sentence, BETTER, found), unit=AUC)

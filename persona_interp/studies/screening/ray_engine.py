@@ -16,12 +16,12 @@ import numpy as np
 from persona_interp import errors
 from persona_interp.data.streams import count_rows, stream_conversations
 from persona_interp.directions.direction import Direction
-from persona_interp.errors import ConfigError, MissingPackageError, ModelError, PersonaInterpError
+from persona_interp.errors import ConfigError, ModelError, PersonaInterpError
 from persona_interp.io import remove_partial_writes
 from persona_interp.models.load import load_model
 from persona_interp.progress import track
 from persona_interp.studies.screening.batch import Screener, batches
-from persona_interp.studies.screening.config import ScreenConfig
+from persona_interp.studies.screening.config import ScreenConfig, check_engine
 from persona_interp.studies.screening.store import Shards
 
 _SPANS_A_WORKER = 8
@@ -83,11 +83,8 @@ class Worker:
 
     def _screen(self, source: str, shards: Shards, start: int, stop: int) -> None:
         screener = self._screener = self._screener or self._recipe.make()
-        if all(shards.has(number) for number in range(start, stop)):
-            return
-        for number, rows in batches(source, screener.config.batch_rows, start=start, stop=stop):
-            if not shards.has(number):
-                shards.write(number, screener.table(rows))
+        if not all(shards.has(number) for number in range(start, stop)):
+            shards.fill(batches(source, screener.config.batch_rows, start=start, stop=stop), screener)
 
 
 def screen_on_ray(
@@ -184,14 +181,10 @@ def _map(
 
 
 def _ray():
-    try:
-        import ray
-        import ray.data
-    except ImportError as error:
-        raise MissingPackageError(
-            "the engine ray needs the package ray, which is not installed.",
-            "Install the extra: pip install 'persona-interp[ray]'",
-        ) from error
+    check_engine("ray")
+    import ray
+    import ray.data
+
     return ray
 
 

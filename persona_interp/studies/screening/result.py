@@ -22,6 +22,7 @@ from persona_interp.tables import read_table, write_table
 
 TOKENS = ("n_prompt_tokens", "n_answer_tokens")
 _FIRST = ("row", "name", "reason", *TOKENS)
+_CLEAN = ("source", "percentile", "n", "n_unusable")
 
 
 @dataclass(frozen=True)
@@ -159,14 +160,7 @@ def _write_summary(result: ScreenResult, table: pa.Table) -> None:
             **{name: sum(table[name].to_pylist()) for name in TOKENS},
             "ranked_by": result.score,
             "n_flagged": result.n_flagged,
-            "clean": None
-            if clean is None
-            else {
-                "source": clean.source,
-                "percentile": clean.percentile,
-                "n": clean.n,
-                "n_unusable": clean.n_unusable,
-            },
+            "clean": None if clean is None else {name: getattr(clean, name) for name in _CLEAN},
             "scores": result.summary.astype(object).where(result.summary.notna(), None).to_dict("records"),
         },
     )

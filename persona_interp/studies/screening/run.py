@@ -86,7 +86,10 @@ def screen(
     check_engine(engine)
     _check_flagging(percentile, n_flagged)
     layers = (default_layer(model.n_layers),) if layers is None else tuple(layers)
-    _check_directions(model, directions, layers)
+    for direction in directions:
+        check_direction(direction, model)
+        for layer in layers:
+            direction.at(layer)
     screener = Screener.make(model, directions, ScreenConfig(layers, delta, batch_rows, max_new_tokens, judge))
     score = choose_score(screener.config, rank_by, screener.channels)
     each = 100 - (100 - percentile) / (len(screener.channels) if joint else 1)
@@ -146,10 +149,3 @@ def _check_flagging(percentile: float, n_flagged: int) -> None:
             f"cannot flag above percentile {percentile:g}, at most {n_flagged} samples.",
             "Expected a percentile between 0 and 100, and at least 1 sample.",
         )
-
-
-def _check_directions(model: HookedModelBase, directions: Sequence[Direction], layers: Sequence[int]) -> None:
-    for direction in directions:
-        check_direction(direction, model)
-        for layer in layers:
-            direction.at(layer)

@@ -1,6 +1,6 @@
 """The folder of a screening: one Parquet shard a batch, each written whole or not at all."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from persona_interp.errors import ArtefactError
 from persona_interp.io import atomic_write_bytes, read_bytes, sha256_bytes
 from persona_interp.studies.folder import RunFolder
-from persona_interp.studies.screening.batch import Screener
+from persona_interp.studies.screening.batch import Row, Screener
 from persona_interp.studies.screening.effects import STUDY
 
 SAMPLES = "samples"
@@ -55,6 +55,12 @@ class Shards:
         buffer = BytesIO()
         pq.write_table(table, buffer)
         atomic_write_bytes(self.path(number), buffer.getvalue())
+
+    def fill(self, batches: Iterable[tuple[int, list[Row]]], screener: Screener) -> None:
+        """Score the batches that have no shard yet."""
+        for number, rows in batches:
+            if not self.has(number):
+                self.write(number, screener.table(rows))
 
     def read(self, columns: Sequence[str] | None = None) -> pa.Table:
         """Some columns of all shards, or all of them, in the order of the rows.

@@ -107,15 +107,15 @@ def style_arms(
     Args:
         vectors: style -> method -> direction, all in the same units.
     """
-    grid = [(layers, c) for layers in settings.placements for c in settings.coefficients]
-
-    def added(method: str, style: str | None, direction: Direction) -> list[StyleArm]:
-        return [StyleArm(method, style, layers, c, Add(direction, layers, c, span=settings.span)) for layers, c in grid]
-
     arms: list[StyleArm] = []
     for style, of_style in vectors.items():
         arms.append(StyleArm(PROMPT, style, description=corpus.descriptions[style]))
-        arms += [arm for method, direction in of_style.items() for arm in added(method, style, direction)]
+        arms += [
+            StyleArm(method, style, layers, c, Add(direction, layers, c, span=settings.span))
+            for method, direction in of_style.items()
+            for layers in settings.placements
+            for c in settings.coefficients
+        ]
     return arms
 
 

@@ -5,31 +5,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from persona_interp.studies.options import (
-    DEFAULT_MODEL,
-    Backend,
-    Dtype,
-    Model,
-    Out,
-    Seed,
-    alone_in_out,
-    parse_numbers,
-)
+from persona_interp.studies import options
 
 if TYPE_CHECKING:
-    from persona_interp.judges.coherence import CoherenceJudge
-    from persona_interp.judges.protocol import Judge
-    from persona_interp.models.protocol import HookedModel
     from persona_interp.studies.styles.run import StyleResult
 
 
-@alone_in_out
+@options.alone_in_out
 def styles(
     corpus: Annotated[str, typer.Argument(help="A corpus of the package, a .jsonl or .csv (text, style), a folder.")],
-    out: Out,
-    model: Model = DEFAULT_MODEL,
-    backend: Backend = "transformer_lens",
-    dtype: Dtype = "auto",
+    out: options.Out,
+    model: options.Model = options.DEFAULT_MODEL,
+    backend: options.Backend = "transformer_lens",
+    dtype: options.Dtype = "auto",
     style: Annotated[str, typer.Option(help="Styles to steer, separated by commas; default: all.")] = "",
     layer: Annotated[int | None, typer.Option(help="0-based block; default: nearest to depth 19/32.")] = None,
     depth: Annotated[float | None, typer.Option(help="(layer + 1) / layers, in place of --layer.")] = None,
@@ -47,7 +35,7 @@ def styles(
     learning_rate: Annotated[float, typer.Option(help="Of the trained variant; the paper's is 0.01.")] = 0.01,
     epochs: Annotated[int, typer.Option(help="Of the trained variant, at most.")] = 400,
     max_loss: Annotated[float, typer.Option(help="Trained vectors count below this, nats a sentence.")] = 5.0,
-    seed: Seed = 0,
+    seed: options.Seed = 0,
 ) -> Path:
     """Style vectors in OUT/vectors, probes and steering as effects; the same command goes on after a stop."""
     from persona_interp.data.styles import load_styles
@@ -58,6 +46,7 @@ def styles(
     from persona_interp.models.load import load_model
     from persona_interp.studies.styles.arms import StyleSteering
     from persona_interp.studies.styles.config import StyleRun
+    from persona_interp.studies.styles.judges import style_judges
     from persona_interp.studies.styles.run import run_styles
     from persona_interp.types import layers_at_depth
 
@@ -72,7 +61,7 @@ def styles(
     placements = (single, layers) if joint and layers != single else (single,)
     steering = StyleSteering(
         placements,
-        tuple(parse_numbers(coefficients, float, "coefficients")),
+        tuple(options.parse_numbers(coefficients, float, "coefficients")),
         n_random=n_random,
         max_new_tokens=max_new_tokens,
         seed=seed,
@@ -89,7 +78,7 @@ def styles(
         training=StyleTraining(learning_rate, epochs, max_loss, max_characters=None, seed=seed),
         seed=seed,
     )
-    judges, coherence = _judges(loaded, likelihood)
+    judges, coherence = style_judges(loaded, likelihood=likelihood)
     made = run_styles(loaded, given, run, judges=judges, coherence=coherence, folder=out)
     typer.echo(summary(made))
     typer.echo(f"effects: {out / EFFECTS_FILE}")
@@ -121,20 +110,6 @@ def summary(made: "StyleResult") -> str:
     for row in made.provenance["training"]:
         lines.append(f"trained: {row['n_kept']} of {row['n']} vectors kept for {row['style']}")
     return "\n".join(lines)
-
-
-def _judges(model: "HookedModel", likelihood: bool) -> "tuple[list[Judge], CoherenceJudge]":
-    from persona_interp.judges.coherence import CoherenceJudge
-    from persona_interp.judges.embedding import EmbeddingJudge
-    from persona_interp.judges.lexical import LexicalJudge
-    from persona_interp.judges.likelihood import LikelihoodJudge
-    from persona_interp.studies.styles.signs import LEXICAL_STYLE_SIGNS
-
-    embedding = EmbeddingJudge()
-    judges: list[Judge] = [embedding, LexicalJudge(LEXICAL_STYLE_SIGNS)]
-    if likelihood:
-        judges.append(LikelihoodJudge(model, n_pairs=1))
-    return judges, CoherenceJudge(model, embedding.encoder)
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -34,6 +34,7 @@ MOVES = (
 )
 CHANGE, VALIDITY = "change of expression", "AUC of a judge"
 TOLD = "held-out sentences of a style against the others"
+_CHANCE = Effect(metric="AUC", reference="chance, 0.5", condition=TOLD, cluster="sentence, or pair of parallel ones")
 _ROLES: Mapping[str, Role] = {
     **{"control": "control", "unsteered": "control"},
     **{"treatment": "treatment", "null": "null"},
@@ -72,8 +73,8 @@ def _probe(probe: DataFrame, n_layers: int) -> Iterator[tuple[Row, Effect]]:
     best: dict[tuple[str, str], tuple[Row, Effect]] = {}
     for row in rows:
         layers, vector, inner = str(row["layer"]), row["readout"] == VECTOR, row["stream"] == "resid_post"
-        effect = Effect(
-            metric="AUC",
+        effect = replace(
+            _CHANCE,
             role="treatment" if vector and inner else "control",
             trait=row["style"],
             method="style_vector" if vector else row["readout"],
@@ -82,13 +83,10 @@ def _probe(probe: DataFrame, n_layers: int) -> Iterator[tuple[Row, Effect]]:
             depth=mean_depth(layers, n_layers) if inner else row["layer"] / n_layers,
             stream=row["stream"],
             pooling="last token",
-            condition=TOLD,
             data=row["corpus"],
-            reference="chance, 0.5",
             place="swept",
             fixed="vector or probe",
             n=row["n_test"],
-            cluster="sentence, or pair of parallel ones",
             null_kind="shuffled labels, at this layer alone",
             null_high=row["null_95"],
         ).measured(row, "auc")
@@ -115,16 +113,14 @@ def _probe(probe: DataFrame, n_layers: int) -> Iterator[tuple[Row, Effect]]:
 
 def _validity(row: Row) -> Effect:
     """How well a judge tells sentences of a style that its exemplars are not from: it bounds what steering can show."""
-    return Effect(
+    return replace(
+        _CHANCE,
         metric=VALIDITY,
         role="control",
         trait=row["style"],
-        condition=TOLD,
         data=row["corpus"],
-        reference="chance, 0.5",
         fixed="exemplars of the judge",
         n=row["n"],
-        cluster="sentence, or pair of parallel ones",
         judge=row["judge"],
     ).measured(row, "auc")
 
@@ -186,36 +182,24 @@ def _ranked(row: Row, expression: Effect) -> Effect:
 
 def _tells(row: Row, effect: Effect) -> Claim:
     holds, high = rejected(row["q"]), row["high"]
-    return Claim(
-        claim="told apart",
-        trait=row["style"],
-        sentence=(
-            f"The style vector {'tells' if holds else 'is not shown to tell'} held-out sentences of the style"
-            f" {row['style']} from the others: AUC {interval(row['auc'], row['low'], row['high'])} at layer"
-            f" {row['layer']}, q {number(row['q'])}."
-        ),
-        rule=TELLS,
-        effects=[effect],
-        verdict="holds" if holds else "does not" if high is not None and high < 0.5 else "undecided",
-        detectable=row["detectable"],
-        unit="AUC",
+    sentence = (
+        f"The style vector {'tells' if holds else 'is not shown to tell'} held-out sentences of the style"
+        f" {row['style']} from the others: AUC {interval(row['auc'], row['low'], row['high'])} at layer"
+        f" {row['layer']}, q {number(row['q'])}."
     )
+    found = "holds" if holds else "does not" if high is not None and high < 0.5 else "undecided"
+    return effect.claimed("told apart", sentence, TELLS, found)
 
 
 def _moves(row: Row, effect: Effect) -> Claim:
     """What is detectable in the table is against unsteered answers, and not what this rank would find."""
     found = verdict(row["q_random"], row["effect_low"], row["effect_high"])
     change = interval(row["effect"], row["effect_low"], row["effect_high"], digits=1)
-    return Claim(
-        claim=f"{row['method']} steers, {row['prompts']} prompts",
-        trait=row["style"],
-        sentence=(
-            f"Adding the vector ({row['method']}) at {row['layers']}, coefficient {row['coefficient']:g},"
-            f" {'raises' if found == 'holds' else 'is not shown to raise'} {row['style']} in answers to"
-            f" {row['prompts']} prompts: {change} points of 100 against unsteered ({row['judge']}), q"
-            f" {number(row['q_random'])} among {row['n_random']:g} random directions."
-        ),
-        rule=MOVES,
-        effects=[effect],
-        verdict=found,
+    sentence = (
+        f"Adding the vector ({row['method']}) at {row['layers']}, coefficient {row['coefficient']:g},"
+        f" {'raises' if found == 'holds' else 'is not shown to raise'} {row['style']} in answers to"
+        f" {row['prompts']} prompts: {change} points of 100 against unsteered ({row['judge']}), q"
+        f" {number(row['q_random'])} among {row['n_random']:g} random directions."
     )
+    claim = effect.claimed(f"{row['method']} steers, {row['prompts']} prompts", sentence, MOVES, found)
+    return replace(claim, unit=None)

@@ -1,4 +1,4 @@
-"""How well each judge tells a style's sentences from the others', on sentences that its exemplars are not from."""
+"""The judges of styles, and how well each tells styles apart, on sentences that its exemplars are not from."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,9 +7,24 @@ import numpy as np
 import pandas as pd
 
 from persona_interp.data.styles import StyleCorpus, style_trait
+from persona_interp.judges.coherence import CoherenceJudge
+from persona_interp.judges.embedding import EmbeddingJudge
+from persona_interp.judges.lexical import LexicalJudge
+from persona_interp.judges.likelihood import LikelihoodJudge
 from persona_interp.judges.protocol import Judge
+from persona_interp.models.protocol import HookedModel
 from persona_interp.statistics import auc_intervals
+from persona_interp.studies.styles.signs import LEXICAL_STYLE_SIGNS
 from persona_interp.studies.styles.steering import able_judges, rate_style
+
+
+def style_judges(model: HookedModel, *, likelihood: bool) -> tuple[list[Judge], CoherenceJudge]:
+    """The embedding and lexical judges, the likelihood judge by the model itself where asked for, and coherence."""
+    embedding = EmbeddingJudge()
+    judges: list[Judge] = [embedding, LexicalJudge(LEXICAL_STYLE_SIGNS)]
+    if likelihood:
+        judges.append(LikelihoodJudge(model, n_pairs=1))
+    return judges, CoherenceJudge(model, embedding.encoder)
 
 
 def style_judge_table(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Bool, Float
 from scipy.stats import rankdata
 
 from persona_interp.activations.store import Activations
@@ -24,13 +24,12 @@ from persona_interp.statistics.levels import CONFIDENCE, NULL_QUANTILE
 from persona_interp.statistics.permutation import permutation_p_value, possible, shuffled_floor, shuffled_labels
 from persona_interp.statistics.power import detectable_auc
 from persona_interp.statistics.streams import stream
+from persona_interp.types import Hookpoint
 
 PROBE, VECTOR = "logistic probe", "style vector"
 READOUTS = (PROBE, VECTOR)
 
 Scores = Float[np.ndarray, "test layer"]
-Labels = Bool[np.ndarray, " test"]
-Pairs = Shaped[np.ndarray, " test"]
 
 
 def style_probe(
@@ -74,21 +73,15 @@ def style_probe(
         draws = shuffled_labels(labels, groups, n_null, stream(seed, "labels", k))
         for readout, vectors in _fitted(train, ours).items():
             scores = np.einsum("sld,ld->sl", test.values.double().numpy(), vectors)
-            intervals = auc_intervals(
-                scores[labels],
-                scores[~labels],
-                pairs[labels],
-                pairs[~labels],
-                level=level,
-            )
-            rows = pd.DataFrame(_rows(intervals, shuffled_aucs(scores, draws)))
+            sides = scores[labels], scores[~labels], pairs[labels], pairs[~labels]
+            intervals = auc_intervals(*sides, level=level)
+            found = _rows(train.hookpoints, intervals, shuffled_aucs(scores, draws))
+            rows = pd.DataFrame([{"style": style, "readout": readout, **row} for row in found])
             if not possible(shuffled_floor(labels, groups, n_null)):
                 rows[["p", "p_max"]] = float("nan")
-            places = [{"layer": h.layer, "stream": h.stream} for h in train.hookpoints]
-            parts.append(pd.DataFrame(places).join(rows).assign(style=style, readout=readout, **_sizes(ours, labels)))
-    table = pd.concat(parts, ignore_index=True)
-    table = probe_q(table, ["style"])
-    return table[[*_FIRST, *(column for column in table.columns if column not in _FIRST)]]
+            sizes = {"n_train": len(ours), "n_train_style": int(ours.sum())}
+            parts.append(rows.assign(**sizes, n_test=len(labels), n_test_style=int(labels.sum())))
+    return probe_q(pd.concat(parts, ignore_index=True), ["style"])
 
 
 def probe_q(table: pd.DataFrame, claims: Sequence[str]) -> pd.DataFrame:
@@ -119,11 +112,15 @@ def _fitted(train: Activations, ours: Bool[np.ndarray, " train"]) -> Mapping[str
     return {PROBE: probes.numpy(), VECTOR: (positive.mean(1) - negative.mean(1)).numpy()}
 
 
-def _rows(intervals: Sequence[Interval], null: Float[np.ndarray, "draw layer"]) -> list[dict[str, Any]]:
+def _rows(
+    hookpoints: Sequence[Hookpoint], intervals: Sequence[Interval], null: Float[np.ndarray, "draw layer"]
+) -> list[dict[str, Any]]:
     maxima = null.max(axis=1)
     upper = float(np.quantile(maxima, NULL_QUANTILE))
     return [
         {
+            "layer": hookpoint.layer,
+            "stream": hookpoint.stream,
             "auc": interval.estimate,
             "low": interval.low,
             "high": interval.high,
@@ -133,17 +130,8 @@ def _rows(intervals: Sequence[Interval], null: Float[np.ndarray, "draw layer"]) 
             "p_max": permutation_p_value(interval.estimate - 1e-9, maxima),
             "detectable": float(detectable_auc(interval.error, interval.freedom, upper)),
         }
-        for layer, interval in enumerate(intervals)
+        for layer, (hookpoint, interval) in enumerate(zip(hookpoints, intervals, strict=True))
     ]
-
-
-def _sizes(ours: Bool[np.ndarray, " train"], labels: Labels) -> dict[str, int]:
-    return {
-        "n_train": len(ours),
-        "n_train_style": int(ours.sum()),
-        "n_test": len(labels),
-        "n_test_style": int(labels.sum()),
-    }
 
 
 def _is_style(activations: Activations, style: str) -> Bool[np.ndarray, " sample"]:
@@ -171,6 +159,3 @@ def _check(train: Activations, test: Activations) -> None:
             f"{len(shared)} sentences are in training and in test, such as {sorted(shared)[0][:60]!r}.",
             "Split the corpus first: corpus.split().",
         )
-
-
-_FIRST = ["style", "readout", "layer", "stream", "auc", "low", "high"]

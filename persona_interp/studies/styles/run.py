@@ -14,6 +14,7 @@ from persona_interp.directions.direction import Direction
 from persona_interp.directions.style import extract_style_activations, style_vector
 from persona_interp.directions.style_generated import generate_style_rollouts, generated_style_vector
 from persona_interp.directions.style_training import train_style_vectors
+from persona_interp.effects import joined
 from persona_interp.errors import ConfigError
 from persona_interp.identity import of_judges, of_model, of_package
 from persona_interp.io import manifest_path, path_part
@@ -75,17 +76,23 @@ def run_styles(
     for part, kind in [(corpus.name, "corpus"), *((style, "style") for style in corpus.sentences)]:
         path_part(part, kind)
     wanted = _wanted(corpus, run)
-    home = RunFolder.claim(folder, STUDY, _identity(model, corpus, run, [*judges, coherence]), keeps=KEEPS)
+    identity = {
+        "model": of_model(model),
+        "corpus": corpus.data_hash,
+        "judges": of_judges([*judges, coherence]),
+        **asdict(run),
+        **of_package(METHOD_VERSION),
+    }
+    home = RunFolder.claim(folder, STUDY, identity, keeps=KEEPS)
     used = corpus if run.n_sentences is None else corpus.take(run.n_sentences, seed=run.seed)
     fit, held_out = used.split(held_out=run.held_out, seed=run.seed)
     prompts = style_prompts(run)
     chooser, unable = _chooser(judges, held_out, wanted)
     activations = _activations(model, fit, folder / "activations" / "fit.safetensors", progress)
     others = _activations(model, held_out, folder / "activations" / "held_out.safetensors", progress)
-    probe = style_probe(activations, others, n_null=run.n_null, seed=run.seed, progress=progress)
-    probe = probe.assign(model=model.name, corpus=corpus.name)
-    rated = style_judge_table(judges, held_out, fit, styles=wanted)
-    rated = rated.assign(model=model.name, corpus=corpus.name)
+    named = {"model": model.name, "corpus": corpus.name}
+    probe = style_probe(activations, others, n_null=run.n_null, seed=run.seed, progress=progress).assign(**named)
+    rated = style_judge_table(judges, held_out, fit, styles=wanted).assign(**named)
     vectors, counts = _vectors(model, fit, activations, wanted, prompts.generating, run, folder, progress)
     measured = measure_styles(
         model,
@@ -103,12 +110,16 @@ def run_styles(
     )
     measured.save(folder / "measurements_styles.parquet", {"corpus": corpus.name})
     layers, coefficient = run.steering.tested
-    tested = ("+".join(map(str, layers)), coefficient)
-    options = {"n_resamples": run.n_resamples, "seed": run.seed}
-    table = style_table(measured, judge=chooser.name, tested=tested, **options)
-    table = table.assign(model=model.name, corpus=corpus.name)
+    tested = joined(layers), coefficient
+    table = style_table(measured, judge=chooser.name, tested=tested, n_resamples=run.n_resamples, seed=run.seed)
+    table = table.assign(**named)
     effects, claims = style_effects(probe, table, rated, n_layers=model.n_layers)
-    provenance = _inputs(model, corpus, run, judges, coherence) | {
+    provenance = {
+        "config": asdict(run),
+        "model": model.provenance.to_dict(),
+        "corpus": {"name": corpus.name, "data_hash": corpus.data_hash, "source": corpus.source},
+        "judges": {judge.name: judge.description for judge in judges},
+        "coherence": coherence.description,
         "n_fit": {style: len(texts) for style, texts in fit.sentences.items()},
         "n_held_out": {style: len(texts) for style, texts in held_out.sentences.items()},
         "chosen_by": chooser.name,
@@ -126,19 +137,6 @@ def _wanted(corpus: StyleCorpus, run: StyleRun) -> tuple[str, ...]:
     if unknown:
         raise ConfigError(f"{corpus.name} has no style {unknown[0]!r}.", f"Styles: {', '.join(corpus.styles)}.")
     return wanted
-
-
-def _inputs(
-    model: HookedModel, corpus: StyleCorpus, run: StyleRun, judges: Sequence[Judge], coherence: CoherenceJudge
-) -> dict[str, Any]:
-    """What is known before anything is computed."""
-    return {
-        "config": asdict(run),
-        "model": model.provenance.to_dict(),
-        "corpus": {"name": corpus.name, "data_hash": corpus.data_hash, "source": corpus.source},
-        "judges": {judge.name: judge.description for judge in judges},
-        "coherence": coherence.description,
-    }
 
 
 def _vectors(
@@ -205,16 +203,3 @@ def _chooser(
     raise ConfigError(
         f"no judge can rate all styles of {corpus.name}.", *reasons[:6], "Give more sentences, or steer fewer styles."
     )
-
-
-def _identity(
-    model: HookedModel, corpus: StyleCorpus, run: StyleRun, judges: Sequence[Judge | CoherenceJudge]
-) -> dict[str, Any]:
-    """What the folder belongs to."""
-    return {
-        "model": of_model(model),
-        "corpus": corpus.data_hash,
-        "judges": of_judges(judges),
-        **asdict(run),
-        **of_package(METHOD_VERSION),
-    }

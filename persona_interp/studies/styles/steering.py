@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from persona_interp.activations.store import Activations
@@ -17,7 +16,8 @@ from persona_interp.judges.coherence import CoherenceJudge
 from persona_interp.judges.embedding import EmbeddingJudge
 from persona_interp.judges.protocol import Judge
 from persona_interp.lock import alone_in
-from persona_interp.measurements.frame import Measurements
+from persona_interp.measurements.frame import Measurements, score_rows
+from persona_interp.measurements.steering import score_coherence
 from persona_interp.models.protocol import HookedModel
 from persona_interp.rollouts.parts import refuse_other_config
 from persona_interp.studies.styles.arms import (
@@ -40,7 +40,6 @@ from persona_interp.tables import kept_table
 
 METHOD_VERSION = 2
 """Raised where the same answers come to get other scores."""
-_WORST = -10.0
 
 
 @alone_in("folder")
@@ -172,11 +171,7 @@ def _with_coherence(answers: pd.DataFrame, coherence: CoherenceJudge, folder: Pa
     def compute() -> pd.DataFrame:
         parts = []
         for _, group in answers[~is_random(answers["method"])].groupby("prompts", sort=False):
-            signs = coherence.signs(list(group["question"]), list(group["answer"]))
-            reference = coherence.reference(signs[(group["method"] == UNSTEERED).to_numpy()])
-            worst = coherence.score(signs, reference)
-            flags = {"coherence": np.maximum(worst, _WORST), "passes_gate": worst >= reference.gate}
-            parts.append(pd.DataFrame(flags, index=group.index))
+            parts.append(score_coherence(group, group["method"] == UNSTEERED, coherence)[0])
         return pd.concat(parts).reindex(answers.index).astype(float)
 
     key = {"answers": _hash(answers), "judge": of_judges([coherence]), **of_package(METHOD_VERSION)}
@@ -218,27 +213,11 @@ def _hash(answers: pd.DataFrame) -> str:
 
 
 def _measurements(scored: pd.DataFrame, judges: Sequence[str], *, model: str, style: str) -> Measurements:
-    names = {judge: ("expression", judge) for judge in judges}
-    names |= {metric: (metric, "") for metric in ("coherence", "passes_gate")}
-    parts = []
-    for column, (metric, judge) in names.items():
-        rows = scored[scored[column].notna()]
-        several = rows["layers"].str.contains("+", regex=False)
-        single = rows["layers"].where(~several & (rows["layers"] != ""))
-        frame = rows[["method", "coefficient", "question", "prompts"]].assign(
-            model=model,
-            trait=style,
-            layer=pd.to_numeric(single),
-            layers=rows["layers"].where(several, ""),
-            stream="resid_post",
-            sample=rows["sample"].astype(str),
-            metric=metric,
-            judge=judge,
-            value=rows[column].astype(float),
-            run_id="",
-        )
-        parts.append(Measurements(frame))
-    return Measurements.concat(parts)
+    several = scored["layers"].str.contains("+", regex=False)
+    single = scored["layers"].where(~several & (scored["layers"] != ""))
+    layers = {"layer": pd.to_numeric(single), "layers": scored["layers"].where(several, "")}
+    named = scored.assign(model=model, trait=style, **layers, stream="resid_post", run_id="")
+    return Measurements(score_rows(named, judges))
 
 
 _KEYS = ("style", "method", "layers", "coefficient", "prompts", "question", "sample", "answer")

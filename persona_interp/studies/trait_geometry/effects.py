@@ -1,6 +1,7 @@
 """Correlations of two models' cosines as rows of the table of effects, and the claims of likeness."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -30,11 +31,55 @@ def geometry_effects(
     The tests at `mid_depth` and of the largest are one family. The largest has no interval: its depth is chosen on
     these data.
     """
-    return [
-        effect
-        for a, b, correlation, found in compared
-        for effect in _of_pair(a, b, correlation, found, depths, mid_depth, n_traits)
-    ]
+    effects = []
+    for a, b, correlation, found in compared:
+        pair = Effect(
+            metric=METRICS[correlation],
+            fixed="the vectors",
+            n=found.n_pairs,
+            cluster="trait",
+            n_cluster=n_traits,
+            reference="no likeness, 0",
+            method="persona_vector",
+            substrate="residual",
+            stream="resid_post",
+            pooling="response_mean",
+            data=f"{a} and {b}",
+            null_kind="the traits of one model renamed",
+            n_null=found.n_null,
+        )
+        effects += [
+            replace(
+                pair,
+                estimate=float(found.estimate[k]),
+                low=float(found.low[k]),
+                high=float(found.high[k]),
+                level=CONFIDENCE,
+                depth=depth,
+                condition=f"depth {depth:g}",
+                test=AT_DEPTH,
+                null_high=float(found.null_95[k]),
+                p=float(found.p[k]),
+                family=FAMILY if depth == mid_depth else None,
+                place="swept",
+            )
+            for k, depth in enumerate(depths)
+        ]
+        best = int(np.argmax(found.estimate))
+        effects.append(
+            replace(
+                pair,
+                estimate=float(found.estimate[best]),
+                depth=depths[best],
+                condition=f"best of {len(depths)} depths",
+                test=LARGEST,
+                null_high=found.null_max_95,
+                p=found.p_max,
+                family=FAMILY,
+                place="searched",
+            )
+        )
+    return effects
 
 
 def geometry_claims(effects: Sequence[Effect], q: Sequence[float]) -> list[Claim]:
@@ -48,59 +93,12 @@ def geometry_claims(effects: Sequence[Effect], q: Sequence[float]) -> list[Claim
     return [_alike(effect, one) for effect, one in first]
 
 
-def _of_pair(
-    a: str,
-    b: str,
-    correlation: str,
-    found: GeometryComparison,
-    depths: Sequence[float],
-    mid_depth: float,
-    n_traits: int,
-) -> Iterator[Effect]:
-    best = int(np.argmax(found.estimate))
-    for k, depth in enumerate([*depths, depths[best]]):
-        largest = k == len(depths)
-        place = best if largest else k
-        yield Effect(
-            metric=METRICS[correlation],
-            estimate=float(found.estimate[place]),
-            low=None if largest else float(found.low[place]),
-            high=None if largest else float(found.high[place]),
-            level=None if largest else CONFIDENCE,
-            fixed="the vectors",
-            n=found.n_pairs,
-            cluster="trait",
-            n_cluster=n_traits,
-            reference="no likeness, 0",
-            method="persona_vector",
-            substrate="residual",
-            depth=depth,
-            stream="resid_post",
-            pooling="response_mean",
-            condition=f"best of {len(depths)} depths" if largest else f"depth {depth:g}",
-            data=f"{a} and {b}",
-            test=LARGEST if largest else AT_DEPTH,
-            null_kind="the traits of one model renamed",
-            null_high=found.null_max_95 if largest else float(found.null_95[place]),
-            n_null=found.n_null,
-            p=found.p_max if largest else float(found.p[place]),
-            family=FAMILY if largest or depth == mid_depth else None,
-            place="searched" if largest else "swept",
-        )
-
-
 def _alike(effect: Effect, q: float) -> Claim:
     found = verdict(q, effect.low, effect.high)
     shown = {"holds": "place", "does not": "do not place", "undecided": "are not shown to place"}[found]
-    return Claim(
-        claim=f"{effect.data} alike",
-        trait=None,
-        sentence=(
-            f"{effect.data} {shown} {effect.n_cluster} traits at similar angles to each other: {effect.metric}"
-            f" {interval(effect.estimate, effect.low, effect.high)} over {effect.n} pairs of traits at"
-            f" {effect.condition}, q {number(q)} against renamed traits."
-        ),
-        rule=ALIKE,
-        effects=[effect],
-        verdict=found,
+    sentence = (
+        f"{effect.data} {shown} {effect.n_cluster} traits at similar angles to each other: {effect.metric}"
+        f" {interval(effect.estimate, effect.low, effect.high)} over {effect.n} pairs of traits at"
+        f" {effect.condition}, q {number(q)} against renamed traits."
     )
+    return replace(effect.claimed(f"{effect.data} alike", sentence, ALIKE, found), unit=None)

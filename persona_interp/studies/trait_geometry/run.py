@@ -9,7 +9,7 @@ import numpy as np
 from pandas import DataFrame
 
 from persona_interp.directions.geometry import Cosines, cosines_by_depth
-from persona_interp.effects import Source, claims_table, effects_table, q_of, run_id_of, write_effects
+from persona_interp.effects import Source, q_of, run_id_of, write_runs
 from persona_interp.errors import ArtefactError
 from persona_interp.figures.frames import distinct, keep
 from persona_interp.io import read_record, write_json
@@ -75,8 +75,7 @@ def write_geometry_effects(folder: Path) -> None:
         compared, depths=distinct(cosines, "depth"), mid_depth=config["mid_depth"], n_traits=len(_traits(cosines))
     )
     source = Source(STUDY, run_id_of({"config": config, "sha256": hashes}))
-    claims = geometry_claims(effects, q_of(effects))
-    write_effects(folder, STUDY, effects_table(source, effects), claims_table(source, claims))
+    write_runs(folder, STUDY, [(source, effects, geometry_claims(effects, q_of(effects)))])
 
 
 def saved_cosines(folder: Path) -> DataFrame:

@@ -11,7 +11,6 @@ from persona_interp.data.conversations import (
     Conversation,
     Unusable,
     conversations_hash,
-    parse_conversation,
     parse_row,
     question_and_answer,
     read_conversations,
@@ -53,7 +52,13 @@ def parts(*texts: str) -> list[dict[str, str]]:
     ],
 )
 def test_every_form_is_the_same_conversation(row: object) -> None:
-    assert parse_conversation(row, "here") == Conversation("here", ASKED)
+    assert parse_row(row, "here") == Conversation("here", ASKED)
+
+
+def read(row: object) -> Conversation:
+    found = parse_row(row, "")
+    assert isinstance(found, Conversation)
+    return found
 
 
 def test_system_turns_input_and_longer_talk_are_kept() -> None:
@@ -64,14 +69,14 @@ def test_system_turns_input_and_longer_talk_are_kept() -> None:
         {"system": "Be short.", "prompt": "Hi?", "response": "Yes."},
         {"system": "Another.", "messages": [SAID, USER, ANSWER]},
     ):  # fmt: skip
-        found = parse_conversation(row, "")
+        found = read(row)
         assert found.turns == (SYSTEM, *ASKED)
         assert found.prompt == (SYSTEM, ASKED[0]) and found.answer == "Yes."
-    found = parse_conversation({"instruction": "Sort.", "input": "b a", "output": "a b"}, "")
+    found = read({"instruction": "Sort.", "input": "b a", "output": "a b"})
     assert found.turns[0] == Turn("user", "Sort.\n\nb a")
-    assert parse_conversation({"messages": [SAID, USER, ANSWER, USER, ANSWER, USER]}, "").turns == (SYSTEM, *ASKED * 2)
+    assert read({"messages": [SAID, USER, ANSWER, USER, ANSWER, USER]}).turns == (SYSTEM, *ASKED * 2)
     blank_before = {"messages": [USER, {**ANSWER, "content": ""}, USER, ANSWER]}
-    assert parse_conversation(blank_before, "").turns[1].content == ""
+    assert read(blank_before).turns[1].content == ""
 
 
 @pytest.mark.parametrize(
@@ -138,10 +143,6 @@ def test_system_turns_input_and_longer_talk_are_kept() -> None:
 )  # fmt: skip
 def test_every_refusal_says_why(row: object, reason: str) -> None:
     assert parse_row(row, "f.jsonl, line 7") == Unusable("f.jsonl, line 7", reason)
-    with pytest.raises(DataError) as caught:
-        parse_conversation(row, "f.jsonl, line 7")
-    first, expected = str(caught.value).split("\n  ")
-    assert first == f"f.jsonl, line 7: {reason}" and expected.startswith("A row is a JSON object with messages")
 
 
 def test_a_strangers_value_is_not_quoted_whole() -> None:
@@ -174,6 +175,7 @@ def test_a_file_without_a_usable_line_is_an_error(tmp_path: Path) -> None:
     first, *more = str(caught.value).split("\n  ")
     assert first == f"{path} holds no usable conversation: 4 lines were left out."
     assert more[0] == "file.jsonl, line 1: none of the known forms; keys with a value: 'a'." and len(more) == 4
+    assert more[-1].startswith("A row is a JSON object with messages")
     path.write_text("\n")
     with pytest.raises(DataError, match="0 lines were left out"):
         read_conversations(path)
@@ -225,7 +227,7 @@ def test_no_row_whatever_stops_the_reading(row: object) -> None:
 def test_transcripts_of_the_assistant_axis_are_conversations() -> None:
     for path in sorted(TRANSCRIPTS.glob("*.json")):
         row = json.loads(path.read_bytes())
-        found = parse_conversation(row, path.name)
+        found = read(row)
         said = [turn["content"] for turn in row["conversation"] if turn["role"] == "assistant"]
         assert len(said) > 1 and [t.content for t in found.turns if t.role == "assistant"] == said
 

@@ -10,7 +10,6 @@ import pytest
 
 from persona_interp.data.style_sources import (
     read_parallel_lines,
-    read_prompts,
     read_reviews,
     read_tweets,
     read_verse_pairs,
@@ -70,22 +69,6 @@ def test_real_parallel_lines(split: str, n_kept: int):
     assert [len(texts) for texts in found.sentences.values()] == [n_kept, n_kept]
     first, second = found.split()
     assert len(first.sentences["modern"]) + len(second.sentences["modern"]) == n_kept
-
-
-@real
-def test_real_prompts():
-    assert len(read_prompts(REAL / "factual_sentences.txt")) == 50
-    assert len(read_prompts(REAL / "subjective_sentences.txt")) == 49
-
-
-def test_prompts_are_lines(tmp_path: Path):
-    path = tmp_path / "prompts.txt"
-    path.write_text("Who?\r\n\n  Why? \nWhen?", encoding="utf-8")
-    assert read_prompts(path) == ("Who?", "Why?", "When?")
-    path.write_text(" \n", encoding="utf-8")
-    with pytest.raises(DataError) as caught:
-        read_prompts(path)
-    assert str(caught.value) == f"{path} holds no prompts.\n  Expected one a line."
 
 
 REVIEWS = [("Lovely.<br />Again!", "great"), ("Fine nuts.", "great"), ("Stale.", "other"), ("Meh.", "other")]

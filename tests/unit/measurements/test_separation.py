@@ -7,8 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from persona_interp.errors import AlignmentError, ConfigError, EmptySelectionError
-from persona_interp.measurements.separation import matched_random_directions, separation_profile, shuffled_labels
+from persona_interp.measurements.separation import separation_profile
 from persona_interp.statistics import auc, nulls
+from persona_interp.statistics.null_directions import matched_random_directions
+from persona_interp.statistics.permutation import shuffled_labels
 
 LAYERS, WIDTH, QUESTIONS = 3, 8, np.repeat(np.arange(6), 2)
 Sets = dict[str, np.ndarray]

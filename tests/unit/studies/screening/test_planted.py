@@ -22,17 +22,14 @@ from persona_interp.studies.screening.planted import (
     ALONE,
     CHOOSER,
     DIFFERENCE,
-    MIXED,
-    ONE,
     PROXY,
     RAW,
     TEXT,
     PlantedConfig,
     PlantedData,
-    find_planted,
     planted_samples,
 )
-from persona_interp.studies.screening.planted_effects import planted_claims, planted_effects
+from persona_interp.studies.screening.planted_effects import MIXED, ONE, planted_claims, planted_effects
 
 CONFIG = PlantedConfig(levels=("level_2",), k=5)
 N = 45
@@ -103,7 +100,7 @@ def samples() -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def effects(samples: pd.DataFrame) -> list[Effect]:
-    return planted_effects(find_planted(samples, CONFIG), layer=1, n_layers=3)
+    return planted_effects(samples, CONFIG, layer=1, n_layers=3)
 
 
 def test_claims_are_of_the_projection_difference_in_every_mixture(effects: list[Effect]) -> None:
@@ -116,7 +113,7 @@ def test_claims_are_of_the_projection_difference_in_every_mixture(effects: list[
 
 def test_claims_of_scores_the_other_way_round_are_refuted(samples: pd.DataFrame) -> None:
     turned = samples.rename(columns={DIFFERENCE: TEXT, TEXT: DIFFERENCE})
-    made = planted_effects(find_planted(turned, CONFIG), layer=1, n_layers=3)
+    made = planted_effects(turned, CONFIG, layer=1, n_layers=3)
     claims = planted_claims(made, q_of(made))
     assert [claim.verdict for claim in claims] == ["does not"] * 4
     assert "orders the wrong way" in claims[0].sentence and "is behind" in claims[2].sentence
