@@ -19,6 +19,7 @@ from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.identity import fingerprint, library_versions
 from persona_interp.models.protocol import Sampling
 from persona_interp.models.recorder import Recorder, Segment, Tap
+from persona_interp.models.row_edits import renumbered
 from persona_interp.models.sampling import row_uniforms, sample_tokens
 from persona_interp.models.tokens import template_hash, token_batch
 from persona_interp.types import Hookpoint, KVPrefix, Provenance, TokenBatch
@@ -122,7 +123,8 @@ class HookedTransformerModel(HookedModelBase):
             if not open_rows:
                 break
             rows = token_batch([prompts[i] for i in open_rows], [tokens[i] for i in open_rows])
-            logits = self.run(rows, edits=recorder.edits).logits
+            owners = [i // sampling.n_samples for i in open_rows]
+            logits = self.run(rows, edits=renumbered(recorder.edits, owners)).logits
             assert logits is not None
             chosen = sample_tokens(logits[:, -1].cpu(), uniforms[open_rows, step], sampling)
             for row, token in zip(open_rows, chosen.tolist(), strict=True):
@@ -132,6 +134,7 @@ class HookedTransformerModel(HookedModelBase):
                     tokens[row].append(token)
         if recorder.pool:
             whole = Segment.whole(token_batch(prompts, tokens).to(self.device))
+            recorder.edits = renumbered(recorder.edits, [i // sampling.n_samples for i in range(len(prompts))])
             self.run_segments([whole], recorder, "none", None, recorder.deepest)
         return tokens, finished
 

@@ -13,6 +13,7 @@ from persona_interp.models.load import load_model
 from persona_interp.models.protocol import Sampling
 from persona_interp.models.tokens import token_batch
 from persona_interp.types import POOLINGS, Edit, Hookpoint
+from tests.contract.test_row_edits import PROMPTS, by_row, pushes
 from tests.contract.tiny import (
     CONTEXT,
     D_HEAD,
@@ -101,6 +102,28 @@ def test_a_hooked_transformer_generates_and_pools(legacy: HookedModelBase) -> No
                 made.pooled[pooling][row], forced.pooled[pooling][0], equal_nan=True, **TOLERANCE
             )
     assert legacy.generate(prompt_batch(), sampling=GREEDY).ids == made.ids
+
+
+@pytest.mark.parametrize("n_samples", [1, 3])
+def test_rows_of_a_hooked_transformer_keep_their_own_edit_when_others_have_ended(
+    legacy: HookedModelBase, n_samples: int
+) -> None:
+    rows, vectors = [PROMPTS[k % 3] for k in range(6)], pushes(6)
+    free = legacy.generate(token_batch(rows, pad_id=0), sampling=Sampling(8, 0.0), edits=by_row(vectors)).ids
+    stop = free[0][2]  # which the first row says early, and others later or never
+    sampling = Sampling(8, 0.0, n_samples=n_samples, stop_ids=(stop,))
+    read = {"read": [Hookpoint(1)], "pool": POOLINGS}
+    together = legacy.generate(token_batch(rows, pad_id=0), sampling=sampling, edits=by_row(vectors), **read)
+    assert len({len(ids) for ids in together.ids}) > 1
+    for k, prompt in enumerate(rows):
+        alone = legacy.generate(
+            token_batch([prompt], pad_id=0), sampling=sampling, edits=by_row(vectors[k : k + 1]), **read
+        )
+        own = slice(k * n_samples, (k + 1) * n_samples)
+        assert together.ids[own] == alone.ids
+        for name in POOLINGS:
+            ours = together.pooled[name][own]  # NaN where a row ends at once
+            torch.testing.assert_close(ours, alone.pooled[name], rtol=1e-4, atol=1e-4, equal_nan=True)
 
 
 def test_a_hooked_transformer_keeps_no_hook_after_an_exception(legacy: HookedModelBase) -> None:
