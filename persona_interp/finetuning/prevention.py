@@ -68,6 +68,9 @@ def concept_ablation(directions: Direction | Sequence[Direction], layers: Sequen
     given = [directions] if isinstance(directions, Direction) else list(directions)
     if not given:
         raise ConfigError("concept_ablation needs at least one direction, got none.")
+    for direction in given:
+        for layer in layers or ():
+            direction.index(layer)  # refuses
     parts = [Ablate(d, d.hookpoints if layers is None else layers) for d in given]
     return parts[0] if len(parts) == 1 else Stack(*parts)
 
