@@ -1,15 +1,11 @@
-"""What each way of preventing or correcting a trait leaves of it, and what it costs.
+"""What each way of preventing or correcting a trait leaves of it, and what it costs, as a frontier.
 
-One training set (level II of a trait, distilled from the model's own prompted answers), one seed, one adapter. Before
-or during training: preventative steering at one layer and at all, preventative prompting, concept ablation (CAFT), the
-projection penalty. Afterwards: steering against the trait, and an upper cap of the projection. Every arm is measured
-in the same way: expression of the trait and of others on evaluation questions (with the share of coherent answers),
-loss on held-out data of the task, perplexity of neutral texts, and accuracy on four-option questions. A frontier shows
-what each costs; strengths are listed, not chosen.
+Strengths are listed, not chosen. See the study's own words.
 """
 
 from finetuning_options import PAPER, chosen_config, print_claims
 
+from persona_interp.studies.finetuning import prevention
 from persona_interp.studies.finetuning.arms import PreventionConfig
 from persona_interp.studies.finetuning.run import run_prevention
 
@@ -30,7 +26,7 @@ PRESETS = {
 
 def main() -> None:
     """Measure and write under `analyses/results/prevention/`."""
-    config, work, out = chosen_config(__doc__, PRESETS, "prevention", quick="20 minutes", paper="2 hours")
+    config, work, out = chosen_config(prevention.__doc__, PRESETS, "prevention", quick="20 minutes", paper="2 hours")
     print_claims(run_prevention(config, work=work, out=out))
 
 

@@ -146,13 +146,13 @@ def save_figure(fig: Figure, frame: DataFrame, folder: Path, name: str) -> tuple
         raise ArtefactError(f"cannot save a figure under the name {name!r}.", "Expected a file name without a folder.")
     paths = folder / f"{name}.png", folder / f"{name}.pdf", folder / f"{name}.csv"
     with mpl.rc_context(_RC):
-        atomic_write_bytes(paths[0], _rendered(fig, "png"))
-        atomic_write_bytes(paths[1], _rendered(fig, "pdf"))
+        atomic_write_bytes(paths[0], rendered(fig, "png"))
+        atomic_write_bytes(paths[1], rendered(fig, "pdf"))
     write_table(paths[2], frame)
     return paths
 
 
-def _rendered(figure: Figure, kind: str) -> bytes:
+def rendered(figure: Figure, kind: str) -> bytes:
     """The figure as bytes that are equal for equal figures: no date inside."""
     buffer = io.BytesIO()
     metadata = {"Software": None} if kind == "png" else {"CreationDate": None}

@@ -11,7 +11,7 @@ import torch
 
 from persona_interp.data.conversations import Conversation
 from persona_interp.directions.direction import Direction
-from persona_interp.errors import AlignmentError, ConfigError, HookpointError
+from persona_interp.errors import AlignmentError, ConfigError
 from persona_interp.interventions.protocol import Intervention, Stack
 from persona_interp.interventions.residual import Ablate, Add
 from persona_interp.types import Hookpoint, Turn
@@ -68,7 +68,10 @@ def concept_ablation(directions: Direction | Sequence[Direction], layers: Sequen
     given = [directions] if isinstance(directions, Direction) else list(directions)
     if not given:
         raise ConfigError("concept_ablation needs at least one direction, got none.")
-    parts = [Ablate(d, d.hookpoints if layers is None else _hookpoints(d, layers)) for d in given]
+    for direction in given:
+        for layer in layers or ():
+            direction.index(layer)  # refuses
+    parts = [Ablate(d, d.hookpoints if layers is None else layers) for d in given]
     return parts[0] if len(parts) == 1 else Stack(*parts)
 
 
@@ -88,11 +91,3 @@ def _under(system: str, turns: tuple[Turn, ...]) -> tuple[Turn, ...]:
     if turns and turns[0].role == "system":
         return (Turn("system", f"{system}\n\n{turns[0].content}"), *turns[1:])
     return (Turn("system", system), *turns)
-
-
-def _hookpoints(direction: Direction, layers: Sequence[int]) -> tuple[Hookpoint, ...]:
-    wanted = tuple(Hookpoint(layer) for layer in layers)
-    missing = [hookpoint for hookpoint in wanted if hookpoint not in direction.hookpoints]
-    if missing:
-        raise HookpointError(f"the direction {direction.trait} has no vector for {missing[0]}.")
-    return wanted

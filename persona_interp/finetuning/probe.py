@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from persona_interp.activations.extract import length_chunks
 from persona_interp.data.traits import Trait
-from persona_interp.directions.direction import Direction
+from persona_interp.directions.direction import Direction, unit_vectors
 from persona_interp.errors import ConfigError, EmptySelectionError
 from persona_interp.io import sha256_bytes, sha256_json
 from persona_interp.judges.protocol import Judge
@@ -112,7 +112,8 @@ class DriftProbe:
         if not all(ids):
             raise EmptySelectionError("a probe prompt has no token.", "Give questions in words.")
         traits = tuple(direction.trait for direction in directions)
-        return cls(tuple(map(tuple, ids)), traits, tuple(layers), unit_vectors(directions, layers), pad_id(tokenizer))
+        units = torch.stack([unit_vectors(directions, Hookpoint(layer)) for layer in layers])
+        return cls(tuple(map(tuple, ids)), traits, tuple(layers), units, pad_id(tokenizer))
 
     @property
     def key(self) -> str:
@@ -142,7 +143,7 @@ def check_drift(
     """Refuse options that leave nothing to measure, or that contradict each other.
 
     Raises:
-        ConfigError: says which.
+        ConfigError: says which, or which vector is zero.
         HookpointError: a direction has no vector at a layer.
     """
     traits = [direction.trait for direction in directions]
@@ -167,25 +168,8 @@ def check_drift(
         raise ConfigError(
             f"expression must be of a measured trait, got {expression.trait.name}.", f"Measured: {measured}."
         )
-    unit_vectors(directions, layers)
-
-
-def unit_vectors(
-    directions: Sequence[Direction], layers: Sequence[int]
-) -> Float[torch.Tensor, "layer direction d_model"]:
-    """The directions at the outputs of layers, each of norm 1.
-
-    Raises:
-        HookpointError: a direction has no vector at a layer.
-        ConfigError: a vector is zero.
-    """
-    vectors = torch.stack([torch.stack([direction.at(layer) for direction in directions]) for layer in layers])
-    norms = vectors.norm(dim=-1, keepdim=True)
-    for layer, row in zip(layers, norms, strict=True):
-        for direction, norm in zip(directions, row, strict=True):
-            if norm == 0:
-                raise ConfigError(f"the direction {direction.trait} is zero at layer {layer}.", "Leave that layer out.")
-    return vectors / norms
+    for layer in layers:
+        unit_vectors(directions, Hookpoint(layer))
 
 
 def greedy_answers(

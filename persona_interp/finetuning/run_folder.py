@@ -24,10 +24,10 @@ from persona_interp.rollouts.parts import refuse_other_config
 
 logger = logging.getLogger(__name__)
 _RECORD, _RESULT = "finetune.json", "result.json"
-_KEYS: Kinds = {
+_NUMBERS: Kinds = {
     **{"n_samples": int, "n_steps": int, "stopped": bool, "holdout_loss": (float, NoneType), "seconds": float},
-    **{"losses": list, "unusable": list, "sha256": str},
 }
+_KEYS: Kinds = {**_NUMBERS, "losses": list, "unusable": list, "sha256": str}
 _OWN = ("adapter", ".adapter", "lora", "checkpoints", "psychadapter.safetensors", "result.json")
 """What a run writes and may replace or delete, beside its records."""
 
@@ -111,17 +111,9 @@ class RunFolder:
                 raise ArtefactError(
                     f"{file} is missing or was altered after the run.", f"Delete {self.path} and run the same again."
                 )
-        return Finetuned(
-            base=self.base,
-            adapter=adapter,
-            n_samples=result["n_samples"],
-            n_steps=result["n_steps"],
-            stopped=result["stopped"],
-            holdout_loss=result["holdout_loss"],
-            seconds=result["seconds"],
-            losses=pd.DataFrame(result["losses"]),
-            unusable=tuple(Unusable(**row) for row in result["unusable"]),
-        )
+        losses, unusable = pd.DataFrame(result["losses"]), tuple(Unusable(**row) for row in result["unusable"])
+        numbers = {name: result[name] for name in _NUMBERS}
+        return Finetuned(base=self.base, adapter=adapter, losses=losses, unusable=unusable, **numbers)
 
     def finish(self, model: PeftModel, result: dict[str, Any]) -> None:
         """Keep the adapter, then the result, then let the checkpoints go: a run killed here is not lost."""

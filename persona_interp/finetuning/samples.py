@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from os.path import commonprefix
 
 import torch
 from jaxtyping import Bool, Int
@@ -53,6 +54,7 @@ def encode_samples(
     """
     kept, unusable = [], []
     for conversation in conversations:
+        in_words = any(turn.role == "assistant" and turn.content.strip() for turn in conversation.turns)
         try:
             sample = encode_sample(tokenizer, conversation)
         except ConfigError as error:
@@ -60,7 +62,7 @@ def encode_samples(
             continue
         if len(sample.ids) > max_tokens:
             unusable.append(Unusable(conversation.name, f"{len(sample.ids)} tokens, more than {max_tokens}"))
-        elif not any(sample.in_answer) or not _says_something(conversation):
+        elif not any(sample.in_answer) or not in_words:
             unusable.append(Unusable(conversation.name, "no answer to train on"))
         else:
             kept.append(sample)
@@ -88,8 +90,7 @@ def encode_sample(tokenizer: PreTrainedTokenizerBase, conversation: Conversation
         whole = render_chat(tokenizer, conversation.turns[: i + 1], prompt=False)
         if not head.startswith(text):
             text, pieces = "", []
-        if not whole.startswith(head):
-            head = _common_start(head, whole)
+        head = commonprefix([head, whole])
         pieces += [(head[len(text) :], False), (whole[len(head) :], True)]
         text = whole
     ids: list[int] = []
@@ -123,12 +124,3 @@ class Collator:
             mask[i, : len(sample.ids)] = 1
             answers[i, : len(sample.ids)] = torch.tensor(sample.in_answer)
         return {"input_ids": ids, "attention_mask": mask, "labels": ids.masked_fill(~answers, IGNORED)}
-
-
-def _says_something(conversation: Conversation) -> bool:
-    return any(turn.role == "assistant" and turn.content.strip() for turn in conversation.turns)
-
-
-def _common_start(a: str, b: str) -> str:
-    n = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
-    return a[:n]

@@ -7,10 +7,9 @@ from typing import Any
 from pandas import DataFrame
 
 from persona_interp.effects import Claim, Effect, joined, mean_depth, verdict
-from persona_interp.effects.effect import Substrate
 from persona_interp.measurements.steering import COHERENT_SHARE
 from persona_interp.sections.words import interval, number
-from persona_interp.studies.finetuning.effects import POINTS, measured, q_of
+from persona_interp.studies.finetuning.effects import POINTS, measured, with_q
 from persona_interp.tables import rows_of
 
 BASE, PLAIN, CAP = "base", "plain finetuning", "cap afterwards"
@@ -57,61 +56,45 @@ def prevention_effects(
         ablation_layers: "one" or "all", by the strength of concept ablation, from 1 on.
         test: how p was found.
     """
+    measures = [row for row in rows_of(rows) if (row["method"], row["metric"]) != (PLAIN, CHANGE)]  # that is zero
     gate = {
         (row["method"], row["strength"]): row["estimate"] >= COHERENT_SHARE
-        for row in rows_of(rows)
+        for row in measures
         if row["metric"] == "coherent"
     }
-    effects, changes = [], []
-    for row in rows_of(rows):
-        if (row["method"], row["metric"]) == (PLAIN, CHANGE):
-            continue  # it is zero by definition
+    effects = []
+    for row in measures:
         arm = _arm(row, layer, ablation_layers, n_layers)
         effect = _measure(row, arm, trait, gate[row["method"], row["strength"]])
-        if row["metric"] == CHANGE:
-            effect = replace(
-                effect,
-                reference=f"{PLAIN}, the same questions",
-                test=test,
-                null_kind=f"no difference from {PLAIN}",
-                p=row["p"],
-                family=CHANGE,
-                detectable=row.get("detectable"),
-            )
-            changes.append((row, effect))
-        effects.append(effect)
-    q_values = q_of([effect for _, effect in changes])
-    claims = [
-        (_raises if row["method"] == BASE else _lowers)(row, effect, q)
-        for (row, effect), q in zip(changes, q_values, strict=True)
-    ]
-    return effects, claims
+        effects.append(_tested(row, effect, test) if row["metric"] == CHANGE else effect)
+    changes = [row for row in measures if row["metric"] == CHANGE]
+    tested = with_q(effect for effect in effects if effect.family == CHANGE)
+    return effects, [_changes(row, effect, q) for row, (effect, q) in zip(changes, tested, strict=True)]
 
 
 def _arm(row: Row, layer: int, ablation_layers: Sequence[str], n_layers: int) -> Effect:
     """A method at one strength: where it works and how strongly."""
     method, strength, unit = row["method"], row["strength"], UNITS.get(row["method"])
     everywhere = method == ALL_LAYERS or (method == ABLATION and ablation_layers[int(strength) - 1] == "all")
-    at_layers = unit is not None or method == ABLATION
-    layers = (joined(range(n_layers)) if everywhere else str(layer)) if at_layers else None
-    substrate: Substrate | None = "residual" if at_layers else "prompt" if method == PROMPTING else None
     where = {
         **{BASE: "the model before finetuning", PLAIN: PLAIN},
         **{PROMPTING: f"{method}, system prompt {strength:g} of the graded ones"},
         **{ABLATION: f"{method} at {'every layer' if everywhere else 'one layer'}"},
     }
-    return Effect(
+    arm = Effect(
         metric="",
         role="control" if method in (BASE, PLAIN) else "treatment",
         method=method,
-        substrate=substrate,
-        layers=layers,
-        depth=None if layers is None else mean_depth(layers, n_layers),
-        stream=None if layers is None else "resid_post",
+        substrate="prompt" if method == PROMPTING else None,
         condition=where.get(method, f"{method} of {strength:g}"),
         strength=None if unit is None else strength,
         strength_unit=unit,
     )
+    if unit is None and method != ABLATION:
+        return arm
+    layers = joined(range(n_layers)) if everywhere else str(layer)
+    depth = mean_depth(layers, n_layers)
+    return replace(arm, substrate="residual", layers=layers, depth=depth, stream="resid_post")
 
 
 def _measure(row: Row, arm: Effect, trait: str, coherent: bool) -> Effect:
@@ -133,46 +116,32 @@ def _measure(row: Row, arm: Effect, trait: str, coherent: bool) -> Effect:
     return measured(effect, row)
 
 
-def _lowers(row: Row, effect: Effect, q: float | None) -> Claim:
-    found = verdict(q, *_turned(effect))
-    change = interval(effect.estimate, effect.low, effect.high, digits=1)
-    return Claim(
-        claim=f"{row['method']} {row['strength']:g} lowers expression",
-        trait=effect.trait,
-        sentence=(
-            f"Against {PLAIN}, {effect.condition} {'lowers' if found == 'holds' else 'is not shown to lower'} the"
-            f" expression of {effect.trait}: {change} points of 100 ({effect.judge}), q {number(q)}"
-            f"{'' if effect.coherent else '; too few answers are coherent'}."
-        ),
-        rule=LOWERS,
-        effects=[effect],
-        verdict=found,
+def _tested(row: Row, effect: Effect, test: str) -> Effect:
+    return replace(
+        effect,
+        reference=f"{PLAIN}, the same questions",
+        test=test,
+        null_kind=f"no difference from {PLAIN}",
+        p=row["p"],
+        family=CHANGE,
         detectable=row.get("detectable"),
-        unit=POINTS,
     )
 
 
-def _raises(row: Row, effect: Effect, q: float | None) -> Claim:
-    """The base model against plain finetuning, said the other way round."""
-    low, high = _turned(effect)
-    found = verdict(q, low, high)
-    change = interval(None if effect.estimate is None else -effect.estimate, low, high, digits=1)
-    return Claim(
-        claim=f"{PLAIN} raises expression",
-        trait=effect.trait,
-        sentence=(
-            f"{PLAIN.capitalize()} {'raises' if found == 'holds' else 'is not shown to raise'} the expression of"
-            f" {effect.trait} over the base model's: {change} points of 100 ({effect.judge}), q {number(q)}."
-        ),
-        rule=RAISES,
-        effects=[effect],
-        verdict=found,
-        detectable=row.get("detectable"),
-        unit=POINTS,
-    )
-
-
-def _turned(effect: Effect) -> tuple[float | None, float | None]:
-    """The interval of how much lower than plain finetuning an arm is."""
+def _changes(row: Row, effect: Effect, q: float) -> Claim:
+    """That an arm lowers expression; of the base model, said the other way round: that plain finetuning raises it."""
     low, high = (None if end is None else -float(end) for end in (effect.high, effect.low))
-    return low, high
+    found = verdict(q, low, high)
+    if row["method"] == BASE:
+        change = interval(None if effect.estimate is None else -effect.estimate, low, high, digits=1)
+        name, rule, tail = f"{PLAIN} raises expression", RAISES, ""
+        said = f"{PLAIN.capitalize()} {'raises' if found == 'holds' else 'is not shown to raise'} the expression of"
+        said += f" {effect.trait} over the base model's"
+    else:
+        change = interval(effect.estimate, effect.low, effect.high, digits=1)
+        name, rule = f"{row['method']} {row['strength']:g} lowers expression", LOWERS
+        said = f"Against {PLAIN}, {effect.condition} {'lowers' if found == 'holds' else 'is not shown to lower'} the"
+        said += f" expression of {effect.trait}"
+        tail = "" if effect.coherent else "; too few answers are coherent"
+    sentence = f"{said}: {change} points of 100 ({effect.judge}), q {number(q)}{tail}."
+    return effect.claimed(name, sentence, rule, found)

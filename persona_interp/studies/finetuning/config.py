@@ -3,9 +3,15 @@
 from dataclasses import dataclass
 
 from persona_interp.finetuning.settings import LoRA, TrainingSettings
+from persona_interp.statistics import Interval
 
 FLAWED = ("arithmetic", "advice")
 """Training sets that are about no trait."""
+
+
+def interval_row(found: Interval) -> dict[str, float]:
+    """Estimate, bounds, n and number of clusters, as tables of measured rows have them."""
+    return {name: getattr(found, name) for name in ("estimate", "low", "high", "n", "n_clusters")}
 
 
 @dataclass(frozen=True)

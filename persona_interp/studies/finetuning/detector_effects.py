@@ -5,10 +5,10 @@ from typing import Any
 
 from pandas import DataFrame
 
-from persona_interp.effects import Claim, Effect, q_of, verdict
+from persona_interp.effects import Claim, Effect, verdict
 from persona_interp.sections.words import interval, number
 from persona_interp.statistics.auc_interval import delta_p
-from persona_interp.studies.finetuning.effects import measured, residual
+from persona_interp.studies.finetuning.effects import measured, residual, with_q
 from persona_interp.tables import rows_of
 
 BENIGN, PLAIN = "benign data", "trait data"
@@ -34,66 +34,52 @@ def detector_effects(rows: DataFrame, *, trait: str, layer: int, n_layers: int) 
             reads more of the trait than in the benign run.
         trait: that was trained; its persona vector at `layer` is the monitor.
     """
-    found = [(row, _seen(row, trait, layer, n_layers)) for row in rows_of(rows)]
-    effects = [effect for _, effect in found]
-    return effects, [_sees(row, effect, q) for (row, effect), q in zip(found, q_of(effects), strict=True)]
+    rows_seen = rows_of(rows)
+    found = with_q(_seen(row, trait, layer, n_layers) for row in rows_seen)
+    claims = [_sees(row, effect, q) for row, (effect, q) in zip(rows_seen, found, strict=True)]
+    return [effect for effect, _ in found], claims
 
 
 def _seen(row: Row, trait: str, layer: int, n_layers: int) -> Effect:
-    detector, judge = row["detector"], None
+    detector = row["detector"]
     at = int(detector.removeprefix(ELSEWHERE)) if detector.startswith(ELSEWHERE) else layer
     condition = f"{row['run']}{AGAINST}{_words(detector)}"
-    effect = residual(trait, at, n_layers, DELTA, condition)
+    pooling = "prompt_last" if detector == AT_PROMPT else "response_mean"
+    effect = replace(residual(trait, at, n_layers, DELTA, condition), pooling=pooling)
     if detector.startswith(EXPRESSION):
         judge = detector.removeprefix(EXPRESSION)
-        effect = Effect(metric=DELTA, trait=trait, condition=condition)
+        effect = Effect(metric=DELTA, trait=trait, condition=condition, judge=judge)
     elif detector == PROBE:
         effect = replace(effect, method="logistic probe")
-    pooling = None if judge else "prompt_last" if detector == AT_PROMPT else "response_mean"
-    effect = replace(
-        effect,
+    if row["estimate"] is not None:
+        test, p = "Mann–Whitney, as of one answer a question", delta_p(row["estimate"], row["n_clusters"])
+        effect = replace(effect, test=test, null_kind="no difference", p=p, family=FAMILY)
+    return replace(
+        measured(effect, row),
         role="control" if row["run"] == PLAIN else "treatment",
-        pooling=pooling,
         data=f"evaluation questions, training seed {row['seed']}",
         reference="the same training on the model's plain answers",
         fixed="directions, judge, training sets, training seed",
         n=row["n"],
         cluster="question",
         n_cluster=row["n_clusters"],
-        judge=judge,
     )
-    p = None if row["estimate"] is None else delta_p(row["estimate"], row["n_clusters"])
-    test = replace(
-        effect, test="Mann–Whitney, as of one answer a question", null_kind="no difference", p=p, family=FAMILY
-    )
-    return measured(effect if p is None else test, row)
 
 
 def _sees(row: Row, effect: Effect, q: float) -> Claim:
-    low, high = effect.low, effect.high
-    found = verdict(q, low, high)
-    detector = _words(row["detector"])
+    found = verdict(q, effect.low, effect.high)
+    detector, run = _words(row["detector"]), row["run"]
     shown = detector if effect.judge is None else f"judge {effect.judge}"
     sees = {"holds": "sees", "does not": "reads the opposite of", "undecided": "is not shown to see"}[found]
-    return Claim(
-        claim=f"{detector} sees {row['run']}, seed {row['seed']}",
-        trait=effect.trait,
-        sentence=(
-            f"After training with {_of_run(row['run'])}, the {shown} {sees} {effect.trait}: Cliff's delta"
-            f" {interval(effect.estimate, low, high)} against training on plain answers, q {number(q)}."
-        ),
-        rule=SEES,
-        effects=[effect],
-        verdict=found,
-        unit=DELTA,
+    of_run = run if run in (PLAIN, TEXT_ATTACK) else f"{'an' if run == ADAPTIVE else 'a'} {run}"
+    sentence = (
+        f"After training with {of_run}, the {shown} {sees} {effect.trait}: Cliff's delta"
+        f" {interval(effect.estimate, effect.low, effect.high)} against training on plain answers, q {number(q)}."
     )
+    return effect.claimed(f"{detector} sees {run}, seed {row['seed']}", sentence, SEES, found)
 
 
 def _words(detector: str) -> str:
     """A detector without a reference to others."""
     place = "the " if detector == AT_PROMPT else ""
     return detector.replace("same, ", f"{MONITOR} at {place}")
-
-
-def _of_run(run: str) -> str:
-    return run if run in (PLAIN, TEXT_ATTACK) else f"{'an' if run == ADAPTIVE else 'a'} {run}"

@@ -1,13 +1,14 @@
 """The shift inside finetuned models, and what their data say before, as effects and claims; made from saved tables."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from pandas import DataFrame
 
-from persona_interp.effects import Claim, Effect, Source, effects_table, mean_depth, rejected, verdict
+from persona_interp.effects import Claim, Effect, Source, mean_depth, q_of, rejected, verdict
 from persona_interp.sections.words import interval, number
+from persona_interp.statistics.families import PRIMARY
 from persona_interp.studies.finetuning.prediction import SHIFT
 from persona_interp.tables import rows_of
 
@@ -57,20 +58,19 @@ def shift_effects(
         nulls: of `shift_nulls`; families too small for a test have no p and are left out.
         predictors: of `predictor_table`. Here, as in the others, bounds may be missing.
     """
-    named = [(row, _named(row, layer, n_layers)) for row in rows_of(correlations)]
-    own = [(row, effect) for row, effect in named if effect.family == OWN]
-    best = [(row, _best(row, n_layers)) for row in rows_of(nulls) if row["p"] is not None]
-    before = [(row, _before(row, n_layers)) for row in rows_of(predictors)]
-    claims = [_tells(*one, q) for one, q in zip(own, q_of([effect for _, effect in own]), strict=True)]
-    claims += _outdoing(best)
-    primary = [(row, effect) for row, effect in before if row["declared"] == "primary"]
-    claims += [_foretells(*one, q) for one, q in zip(primary, q_of([effect for _, effect in primary]), strict=True)]
-    return [effect for _, effect in (*named, *best, *before)], claims
+    named = [_named(row, layer, n_layers) for row in rows_of(correlations)]
+    best = [_best(row, n_layers) for row in rows_of(nulls) if row["p"] is not None]
+    before = [_before(row, n_layers) for row in rows_of(predictors)]
+    primary = [effect for effect in before if effect.family == f"{BEFORE}, {PRIMARY}"]
+    claims = [_tells(*one) for one in with_q(effect for effect in named if effect.family == OWN)]
+    claims += [*_outdoing(best), *(_foretells(*one) for one in with_q(primary))]
+    return [*named, *best, *before], claims
 
 
-def q_of(effects: Sequence[Effect]) -> list[float | None]:
-    """The q of each as the table of these effects has it; None where there is no test."""
-    return [row["q"] for row in rows_of(effects_table(Source(STUDY, STUDY), effects))]
+def with_q(effects: Iterable[Effect]) -> list[tuple[Effect, float]]:
+    """Each of these with its q among them; NaN where there is no test."""
+    effects = list(effects)
+    return list(zip(effects, q_of(effects), strict=True))
 
 
 def measured(effect: Effect, row: Row) -> Effect:
@@ -96,37 +96,44 @@ def residual(trait: str, layer: int, n_layers: int, metric: str, condition: str)
 
 def _correlation(trait: str, layer: int, n_layers: int, condition: str) -> Effect:
     effect = residual(trait, layer, n_layers, CORRELATION, condition)
-    return replace(effect, pooling="prompt_last", reference="no correlation, 0", cluster="training set")
+    return replace(effect, pooling="prompt_last", cluster="training set")
+
+
+def _over_sets(effect: Effect, row: Row) -> Effect:
+    """With the r of a row over training sets, its interval and its test."""
+    return replace(
+        measured(effect, row),
+        reference="no correlation, 0",
+        n=row["n"],
+        n_cluster=row["n_data"],
+        p=row["p"],
+        judge=row["judge"],
+        detectable=row.get("detectable"),
+    )
 
 
 def _named(row: Row, layer: int, n_layers: int) -> Effect:
     """The correlation of a trait's own direction with its expression, or of another trait's, which is a control."""
     direction, trait, own = row["direction_trait"], row["outcome_trait"], row["direction_trait"] == row["outcome_trait"]
     along = "the trait's own direction" if own else "the direction of another trait"
-    effect = replace(
-        _correlation(trait, layer, n_layers, f"{SHIFT} along {along} and change of expression by {row['judge']}"),
+    condition = f"{SHIFT} along {along} and change of expression by {row['judge']}"
+    return replace(
+        _over_sets(_correlation(trait, layer, n_layers, condition), row),
         role="treatment" if own else "control",
         method=VECTOR if own else f"{VECTOR} of {direction}",
         fixed="vectors, judge, evaluation questions, training seed",
-        n=row["n"],
-        n_cluster=row["n_data"],
         test="exchanged training sets, one-sided" if own else "exchanged training sets",
         null_kind="shifts of other training sets",
-        p=row["p"],
         family=OWN if own else OTHERS,
-        judge=row["judge"],
-        detectable=row.get("detectable"),
     )
-    return measured(effect, row)
 
 
 def _best(row: Row, n_layers: int) -> Effect:
     """The largest correlation over layers beside that of one family of a null; it has no interval."""
     trait, _, judge = row["test"].partition(", ")
-    layer = int(row["best_layer"])
+    condition = f"{SHIFT} and change of expression by {judge}, best layer"
     return replace(
-        _correlation(trait, layer, n_layers, f"{SHIFT} and change of expression by {judge}, best layer"),
-        reference=None,
+        _correlation(trait, int(row["best_layer"]), n_layers, condition),
         estimate=row["observed"],
         test="rank of the largest r over layers",
         null_kind=row["family"].replace("_", " "),
@@ -141,81 +148,56 @@ def _best(row: Row, n_layers: int) -> Effect:
 
 def _before(row: Row, n_layers: int) -> Effect:
     """The correlation of what the data say before training with what follows."""
-    condition = f"{row['predictor']}{OF_DATA}{_followed(row)}"
-    effect = replace(
-        _correlation(row["trait"], row["layer"], n_layers, condition),
+    condition = f"{row['predictor']}{OF_DATA}{SHIFT if row['against'] == SHIFT else 'change of expression'}"
+    return replace(
+        _over_sets(_correlation(row["trait"], row["layer"], n_layers, condition), row),
         fixed="vectors, judge, training seed",
-        n=row["n"],
-        n_cluster=row["n_data"],
         test="exchanged training sets, one-sided",
         null_kind="outcomes of other training sets",
-        p=row["p"],
         family=f"{BEFORE}, {row['declared']}",
-        judge=row["judge"],
-        detectable=row.get("detectable"),
     )
-    return measured(effect, row)
 
 
-def _followed(row: Row) -> str:
-    return SHIFT if row["against"] == SHIFT else "change of expression"
-
-
-def _tells(row: Row, effect: Effect, q: float | None) -> Claim:
+def _tells(effect: Effect, q: float) -> Claim:
     found = verdict(q, effect.low, effect.high)
-    return Claim(
-        claim=f"shift tells expression, {effect.judge}",
-        trait=effect.trait,
-        sentence=(
-            f"The shift of finetuned models along the persona vector of {effect.trait}"
-            f" {'goes' if found == 'holds' else 'is not shown to go'} with the change of its expression, judged by"
-            f" {effect.judge}: r {interval(effect.estimate, effect.low, effect.high)} over {row['n']} runs at layer"
-            f" {effect.layers}, q {number(q)}."
-        ),
-        rule=TELLS,
-        effects=[effect],
-        verdict=found,
-        detectable=row.get("detectable"),
-        unit=CORRELATION,
+    sentence = (
+        f"The shift of finetuned models along the persona vector of {effect.trait}"
+        f" {'goes' if found == 'holds' else 'is not shown to go'} with the change of its expression, judged by"
+        f" {effect.judge}: r {interval(effect.estimate, effect.low, effect.high)} over {effect.n} runs at layer"
+        f" {effect.layers}, q {number(q)}."
     )
+    return effect.claimed(f"shift tells expression, {effect.judge}", sentence, TELLS, found)
 
 
-def _outdoing(best: Sequence[tuple[Row, Effect]]) -> Iterator[Claim]:
+def _outdoing(best: Sequence[Effect]) -> Iterator[Claim]:
     """A claim a trait and judge, over all families of its null; no interval could exclude it."""
-    q_values = dict(zip((id(effect) for _, effect in best), q_of([effect for _, effect in best]), strict=True))
-    for test in dict.fromkeys(row["test"] for row, _ in best):
-        effects = [effect for row, effect in best if row["test"] == test]
-        first, found = effects[0], {effect.null_kind: q_values[id(effect)] for effect in effects}
-        holds = all(rejected(q) for q in found.values())
-        against = ", ".join(f"q {number(q)} against {kind}" for kind, q in found.items())
+    tests: dict[tuple[str | None, str | None], list[tuple[Effect, float]]] = {}
+    for effect, q in with_q(best):
+        tests.setdefault((effect.trait, effect.judge), []).append((effect, q))
+    for (trait, judge), found in tests.items():
+        first, holds = found[0][0], all(rejected(q) for _, q in found)
+        against = ", ".join(f"q {number(q)} against {effect.null_kind}" for effect, q in found)
         yield Claim(
-            claim=f"own direction outdoes others, {first.judge}",
-            trait=first.trait,
+            claim=f"own direction outdoes others, {judge}",
+            trait=trait,
             sentence=(
-                f"The persona vector of {first.trait} {'tells' if holds else 'is not shown to tell'} its expression"
-                f" after finetuning, judged by {first.judge}, better than other directions at their best layers: r"
+                f"The persona vector of {trait} {'tells' if holds else 'is not shown to tell'} its expression"
+                f" after finetuning, judged by {judge}, better than other directions at their best layers: r"
                 f" {number(first.estimate, 2)} at layer {first.layers}, {against}."
             ),
             rule=OUTDOES,
-            effects=effects,
+            effects=[effect for effect, _ in found],
             verdict="holds" if holds else "undecided",
         )
 
 
-def _foretells(row: Row, effect: Effect, q: float | None) -> Claim:
+def _foretells(effect: Effect, q: float) -> Claim:
     found = verdict(q, effect.low, effect.high)
-    return Claim(
-        claim=f"{row['predictor']} foretells {_followed(row)}",
-        trait=effect.trait,
-        sentence=(
-            f"Before training, the {row['predictor']} of the data"
-            f" {'tells' if found == 'holds' else 'is not shown to tell'} the {_followed(row)} of {effect.trait}"
-            f"{'' if effect.judge is None else f' judged by {effect.judge}'}: r"
-            f" {interval(effect.estimate, effect.low, effect.high)} over {row['n_data']} training sets, q {number(q)}."
-        ),
-        rule=FORETELLS,
-        effects=[effect],
-        verdict=found,
-        detectable=row.get("detectable"),
-        unit=CORRELATION,
+    predictor, _, followed = (effect.condition or "").partition(OF_DATA)
+    sentence = (
+        f"Before training, the {predictor} of the data"
+        f" {'tells' if found == 'holds' else 'is not shown to tell'} the {followed} of {effect.trait}"
+        f"{'' if effect.judge is None else f' judged by {effect.judge}'}: r"
+        f" {interval(effect.estimate, effect.low, effect.high)} over {effect.n_cluster} training sets, q {number(q)}."
     )
+    return effect.claimed(f"{predictor} foretells {followed}", sentence, FORETELLS, found)

@@ -109,7 +109,7 @@ def prepare(setup: Setup, folder: Path) -> Prepared:
     """
     model = load_model(setup.model, dtype="float32", device=setup.device)
     traits = {name: load_trait(name) for name in setup.traits}
-    rolls = {name: _rollouts(model, trait, setup, folder / "rollouts" / name) for name, trait in traits.items()}
+    rolls = {name: contrastive(model, trait, setup, folder / "rollouts" / name) for name, trait in traits.items()}
     fast = load_model(setup.model, dtype=setup.train_dtype, device=setup.device)
     likelihood = LikelihoodJudge(fast, n_pairs=setup.judge_pairs)
     questions = training_questions(*traits.values())[: setup.n_level_questions]
@@ -131,11 +131,14 @@ def prepare(setup: Setup, folder: Path) -> Prepared:
     )
 
 
-def _rollouts(model: HookedModelBase, trait: Trait, setup: Setup, folder: Path) -> Rollouts:
+def contrastive(
+    model: HookedModelBase, trait: Trait, setup: Setup, folder: Path, *, n_instructions: int | None = None
+) -> Rollouts:
+    """Answers with and without a trait, from extraction questions; `n_instructions` in place of the setup's."""
     return generate_rollouts(
         model,
         trait,
-        n_instructions=setup.n_instructions,
+        n_instructions=setup.n_instructions if n_instructions is None else n_instructions,
         max_new_tokens=setup.extraction_tokens,
         pool=("response_mean",),
         seed=setup.seed,
@@ -153,27 +156,18 @@ def _levels(
     folder: Path,
 ) -> LevelData:
     home = folder / "levels" / trait.name
+    sizes: dict[str, Any] = {"max_new_tokens": setup.level_tokens, "seed": setup.seed}
     identity = {
         "model": of_model(model),
         "trait": trait.data_hash,
         "judges": of_judges([judge, coherence]),
         "questions": sha256_json(list(questions))[:16],
-        "max_new_tokens": setup.level_tokens,
-        "seed": setup.seed,
+        **sizes,
         **of_package(METHOD_VERSION),
     }
     RunFolder.claim(home, STUDY, identity, keeps=("data/levels.json",))
     if (home / "data" / "levels.json").is_file():
         return LevelData.read(home / "data")
-    data = generate_levels(
-        model,
-        trait,
-        judge,
-        questions=questions,
-        coherence=coherence,
-        max_new_tokens=setup.level_tokens,
-        seed=setup.seed,
-        folder=home,
-    )
+    data = generate_levels(model, trait, judge, questions=questions, coherence=coherence, folder=home, **sizes)
     data.write(home / "data")
     return data

@@ -34,6 +34,7 @@ from persona_interp.statistics.power import detectable_effect
 from persona_interp.studies.finetuning.arm_effects import CAP, CHANGE, PLAIN, PROMPTING
 from persona_interp.studies.finetuning.arms import STRENGTHS, Arm, PreventionConfig, arms
 from persona_interp.studies.finetuning.cells import expression
+from persona_interp.studies.finetuning.config import interval_row
 from persona_interp.studies.finetuning.effects import STUDY
 from persona_interp.studies.finetuning.prepared import Prepared, prepare
 from persona_interp.studies.folder import RunFolder
@@ -70,11 +71,8 @@ def measure_prevention(config: PreventionConfig, folder: Path) -> tuple[Prepared
         home = folder / "prevention" / arm.name
         RunFolder.claim(home, STUDY, about | _about(arm, bounds), keeps=("measured.json",))
         if not (home / "measured.json").is_file():
-            model, intervention = _trained(config, prepared, arm, train, folder)
-            write_json(
-                home / "measured.json",
-                _measure(config, prepared, model, intervention, held_out, reference, home),
-            )
+            trained = _trained(config, prepared, arm, train, folder)
+            write_json(home / "measured.json", _measure(config, prepared, *trained, held_out, reference, home))
     parts = []
     for arm in todo:
         home = folder / "prevention" / arm.name
@@ -126,23 +124,25 @@ def _measure(
     home: Path,
 ) -> list[dict[str, Any]]:
     table = expression(prepared, model, home / "answers", intervention=intervention)
-    rows = [
-        _row("expression", mean_expression(table, trait, judge), trait=trait, judge=judge)
-        for trait, judge in dict.fromkeys(zip(table["trait"], table["judge"], strict=True))
-        if table[(table["trait"] == trait) & (table["judge"] == judge)]["score"].notna().any()
+    groups = table.groupby(["trait", "judge"], sort=False)["score"]
+    rated = [(f"{trait}", f"{judge}") for (trait, judge), scores in groups if scores.notna().any()]
+    own, signs = _signs(prepared, table, config.trait)
+    flags = (prepared.coherence.score(signs, reference) >= reference.gate).astype(float)
+    items, texts = load_multiple_choice()[:: config.every_choice], load_neutral_texts()[: config.n_texts]
+    under: dict[str, Any] = {"intervention": intervention, "progress": False}
+    return [
+        *(_row("expression", mean_expression(table, *of), trait=of[0], judge=of[1]) for of in rated),
+        _row("coherent", bootstrap_mean(flags, own["question"].to_numpy(object).astype(str))),
+        _row("accuracy", measure_multiple_choice(model, items, **under).accuracy),
+        _row("neutral loss", measure_perplexity(model, texts, **under).loss),
+        _row("task loss", measure_task_loss(model, held_out, **under).loss),
     ]
-    own = table[(table["trait"] == config.trait) & (table["judge"] == prepared.headline)]
-    signs = prepared.coherence.signs(list(own["question"]), list(own["answer"]))
-    scores = prepared.coherence.score(signs, reference)
-    flags = (scores >= reference.gate).astype(float)
-    rows.append(_row("coherent", bootstrap_mean(flags, own["question"].to_numpy(object).astype(str))))
-    items = load_multiple_choice()[:: config.every_choice]
-    choice = measure_multiple_choice(model, items, intervention=intervention, progress=False)
-    texts = load_neutral_texts()[: config.n_texts]
-    rows.append(_row("accuracy", choice.accuracy))
-    rows.append(_row("neutral loss", measure_perplexity(model, texts, intervention=intervention, progress=False).loss))
-    rows.append(_row("task loss", measure_task_loss(model, held_out, intervention=intervention, progress=False).loss))
-    return rows
+
+
+def _signs(prepared: Prepared, table: pd.DataFrame, trait: str) -> tuple[pd.DataFrame, Any]:
+    """The answers on a trait as the headline judge has them, and the signs of their coherence."""
+    own = table[(table["trait"] == trait) & (table["judge"] == prepared.headline)]
+    return own, prepared.coherence.signs(list(own["question"]), list(own["answer"]))
 
 
 def _against_plain(config: PreventionConfig, prepared: Prepared, home: Path) -> dict[str, Any]:
@@ -164,15 +164,13 @@ def _against_plain(config: PreventionConfig, prepared: Prepared, home: Path) -> 
 
 
 def _row(metric: str, found: Interval, **more: str | float) -> dict[str, Any]:
-    numbers = {"estimate": found.estimate, "low": found.low, "high": found.high}
-    return {"metric": metric, **numbers, "n": found.n, "n_clusters": found.n_clusters, **more}
+    return {"metric": metric, **interval_row(found), **more}
 
 
 def _reference(prepared: Prepared, trait: str, folder: Path) -> CoherenceReference:
     """What counts as coherent: as the base model's own answers, nine of ten of which pass."""
     table = expression(prepared, prepared.model, folder / "base")
-    own = table[(table["trait"] == trait) & (table["judge"] == prepared.headline)]
-    return prepared.coherence.reference(prepared.coherence.signs(list(own["question"]), list(own["answer"])))
+    return prepared.coherence.reference(_signs(prepared, table, trait)[1])
 
 
 def _cap_bounds(config: PreventionConfig, prepared: Prepared) -> dict[float, float]:

@@ -37,9 +37,9 @@ from persona_interp.measurements.sample_projections import project_samples
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.protocol import Sampling
 from persona_interp.progress import track
-from persona_interp.rollouts.generate import answer, generate_rollouts, plain_requests
+from persona_interp.rollouts.generate import answer, plain_requests
 from persona_interp.statistics import cliffs_delta_interval
-from persona_interp.studies.finetuning.config import Setup
+from persona_interp.studies.finetuning.config import Setup, interval_row
 from persona_interp.studies.finetuning.detector_effects import (
     ADAPTIVE,
     AT_PROMPT,
@@ -53,7 +53,7 @@ from persona_interp.studies.finetuning.detector_effects import (
     PROBE,
     TEXT_ATTACK,
 )
-from persona_interp.studies.finetuning.prepared import Prepared, prepare
+from persona_interp.studies.finetuning.prepared import Prepared, contrastive, prepare
 
 Values = Float[np.ndarray, " answer"]
 
@@ -188,30 +188,18 @@ def _seen(
         folder=home / "answers",
         label=f"{name}: answers",
     )
-    scores = {
-        judge.name: [
-            score.value for score in judge.rate(trait, list(made.frame["question"]), list(made.frame["answer"]))
-        ]
-        for judge in prepared.judges
-    }
+    asked, given = list(made.frame["question"]), list(made.frame["answer"])
+    scores = {judge.name: [score.value for score in judge.rate(trait, asked, given)] for judge in prepared.judges}
     vector, probe = _own_vectors(config, model, trait, home / "rollouts")
-    frame = made.frame.assign(**scores)
-    return Seen(frame, made.activations("response_mean"), made.activations("prompt_last"), vector, probe)
+    response, prompt = made.activations("response_mean"), made.activations("prompt_last")
+    return Seen(made.frame.assign(**scores), response, prompt, vector, probe)
 
 
 def _own_vectors(
     config: RobustnessConfig, model: HookedModelBase, trait: Trait, folder: Path
 ) -> tuple[Direction, Direction]:
     """The persona vector and a logistic probe of the finetuned model, from its own contrastive answers."""
-    rolls = generate_rollouts(
-        model,
-        trait,
-        n_instructions=config.n_instructions,
-        max_new_tokens=config.setup.extraction_tokens,
-        pool=("response_mean",),
-        seed=config.setup.seed,
-        folder=folder,
-    )
+    rolls = contrastive(model, trait, config.setup, folder, n_instructions=config.n_instructions)
     activations, side = rolls.activations("response_mean"), rolls.frame["side"]
     whole = activations.values.isfinite().flatten(1).all(1).numpy()
     sides = [activations.select(whole & (side == name).to_numpy()) for name in ("positive", "negative")]
@@ -220,24 +208,16 @@ def _own_vectors(
 
 
 def _detected(config: RobustnessConfig, prepared: Prepared, seen: Seen, benign: Seen) -> list[dict[str, Any]]:
-    named, monitored = config.setup.named_layer, prepared.directions[config.trait]
-    readings: dict[str, tuple[Values, Values]] = {
-        MONITOR: _both(seen.response, benign.response, monitored, named),
-        AT_PROMPT: _both(seen.prompt, benign.prompt, monitored, named),
-    }
-    for layer in config.other_layers:
-        readings[f"{ELSEWHERE}{layer}"] = _both(seen.response, benign.response, monitored, layer)
-    readings[EXTRACTED] = _both(seen.response, benign.response, seen.vector, named)
-    readings[PROBE] = _both(seen.response, benign.response, seen.probe, named)
+    named, monitored, sides = config.setup.named_layer, prepared.directions[config.trait], (seen, benign)
+    read = [(MONITOR, "response", monitored, named), (AT_PROMPT, "prompt", monitored, named)]
+    read += [(f"{ELSEWHERE}{layer}", "response", monitored, layer) for layer in config.other_layers]
+    read += [(EXTRACTED, "response", seen.vector, named), (PROBE, "response", seen.probe, named)]
+    readings = {name: [_projected(getattr(side, of), v, layer) for side in sides] for name, of, v, layer in read}
     for judge in prepared.judges:
-        ours, theirs = (side.answers[judge.name].to_numpy(float) for side in (seen, benign))
-        if np.isfinite(ours).any() and np.isfinite(theirs).any():
-            readings[f"{EXPRESSION}{judge.name}"] = ours, theirs
-    return [_delta(name, *values, seen, benign) for name, values in readings.items()]
-
-
-def _both(ours: Activations, theirs: Activations, direction: Direction, layer: int) -> tuple[Values, Values]:
-    return _projected(ours, direction, layer), _projected(theirs, direction, layer)
+        scores = [side.answers[judge.name].to_numpy(float) for side in sides]
+        if all(np.isfinite(values).any() for values in scores):
+            readings[f"{EXPRESSION}{judge.name}"] = scores
+    return [_delta(name, values, sides) for name, values in readings.items()]
 
 
 def _projected(activations: Activations, direction: Direction, layer: int) -> Values:
@@ -247,12 +227,9 @@ def _projected(activations: Activations, direction: Direction, layer: int) -> Va
     return (activations.values[:, column] @ (vector / torch.linalg.norm(vector))).numpy().astype(float)
 
 
-def _delta(detector: str, run_values: Values, benign_values: Values, seen: Seen, benign: Seen) -> dict[str, Any]:
-    sides = []
-    for values, side in ((run_values, seen), (benign_values, benign)):
-        there = np.isfinite(values)
-        sides.append((values[there], side.answers["question"].to_numpy(object).astype(str)[there]))
-    found = cliffs_delta_interval(sides[0][0], sides[1][0], sides[0][1], sides[1][1])
-    facts = {"estimate": found.estimate, "low": found.low, "high": found.high}
-    facts |= {"n": found.n, "n_clusters": found.n_clusters}
-    return {"detector": detector, **facts, "mean change": float(sides[0][0].mean() - sides[1][0].mean())}
+def _delta(detector: str, readings: Sequence[Values], sides: Sequence[Seen]) -> dict[str, Any]:
+    there = [np.isfinite(values) for values in readings]
+    run, benign = (values[known] for values, known in zip(readings, there, strict=True))
+    asked = (side.answers["question"].to_numpy(object).astype(str) for side in sides)
+    found = cliffs_delta_interval(run, benign, *(names[known] for names, known in zip(asked, there, strict=True)))
+    return {"detector": detector, **interval_row(found), "mean change": float(run.mean() - benign.mean())}

@@ -1,7 +1,11 @@
-"""The three questions on finetuned models, each from its settings to tables, effects, claims and figures."""
+"""The three questions on finetuned models, each from its settings to tables, effects, claims and figures.
+
+What is emitted depends on tables and on what `provenance.json` says of them alone, be they measured now or saved.
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from pandas import DataFrame
 
@@ -11,14 +15,13 @@ from persona_interp.lock import alone_in
 from persona_interp.studies.finetuning.arm_effects import prevention_effects
 from persona_interp.studies.finetuning.arms import PreventionConfig
 from persona_interp.studies.finetuning.detector_effects import detector_effects
-from persona_interp.studies.finetuning.effects import STUDY, source_of
-from persona_interp.studies.finetuning.prepared import Prepared
+from persona_interp.studies.finetuning.effects import STUDY, shift_effects, source_of
 from persona_interp.studies.finetuning.prevention import TEST, measure_prevention
 from persona_interp.studies.finetuning.robustness import RobustnessConfig, measure_robustness
-from persona_interp.studies.finetuning.shift import ShiftConfig, measure_shift
+from persona_interp.studies.finetuning.shift import ShiftConfig, ShiftTables, measure_shift
 from persona_interp.tables import write_table
 
-Config = ShiftConfig | PreventionConfig | RobustnessConfig
+Provenance = Mapping[str, Any]
 SHIFT, PREVENTION, ROBUSTNESS = "finetuning_shift", "prevention", "monitor_robustness"
 
 
@@ -36,68 +39,83 @@ def run_shift(config: ShiftConfig, *, work: Path, out: Path) -> DataFrame:
     Raises:
         ConfigError: `work` holds results of other inputs, or another process is at work in it.
     """
-    from persona_interp.studies.finetuning.figures.drawing import draw_shift
-
     prepared, made = measure_shift(config, work)
-    tables = {"cells": made.cells, "correlations": made.correlations}
-    tables |= {"nulls": made.nulls, "predictors": made.predictors}
-    found = made.effects(config.setup.named_layer, prepared.model.n_layers)
-    notes = {"layer": "named before anything was measured"}
-    effects, claims = _finish(out, SHIFT, prepared, config, notes, tables, *found)
-    draw_shift(effects, made.cells, prepared.headline, out)
-    return claims
+    said = prepared.provenance(config, {"layer": "named before anything was measured"})
+    _keep(out, said, **vars(made))
+    return emit_shift(out, said, made, judge=prepared.headline)
 
 
 @alone_in("work")
 def run_prevention(config: PreventionConfig, *, work: Path, out: Path) -> DataFrame:
     """The claims of the ways to prevent or correct a trait; leaves measured.csv, and else as `run_shift` does."""
-    from persona_interp.studies.finetuning.figures.drawing import draw_prevention
-
     prepared, rows = measure_prevention(config, work)
-    found = prevention_effects(
-        rows,
-        trait=config.trait,
-        layer=config.setup.named_layer,
-        ablation_layers=config.ablation_layers,
-        n_layers=prepared.model.n_layers,
-        test=TEST,
-    )
-    notes = {"strengths": "listed beforehand; none is chosen on these numbers"}
-    effects, claims = _finish(out, PREVENTION, prepared, config, notes, {"measured": rows}, *found)
-    draw_prevention(effects, config.trait, prepared.headline, out)
-    return claims
+    said = prepared.provenance(config, {"strengths": "listed beforehand; none is chosen on these numbers"})
+    _keep(out, said, measured=rows)
+    return emit_prevention(out, said, rows, judge=prepared.headline, test=TEST)
 
 
 @alone_in("work")
 def run_robustness(config: RobustnessConfig, *, work: Path, out: Path) -> DataFrame:
     """The claims of training against a monitor; leaves measured.csv, and else as `run_shift` does."""
+    prepared, rows = measure_robustness(config, work)
+    notes = {"text monitor": prepared.headline, "control": "the same training on the model's plain answers"}
+    said = prepared.provenance(config, notes)
+    _keep(out, said, measured=rows)
+    return emit_robustness(out, said, rows)
+
+
+def emit_shift(out: Path, said: Provenance, tables: ShiftTables, *, judge: str) -> DataFrame:
+    """The claims of a grid from its tables; leaves effects, claims and figures.
+
+    Args:
+        said: in `provenance.json`, of the tables.
+        judge: whose scores are drawn.
+    """
+    from persona_interp.studies.finetuning.figures.drawing import draw_shift
+
+    named = tables.correlations[tables.correlations["named"]]
+    found = shift_effects(named, tables.nulls, tables.predictors, **_place(said))
+    effects, claims = _written(out, SHIFT, said, *found)
+    draw_shift(effects, tables.cells, judge, out)
+    return claims
+
+
+def emit_prevention(out: Path, said: Provenance, rows: DataFrame, *, judge: str, test: str) -> DataFrame:
+    """The claims of prevention from rows of `measure_prevention`, whose p is by `test`; else as `emit_shift`."""
+    from persona_interp.studies.finetuning.figures.drawing import draw_prevention
+
+    trait, ablation = said["config"]["trait"], said["config"]["ablation_layers"]
+    found = prevention_effects(rows, trait=trait, ablation_layers=ablation, test=test, **_place(said))
+    effects, claims = _written(out, PREVENTION, said, *found)
+    draw_prevention(effects, trait, judge, out)
+    return claims
+
+
+def emit_robustness(out: Path, said: Provenance, rows: DataFrame) -> DataFrame:
+    """The claims of training against a monitor from rows of `measure_robustness`; else as `emit_shift`."""
     from persona_interp.studies.finetuning.figures.drawing import draw_detectors
 
-    prepared, rows = measure_robustness(config, work)
-    layer, n_layers = config.setup.named_layer, prepared.model.n_layers
-    found = detector_effects(rows, trait=config.trait, layer=layer, n_layers=n_layers)
-    notes = {"text monitor": prepared.headline, "control": "the same training on the model's plain answers"}
-    effects, claims = _finish(out, ROBUSTNESS, prepared, config, notes, {"measured": rows}, *found)
+    found = detector_effects(rows, trait=said["config"]["trait"], **_place(said))
+    effects, claims = _written(out, ROBUSTNESS, said, *found)
     draw_detectors(effects, out)
     return claims
 
 
-def _finish(
-    out: Path,
-    name: str,
-    prepared: Prepared,
-    config: Config,
-    notes: Mapping[str, str],
-    tables: Mapping[str, DataFrame],
-    effects: Sequence[Effect],
-    claims: Sequence[Claim],
+def _keep(out: Path, said: Provenance, **tables: DataFrame) -> None:
+    for name, rows in tables.items():
+        write_table(out / f"{name}.csv", rows)
+    write_json(out / "provenance.json", said)
+
+
+def _place(said: Provenance) -> dict[str, int]:
+    return {"layer": said["config"]["setup"]["named_layer"], "n_layers": said["model"]["n_layers"]}
+
+
+def _written(
+    out: Path, name: str, said: Provenance, effects: Sequence[Effect], claims: Sequence[Claim]
 ) -> tuple[DataFrame, DataFrame]:
-    """Write tables, provenance, effects and claims; the latter two as they were written."""
-    for table, rows in tables.items():
-        write_table(out / f"{table}.csv", rows)
-    provenance = prepared.provenance(config, notes)
-    write_json(out / "provenance.json", provenance)
-    source = source_of(name, provenance)
+    """Effects and claims as they were written."""
+    source = source_of(name, said)
     found = effects_table(source, effects), claims_table(source, claims)
     write_effects(out, STUDY, *found)
     return found

@@ -18,7 +18,6 @@ from jaxtyping import Float
 from persona_interp.activations.store import Activations
 from persona_interp.data.conversations import conversations_hash
 from persona_interp.data.levels import LEVELS, Level
-from persona_interp.effects import Claim, Effect
 from persona_interp.io import read_json, write_json
 from persona_interp.measurements.expression import expression_change
 from persona_interp.measurements.projection_difference import METRICS, projection_difference
@@ -27,7 +26,7 @@ from persona_interp.progress import track
 from persona_interp.studies.finetuning.cells import expression, own_answers, probes, train_cell
 from persona_interp.studies.finetuning.config import FLAWED, Setup
 from persona_interp.studies.finetuning.drift import mean_shift
-from persona_interp.studies.finetuning.effects import PREDICTORS, STUDY, shift_effects
+from persona_interp.studies.finetuning.effects import PREDICTORS, STUDY
 from persona_interp.studies.finetuning.prediction import predictor_table, shift_correlations, shift_nulls
 from persona_interp.studies.finetuning.prediction_grid import Grid
 from persona_interp.studies.finetuning.prepared import Prepared, prepare
@@ -70,11 +69,6 @@ class ShiftTables:
     correlations: pd.DataFrame
     nulls: pd.DataFrame
     predictors: pd.DataFrame
-
-    def effects(self, layer: int, n_layers: int) -> tuple[list[Effect], list[Claim]]:
-        """Of the correlations at the named layer."""
-        named = self.correlations[self.correlations["named"]]
-        return shift_effects(named, self.nulls, self.predictors, layer=layer, n_layers=n_layers)
 
 
 def measure_shift(config: ShiftConfig, folder: Path) -> tuple[Prepared, ShiftTables]:

@@ -1,7 +1,7 @@
 """Monitoring measured: the projection before an answer against the expression of the answer that follows."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -117,15 +117,17 @@ def measure_monitoring(
             f" {', '.join(names) or 'none'}.",
             "Give at least one of each, and every condition a name of its own.",
         )
-    layers = _layers(direction) if layers is None else tuple(layers)
+    every = tuple(hookpoint.layer for hookpoint in direction.hookpoints if hookpoint.stream == "resid_post")
+    layers = every if layers is None else tuple(layers)
     rows = [int(direction.index(layer)) for layer in layers]
     sampling = Sampling(max_new_tokens, temperature, n_samples=n_samples, seed=seed)
-    longest = [_longest(model, condition, questions) + max_new_tokens for condition in conditions]
+    prompts = [[render_chat(model.tokenizer, turns) for turns in condition_turns(c, questions)] for c in conditions]
+    longest = [max(map(len, encode(model.tokenizer, rendered))) + max_new_tokens for rendered in prompts]
     if isinstance(model, HookedModelBase):
         model.check_length(max(longest))
     parts = [
-        _answered(model, condition, questions, sampling, trait, max(1, TOKENS_AT_ONCE // length), folder, progress)
-        for condition, length in zip(conditions, longest, strict=True)
+        _answered(model, condition, questions, rendered, sampling, trait, max(1, TOKENS_AT_ONCE // n), folder, progress)
+        for condition, rendered, n in zip(conditions, prompts, longest, strict=True)
     ]
     answers = pd.concat([frame for frame, _ in parts], ignore_index=True)
     asked, given = list(answers["question"]), list(answers["answer"])
@@ -161,22 +163,11 @@ def rated_units(monitoring: Monitoring, kind: str, judge: str) -> np.ndarray:
     return found
 
 
-def _layers(direction: Direction) -> tuple[int, ...]:
-    return tuple(hookpoint.layer for hookpoint in direction.hookpoints if hookpoint.stream == "resid_post")
-
-
-def _prompts(model: HookedModel, condition: Condition, questions: Sequence[str]) -> list[str]:
-    return [render_chat(model.tokenizer, turns) for turns in condition_turns(condition, questions)]
-
-
-def _longest(model: HookedModel, condition: Condition, questions: Sequence[str]) -> int:
-    return max(map(len, encode(model.tokenizer, _prompts(model, condition, questions))))
-
-
 def _answered(
     model: HookedModel,
     condition: Condition,
     questions: Sequence[str],
+    prompts: Sequence[str],
     sampling: Sampling,
     trait: Trait,
     n_at_once: int,
@@ -184,7 +175,6 @@ def _answered(
     progress: bool,
 ) -> tuple[pd.DataFrame, Activations]:
     """Answers under a condition, and the last-prompt-token activations of each question."""
-    prompts = _prompts(model, condition, questions)
     # questions after the same context come together, so that a batch computes it once
     order = sorted(range(len(questions)), key=lambda i: i % len(condition.contexts))
     columns = {"question": [questions[i] for i in order], "prompt": [prompts[i] for i in order]}
@@ -203,10 +193,8 @@ def _answered(
     )
     marks = {"kind": condition.kind, "condition": condition.name, "level": condition.level}
     frame = rollouts.frame[["question", "sample", "prompt", "answer"]].assign(**marks)
-    held = rollouts.activations("prompt_last")
-    first = held.select(rollouts.frame["sample"] == 0)
-    samples = first.samples[["question"]].assign(**marks)
-    return frame, Activations(first.values, first.hookpoints, first.pooling, samples, first.provenance, first.norms)
+    first = rollouts.activations("prompt_last").select(rollouts.frame["sample"] == 0)
+    return frame, replace(first, samples=first.samples[["question"]].assign(**marks))
 
 
 def _joined(parts: Sequence[Activations]) -> Activations:
@@ -215,7 +203,7 @@ def _joined(parts: Sequence[Activations]) -> Activations:
         raise AlignmentError("the conditions were read at different hookpoints.", "Read all of them at the same ones.")
     values = torch.cat([part.values for part in parts])
     samples = pd.concat([part.samples for part in parts], ignore_index=True)
-    return Activations(values, first.hookpoints, first.pooling, samples, first.provenance)
+    return replace(first, values=values, samples=samples, norms=None)
 
 
 def _units(answers: pd.DataFrame, samples: pd.DataFrame, judges: Sequence[str]) -> pd.DataFrame:

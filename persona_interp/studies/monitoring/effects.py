@@ -1,15 +1,14 @@
 """Tables of monitoring as rows of the table of effects, and the claims that a projection predicts expression."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 from pandas import DataFrame
 
-from persona_interp.effects import Claim, Effect, Verdict, family_of, rejected, verdict
+from persona_interp.effects import Claim, Effect, Verdict, family_of, q_of, rejected, verdict
 from persona_interp.sections.words import interval, number
 from persona_interp.statistics.families import PRIMARY
-from persona_interp.statistics.levels import CONFIDENCE
 from persona_interp.tables import rows_of
 from persona_interp.types import depth_of
 
@@ -57,8 +56,12 @@ def condition_of(kind: str, scope: str) -> str:
     return f"{KINDS[kind]}, {SCOPES[scope]}"
 
 
-def monitoring_effects(correlations: DataFrame, nulls: DataFrame, alarms: DataFrame, of: Measured) -> list[Effect]:
-    """Effects of the three tables.
+def monitoring_effects(
+    correlations: DataFrame, nulls: DataFrame, alarms: DataFrame, of: Measured
+) -> tuple[list[Effect], list[Claim]]:
+    """Effects of the three tables, and the claims of every trait, kind of conditions and scope by the first judge.
+
+    They are that the projection predicts, and that random directions do not.
 
     Args:
         correlations: as `monitoring_table` has them, with `null_95` of random directions at that layer; without `low`
@@ -70,41 +73,45 @@ def monitoring_effects(correlations: DataFrame, nulls: DataFrame, alarms: DataFr
     effects += [_for_these(row, effect) for row, effect in rows if row["low"] is not None]
     effects += [_random(row, effect, of) for row, effect in rows if row["null_95"] is not None]
     effects += [effect for row in rows_of(nulls) for effect in _largest(row, of)]
-    return effects + [_alerts(row, of) for row in rows_of(alarms)]
+    effects += [_alerts(row, of) for row in rows_of(alarms)]
+    tested = [one for one in zip(effects, q_of(effects), strict=True) if one[0].judge == rows[0][0]["judge"]]
+    claims = [_predicts(effect, q) for effect, q in tested if effect.family == family_of(R, PRIMARY)]
+    beyond = [one for one in tested if one[0].metric == BEST and one[0].null_kind == RANDOM_DIRECTIONS]
+    return effects, claims + [_beyond(*one) for one in beyond]
 
 
-def monitoring_claims(effects: Sequence[Effect], q: Sequence[float], *, judge: str) -> list[Claim]:
-    """For every trait, kind of conditions and scope: that the projection predicts, and that random directions do not.
-
-    Args:
-        q: of every effect.
-        judge: that was named first.
-    """
-    tested = [(e, one) for e, one in zip(effects, q, strict=True) if e.judge == judge]
-    primary = [_predicts(e, one) for e, one in tested if e.family == family_of(R, PRIMARY)]
-    return primary + [_beyond(e, one) for e, one in tested if e.metric == BEST and e.null_kind == RANDOM_DIRECTIONS]
+def _projected(metric: str, row: Row, layer: int, of: Measured, pooling: str = "prompt_last") -> Effect:
+    """What all numbers of the persona vector at one block share."""
+    return Effect(
+        metric=metric,
+        trait=row.get("trait"),
+        method="persona_vector",
+        substrate="residual",
+        layers=str(layer),
+        depth=depth_of(layer, of.n_layers),
+        stream="resid_post",
+        pooling=pooling,
+        data="evaluation questions",
+    )
 
 
 def _correlation(row: Row, of: Measured) -> Effect:
     """R with its interval for new conditions too."""
-    projected = row["predictor"] == "projection"
-    return Effect(
-        metric=R,
-        role="treatment" if projected else "control",
-        trait=row["trait"],
-        method="persona_vector" if projected else "grade of the condition",
-        substrate="residual" if projected else "prompt",
-        layers=str(row["layer"]) if projected else None,
-        depth=depth_of(row["layer"], of.n_layers) if projected else None,
-        stream="resid_post" if projected else None,
-        pooling="prompt_last" if projected else None,
+    if projected := row["predictor"] == "projection":
+        effect = _projected(R, row, row["layer"], of)
+    else:
+        effect = Effect(
+            metric=R,
+            role="control",
+            trait=row["trait"],
+            method="grade of the condition",
+            substrate="prompt",
+            data="evaluation questions",
+        )
+    effect = replace(
+        effect.measured(row, "estimate", "low_new", "high_new"),
         condition=condition_of(row["kind"], row["scope"]),
-        data="evaluation questions",
         reference="no correlation, 0",
-        estimate=row["estimate"],
-        low=row["low_new"],
-        high=row["high_new"],
-        level=None if row["low_new"] is None else CONFIDENCE,
         fixed="direction, layer, judge" if projected else "judge",
         n=row["n"],
         cluster="condition, and question",
@@ -116,30 +123,34 @@ def _correlation(row: Row, of: Measured) -> Effect:
         detectable=row["detectable"],
         judge=row["judge"],
     )
+    return replace(effect, level=None) if effect.low is None else effect
+
+
+def _without(effect: Effect, *names: str) -> Effect:
+    """The effect without what its test found, and without these."""
+    return replace(effect, **dict.fromkeys(("test", "null_kind", "p", "family", *names)))
 
 
 def _for_these(row: Row, effect: Effect) -> Effect:
     """The same r with its interval for new questions only."""
     same = replace(
-        effect,
+        _without(effect, "detectable"),
         condition=f"{effect.condition}, {THESE}",
         fixed=f"conditions, {effect.fixed}",
         cluster="question",
         n_cluster=row["n_questions"],
-        **dict.fromkeys(("test", "null_kind", "p", "family", "detectable")),
     )
     return same.measured(row)
 
 
 def _random(row: Row, effect: Effect, of: Measured) -> Effect:
     return replace(
-        effect,
+        _without(effect, "low", "high", "level", "detectable", "fixed"),
         metric=RANDOM,
         role="null",
         method="random directions",
         estimate=row["null_95"],
         n_null=of.n_null,
-        **dict.fromkeys(("low", "high", "level", "test", "null_kind", "p", "family", "detectable", "fixed")),
     )
 
 
@@ -147,18 +158,10 @@ def _largest(row: Row, of: Measured) -> Iterator[Effect]:
     """The direction's best layer against those of a null, and the best named member of that null."""
     trait, kind, rest = row["test"].split(", ", 2)
     judge, scope = rest.rsplit(", ", 1)
-    layer = row["best_layer"]
-    effect = Effect(
-        metric=BEST,
+    effect = replace(
+        _projected(BEST, row, row["best_layer"], of),
         trait=trait,
-        method="persona_vector",
-        substrate="residual",
-        layers=str(layer),
-        depth=depth_of(layer, of.n_layers),
-        stream="resid_post",
-        pooling="prompt_last",
         condition=condition_of(kind, scope),
-        data="evaluation questions",
         reference=f"largest r of other directions with {judge}",
         estimate=row["observed"],
         fixed="conditions, questions, judge",
@@ -173,27 +176,23 @@ def _largest(row: Row, of: Measured) -> Iterator[Effect]:
     )
     yield effect
     if row["best_member"] is not None:
-        member = replace(effect, role="null", method=f"best of {row['family']}", estimate=row["best_value"])
-        member = replace(member, condition=f"{effect.condition}, {row['best_member']}", layers=None, depth=None)
-        yield replace(member, **dict.fromkeys(("test", "null_kind", "null_high", "n_null", "p", "family")))
+        yield replace(
+            _without(effect, "null_high", "n_null", "layers", "depth"),
+            role="null",
+            method=f"best of {row['family']}",
+            estimate=row["best_value"],
+            condition=f"{effect.condition}, {row['best_member']}",
+        )
 
 
 def _alerts(row: Row, of: Measured) -> Effect:
     hits = row["measure"] == "hits"
     what = "under the strongest system prompt" if hits else "without a prompt, other than those of the threshold"
-    effect = Effect(
-        metric=ALERTS,
+    effect = replace(
+        _projected(ALERTS, row, row["layer"], of, pooling="largest smoothed token"),
         role="treatment" if hits else "null",
         unit="share of answers",
-        trait=row["trait"],
-        method="persona_vector",
-        substrate="residual",
-        layers=str(row["layer"]),
-        depth=depth_of(row["layer"], of.n_layers),
-        stream="resid_post",
-        pooling="largest smoothed token",
         condition=f"answers {what}",
-        data="evaluation questions",
         reference=f"asked rate of false alarms, {row['asked_rate']:g}",
         fixed=f"direction, {of.threshold} of {row['n_neutral']} unprompted answers",
         n=row["n"],
@@ -206,34 +205,20 @@ def _alerts(row: Row, of: Measured) -> Effect:
 def _predicts(effect: Effect, q: float) -> Claim:
     found = verdict(q, effect.low, effect.high)
     said = {"holds": "predicts", "does not": "predicts the opposite of", "undecided": "is not shown to predict"}[found]
-    return Claim(
-        claim=f"the projection predicts expression, {effect.condition}",
-        trait=effect.trait,
-        sentence=(
-            f"The projection before an answer at layer {effect.layers} {said} its expression of {effect.trait}"
-            f" ({effect.condition}, {effect.judge}): r {interval(effect.estimate, effect.low, effect.high)}, q"
-            f" {number(q)}."
-        ),
-        rule=PREDICTS,
-        effects=[effect],
-        verdict=found,
-        detectable=None if effect.detectable is None else float(effect.detectable),
-        unit="r",
+    sentence = (
+        f"The projection before an answer at layer {effect.layers} {said} its expression of {effect.trait}"
+        f" ({effect.condition}, {effect.judge}): r {interval(effect.estimate, effect.low, effect.high)}, q {number(q)}."
     )
+    name = f"the projection predicts expression, {effect.condition}"
+    return replace(effect.claimed(name, sentence, PREDICTS, found), unit="r")
 
 
 def _beyond(effect: Effect, q: float) -> Claim:
     found: Verdict = "holds" if rejected(q) else "undecided"
     estimate, bound = (None if one is None else float(one) for one in (effect.estimate, effect.null_high))
     said = "exceeds" if found == "holds" else "is not shown to exceed"
-    return Claim(
-        claim=f"beyond random directions, {effect.condition}",
-        trait=effect.trait,
-        sentence=(
-            f"At its best layer the vector of {effect.trait} {said} random directions at theirs ({effect.condition},"
-            f" {effect.judge}): r {number(estimate, 2)}, theirs up to {number(bound, 2)}, q {number(q)}."
-        ),
-        rule=BEYOND,
-        effects=[effect],
-        verdict=found,
+    sentence = (
+        f"At its best layer the vector of {effect.trait} {said} random directions at theirs ({effect.condition},"
+        f" {effect.judge}): r {number(estimate, 2)}, theirs up to {number(bound, 2)}, q {number(q)}."
     )
+    return replace(effect.claimed(f"beyond random directions, {effect.condition}", sentence, BEYOND, found), unit=None)

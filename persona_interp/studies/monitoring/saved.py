@@ -6,11 +6,11 @@ from typing import Any
 import pandas as pd
 from pandas import DataFrame
 
-from persona_interp.effects import Source, claims_table, effects_table, q_of, run_id_of, write_effects
+from persona_interp.effects import Source, claims_table, effects_table, write_effects
 from persona_interp.io import read_record
 from persona_interp.statistics.levels import ALPHA
 from persona_interp.statistics.power import detectable_correlation
-from persona_interp.studies.monitoring.effects import STUDY, Measured, monitoring_claims, monitoring_effects
+from persona_interp.studies.monitoring.effects import STUDY, Measured, monitoring_effects
 from persona_interp.studies.monitoring.tables import SCOPES, monitoring_families, monitoring_intervals
 from persona_interp.tables import read_table
 
@@ -37,10 +37,9 @@ def write_monitoring_effects(folder: Path) -> None:
     table = named_again(correlations, units) if older else correlations
     table = table.assign(layer=table["layer"].astype("Int64"))
     nulls["p"] = nulls["p"].where(nulls["p_floor"] <= ALPHA)
-    effects = monitoring_effects(table, nulls, alarms, of)
-    claims = monitoring_claims(effects, q_of(effects), judge=correlations["judge"].iloc[0])
-    identity = {"config": config, "weights": model["weights"], "backend": model["backend"], "dtype": model["dtype"]}
-    source = Source(STUDY, run_id_of(identity), model["model"], model["backend"], model["dtype"], config["seed"])
+    effects, claims = monitoring_effects(table, nulls, alarms, of)
+    identity = {"config": config, **{key: model[key] for key in ("weights", "backend", "dtype")}}
+    source = Source.of(STUDY, identity, model, config["seed"])
     write_effects(folder, STUDY, effects_table(source, effects), claims_table(source, claims))
 
 

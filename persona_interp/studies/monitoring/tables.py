@@ -181,13 +181,19 @@ def _correlated(
         # whole conditions are exchanged, so the same questions must come in one order in all of them
         order = np.lexsort((questions, conditions))
         order = order[whole[order]]
-        p = _exchanged_p(x[order], y[order], conditions[order], **tests)
-        return _row(interval, new, len(set(conditions)), p)
-    if interval.n == 0:
-        return _row(interval, new, 0, float("nan"))
-    kept = varied_conditions(y, conditions, min_sd=min_sd)
-    p = _exchanged_p(x[kept], y[kept], questions[kept], within=conditions[kept], **tests)
-    return _row(interval, new, len(set(conditions[kept])), p)
+        n_conditions, p = len(set(conditions)), _exchanged_p(x[order], y[order], conditions[order], **tests)
+    elif interval.n == 0:
+        n_conditions, p = 0, float("nan")
+    else:
+        kept = varied_conditions(y, conditions, min_sd=min_sd)
+        n_conditions = len(set(conditions[kept]))
+        p = _exchanged_p(x[kept], y[kept], questions[kept], within=conditions[kept], **tests)
+    return {
+        **{"estimate": interval.estimate, "low": interval.low, "high": interval.high, "n": interval.n},
+        **{"low_new": new.low, "high_new": new.high},
+        **{"n_questions": interval.n_clusters, "n_conditions": n_conditions, "p": p},
+        "detectable": detectable_correlation(new.error, new.freedom),
+    }
 
 
 def monitoring_intervals(
@@ -229,12 +235,3 @@ def _exchanged_p(
         return permutation_test_correlation(x, y, clusters, **tests).tested
     except AlignmentError:
         return float("nan")
-
-
-def _row(interval: Interval, new: Interval, n_conditions: int, p: float) -> dict[str, Any]:
-    return {
-        **{"estimate": interval.estimate, "low": interval.low, "high": interval.high, "n": interval.n},
-        **{"low_new": new.low, "high_new": new.high},
-        **{"n_questions": interval.n_clusters, "n_conditions": n_conditions, "p": p},
-        "detectable": detectable_correlation(new.error, new.freedom),
-    }

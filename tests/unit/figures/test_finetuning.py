@@ -6,12 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.axes import Axes
-from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from persona_interp.studies.finetuning.figures.shift import (
     plot_correlation_matrix,
-    plot_drift,
     plot_predictors,
     plot_shift_and_expression,
 )
@@ -114,31 +112,3 @@ def test_predictors_are_rows_and_what_they_foretell_colours(ax: Axes):
     assert set(found) == {("shift", 0.2), ("shift", 0.8), ("expression", 0.4)}
     assert found["shift", 0.8] < 0.5 < found["shift", 0.2] < found["expression", 0.4]
     assert ax.get_xlim() == (-1.04, 1.04)
-
-
-def drift() -> pd.DataFrame:
-    rows = [
-        {"step": step, "trait": trait, "layer": layer, "shift": step * size, "low": step * size - 1}
-        | {"high": step * size + 1}
-        for trait, size in (("loud", 0.1), ("sad", -0.2))
-        for layer in (7, 3)
-        for step in (20, 0, 10)
-    ]
-    return pd.DataFrame(rows)
-
-
-def test_drift_has_a_colour_a_trait_and_a_style_a_layer_in_order_of_steps(ax: Axes):
-    assert plot_drift(drift(), ax, bound=1.5) is ax
-    np.testing.assert_array_equal(labelled(ax, "loud, layer 3").get_xydata(), [[0, 0], [10, 1], [20, 2]])
-    by_trait = [labelled(ax, f"{trait}, layer {layer}") for trait in ("loud", "sad") for layer in (3, 7)]
-    assert len({to_hex(line.get_color()) for line in by_trait}) == 2
-    assert by_trait[0].get_linestyle() == by_trait[2].get_linestyle() != by_trait[1].get_linestyle()
-    assert len(ax.collections) == 4
-    assert set(labelled(ax, "bound").get_ydata()) == {1.5}
-
-
-def test_one_layer_is_not_named_and_missing_bounds_draw_no_band(ax: Axes):
-    one = drift().query("layer == 3").assign(low=np.nan, high=np.nan)
-    plot_drift(one, ax)
-    assert {line.get_label() for line in ax.lines} >= {"loud", "sad"}
-    assert "bound" not in {line.get_label() for line in ax.lines}

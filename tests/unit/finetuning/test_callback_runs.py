@@ -245,7 +245,7 @@ def test_directions_that_cannot_be_used_are_refused_before_training(small: Tiny)
     direction = loud(small)
     with pytest.raises(ConfigError, match="was given twice"):
         DriftCallback([direction, loud(small, seed=1)], 0, prompts=PROMPTS)
-    with pytest.raises(ConfigError, match="loud is zero at layer 1"):
+    with pytest.raises(ConfigError, match="loud is zero at resid_post at layer 1"):
         DriftCallback(dataclasses.replace(direction, vectors=direction.vectors * 0), 1, prompts=PROMPTS)
     with pytest.raises(HookpointError, match="no vector for resid_post at layer 7"):
         DriftCallback(direction, 7, prompts=PROMPTS)

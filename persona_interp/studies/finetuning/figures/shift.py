@@ -1,4 +1,4 @@
-"""Finetuning: shift and expression of many runs, what foretells them, how specifically, and drift in training."""
+"""Finetuning: shift and expression of many runs, what foretells them, and how specifically."""
 
 from collections.abc import Sequence
 
@@ -8,10 +8,10 @@ from matplotlib.axes import Axes
 from pandas import DataFrame
 
 from persona_interp.figures.forest import plot_forest
-from persona_interp.figures.frames import cells, distinct, keep, records
+from persona_interp.figures.frames import distinct, keep, records
 from persona_interp.figures.geometry import COLORMAP
 from persona_interp.figures.heat_map import frame_same, name_cells
-from persona_interp.figures.style import GREY, LINE_STYLES, TEXT, category
+from persona_interp.figures.style import GREY, TEXT, category
 from persona_interp.studies.finetuning.effects import OF_DATA, VECTOR
 
 MARKERS = ("o", "^", "s", "D", "v", "P")
@@ -98,33 +98,6 @@ def plot_predictors(effects: DataFrame, ax: Axes) -> Axes:
     names = distinct(rows, "series")
     plot_forest(rows, ax, traits=distinct(rows, "trait"), names=names, chance=0.0, label="Pearson r")
     ax.set_xlim(-1.04, 1.04)
-    return ax
-
-
-def plot_drift(frame: DataFrame, ax: Axes, *, bound: float | None = None) -> Axes:
-    """Finetuning shift against training step with its interval as a band; a colour a trait, a line style a layer.
-
-    The line at zero is the model before training.
-
-    Args:
-        frame: `step, trait, layer, shift, low, high`, as `DriftCallback.frame` gives it.
-        bound: where the callback warns or stops, a dashed line.
-    """
-    ax.axhline(0, color=GREY, linewidth=0.7, zorder=1)
-    if bound is not None:
-        ax.axhline(bound, color=TEXT, linestyle=(0, (5, 2, 1, 2, 1, 2)), linewidth=0.9, label="bound", zorder=1.5)
-    channels = list(dict.fromkeys(zip(cells(frame, "trait"), cells(frame, "layer"), strict=True)))
-    traits, layers = distinct(frame, "trait"), sorted(distinct(frame, "layer"))
-    for trait, layer in channels:
-        color, style = category(traits.index(trait))[0], LINE_STYLES[layers.index(layer) % len(LINE_STYLES)]
-        rows = keep(keep(frame, "trait", trait), "layer", layer).sort_values("step")
-        steps, low, high = (rows[name].to_numpy(dtype=float) for name in ("step", "low", "high"))
-        label = f"{trait}, layer {layer}" if len(layers) > 1 else str(trait)
-        ax.plot(steps, rows["shift"], color=color, linestyle=style, marker="o", markersize=2.6, label=label, zorder=2.2)
-        ax.fill_between(steps, low, high, color=color, alpha=0.15, linewidth=0, zorder=2)
-    ax.set_xlabel("training step")
-    ax.set_ylabel("finetuning shift\n(residual units)")
-    ax.margins(x=0.02)
     return ax
 
 

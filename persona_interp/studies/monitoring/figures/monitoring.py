@@ -1,11 +1,8 @@
 """Monitoring: projection against expression, r by layer, and projections along the tokens of a conversation."""
 
-import io
 import math
 from collections.abc import Mapping
-from typing import Literal
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -19,12 +16,12 @@ from persona_interp.figures.style import (
     GREY,
     LIGHT_GREY,
     PALETTE,
-    PNG_DPI,
     TEXT,
     category,
     legend_below,
     panel_figure,
     paper_style,
+    rendered,
     sequential,
     wrap,
 )
@@ -173,21 +170,15 @@ def plot_token_projections(
     return ax
 
 
-def rendered_tokens(
-    frame: DataFrame, limits: Mapping[tuple[str, int], float], *, kind: Literal["png", "pdf"] | str
-) -> bytes:
-    """The figure of the first conversation of a frame as the bytes of a file."""
+def rendered_tokens(frame: DataFrame, limits: Mapping[tuple[str, int], float], *, kind: str) -> bytes:
+    """The figure of the first conversation of a frame as the bytes of a file, a png or pdf."""
     name = distinct(frame, "conversation")[0]
     with paper_style():
         figure, axes = panel_figure(1, 1, panel_height=2.2, page_wide=True)
         plot_token_projections(keep(frame, "conversation", name), axes[0][0], limits=limits)
         axes[0][0].set_title(wrap(name.rpartition("/")[2], 90))
         legend_below(figure)
-        buffer = io.BytesIO()
-        metadata = {"Software": None} if kind == "png" else {"CreationDate": None}
-        with mpl.rc_context({"text.parse_math": False}):
-            figure.savefig(buffer, format=kind, dpi=PNG_DPI, metadata=metadata)
-    return buffer.getvalue()
+        return rendered(figure, kind)
 
 
 def _runs(turns: np.ndarray) -> list[tuple[int, int]]:
