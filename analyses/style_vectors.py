@@ -124,9 +124,7 @@ def steering(model: HookedModelBase, config: Config, folder: Path) -> tuple[pd.D
     parts, said = [], {}
     for name, styles in config.steered:
         run = style_run(config, model.n_layers, styles)
-        made = run_styles(
-            model, load_styles(name), run, judges=judges, coherence=coherence, folder=folder / "runs" / name
-        )
+        made = run_styles(model, load_styles(name), run, judges=judges, coherence=coherence, out=folder / "runs" / name)
         parts.append(made.steering)
         said[name] = made.provenance
     table = pd.concat(parts, ignore_index=True)

@@ -56,7 +56,7 @@ for part in (psychadapter.train, psychadapter.generate, reported(psychadapter.me
 for command in (convert.convert, finetune, reported(inventory), levels.levels, models.models, monitor):
     app.command()(command)
 app.add_typer(adapters, name="psychadapter")
-for command in (reported(run), screen, serve.serve, reported(styles)):
+for command in (reported(run), reported(screen), serve.serve, reported(styles)):
     app.command()(command)
 app.add_typer(traits.traits_app, name="traits")
 for command in (vectors.extract, vectors.steer, vectors.project):

@@ -163,8 +163,9 @@ class Effect:
     def measured(
         self, row: Mapping[str, Any], estimate: str = "estimate", low: str = "low", high: str = "high"
     ) -> "Effect":
-        """With the estimate of a row and its interval at the usual level, by the names of their columns."""
-        return replace(self, estimate=row[estimate], low=row[low], high=row[high], level=CONFIDENCE)
+        """With the estimate of a row and its interval, where it has one, by the names of their columns."""
+        level = None if row[low] is None else CONFIDENCE
+        return replace(self, estimate=row[estimate], low=row[low], high=row[high], level=level)
 
     def at_block(self, layer: int, n_layers: int) -> "Effect":
         """Of the residual stream at the output of a block."""

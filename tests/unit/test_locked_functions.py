@@ -50,7 +50,7 @@ def calls(folder: Path) -> dict[str, Callable[[], object]]:
     none: Any = None
     return {
         "run_main_job": lambda: run_main_job(none, folder),
-        "run_styles": lambda: run_styles(none, none, none, judges=[], coherence=none, folder=folder),
+        "run_styles": lambda: run_styles(none, none, none, judges=[], coherence=none, out=folder),
         "measure_styles": lambda: measure_styles(
             none, none, {}, activations=none, settings=none, judges=[], coherence=none, selection=[], prompts={},
             folder=folder,

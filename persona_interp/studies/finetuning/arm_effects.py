@@ -9,7 +9,7 @@ from pandas import DataFrame
 from persona_interp.effects import Claim, Effect, joined, mean_depth, verdict
 from persona_interp.measurements.steering import COHERENT_SHARE
 from persona_interp.sections.words import interval, number
-from persona_interp.studies.finetuning.effects import POINTS, measured, with_q
+from persona_interp.studies.finetuning.effects import POINTS, with_q
 from persona_interp.tables import rows_of
 
 BASE, PLAIN, CAP = "base", "plain finetuning", "cap afterwards"
@@ -113,7 +113,7 @@ def _measure(row: Row, arm: Effect, trait: str, coherent: bool) -> Effect:
         judge=row["judge"],
         coherent=coherent,
     )
-    return measured(effect, row)
+    return effect.measured(row)
 
 
 def _tested(row: Row, effect: Effect, test: str) -> Effect:

@@ -8,7 +8,7 @@ from pandas import DataFrame
 from persona_interp.effects import Claim, Effect, verdict
 from persona_interp.sections.words import interval, number
 from persona_interp.statistics.auc_interval import delta_p
-from persona_interp.studies.finetuning.effects import measured, residual, with_q
+from persona_interp.studies.finetuning.effects import residual, with_q
 from persona_interp.tables import rows_of
 
 BENIGN, PLAIN = "benign data", "trait data"
@@ -55,7 +55,7 @@ def _seen(row: Row, trait: str, layer: int, n_layers: int) -> Effect:
         test, p = "Mann–Whitney, as of one answer a question", delta_p(row["estimate"], row["n_clusters"])
         effect = replace(effect, test=test, null_kind="no difference", p=p, family=FAMILY)
     return replace(
-        measured(effect, row),
+        effect.measured(row),
         role="control" if row["run"] == PLAIN else "treatment",
         data=f"evaluation questions, training seed {row['seed']}",
         reference="the same training on the model's plain answers",

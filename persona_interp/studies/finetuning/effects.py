@@ -73,12 +73,6 @@ def with_q(effects: Iterable[Effect]) -> list[tuple[Effect, float]]:
     return list(zip(effects, q_of(effects), strict=True))
 
 
-def measured(effect: Effect, row: Row) -> Effect:
-    """With estimate and interval of a row; a level only where there is an interval."""
-    found = effect.measured(row)
-    return replace(found, level=None) if row["low"] is None else found
-
-
 def residual(trait: str, layer: int, n_layers: int, metric: str, condition: str) -> Effect:
     """What all numbers of a persona vector at one block share."""
     return Effect(
@@ -102,7 +96,7 @@ def _correlation(trait: str, layer: int, n_layers: int, condition: str) -> Effec
 def _over_sets(effect: Effect, row: Row) -> Effect:
     """With the r of a row over training sets, its interval and its test."""
     return replace(
-        measured(effect, row),
+        effect.measured(row),
         reference="no correlation, 0",
         n=row["n"],
         n_cluster=row["n_data"],

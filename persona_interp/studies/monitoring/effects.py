@@ -108,7 +108,7 @@ def _correlation(row: Row, of: Measured) -> Effect:
             substrate="prompt",
             data="evaluation questions",
         )
-    effect = replace(
+    return replace(
         effect.measured(row, "estimate", "low_new", "high_new"),
         condition=condition_of(row["kind"], row["scope"]),
         reference="no correlation, 0",
@@ -123,7 +123,6 @@ def _correlation(row: Row, of: Measured) -> Effect:
         detectable=row["detectable"],
         judge=row["judge"],
     )
-    return replace(effect, level=None) if effect.low is None else effect
 
 
 def _without(effect: Effect, *names: str) -> Effect:

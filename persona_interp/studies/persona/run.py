@@ -41,8 +41,8 @@ from persona_interp.types import POOLINGS, Hookpoint
 logger = logging.getLogger(__name__)
 
 
-@alone_in("folder")
-def run_main_job(config: RunConfig, folder: Path) -> Path:
+@alone_in("out")
+def run_main_job(config: RunConfig, out: Path) -> Path:
     """Rollouts, vectors, separation and steering for every trait, as tables in the folder, which is returned.
 
     Everything is kept as it is made: the same call after an interruption goes on and gives the same result.
@@ -54,13 +54,13 @@ def run_main_job(config: RunConfig, folder: Path) -> Path:
         TraitError: the judge that filters cannot tell a trait's exemplars apart.
     """
     traits = config.load_traits()
-    RunFolder.check(folder, STUDY, identity.of_inputs(config, traits), keeps=identity.KEEPS)
+    RunFolder.check(out, STUDY, identity.of_inputs(config, traits), keeps=identity.KEEPS)
     clock = _Clock()
     with clock.stage("load"):
-        bench = load_bench(config, folder)
+        bench = load_bench(config, out)
     bench.model.check_hookpoints([Hookpoint(layer) for layer in config.layers])
-    home = RunFolder.claim(folder, STUDY, identity.of_run(bench, traits), keeps=identity.KEEPS)
-    write_json(folder / "config.json", config.to_dict())
+    home = RunFolder.claim(out, STUDY, identity.of_run(bench, traits), keeps=identity.KEEPS)
+    write_json(out / "config.json", config.to_dict())
     bench = with_api_judge(bench)
     try:
         extracted = [_vectors(bench, trait, clock) for trait in traits]
@@ -70,11 +70,11 @@ def run_main_job(config: RunConfig, folder: Path) -> Path:
     with clock.stage("tables"):
         found = _tables(bench, results)
         _write_answers(bench, results)
-        write_json(folder / "summary.json", _summaries(bench, results, found["effects"]))
-        effects, claimed = persona_effects(found, load_summary(folder), n_layers=bench.model.n_layers)
+        write_json(out / "summary.json", _summaries(bench, results, found["effects"]))
+        effects, claimed = persona_effects(found, load_summary(out), n_layers=bench.model.n_layers)
         home.finish(bench.model, provenance(bench, clock.seconds), effects, claimed, seed=config.seed)
     logger.info("times: %s", ", ".join(f"{name} {seconds:.0f} s" for name, seconds in clock.seconds.items()))
-    return folder
+    return out
 
 
 def _vectors(bench: Bench, trait: Trait, clock: "_Clock") -> Extracted:

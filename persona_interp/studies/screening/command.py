@@ -1,5 +1,6 @@
 """`persona-interp screen`: every sample of a data set on persona vectors, on one machine or a Ray cluster."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -45,7 +46,7 @@ def screen(
         None
     ),
     workers: Annotated[int | None, typer.Option(help="Ray workers; default: one a GPU, or one a CPU.")] = None,
-) -> None:
+) -> Path:
     """Projections of every sample of a data set, a summary, a ranking, and the samples above a clean data set's."""
     from persona_interp.data.streams import stream_conversations
     from persona_interp.directions.direction import Direction
@@ -89,3 +90,4 @@ def screen(
         n_workers=workers,
     )
     typer.echo(text_report(result))
+    return out

@@ -106,7 +106,6 @@ def _mean(row: Mapping[str, Any], channel: Channel, of: Screened) -> Effect:
         n_cluster=row["n"],
         judge=of.config.judge if judged else None,
     ).measured(row, "mean")
-    effect = effect if effect.low is not None else replace(effect, level=None)
     return effect if judged else effect.at_block(channel.layer, direction.provenance.n_layers)
 
 

@@ -79,7 +79,7 @@ def styles(
         seed=seed,
     )
     judges, coherence = style_judges(loaded, likelihood=likelihood)
-    made = run_styles(loaded, given, run, judges=judges, coherence=coherence, folder=out)
+    made = run_styles(loaded, given, run, judges=judges, coherence=coherence, out=out)
     typer.echo(summary(made))
     typer.echo(f"effects: {out / EFFECTS_FILE}")
     return out

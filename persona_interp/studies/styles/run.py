@@ -49,7 +49,7 @@ class StyleResult:
     provenance: Mapping[str, Any]
 
 
-@alone_in("folder")
+@alone_in("out")
 def run_styles(
     model: HookedModel,
     corpus: StyleCorpus,
@@ -57,7 +57,7 @@ def run_styles(
     *,
     judges: Sequence[Judge],
     coherence: CoherenceJudge,
-    folder: Path,
+    out: Path,
     progress: bool = True,
 ) -> StyleResult:
     """Probe, vectors and steering of a corpus; every step is kept in the folder and not done twice.
@@ -83,17 +83,17 @@ def run_styles(
         **asdict(run),
         **of_package(METHOD_VERSION),
     }
-    home = RunFolder.claim(folder, STUDY, identity, keeps=KEEPS)
+    home = RunFolder.claim(out, STUDY, identity, keeps=KEEPS)
     used = corpus if run.n_sentences is None else corpus.take(run.n_sentences, seed=run.seed)
     fit, held_out = used.split(held_out=run.held_out, seed=run.seed)
     prompts = style_prompts(run)
     chooser, unable = _chooser(judges, held_out, wanted)
-    activations = _activations(model, fit, folder / "activations" / "fit.safetensors", progress)
-    others = _activations(model, held_out, folder / "activations" / "held_out.safetensors", progress)
+    activations = _activations(model, fit, out / "activations" / "fit.safetensors", progress)
+    others = _activations(model, held_out, out / "activations" / "held_out.safetensors", progress)
     named = {"model": model.name, "corpus": corpus.name}
     probe = style_probe(activations, others, n_null=run.n_null, seed=run.seed, progress=progress).assign(**named)
     rated = style_judge_table(judges, held_out, fit, styles=wanted).assign(**named)
-    vectors, counts = _vectors(model, fit, activations, wanted, prompts.generating, run, folder, progress)
+    vectors, counts = _vectors(model, fit, activations, wanted, prompts.generating, run, out, progress)
     measured = measure_styles(
         model,
         held_out,
@@ -105,10 +105,10 @@ def run_styles(
         selection=prompts.selection,
         prompts=prompts.evaluation,
         random_judge=chooser.name,
-        folder=folder,
+        folder=out,
         progress=progress,
     )
-    measured.save(folder / "measurements_styles.parquet", {"corpus": corpus.name})
+    measured.save(out / "measurements_styles.parquet", {"corpus": corpus.name})
     layers, coefficient = run.steering.tested
     tested = joined(layers), coefficient
     table = style_table(measured, judge=chooser.name, tested=tested, n_resamples=run.n_resamples, seed=run.seed)

@@ -58,7 +58,7 @@ def make(
     seen.name = encoder
     coherence = CoherenceJudge(model, seen, progress=False)
     judges = [Letters() if judge is None else judge]
-    return run_styles(model, corpus(), run, judges=judges, coherence=coherence, folder=folder, progress=False)
+    return run_styles(model, corpus(), run, judges=judges, coherence=coherence, out=folder, progress=False)
 
 
 def with_provenance(model: HookedModelBase, **changes: str) -> HookedModelBase:
