@@ -5,6 +5,7 @@ and by the processor time of this process (which other programs on the machine d
 the first step, is given apart: a run of any length pays it once.
 """
 
+import argparse
 import tempfile
 import time
 from collections.abc import Sequence
@@ -201,6 +202,7 @@ def _since(start: tuple[float, float]) -> tuple[float, float]:
 
 def main() -> None:
     """Print the rows and their summary."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
     print(run_rows(RunConfig()).to_string(index=False))  # noqa: T201
     print(callback_summary(callback_rows(CallbackConfig())).to_string(index=False))  # noqa: T201
 

@@ -3,6 +3,7 @@
 What holds is named, the rest is counted: `pi.load_claims("analyses/results")` has every sentence with its rule.
 """
 
+import argparse
 import re
 from pathlib import Path
 
@@ -53,4 +54,5 @@ def with_table(readme: str) -> str:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()
     atomic_write_bytes(README, with_table(README.read_text(encoding="utf-8")).encode())

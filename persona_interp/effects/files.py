@@ -29,6 +29,8 @@ def write_effects(folder: Path, study: str, effects: DataFrame, claims: DataFram
             path = folder / name
             kept = _read(path, form) if path.is_file() else form.typed(DataFrame(columns=form.names))[0]
             kept = kept[kept["study"] != study]
+            if form is CLAIMS:  # those of studies whose effects are gone rest on nothing
+                kept = kept[kept["study"].isin(saved_studies(folder))]
             write_table(path, pd.concat([kept, table], ignore_index=True) if len(kept) else table, form)
 
 
@@ -63,8 +65,8 @@ def saved_studies(folder: Path) -> list[str]:
     return list(dict.fromkeys(_read(path, EFFECTS)["study"])) if path.is_file() else []
 
 
-def saved_claims(folder: Path, study: str) -> DataFrame | None:
-    """The claims of one study in one folder; None where there are none.
+def saved_claims(folder: Path, study: str | None = None) -> DataFrame | None:
+    """The claims of one study in one folder, or of all; None where there are none.
 
     Raises:
         ArtefactError: the file is damaged.
@@ -72,9 +74,9 @@ def saved_claims(folder: Path, study: str) -> DataFrame | None:
     return _of_study(folder / CLAIMS_FILE, CLAIMS, study)
 
 
-def _of_study(path: Path, form: Form, study: str) -> DataFrame | None:
+def _of_study(path: Path, form: Form, study: str | None) -> DataFrame | None:
     table = _read(path, form) if path.is_file() else None
-    own = None if table is None else table[table["study"] == study].reset_index(drop=True)
+    own = table if table is None or study is None else table[table["study"] == study].reset_index(drop=True)
     return None if own is None or own.empty else own
 
 
@@ -127,10 +129,11 @@ def _load(folders: Sequence[Path | str | Sequence[Path | str]], name: str, form:
 
 
 def _read(path: Path, form: Form) -> DataFrame:
-    """A table of some version: columns that it lacks are missing."""
+    """A table of some version: columns that it lacks are missing, others are left out."""
     frame = read_table(path)
     lacking = [column.name for column in form.columns if not column.filled and column.name not in frame]
-    found, problems = form.typed(frame.assign(**dict.fromkeys(lacking)))
+    known = frame.assign(**dict.fromkeys(lacking)).filter(form.names)  # a later version may have more
+    found, problems = form.typed(known)
     if problems:
         raise ArtefactError(
             f"{path}: {problems[0]}.", "Move it away, and run the commands that wrote into this folder again."

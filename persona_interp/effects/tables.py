@@ -50,6 +50,9 @@ def effects_table(source: Source, effects: Sequence[Effect]) -> DataFrame:
     ]
     if outside:
         raise AlignmentError(f"p must be between 0 and 1, got {outside[0]:g}.")
+    for effect in effects:
+        if effect.low is not None and effect.high is not None and effect.low > effect.high:
+            raise AlignmentError(f"an interval must begin below its end, got {effect.low:g} to {effect.high:g}.")
     if len(again := table[table["effect_id"].duplicated()]):
         first = {name: value for name, value in again.iloc[0].items() if isinstance(value, str)}
         raise AlignmentError(

@@ -6,15 +6,15 @@ What was found in words is in the section of each study.
 from pathlib import Path
 from typing import Any
 
-from persona_interp.effects import CLAIMS, CLAIMS_FILE, VERDICTS
+from persona_interp.effects import VERDICTS, saved_claims
 from persona_interp.sections.section import Section, SectionTable
 from persona_interp.sections.words import number, plain
-from persona_interp.tables import read_table, rows_of
+from persona_interp.tables import rows_of
 
 NOTES = (
-    "A claim holds where its rule says so. It does not where the interval lies on the other side. It is undecided"
-    " otherwise: not shown at this size, or not tested; the last column is the least effect that would be found in 80 %"
-    " of repetitions, where that is known.",
+    "A claim holds where its rule says so. It does not where the interval lies on the other side, which is by each"
+    " interval alone, without a correction. It is undecided otherwise: not shown at this size, or not tested; the last"
+    " column is the least effect that would be found in 80 % of repetitions, where that is known.",
 )
 
 
@@ -24,10 +24,10 @@ def claims_section(folder: Path) -> Section | None:
     Raises:
         ArtefactError: claims.parquet is damaged.
     """
-    path = folder / CLAIMS_FILE
-    rows = rows_of(read_table(path, CLAIMS)) if path.is_file() else []
-    if not rows:
+    claims = saved_claims(folder)
+    if claims is None:
         return None
+    rows = rows_of(claims)
     counts = {verdict: sum(row["verdict"] == verdict for row in rows) for verdict in VERDICTS}
     said = ", ".join(f"{verdict}: {count}" for verdict, count in counts.items() if count)
     ordered = sorted(rows, key=lambda row: VERDICTS.index(row["verdict"]))

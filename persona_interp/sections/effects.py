@@ -35,6 +35,8 @@ _NAMED = (
 )
 _NUMBERS = {"strength": 3, "judge_validity": 2}
 _ALWAYS = ("trait",)
+_KINDS = ("strength_unit", "stream", "pooling", "reference", "judge_validity", "test", "cluster")
+"""Columns that say of what kind the rows are which have them; others speak of every row."""
 
 
 @dataclass(frozen=True)
@@ -126,8 +128,9 @@ def effects_section_table(effects: DataFrame, one: Shown) -> SectionTable | None
         size = rows.assign(size=rows["estimate"].abs()).groupby(apart, dropna=False, sort=False)["size"]
         rows = rows.loc[size.idxmax().dropna()]
     rows = rows.reset_index(drop=True)
-    differing = [name for name in _NAMED if name in _ALWAYS or rows[name].nunique(dropna=name != "unit") > 1]
-    shared = {name: distinct(rows, name) for name in _NAMED if name not in differing}
+    named = [name for name in _NAMED if name != "test" or rows["p"].notna().any()]
+    differing = [name for name in named if name in _ALWAYS or rows[name].nunique(dropna=name in _KINDS) > 1]
+    shared = {name: distinct(rows, name) for name in named if name not in differing}
     said = "; ".join(f"{name.replace('_', ' ')}: {_short(values[0])}" for name, values in shared.items() if values)
     left = "" if len(rows) <= MOST_ROWS else f" The first {MOST_ROWS} of {len(rows):,} rows; effects.parquet has all."
     note = " ".join(part for part in (one.note, f"{said}." if said else "") if part) + left

@@ -18,7 +18,7 @@ def detectable_effect(error: Numbers, freedom: Numbers, *, upper: Numbers = None
 
     Found: a two-sided t test at .05 with this error and these degrees of freedom (NaN: normal) rejects or, with
     `upper`, the estimate exceeds that bound of a null; the effect is then on the scale of the bound. NaN where the
-    error is NaN. Uncorrected: one test at .05.
+    error is NaN, or 0, which says that nothing varied here. Uncorrected: one test at .05.
 
     Measured: an effect of this size, planted, is found in .80 with 10, 20 and 40 clusters; in .68, .75 and .76 the
     interval of `bootstrap_mean` lies above zero, too, which is wider (tests/golden/levels/families.csv).
@@ -29,7 +29,7 @@ def detectable_effect(error: Numbers, freedom: Numbers, *, upper: Numbers = None
             found = _multiple(np.where(np.isnan(freedom), np.inf, freedom)) * error
         else:
             found = np.asarray(upper, dtype=float) + norm.ppf(POWER) * error
-    found = np.where(np.isfinite(found), found, np.nan)
+    found = np.where(np.isfinite(found) & (error > 0), found, np.nan)
     return float(found) if found.ndim == 0 else found
 
 

@@ -102,7 +102,7 @@ def test_the_command_writes_scores_ranking_and_flagged_samples(
     assert ranking["direction"].unique().tolist() == ["cheerful", "gloomy"]
     cheerful, gloomy = (ranking[ranking["direction"] == name] for name in ("cheerful", "gloomy"))
     assert cheerful["row"].tolist() == gloomy.sort_values(["score", "row"])["row"].tolist()
-    summary = read_json(whole / "summary.json")
+    summary = read_json(whole / "screening.json")
     assert (summary["n_rows"], summary["n_unusable"], summary["n_flagged"]) == (400, 4, 10)
     assert {row["layer"] for row in summary["scores"]} == {1}
     flagged = [json.loads(line) for line in (whole / "flagged.jsonl").read_text().splitlines()]
@@ -189,7 +189,7 @@ def test_killed_in_the_middle_it_goes_on_to_the_same_result(
     kept = {path: path.stat().st_mtime_ns for path in out.rglob("part-*.parquet")}
     total = len(list(whole.rglob("part-*.parquet")))
     assert FIRST <= len(kept) < total
-    assert not (out / "summary.json").exists()
+    assert not (out / "screening.json").exists()
     done = shell(*options, "--out", out)
     assert done.code == 0, done.err
     assert {path: path.stat().st_mtime_ns for path in kept} == kept  # only what was not written yet is computed

@@ -4,7 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from persona_interp.effects import CLAIMS_FILE, Claim, Source, Verdict, claims_table, effects_table, write_effects
+from persona_interp.effects import (
+    CLAIMS_FILE,
+    Claim,
+    Effect,
+    Source,
+    Verdict,
+    claims_table,
+    effects_table,
+    write_effects,
+)
 from persona_interp.errors import ArtefactError
 from persona_interp.sections.claims import claims_section
 
@@ -23,7 +32,8 @@ def test_claims_of_all_studies_stand_in_one_table(tmp_path: Path) -> None:
         "persona": [claim("rude", "does not"), claim("shy", "holds")],
     }.items():
         source = Source(study, study)
-        write_effects(tmp_path, source.study, effects_table(source, []), claims_table(source, claims))
+        effects = effects_table(source, [Effect(metric="AUC", estimate=0.7)])
+        write_effects(tmp_path, source.study, effects, claims_table(source, claims))
     section = claims_section(tmp_path)
     assert section is not None
     assert section.sentences == ("4 claims, named beforehand; holds: 2, does not: 1, undecided: 1.",)

@@ -218,3 +218,24 @@ def test_folders_may_be_given_in_a_list(tmp_path: Path) -> None:
     one_by_one, listed = load_effects(tmp_path / "a", tmp_path / "b"), load_effects([tmp_path / "a", tmp_path / "b"])
     pd.testing.assert_frame_equal(one_by_one, listed)
     assert load_claims([str(tmp_path)]).empty
+
+
+def test_claims_go_with_the_effects_that_they_rest_on(tmp_path: Path) -> None:
+    for study in ("first", "second"):
+        source, effect = Source(study, study), Effect(metric="AUC", estimate=0.7)
+        claims = [effect.claimed("it is", "It is.", "always", "holds")]
+        write_effects(tmp_path, study, effects_table(source, [effect]), claims_table(source, claims))
+        (tmp_path / EFFECTS_FILE).unlink() if study == "first" else None
+    assert load_claims(tmp_path)["study"].tolist() == ["second"]
+
+
+def test_an_interval_that_ends_before_it_begins_is_refused() -> None:
+    with pytest.raises(AlignmentError, match="an interval must begin below its end, got 0.9 to 0.1"):
+        effects_table(Source("a", "a"), [Effect(metric="AUC", estimate=0.5, low=0.9, high=0.1)])
+
+
+def test_a_table_of_a_later_version_may_have_more_columns(tmp_path: Path) -> None:
+    source = Source("a", "a")
+    write_effects(tmp_path, "a", effects_table(source, [Effect(metric="AUC", estimate=0.7)]), claims_table(source, []))
+    pd.read_parquet(tmp_path / EFFECTS_FILE).assign(later=1).to_parquet(tmp_path / EFFECTS_FILE)
+    assert load_effects(tmp_path).columns.tolist() == EFFECTS.names

@@ -108,13 +108,16 @@ def test_sections_stand_together_in_one_page(styles: Path, adapter: Path):
 def test_a_study_without_a_section_of_its_own_has_a_table_a_metric(tmp_path: Path):
     effect = Effect(metric="score", trait="calm", condition="all", estimate=1.0, low=0.5, high=1.5, n=4)
     other = replace(effect, metric="number of words", low=None, high=None)
+    steered = replace(effect, condition="steered", layers="3", strength=0.5)
     claim = effect.claimed("rises", "It rises.", "the interval lies above zero", "holds")
     source = Source("toy_study", "run", "tiny")
-    write_effects(tmp_path, "toy_study", effects_table(source, [effect, other]), claims_table(source, [claim]))
+    write_effects(tmp_path, "toy_study", effects_table(source, [effect, other, steered]), claims_table(source, [claim]))
     (section,) = sections_of(tmp_path)
     assert (section.title, section.sentences) == ("Toy study", ("It rises.",))
     assert [table.title for table in section.tables] == ["Score", "Number of words"]
-    assert section.tables[0].rows == (("calm", "1.00 [0.50, 1.50]", "4"),)
+    numbers = ("1.00 [0.50, 1.50]", "4")
+    assert section.tables[0].rows == (("calm", "all", "—", "—", *numbers), ("calm", "steered", "3", "0.500", *numbers))
+    assert "strength" not in section.tables[0].note, "what one row has is not said of all"
     assert "Toy study: a model" in page(tmp_path)
 
 

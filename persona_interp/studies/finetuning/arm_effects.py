@@ -28,10 +28,6 @@ LOWERS = (
     "change of expression by the first judge, against plain finetuning on the same questions, corrected over methods"
     " and strengths and the base model: q is at most 0.05, and the interval lies below zero"
 )
-RAISES = (
-    "change of expression by the first judge from the base model, tested and corrected as the changes of the methods"
-    " are: q is at most 0.05, and the interval lies above zero"
-)
 _MEASURES: Mapping[str, tuple[str, str, str, str]] = {
     "expression": ("expression", POINTS, "evaluation questions", "question"),
     CHANGE: ("change of expression", POINTS, "evaluation questions", "question"),
@@ -94,7 +90,7 @@ def _arm(row: Row, layer: int, ablation_layers: Sequence[str], n_layers: int) ->
         return arm
     layers = joined(range(n_layers)) if everywhere else str(layer)
     depth = mean_depth(layers, n_layers)
-    return replace(arm, substrate="residual", layers=layers, depth=depth, stream="resid_post")
+    return replace(arm, substrate="residual", layers=layers, depth=depth, place="named", stream="resid_post")
 
 
 def _measure(row: Row, arm: Effect, trait: str, coherent: bool) -> Effect:
@@ -129,19 +125,18 @@ def _tested(row: Row, effect: Effect, test: str) -> Effect:
 
 
 def _changes(row: Row, effect: Effect, q: float) -> Claim:
-    """That an arm lowers expression; of the base model, said the other way round: that plain finetuning raises it."""
+    """That an arm lowers expression against plain finetuning, or that the model before it has less."""
     low, high = (None if end is None else -float(end) for end in (effect.high, effect.low))
     found = verdict(q, low, high)
+    change = interval(effect.estimate, effect.low, effect.high, digits=1)
+    shown, tail = found == "holds", "" if effect.coherent else "; too few answers are coherent"
     if row["method"] == BASE:
-        change = interval(None if effect.estimate is None else -effect.estimate, low, high, digits=1)
-        name, rule, tail = f"{PLAIN} raises expression", RAISES, ""
-        said = f"{PLAIN.capitalize()} {'raises' if found == 'holds' else 'is not shown to raise'} the expression of"
-        said += f" {effect.trait} over the base model's"
+        name = f"less expression before {PLAIN}"
+        said = f"Before {PLAIN}, the model {'expresses less' if shown else 'is not shown to express less'}"
+        said, tail = f"{said} {effect.trait} than after it", ""
     else:
-        change = interval(effect.estimate, effect.low, effect.high, digits=1)
-        name, rule = f"{row['method']} {row['strength']:g} lowers expression", LOWERS
-        said = f"Against {PLAIN}, {effect.condition} {'lowers' if found == 'holds' else 'is not shown to lower'} the"
+        name = f"{row['method']} {row['strength']:g} lowers expression"
+        said = f"Against {PLAIN}, {effect.condition} {'lowers' if shown else 'is not shown to lower'} the"
         said += f" expression of {effect.trait}"
-        tail = "" if effect.coherent else "; too few answers are coherent"
     sentence = f"{said}: {change} points of 100 ({effect.judge}), q {number(q)}{tail}."
-    return effect.claimed(name, sentence, rule, found)
+    return effect.claimed(name, sentence, LOWERS, found)

@@ -82,6 +82,7 @@ def residual(trait: str, layer: int, n_layers: int, metric: str, condition: str)
         substrate="residual",
         layers=str(layer),
         depth=mean_depth(str(layer), n_layers),
+        place="named",
         stream="resid_post",
         condition=condition,
         data="evaluation questions",

@@ -38,6 +38,7 @@ class Change:
             **asdict(self),
             metric=metric,
             depth=mean_depth(self.layers or "", n_layers),
+            place="named" if self.layers else None,
             data=row["inventory"],
             n=row["n"],
             cluster="item",

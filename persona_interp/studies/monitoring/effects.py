@@ -89,6 +89,7 @@ def _projected(metric: str, row: Row, layer: int, of: Measured, pooling: str = "
         substrate="residual",
         layers=str(layer),
         depth=depth_of(layer, of.n_layers),
+        place="named" if row.get("named", True) else "swept",
         stream="resid_post",
         pooling=pooling,
         data="evaluation questions",

@@ -121,6 +121,7 @@ def _separation(row: TraitSummary, run: _Run) -> list[Effect]:
         null_kind="random directions, whose p is never below that of exchanged prompts",
         n_null=row.n_null_random,
         p=row.p_random if row.p_shuffled is not None else None,
+        detectable=row.detectable_auc if row.p_shuffled is not None else None,
         family=PRIMARY,
         place="searched",
     )
@@ -148,6 +149,7 @@ def _steering(row: TraitSummary, run: _Run) -> list[Effect]:
         null_high=row.effect_random_high,
         n_null=row.n_random,
         p=row.p_steering,
+        detectable=row.detectable_effect,
         family=PRIMARY,
         judge=row.effect_judge,
     )

@@ -122,7 +122,7 @@ def measure(
     dtype: OpenedDtype = None,
     seed: Seed = 0,
 ) -> Path:
-    """Held-out loss, expression over trait values, off-target effects, induced directions, cost: tables in OUT."""
+    """Held-out loss, expression over trait values, off-target effects, induced directions, cost: effects in OUT."""
     from persona_interp.studies.psychadapter.run import AdapterMeasures, measure_psychadapter
 
     own, loaded, n_lora = open_adapter(adapter, backend, dtype)
@@ -143,5 +143,5 @@ def measure(
     )
     keep_losses(adapter, out)
     typer.echo("\n".join(summary(tables)))
-    typer.echo(f"tables: {out / 'tables'}")
+    typer.echo(f"effects: {out / 'effects.parquet'}")
     return out

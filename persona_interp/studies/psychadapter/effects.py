@@ -24,11 +24,8 @@ COST = {
     "share of the base": "share of the base's parameters",
     "share of the base, with LoRA": "share of the base's parameters",
     "bytes of the file": "bytes",
-    "seconds a token": "seconds",
-    "seconds a token, with adapter": "seconds",
-    "slow-down": "share of the time without the adapter",
 }
-"""Metrics of cost, and their units."""
+"""What an adapter takes to store, and the units. Times are in the provenance: no two runs share them."""
 RIGHT, BARE = "right scores", "no adapter"
 _LOSS_TESTS = {"shuffled": "exchange of right and shuffled scores within texts, one-sided"}
 _JUDGED = ", judged for "
@@ -46,7 +43,7 @@ def adapter_effects(tables: Mapping[str, DataFrame], *, n_layers: int) -> tuple[
     losses = [(row, _loss(row)) for row in rows("nll")]
     slopes = [(row, _slope(row)) for row in rows("offtarget")]
     induced = [(row, _induced(row, n_layers)) for row in rows("induced") if _found(row)]
-    cost = [(row, _cost(row)) for row in rows("cost")]
+    cost = [(row, _cost(row)) for row in rows("cost") if row["metric"] in COST]
     effects = [effect for _, effect in (*losses, *slopes, *induced, *cost)]
     effects += [_expression(row) for row in rows("expression")]
     effects += [rank for each in slopes for rank in _ranks(*each)]
@@ -125,8 +122,10 @@ def _ranks(row: Row, slope: Effect) -> Iterator[Effect]:
     blank = dict.fromkeys(("unit", "reference", "test", "null_kind", "null_high", "p", "family", "detectable"))
     plain = replace(slope, **blank, low=None, high=None, level=None)
     spearman = "spearman", "spearman_low", "spearman_high"
-    yield replace(plain, metric="rank correlation of expression").measured(row, *spearman)
-    yield replace(plain, metric="share of rising steps", estimate=row["rising"])
+    if row["spearman"] is not None:
+        yield replace(plain, metric="rank correlation of expression").measured(row, *spearman)
+    if row["rising"] is not None:
+        yield replace(plain, metric="share of rising steps", estimate=row["rising"])
 
 
 def _expression(row: Row) -> Effect:
@@ -144,6 +143,7 @@ def _induced(row: Row, n_layers: int) -> Effect:
         substrate="residual",
         layers=layers,
         depth=mean_depth(layers, n_layers),
+        place="swept",
         stream="resid_post",
         pooling=row["position"],
         condition="shift from low to high values of the trait inside the adapted model",
@@ -161,21 +161,19 @@ def _induced(row: Row, n_layers: int) -> Effect:
         null_kind="directions with the covariance of the texts' residuals",
         null_high=row["null_95"],
         p=row["p"],
-        family="cosines of induced directions",
+        family="cosines with the trait's own vector" if row["own"] else "cosines with vectors of other traits",
     )
 
 
 def _cost(row: Row) -> Effect:
-    timed = row["n"] > 1
-    bare = row["metric"] in ("base parameters", "seconds a token")
+    bare = row["metric"] == "base parameters"
     return _about(
         row,
         row["metric"],
         unit=COST[row["metric"]],
         role="control" if bare else "treatment",
         substrate=None if bare else "virtual_token",
-        condition="generation, every row with a trait vector of its own" if timed else "what is stored",
-        cluster="repeat" if timed else None,
+        condition="what is stored",
     ).measured(row)
 
 

@@ -101,8 +101,11 @@ def induced_cosines(
 
 
 def cosines_in_families(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with q over its cosines, all exploratory: a trait with a reference is a claim."""
-    return in_families(table, ["trait", "reference"], primary=np.zeros(len(table), dtype=bool))
+    """The table with q over cosines with a trait's own vector, and apart from them over those with others' vectors.
+
+    A trait with a reference is a claim.
+    """
+    return in_families(table, ["trait", "reference"], primary=table["own"].to_numpy(bool))
 
 
 def _vectors(

@@ -20,7 +20,7 @@ from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.protocol import Sampling
 from persona_interp.studies.folder import RunFolder
 from persona_interp.studies.psychadapter.cost import adapter_cost
-from persona_interp.studies.psychadapter.effects import METHOD, STUDY, adapter_effects
+from persona_interp.studies.psychadapter.effects import COST, METHOD, STUDY, adapter_effects
 from persona_interp.studies.psychadapter.expression import (
     Z_VALUES,
     adapter_hash,
@@ -33,7 +33,7 @@ from persona_interp.studies.psychadapter.forms import ADAPTER_TEXTS
 from persona_interp.studies.psychadapter.induced_cosines import cosines_in_families, induced_cosines
 from persona_interp.studies.psychadapter.induced_direction import Position, induced_geometry, induced_shifts
 from persona_interp.studies.psychadapter.nll import adapter_nll
-from persona_interp.tables import kept_table
+from persona_interp.tables import kept_table, rows_of
 
 METHOD_VERSION = 2
 """Raised where the same inputs come to give other numbers."""
@@ -176,6 +176,7 @@ def measure_psychadapter(
         "not judged": [name for name in adapter.traits if name not in judged],
         "measures": asdict(measures),
         "references": {name: direction.provenance.to_dict() for name, direction in references.items()},
+        "time": {row["metric"]: row["estimate"] for row in rows_of(tables["cost"]) if row["metric"] not in COST},
     }
     effects, claims = adapter_effects(tables, n_layers=model.n_layers)
     folder.finish(model, provenance, effects, claims, seed=measures.seed)

@@ -25,7 +25,7 @@ _SHOWN = (
     Shown("Effects of every trait on every trait", (SLOPE,), sign=True),
     Shown("Cosines of the induced direction, best layer", ("cosine",), best=True, sign=True),
     Shown("What is stored", _STORED, digits=0),
-    Shown("Shares of the base, and time", tuple(name for name in COST if name not in _STORED), digits=5),
+    Shown("Shares of the base", tuple(name for name in COST if name not in _STORED), digits=5),
 )
 
 

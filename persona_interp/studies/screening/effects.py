@@ -106,7 +106,7 @@ def _mean(row: Mapping[str, Any], channel: Channel, of: Screened) -> Effect:
         n_cluster=row["n"],
         judge=of.config.judge if judged else None,
     ).measured(row, "mean")
-    return effect if judged else effect.at_block(channel.layer, direction.provenance.n_layers)
+    return effect if judged else replace(effect, place="named").at_block(channel.layer, direction.provenance.n_layers)
 
 
 def _share(mean: Effect, found: Exceedances, of: Screened) -> Effect:

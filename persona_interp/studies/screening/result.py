@@ -151,7 +151,7 @@ def _write_summary(result: ScreenResult, table: pa.Table) -> None:
     folder, clean = result.folder, result.clean
     write_table(folder / "summary.csv", result.summary, SUMMARY)
     write_json(
-        folder / "summary.json",
+        folder / "screening.json",
         {
             "source": result.source,
             "n_rows": result.n_rows,

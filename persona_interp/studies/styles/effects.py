@@ -12,7 +12,6 @@ from persona_interp.effects import (
     Role,
     family_of,
     mean_depth,
-    rejected,
     verdict,
 )
 from persona_interp.sections.words import interval, number
@@ -26,7 +25,7 @@ NORMS = "mean residual norms of a token of the unsteered answers, shared by the 
 POINTS = "points of 100"
 TELLS = (
     "AUC of the best layer against that of shuffled labels, whose best layer is searched too, corrected over styles: q"
-    " is at most 0.05"
+    " is at most 0.05; and the interval at that layer lies above 0.5"
 )
 MOVES = (
     "rank among random directions at the layers and the coefficient named before, by the judge that chooses, corrected"
@@ -58,7 +57,7 @@ def style_effects(
             if row["n_random"]:
                 effects.append(_ranked(row, level))
                 claims.append(_moves(row, effects[-1]))
-    return effects + [_validity(row) for row in rows_of(rated)], claims
+    return effects + [_validity(row) for row in rows_of(rated) if row["auc"] is not None], claims
 
 
 PRIMARY_PROBE, OTHER_PROBE = "styles told apart", "styles told apart by a fresh probe"
@@ -181,13 +180,14 @@ def _ranked(row: Row, expression: Effect) -> Effect:
 
 
 def _tells(row: Row, effect: Effect) -> Claim:
-    holds, high = rejected(row["q"]), row["high"]
+    low, high = (None if end is None else end - 0.5 for end in (row["low"], row["high"]))
+    found = verdict(row["q"], low, high)
+    holds = found == "holds"
     sentence = (
         f"The style vector {'tells' if holds else 'is not shown to tell'} held-out sentences of the style"
         f" {row['style']} from the others: AUC {interval(row['auc'], row['low'], row['high'])} at layer"
         f" {row['layer']}, q {number(row['q'])}."
     )
-    found = "holds" if holds else "does not" if high is not None and high < 0.5 else "undecided"
     return effect.claimed("told apart", sentence, TELLS, found)
 
 

@@ -61,7 +61,7 @@ def geometry_effects(
                 null_high=float(found.null_95[k]),
                 p=float(found.p[k]),
                 family=FAMILY if depth == mid_depth else None,
-                place="swept",
+                place="named" if depth == mid_depth else "swept",
             )
             for k, depth in enumerate(depths)
         ]

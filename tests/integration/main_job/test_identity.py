@@ -11,7 +11,9 @@ import torch
 
 from persona_interp.errors import ConfigError
 from persona_interp.models.identity import fingerprint
+from persona_interp.studies.folder import RunFolder
 from persona_interp.studies.persona.config import RunConfig
+from persona_interp.studies.persona.identity import KEEPS
 from persona_interp.studies.persona.run import run_main_job
 from tests.integration.conftest import make_model
 from tests.integration.main_job.conftest import results_of
@@ -79,9 +81,21 @@ def test_two_files_of_one_trait_are_refused_at_the_start(own: RunConfig, tmp_pat
 
 def test_a_folder_that_does_not_say_what_made_it_is_refused(own: RunConfig, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "summary.json").write_text("[]")
+    (tmp_path / "out" / "measurements.parquet").write_text("")
     with pytest.raises(ConfigError, match="made by an earlier version"):
         run_main_job(own, tmp_path / "out")
+
+
+def test_a_folder_that_other_studies_wrote_into_is_free(tmp_path: Path) -> None:
+    for name in (
+        "vectors/style.a.b.activation.json",
+        "screening.json",
+        "effects.parquet",
+        "style_rollouts/part-0.parquet",
+    ):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("{}")
+    RunFolder.check(tmp_path, "persona", {"seed": 0}, keeps=KEEPS)
 
 
 def test_the_fingerprint_is_that_of_the_model_in_any_dtype() -> None:

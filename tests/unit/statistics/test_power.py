@@ -56,7 +56,7 @@ def test_many_clusters_need_the_plain_sum_of_quantiles_and_few_more() -> None:
     plain = norm.ppf(0.975) + norm.ppf(0.8)
     assert detectable_effect(1.0, NAN) == pytest.approx(plain) == detectable_effect(1.0, 1e9)
     assert (np.diff(detectable_effect(1.0, np.array([1, 2, 5, 20, 1000]))) < 0).all()
-    np.testing.assert_array_equal(detectable_effect(np.array([0.0, NAN]), 9), [0.0, NAN])
+    assert np.isnan(detectable_effect(np.array([0.0, NAN]), 9)).all(), "where nothing varied, nothing is known"
     assert detectable_correlation(10.0, 9) <= 1
 
 

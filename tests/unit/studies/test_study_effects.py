@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 from pandas import DataFrame
 
@@ -17,10 +16,10 @@ from persona_interp.effects import (
     load_effects,
     write_effects,
 )
-from persona_interp.statistics.families import in_families
 from persona_interp.studies.inventory.conditions import Change
 from persona_interp.studies.inventory.effects import bounds_of, format_of, inventory_effects, poles_of
 from persona_interp.studies.psychadapter.effects import adapter_effects, with_judged
+from persona_interp.studies.psychadapter.induced_cosines import cosines_in_families
 from persona_interp.tables import Form, read_table
 from tests.unit.studies.styles.found import found
 
@@ -106,8 +105,7 @@ def cosines(high: float, own: str = "kind") -> DataFrame:
     ]  # fmt: skip
     geometry = {"trait": "agr_z", "layer": 0, "metric": "consistency", "estimate": 0.8, "low": 0.7, "high": 0.9,
                 "n": 12, "method": "psychadapter_induced", "position": "all"}  # fmt: skip
-    table = DataFrame(rows)
-    table = in_families(table, ["trait", "reference"], primary=np.zeros(len(table), dtype=bool))
+    table = cosines_in_families(DataFrame(rows))
     return DataFrame([geometry, *table.to_dict("records")])
 
 
@@ -131,11 +129,16 @@ def test_an_induced_direction_may_be_related_to_a_vector_and_not_it(high: float,
 
 
 def test_the_cost_of_an_adapter() -> None:
-    rows = [("parameters", 500, 1), ("base parameters", 1e6, 1), ("share of the base", 5e-4, 1), ("slow-down", 0.1, 5)]
+    rows = [
+        ("parameters", 500, 1),
+        ("base parameters", 1e6, 1),
+        ("share of the base", 5e-4, 1),
+        ("slow-down", 0.1, 5),
+    ]  # times are no effects
     cost = DataFrame([{"metric": m, "estimate": x, "low": None, "high": None, "n": n} for m, x, n in rows])
     effects, claims = tables_of(*adapter_effects({"cost": cost.assign(trait="kind+rude")}, n_layers=3))
-    assert effects["role"].tolist() == ["treatment", "control", "treatment", "treatment"]
-    assert effects["cluster"].fillna("").tolist() == ["", "", "", "repeat"]
+    assert effects["metric"].tolist() == ["parameters", "base parameters", "share of the base"]
+    assert effects["role"].tolist() == ["treatment", "control", "treatment"]
     assert claims["verdict"].tolist() == ["holds"]
     assert claims["sentence"].iloc[0] == "The adapter has 500 parameters, 0.05 % of the base's."
 

@@ -174,14 +174,17 @@ def test_what_a_method_lowers_and_what_training_raises() -> None:
     effects, claims = tables(prevention())
     found = verdicts(claims)
     assert found == {
-        ("plain finetuning raises expression", "evil"): "holds",
+        ("less expression before plain finetuning", "evil"): "holds",
         ("preventative steering 0.1 lowers expression", "evil"): "undecided",
         ("preventative steering 0.3 lowers expression", "evil"): "holds",
         ("concept ablation 2 lowers expression", "evil"): "does not",
         ("preventative prompting 5 lowers expression", "evil"): "undecided",
     }
     sentences = claims.set_index("claim")["sentence"]
-    assert "+20.0 [+10.0, +30.0] points of 100 (a), q 0.005" in sentences["plain finetuning raises expression"]
+    assert (
+        "expresses less evil than after it: −20.0 [−30.0, −10.0] points of 100 (a), q 0.005"
+        in sentences["less expression before plain finetuning"]
+    )
     assert sentences["preventative steering 0.3 lowers expression"].endswith("; too few answers are coherent.")
     changes = effects[effects["family"] == CHANGE]
     assert len(changes) == 5 and changes["reference"].str.startswith("plain finetuning").all()

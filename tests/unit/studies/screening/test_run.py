@@ -103,7 +103,7 @@ def test_unusable_rows_are_counted_and_the_rest_goes_on(
     table = pd.read_csv(tmp_path / "out" / "unusable.csv")
     assert table["row"].tolist() == [6, 7]
     assert list(table.columns) == ["row", "name", "reason"]
-    summary = read_json(tmp_path / "out" / "summary.json")
+    summary = read_json(tmp_path / "out" / "screening.json")
     assert (summary["n_rows"], summary["n_usable"], summary["n_unusable"]) == (N_ROWS, N_ROWS - N_UNUSABLE, N_UNUSABLE)
     assert summary["clean"] is None
     assert len(summary["scores"]) == 6

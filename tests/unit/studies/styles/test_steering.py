@@ -105,7 +105,9 @@ def test_the_table_has_an_effect_a_null_and_tests_for_every_arm(measured: Measur
     plain = table[table["method"] == "unsteered"]
     steered = table[table["method"] == "style_vector"]
     assert plain[["effect", "p", "q"]].isna().all(axis=None)
-    assert steered[["effect", "detectable"]].notna().all(axis=None)
+    assert steered["effect"].notna().all()
+    varied = steered["effect_high"] > steered["effect_low"]
+    assert steered["detectable"].notna().tolist() == varied.tolist(), "nothing is known where nothing varied"
     assert steered["p"].isna().all(), "three questions have four arrangements each way"
     assert table.set_index("method")["role"].to_dict() == {
         "unsteered": "unsteered", "prompt": "control", "style_vector": "treatment"
