@@ -21,9 +21,12 @@ def write_effects(folder: Path, study: str, effects: DataFrame, claims: DataFram
     Those of other studies stay.
 
     Raises:
+        AlignmentError: a row is of another study.
         ArtefactError: what other studies wrote there is damaged.
         ConfigError: another process is at work in the folder.
     """
+    if others := sorted({*effects["study"], *claims["study"]} - {study}):
+        raise AlignmentError(f"rows of {others[0]} cannot be kept as those of {study}.")
     with locked(folder):
         for name, form, table in ((EFFECTS_FILE, EFFECTS, effects), (CLAIMS_FILE, CLAIMS, claims)):
             path = folder / name

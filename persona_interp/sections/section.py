@@ -98,14 +98,6 @@ def save(drawn: Sequence[DrawnFigure], folder: Path) -> tuple[SavedFigure, ...]:
     )
 
 
-def power(row: Mapping[str, Any], *, unit: str = "", digits: int = 2) -> str:
-    """Words on what these data could find, to stand beside what they do not show; nothing where that is unknown."""
-    least = row["detectable"]
-    if _empty(least):
-        return ", no test possible"
-    return f", not shown: {number(least, digits)}{unit} would be found in 80 % of repetitions"
-
-
 def text(name: str, heading: str | None = None) -> Column:
     """A column of words."""
     return Column(name if heading is None else heading, lambda row: words(row[name]), numeric=False)

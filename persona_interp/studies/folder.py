@@ -12,7 +12,7 @@ from persona_interp.errors import ConfigError
 from persona_interp.io import path_part, sha256_json, write_json
 from persona_interp.models.protocol import HookedModel
 from persona_interp.rollouts.parts import refuse_other_config
-from persona_interp.tables import Form, kept_table, read_table, write_table
+from persona_interp.tables import Form, kept_table, write_table
 
 
 @dataclass(frozen=True)
@@ -62,18 +62,9 @@ class RunFolder:
             )
         refuse_other_config(record, identity)
 
-    def table_path(self, form: Form) -> Path:
-        """Where a table of results is."""
-        return self.path / "tables" / f"{form.name}.csv"
-
-    def table(self, form: Form, make: Callable[[], DataFrame]) -> DataFrame:
-        """A table of results, made once; always as the file has it."""
-        return kept_table(self.table_path(form), make, form)
-
-    def save(self, form: Form, table: DataFrame) -> DataFrame:
-        """A table of results in the place of the one that was there, as the file has it."""
-        write_table(self.table_path(form), table, form)
-        return read_table(self.table_path(form), form)
+    def save(self, form: Form, table: DataFrame) -> None:
+        """A table of single answers, texts or draws, in the place of the one that was there."""
+        write_table(self.path / "tables" / f"{form.name}.csv", table, form)
 
     def cell(self, name: str, key: Any, make: Callable[[], DataFrame]) -> DataFrame:
         """Rows of one part of the work, made once for the inputs in `key`; other inputs are another cell.

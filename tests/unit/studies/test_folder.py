@@ -10,7 +10,7 @@ from persona_interp.errors import ArtefactError, ConfigError, DataError
 from persona_interp.io import read_json
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.studies.folder import RunFolder
-from persona_interp.tables import Form, numbers, rows_of, texts
+from persona_interp.tables import Form, numbers, read_table, rows_of, texts
 
 FORM = Form("toy_numbers", (*texts("name"), *numbers("value")))
 KEEPS = ("tables/toy_*.csv", "cells/toy/*")
@@ -32,18 +32,11 @@ class Counting:
         return ROWS
 
 
-def test_a_table_is_made_once(tmp_path: Path) -> None:
-    make = Counting()
-    for _ in range(2):
-        table = claim(tmp_path).table(FORM, make)
-        assert table["value"].tolist() == [1.5]
-    assert make.n == 1
-
-
 def test_a_saved_table_takes_the_place_of_the_one_before(tmp_path: Path) -> None:
     folder = claim(tmp_path)
     folder.save(FORM, ROWS)
-    assert folder.save(FORM, ROWS.assign(value=2.0))["value"].tolist() == [2.0]
+    folder.save(FORM, ROWS.assign(value=2.0))
+    assert read_table(tmp_path / "tables" / "toy_numbers.csv", FORM)["value"].tolist() == [2.0]
 
 
 def test_cells_are_told_apart_by_their_inputs(tmp_path: Path) -> None:
@@ -91,10 +84,9 @@ def test_a_damaged_cell_is_named(tmp_path: Path) -> None:
 
 def study_lengths(model: HookedModelBase, words: list[str], out: Path) -> DataFrame:
     """A whole study: how many tokens words have."""
-    folder = RunFolder.claim(out, "lengths", {"words": words, "model": model.name}, keeps=["tables/lengths.csv"])
-    form = Form("lengths", (*texts("word"), *numbers("length", unit="tokens")))
+    folder = RunFolder.claim(out, "lengths", {"words": words, "model": model.name}, keeps=["cells/lengths/*"])
     rows = [{"word": word, "length": len(model.tokenizer(word)["input_ids"])} for word in words]
-    table = folder.table(form, lambda: DataFrame(rows))
+    table = folder.cell("words", words, lambda: DataFrame(rows))
     effects = [Effect(metric="length", unit="tokens", data=r["word"], estimate=r["length"]) for r in rows_of(table)]
     longest = f"The longest word is {table['word'][table['length'].idxmax()]}."
     claim = Claim(claim="longest", trait=None, sentence=longest, rule="most tokens", effects=effects, verdict="holds")
