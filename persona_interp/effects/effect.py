@@ -172,6 +172,12 @@ class Effect:
         depth = depth_of(layer, n_layers)
         return replace(self, substrate="residual", layers=str(layer), depth=depth, stream="resid_post")
 
+    @property
+    def findable(self) -> float | None:
+        """What is detectable, where the test that was named is possible: a p that cannot be had finds nothing."""
+        untested = self.test is not None and (self.p is None or self.p != self.p)
+        return None if untested or self.detectable is None else float(self.detectable)
+
     def claimed(self, claim: str, sentence: str, rule: str, verdict: Verdict) -> "Claim":
         """A claim that rests on this effect alone: of its trait, with what its test could find."""
         return Claim(
@@ -181,7 +187,7 @@ class Effect:
             rule=rule,
             effects=[self],
             verdict=verdict,
-            detectable=None if self.detectable is None else float(self.detectable),
+            detectable=self.findable,
             unit=self.unit or self.metric,
         )
 

@@ -1,5 +1,6 @@
 """Effects and claims of runs as tables, and q over any number of them."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -41,7 +42,8 @@ def effects_table(source: Source, effects: Sequence[Effect]) -> DataFrame:
     """The effects of one run as a table in the form `EFFECTS`, corrected within its families.
 
     Raises:
-        AlignmentError: two effects are of the same thing, or a value has the wrong kind.
+        AlignmentError: two effects are of the same thing, a value has the wrong kind, an interval ends before it
+            begins, or a number is infinite.
     """
     rows = [{"effect_id": effect.id_in(source), **asdict(source), **_plain(effect)} for effect in effects]
     table = DataFrame(rows, columns=EFFECTS.names)
@@ -51,6 +53,11 @@ def effects_table(source: Source, effects: Sequence[Effect]) -> DataFrame:
     if outside:
         raise AlignmentError(f"p must be between 0 and 1, got {outside[0]:g}.")
     for effect in effects:
+        numbers = [one for one in (effect.estimate, effect.low, effect.high) if one is not None]
+        if any(math.isinf(one) for one in numbers):
+            raise AlignmentError(
+                f"an estimate and its interval must be finite, got {numbers}.", "Leave out what is not."
+            )
         if effect.low is not None and effect.high is not None and effect.low > effect.high:
             raise AlignmentError(f"an interval must begin below its end, got {effect.low:g} to {effect.high:g}.")
     if len(again := table[table["effect_id"].duplicated()]):
@@ -110,7 +117,8 @@ def with_q(effects: DataFrame) -> DataFrame:
 
 def _plain(effect: Effect) -> Mapping[str, Any]:
     """The fields of an effect, empty texts as missing, and text that cannot be written as escapes."""
-    return {name: None if value == "" else _writable(value) for name, value in asdict(effect).items()}
+    fields = asdict(effect) | {"detectable": effect.findable}
+    return {name: None if value == "" else _writable(value) for name, value in fields.items()}
 
 
 def _writable(value: Any) -> Any:

@@ -139,7 +139,8 @@ class SeparationProfile:
     def summary(self) -> dict[str, Any]:
         """The nested AUC, the layer chosen most often, p-values and all counts, JSON-ready.
 
-        A p is None where no test is possible: so few members or arrangements that it could never be 0.05.
+        A p, and what its test could find, is None where no test is possible: so few members or arrangements that it
+        could never be 0.05.
         """
         best, families = self.nested.interval, {name: self.battery[name] for name in _DRAWN}
         detectable_auc = self.detectable_auc
@@ -147,7 +148,7 @@ class SeparationProfile:
         return {
             **{"best_layer": self.nested.layer, "auc": best.estimate, "auc_low": best.low, "auc_high": best.high},
             **{"level": best.level, **{key: None if np.isnan(p) else p for key, p in tests.items()}},
-            "detectable_auc": None if np.isnan(detectable_auc) else detectable_auc,
+            "detectable_auc": None if np.isnan([detectable_auc, tests["p_shuffled"]]).any() else detectable_auc,
             "best_auc": families["shuffled_labels"].best,
             **{"n_null": len(self.null_shuffled), "n_null_random": len(self.null_random), "held_out": self.held_out},
             "p_floor_shuffled": families["shuffled_labels"].p_floor,

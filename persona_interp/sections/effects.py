@@ -147,7 +147,8 @@ def _named(name: str) -> Column:
 def _found(rows: DataFrame, one: Shown) -> list[Column]:
     """Estimate with its interval, null, test, power and counts, those that any row has."""
     has = {name for name in rows.columns if rows[name].notna().any()}
-    columns = [estimate("estimate", "estimate", digits=one.digits, sign=one.sign)]
+    shown = estimate if "low" in has else value
+    columns = [shown("estimate", "estimate", digits=one.digits, sign=one.sign)]
     if "null_high" in has:
         columns.append(Column("null, middle 95 %", lambda row: _null(row, one.digits)))
     for name, heading, digits in (("p", "p", 3), ("q", "q", 3), ("detectable", "found in 80 %", one.digits)):

@@ -239,3 +239,20 @@ def test_a_table_of_a_later_version_may_have_more_columns(tmp_path: Path) -> Non
     write_effects(tmp_path, "a", effects_table(source, [Effect(metric="AUC", estimate=0.7)]), claims_table(source, []))
     pd.read_parquet(tmp_path / EFFECTS_FILE).assign(later=1).to_parquet(tmp_path / EFFECTS_FILE)
     assert load_effects(tmp_path).columns.tolist() == EFFECTS.names
+
+
+def test_rows_of_another_study_and_numbers_without_end_are_refused(tmp_path: Path) -> None:
+    source = Source("a", "a")
+    table = effects_table(source, [Effect(metric="AUC", estimate=0.5)])
+    with pytest.raises(AlignmentError, match="rows of a cannot be kept as those of b"):
+        write_effects(tmp_path, "b", table, claims_table(source, []))
+    with pytest.raises(AlignmentError, match="must be finite"):
+        effects_table(source, [Effect(metric="AUC", estimate=0.5, low=0.1, high=float("inf"))])
+
+
+def test_a_test_that_is_not_possible_finds_nothing() -> None:
+    effect = Effect(metric="AUC", estimate=0.7, test="rank", detectable=0.9)
+    assert effect.claimed("it is", "It is.", "always", "undecided").detectable is None
+    tested = replace(effect, p=0.2, condition="tested")
+    table = effects_table(Source("a", "a"), [effect, replace(effect, test=None, condition="by interval"), tested])
+    np.testing.assert_array_equal(table["detectable"], [np.nan, 0.9, 0.9])

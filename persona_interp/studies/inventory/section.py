@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from persona_interp.figures.frames import distinct
+from persona_interp.figures.frames import distinct, keep
 from persona_interp.sections.effects import Shown, effects_section
 from persona_interp.sections.section import Section
 from persona_interp.studies.inventory.effects import AGREEING, AGREEING_CHANGE, CHANGE, PROBABILITY, SCORE, STUDY
@@ -22,7 +22,12 @@ _SHOWN = (
     Shown("Dichotomies", (PROBABILITY,), "The share of the first pole itself is in the table of scores."),
     Shown("What moves them", (CHANGE,), "Paired item by item; formats after the first are exploratory.", sign=True),
     Shown("What moves yes-saying", (AGREEING_CHANGE,), sign=True),
-    Shown("Reliability", METRICS, "The reference says over what it is: items, or rows of answers to all of them."),
+    Shown(
+        "Reliability",
+        METRICS,
+        "Of the first condition. The reference says over what it is: items, or rows of answers to all of them.",
+        rows=lambda effects: keep(effects, "condition", *distinct(effects, "condition")[:1]),
+    ),
     Shown("Mass of the options", (MASS,), "Their probability together, as an answer.", digits=4),
 )
 
