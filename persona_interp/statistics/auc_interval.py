@@ -54,8 +54,8 @@ def auc_p(found: Interval) -> float:
 def delta_p(delta: float, n: int) -> float:
     """Two-sided p of a Cliff's delta of zero, by the rank sum's variance where nothing differs.
 
-    Where answers share questions, the p of as many answers as there are questions is larger than it need be: of four
-    answers each, half or 0.95 alike, 0.012 and 0.039 reject at 0.05 (4,000 sets of 20 questions; 0.051 of single ones).
+    Where answers share questions, the p of as many answers as there are questions is larger than it need be. Levels of
+    this and of `auc_p`: tests/golden/levels/others.csv.
 
     Args:
         n: independent answers a side.

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from persona_interp.statistics import permutation_test_paired
+from persona_interp.statistics import auc_intervals, permutation_test_paired
+from persona_interp.statistics.auc_interval import auc_p, delta_p
 from persona_interp.statistics.exceedances import exceedances
 from persona_interp.statistics.levels import ALPHA, CONFIDENCE
 from persona_interp.statistics.streams import stream
@@ -44,6 +45,32 @@ def exceeding(n_clean: int, n: int, decimals: int) -> Callable[[Rng, int], float
         return float(found.p <= ALPHA)
 
     return one
+
+
+def half(n: int, m: int, rows: int, alike: float) -> Callable[[Rng, int], float]:
+    """The p of an AUC of one half, by its error on log-odds: clusters a side, answers a cluster, their correlation."""
+
+    def one(rng: Rng, seed: int) -> float:  # noqa: ARG001
+        sides = [_clustered(rng, size, rows, alike)[:, None] for size in (n, m)]
+        clusters = [np.repeat(np.arange(size), rows) + start for size, start in ((n, 0), (m, n))]
+        return float(auc_p(auc_intervals(*sides, *clusters)[0]) <= ALPHA)
+
+    return one
+
+
+def no_delta(n: int, rows: int, alike: float) -> Callable[[Rng, int], float]:
+    """The p of a Cliff's delta of zero, by the rank sum of one answer a cluster."""
+
+    def one(rng: Rng, seed: int) -> float:  # noqa: ARG001
+        a, b = (_clustered(rng, n, rows, alike) for _ in range(2))
+        return float(delta_p(2 * float((a[:, None] > b).mean()) - 1, n) <= ALPHA)
+
+    return one
+
+
+def _clustered(rng: Rng, n: int, rows: int, alike: float) -> np.ndarray:
+    shared = np.repeat(rng.standard_normal(n), rows)
+    return np.sqrt(alike) * shared + np.sqrt(1 - alike) * rng.standard_normal(n * rows)
 
 
 def keys(up: int, down: int) -> Callable[[Rng, int], float]:
@@ -105,6 +132,20 @@ SETTINGS: dict[tuple[str, str], tuple[int, Callable[[Rng, int], float]]] = {
             *((19, 50, 12, ""), (40, 300, 12, ""), (100, 100, 12, ""), (400, 2000, 12, "")),
             (100, 300, 1, ", ties"),
         )
+    },
+    **{
+        (REJECTED, f"AUC of one half, {n} against {m} clusters of {rows}, {alike:g} alike"): (
+            2000,
+            half(n, m, rows, alike),
+        )
+        for n, m, rows, alike in ((12, 12, 1, 0.0), (40, 40, 1, 0.0), (8, 94, 1, 0.0), (20, 20, 3, 0.5))
+    },
+    **{
+        (REJECTED, f"Cliff's delta of zero, {n} clusters of {rows} a side, {alike:g} alike"): (
+            2000,
+            no_delta(n, rows, alike),
+        )
+        for n, rows, alike in ((12, 1, 0.0), (20, 1, 0.0), (20, 4, 0.5), (20, 4, 0.95))
     },
     **{
         (REJECTED, f"inventories under yes-saying, {u} and {d} keys"): (1000, keys(u, d))

@@ -68,8 +68,10 @@ def run_main_job(config: RunConfig, out: Path) -> Path:
     finally:
         close_api_judge(bench)
     with clock.stage("tables"):
-        found = _tables(bench, results)
-        _write_answers(bench, results)
+        measured = Measurements.concat([r.measured for r in results])
+        rated = [agreement.rated_answers(r.trait, r.test, r.scored, r.panel.judges) for r in results]
+        found = _tables(bench, results, measured, rated)
+        _write_answers(bench, results, measured, rated)
         write_json(out / "summary.json", _summaries(bench, results, found["effects"]))
         effects, claimed = persona_effects(found, load_summary(out), n_layers=bench.model.n_layers)
         home.finish(bench.model, provenance(bench, clock.seconds), effects, claimed, seed=config.seed)
@@ -116,16 +118,20 @@ def _result(bench: Bench, made: Extracted, extracted: Sequence[Extracted], clock
     )
 
 
-def _tables(bench: Bench, results: Sequence[TraitResult]) -> dict[str, pd.DataFrame]:
-    """What the effects are made of."""
+def _tables(
+    bench: Bench, results: Sequence[TraitResult], measured: Measurements, rated: Sequence[pd.DataFrame]
+) -> dict[str, pd.DataFrame]:
+    """What the effects are made of.
+
+    Args:
+        measured: every score of steered answers; `rated` a frame a trait of all answers with a column a judge.
+    """
     config = bench.config
     draws = {"n_resamples": config.n_resamples, "seed": config.seed}
-    measured = Measurements.concat([r.measured for r in results])
     layers = config.steered_layers(bench.model.n_layers)
     middle = Hookpoint(layers[len(layers) // 2])
     directions = {r.trait.name: r.vectors["response_mean"] for r in results}
     answers, sides = results[0].train.activations("response_mean"), results[0].train.frame["side"].to_numpy(str)
-    rated = [agreement.rated_answers(r.trait, r.test, r.scored, r.panel.judges) for r in results]
     parts = {
         "separation": [
             tables.separation_rows(r.trait, p, r.profiles[p], r.vectors[p]) for r in results for p in POOLINGS
@@ -143,12 +149,12 @@ def _tables(bench: Bench, results: Sequence[TraitResult]) -> dict[str, pd.DataFr
     }
 
 
-def _write_answers(bench: Bench, results: Sequence[TraitResult]) -> None:
+def _write_answers(
+    bench: Bench, results: Sequence[TraitResult], measured: Measurements, rated: Sequence[pd.DataFrame]
+) -> None:
     """Measurements, and the tables of single answers and single directions."""
     config, folder = bench.config, bench.folder
-    measured = Measurements.concat([r.measured for r in results])
     measured.save(folder / "measurements.parquet", {"config": asdict(config), **bench.model.provenance.to_dict()})
-    rated = [agreement.rated_answers(r.trait, r.test, r.scored, r.panel.judges) for r in results]
     nulls = {r.trait.name: r.profiles["response_mean"].battery for r in results}
     written = {
         "steering_null": [r.by_direction for r in results if r.by_direction is not None],
