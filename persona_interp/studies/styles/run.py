@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 METHOD_VERSION = 3
 """Raised where the same inputs come to give other numbers."""
-KEEPS = ("measurements_styles.parquet", "activations/fit.safetensors")
+KEEPS = ("measurements_styles.parquet", "activations/*.safetensors")
 PUBLISHED_READING = "style_vector, published reading"
 
 

@@ -86,6 +86,17 @@ def test_a_folder_that_does_not_say_what_made_it_is_refused(own: RunConfig, tmp_
         run_main_job(own, tmp_path / "out")
 
 
+@pytest.mark.parametrize(
+    "kept", ["rollouts/a/held_out/part-0.parquet", "steering/a/evaluation/scored.parquet", "baselines/a.parquet"]
+)
+def test_whatever_of_a_run_is_left_binds_the_folder(kept: str, tmp_path: Path) -> None:
+    RunFolder.claim(tmp_path, "persona", {"seed": 0}, keeps=KEEPS)
+    (tmp_path / kept).parent.mkdir(parents=True)
+    (tmp_path / kept).write_text("")
+    with pytest.raises(ConfigError, match="seed: there 0, now 1"):
+        RunFolder.claim(tmp_path, "persona", {"seed": 1}, keeps=KEEPS)
+
+
 def test_a_folder_that_other_studies_wrote_into_is_free(tmp_path: Path) -> None:
     for name in (
         "vectors/style.a.b.activation.json",
