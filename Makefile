@@ -23,7 +23,7 @@ help:
 	@echo "make clean      delete caches and build output (results and .venv stay)"
 
 demo: $(STAMP)
-	.venv/bin/persona-interp run --model $(MODEL) --traits $(TRAITS) --out $(OUT)
+	.venv/bin/persona-interp run --model $(MODEL) --trait $(TRAITS) --out $(OUT)
 
 # Workers share the cores, so each computes on one thread.
 test: $(STAMP)

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from persona_interp.errors import ConfigError
+from persona_interp.studies import options
+from persona_interp.studies.options import Outcome
 
 if TYPE_CHECKING:
     from persona_interp.directions.direction import Direction
@@ -15,30 +17,33 @@ if TYPE_CHECKING:
 
 NATIVE = "native"
 NUMBERED = ("gguf", "easysteer")
-_FORMATS = "native, persona-vectors, assistant-axis, gguf, steering-vectors or easysteer."
+Format = Literal["native", "persona-vectors", "assistant-axis", "gguf", "steering-vectors", "easysteer"]
 
 
 def convert(
     source: Annotated[Path, typer.Argument(help="The file to read.")],
     dest: Annotated[Path, typer.Argument(help="The file to write.")],
-    source_format: Annotated[str, typer.Option("--from", help=_FORMATS)],
-    dest_format: Annotated[str, typer.Option("--to", help=_FORMATS)],
+    source_format: Annotated[Format, typer.Option("--from", help="Of the file to read.")],
+    dest_format: Annotated[Format, typer.Option("--to", help="Of the file to write.")],
     model: Annotated[str, typer.Option("--model", "-m", help="The model it belongs to; or its shape below.")] = "",
     model_name: Annotated[str, typer.Option(help="Name of the model, instead of loading it.")] = "",
-    layers: Annotated[int, typer.Option(help="Its number of layers, with --model-name.")] = 0,
-    width: Annotated[int, typer.Option(help="Its d_model, with --model-name.")] = 0,
+    n_layers: Annotated[int, typer.Option(help="Its number of layers, with --model-name.", min=0)] = 0,
+    width: Annotated[int, typer.Option(help="Its d_model, with --model-name.", min=0)] = 0,
     trait: Annotated[str, typer.Option(help="Name of the trait, where the file does not say it.")] = "",
-    convention: Annotated[str, typer.Option(help="What a GGUF's numbers count: block_output or hidden_state.")] = "",
+    convention: Annotated[
+        Literal["block_output", "hidden_state"] | None, typer.Option(help="What a GGUF's numbers count.")
+    ] = None,
     drop_layer_0: Annotated[bool, typer.Option(help="Leave out what llama.cpp has no slot for.")] = False,
     incomplete: Annotated[bool, typer.Option(help="Zeros in rows of persona-vectors that have no vector.")] = False,
-    last_row: Annotated[str, typer.Option(help="What the last row of persona-vectors is: normed or residual.")] = "",
-) -> None:
+    last_row: Annotated[
+        Literal["normed", "residual"] | None, typer.Option(help="What the last row of persona-vectors is.")
+    ] = None,
+) -> Outcome:
     """A direction as another tool's file, or another tool's file as a direction; layers checked against the model."""
     from persona_interp.directions.formats import load_foreign, save_foreign
 
+    options.existing(source, "SOURCE")
     _check_files(source, dest, source_format, dest_format)
-    if last_row not in ("", "normed", "residual"):
-        raise ConfigError(f"--last-row must be normed or residual, got {last_row!r}.")
     _refuse_idle(
         source_format,
         dest_format,
@@ -48,7 +53,7 @@ def convert(
             "--incomplete": incomplete,
             "--last-row": bool(last_row),
             "--trait": bool(trait),
-            "--model-name, --layers and --width": bool(model_name or layers or width),
+            "--model-name, --n-layers and --width": bool(model_name or n_layers or width),
         },
     )
     numbered_source = source_format in NUMBERED
@@ -57,11 +62,11 @@ def convert(
     else:
         direction = load_foreign(
             source,
-            source_format,  # pyright: ignore (checked above)
-            _owner(model, model_name, layers, width),
+            source_format,
+            _owner(model, model_name, n_layers, width),
             trait=trait or None,
-            convention=(convention or None) if numbered_source else None,  # pyright: ignore (checked there)
-            last_row=last_row or "normed",  # pyright: ignore (checked above)
+            convention=convention if numbered_source else None,
+            last_row=last_row or "normed",
         )
     if dest_format == NATIVE:
         direction.save(dest)
@@ -69,23 +74,21 @@ def convert(
         save_foreign(
             direction,
             dest,
-            dest_format,  # pyright: ignore (checked above)
-            convention=None if numbered_source else (convention or None),  # pyright: ignore (checked there)
+            dest_format,
+            convention=None if numbered_source else convention,
             drop_layer_0=drop_layer_0,
             incomplete=incomplete,
-            last_row=last_row or None,  # pyright: ignore (checked above)
+            last_row=last_row,
         )
     left_out = ", layer 0 left out" if drop_layer_0 else ""
-    typer.echo(f"{dest}: from {_described(direction)}{left_out}")
+    data = {"file": dest, "trait": direction.trait, "model": direction.provenance.model}
+    return Outcome(
+        [f"{dest}: from {_described(direction)}{left_out}"], {**data, "n_vectors": len(direction.hookpoints)}
+    )
 
 
 def _check_files(source: Path, dest: Path, source_format: str, dest_format: str) -> None:
-    """Refuse formats that do not exist, and files that cannot be of their format or are in each other's way."""
-    from persona_interp.directions.formats import FOREIGN_FORMATS
-
-    for name in (source_format, dest_format):
-        if name not in (NATIVE, *FOREIGN_FORMATS):
-            raise ConfigError(f"no format is called {name!r}.", f"Formats: {', '.join((NATIVE, *FOREIGN_FORMATS))}.")
+    """Refuse files that cannot be of their format or are in each other's way."""
     shared = _files(source, source_format) & _files(dest, dest_format)
     if shared:
         raise ConfigError(
@@ -106,7 +109,7 @@ def _refuse_idle(source_format: str, dest_format: str, given: Mapping[str, bool]
         "--incomplete": (f"is for writing {rows} files", dest_format == rows),
         "--last-row": (f"is for {rows} files", rows in (source_format, dest_format)),
         "--trait": ("is for files that do not name their trait", source_format not in (NATIVE, "assistant-axis")),
-        "--model-name, --layers and --width": ("are for files that do not name their model", source_format != NATIVE),
+        "--model-name, --n-layers and --width": ("are for files that do not name their model", source_format != NATIVE),
     }
     for option, (use, applies) in uses.items():
         if given[option] and not applies:
@@ -124,7 +127,7 @@ def _owner(model: str, model_name: str, layers: int, width: int) -> "HookedModel
     from persona_interp.directions.formats import ModelShape
 
     if model and (model_name or layers or width):
-        raise ConfigError("--model loads the model; --model-name, --layers and --width stand in for it.", "Give one.")
+        raise ConfigError("--model loads the model; --model-name, --n-layers and --width stand in for it.", "Give one.")
     if model:
         from persona_interp.models.load import load_model
 
@@ -132,7 +135,7 @@ def _owner(model: str, model_name: str, layers: int, width: int) -> "HookedModel
     if not (model_name and layers and width):
         raise ConfigError(
             "the file must be checked against the model that it belongs to, and none was named.",
-            "Give --model MODEL, or without loading it --model-name NAME --layers N --width D (then the direction"
+            "Give --model MODEL, or without loading it --model-name NAME --n-layers N --width D (then the direction"
             " stays unbound, and is refused for steering until rebind_direction).",
         )
     return ModelShape(model_name, layers, width)
@@ -142,11 +145,13 @@ def _load_native(source: Path, model: str) -> "Direction":
     """A direction of ours, checked against the model where one is named."""
     from persona_interp.directions.direction import Direction
 
-    if not model:
-        return Direction.load(source)
-    from persona_interp.models.load import load_model
+    direction = Direction.load(source)
+    if model:
+        from persona_interp.directions.direction import check_direction
+        from persona_interp.models.load import load_model
 
-    return Direction.load(source, load_model(model))
+        check_direction(direction, load_model(model))
+    return direction
 
 
 def _described(direction: "Direction") -> str:

@@ -1,29 +1,32 @@
 """`persona-interp levels`: training sets that hold none, some and much of a trait."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from persona_interp.studies.options import DEFAULT_MODEL, Backend, Dtype, Model, Out, Seed, alone_in_out
+from persona_interp.studies import options
+from persona_interp.studies.options import Outcome
 
 
-@alone_in_out
+@options.alone_in_out
 def levels(
     trait: Annotated[str, typer.Argument(help="A trait of the package, or a file.")],
-    out: Out,
-    model: Model = DEFAULT_MODEL,
-    backend: Backend = "transformer_lens",
-    dtype: Dtype = "auto",
+    out: options.Out,
+    model: options.Model = options.DEFAULT_MODEL,
+    backend: options.Backend = "transformer_lens",
+    dtype: options.Dtype = "auto",
     judge: Annotated[
-        str, typer.Option(help="embedding or likelihood; chooses the answer of each level.")
+        Literal["embedding", "likelihood"], typer.Option(help="What chooses the answer of each level.")
     ] = "embedding",
     judge_model: Annotated[str | None, typer.Option(help="Of the likelihood judge; default: the model itself.")] = None,
-    n_questions: Annotated[int | None, typer.Option(help="Questions that are asked; default: all 240 or so.")] = None,
-    n_samples: Annotated[int, typer.Option(help="Candidates a system prompt.")] = 1,
+    n_questions: Annotated[
+        int | None, typer.Option(help="Questions that are asked; default: all 240 or so.", min=1)
+    ] = None,
+    n_samples: Annotated[int, typer.Option(help="Candidates a system prompt.", min=1)] = 1,
     min_gap: Annotated[float, typer.Option(help="Points between the highest level and the plain answer.")] = 10.0,
-    max_new_tokens: Annotated[int, typer.Option(help="Tokens of an answer.")] = 64,
-    seed: Seed = 0,
-) -> None:
+    max_new_tokens: options.AnswerTokens = options.ANSWER_TOKENS,
+    seed: options.Seed = 0,
+) -> Outcome:
     """Answers of the model at three levels of a trait: OUT/normal.jsonl, level_1.jsonl and level_2.jsonl.
 
     Answers less coherent than nine of ten plain ones are left out: judges take oddness for a trait.
@@ -37,20 +40,18 @@ def levels(
     from persona_interp.judges.sentences import SentenceEncoder
     from persona_interp.models.load import load_model
 
-    if judge not in ("embedding", "likelihood"):
-        raise ConfigError(f"no judge is called {judge!r}.", "Judges: embedding, likelihood.")
     if judge_model is not None and judge != "likelihood":
         raise ConfigError("--judge-model was given without --judge likelihood.", "Give both, or leave it out.")
     wanted = load_trait(trait)
     questions = training_questions(wanted)
     if n_questions is not None and not 1 <= n_questions <= len(questions):
         raise ConfigError(f"--n-questions must be 1 to {len(questions)}, got {n_questions}.")
-    loaded = load_model(model, backend, dtype=dtype)  # pyright: ignore (checked by load_model)
+    loaded = load_model(model, backend, dtype=dtype)
     encoder = SentenceEncoder.packaged()
     if judge == "embedding":
         rater = EmbeddingJudge(encoder)
     else:
-        own = loaded if judge_model is None else load_model(judge_model, backend, dtype=dtype)  # pyright: ignore
+        own = loaded if judge_model is None else load_model(judge_model, backend, dtype=dtype)
         rater = LikelihoodJudge(own)
     made = generate_levels(
         loaded,
@@ -67,6 +68,9 @@ def levels(
     made.write(out)
     means = made.table.groupby("level", sort=False)["expression"].mean()
     n_kept = len(made.table) // len(means)
-    typer.echo(f"{n_kept} of {made.n_asked} questions contrast; mean expression by the {judge} judge:")
-    for level, mean in means.items():
-        typer.echo(f"  {out / f'{level}.jsonl'}: {mean:.1f}")
+    lines = [
+        f"{n_kept} of {made.n_asked} questions contrast; mean expression by the {judge} judge:",
+        *(f"  {out / f'{level}.jsonl'}: {mean:.1f}" for level, mean in means.items()),
+    ]
+    levels = [{"file": out / f"{level}.jsonl", "mean": float(mean)} for level, mean in means.items()]
+    return Outcome(lines, {"n_asked": made.n_asked, "n_kept": n_kept, "judge": judge, "levels": levels}, out)

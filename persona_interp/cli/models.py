@@ -1,15 +1,23 @@
 """`persona-interp models`: what packages carry."""
 
+from persona_interp.studies.options import Outcome
 
-def models() -> None:
+
+def models() -> Outcome:
     """The models that packages carry, and whether they are installed."""
-    from rich.console import Console
-    from rich.table import Column, Table
-
     from persona_interp.models.packaged import PACKAGED_MODELS, is_installed
 
-    table = Table(Column("model", no_wrap=True), "architecture", "kind", "licence", "installed")
+    lines, rows = [], []
     for model in PACKAGED_MODELS.values():
-        there = "yes" if is_installed(model) else model.install
-        table.add_row(model.name, model.architecture, model.kind, model.licence, there)
-    Console().print(table)
+        there = is_installed(model)
+        rows.append(
+            {
+                **{"model": model.name, "architecture": model.architecture, "kind": model.kind},
+                **{"licence": model.licence, "installed": there, "install": model.install},
+            }
+        )
+        state = "installed" if there else "not installed; for it:"
+        lines.append(f"{model.name}: {model.architecture}, {model.kind}, {model.licence}; {state}")
+        if not there:
+            lines.append(f"  {model.install}")
+    return Outcome(lines, rows)

@@ -14,9 +14,9 @@ _PARALLEL, _CONTEXT = 4, 4096
 
 def serve(
     model: Annotated[str, typer.Argument(help="A packaged model, or a .gguf file.")] = DEFAULT_MODEL,
-    port: Annotated[int, typer.Option(help="Of 127.0.0.1; other machines cannot reach it.")] = 8080,
-    parallel: Annotated[int, typer.Option(help="Requests answered at the same time.")] = _PARALLEL,
-    context: Annotated[int, typer.Option(help="Tokens of each of them, prompt and answer.")] = _CONTEXT,
+    port: Annotated[int, typer.Option(help="Of 127.0.0.1; other machines cannot reach it.", min=0, max=65535)] = 8080,
+    parallel: Annotated[int, typer.Option(help="Requests answered at the same time.", min=1, max=256)] = _PARALLEL,
+    context: Annotated[int, typer.Option(help="Tokens of each, prompt and answer.", min=1)] = _CONTEXT,
     replay: Annotated[str, typer.Option(help="No model: replay this trait to `traits new`, to rehearse it.")] = "",
 ) -> None:
     """An OpenAI-compatible server without a key, until Ctrl-C: the stand-in for a paid one."""

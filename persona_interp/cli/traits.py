@@ -1,45 +1,45 @@
 """`persona-interp traits [show, new]`: the traits there are, and one more from its name."""
 
+import json
 from typing import Annotated
 
 import typer
 
 from persona_interp.studies import options
-
-
-def _list_traits(alone: bool | None) -> None:
-    """The list, where no subcommand ran: a subcommand returns None, `traits` itself True."""
-    if not alone:
-        return
-    from persona_interp.data.traits import list_traits, load_trait
-
-    for known in list_traits():
-        typer.echo(f"{known:24}{load_trait(known).description}")
-
-
-traits_app = typer.Typer(invoke_without_command=True, result_callback=_list_traits)
+from persona_interp.studies.options import Outcome
 
 _QUESTIONS = 40
 _IN_FLIGHT, _TIMEOUT_S = 8, 600.0
 
 
-@traits_app.callback()
-def traits() -> bool:
+AsJson = Annotated[bool, typer.Option("--json", help="The list as JSON on standard output.")]
+
+
+def traits(as_json: AsJson = False) -> bool:
     """The traits of the package; `show` prints one whole, `new` makes one from its name to a figure."""
+    del as_json
     return True
 
 
-@traits_app.command()
-def show(name: Annotated[str, typer.Argument(help="A trait of the package, or a file.")]) -> None:
-    """The prompts and questions of one trait, as JSON."""
-    import json
+def list_all(alone: bool | None, as_json: bool) -> None:
+    """The list, where no subcommand ran: a subcommand returns None, `traits` itself True."""
+    if not alone:
+        return
+    from persona_interp.data.traits import list_traits, load_trait
 
+    found = {name: load_trait(name).description for name in list_traits()}
+    lines = [f"{name:24}{description}" for name, description in found.items()]
+    typer.echo(json.dumps(found, ensure_ascii=False) if as_json else "\n".join(lines))
+
+
+def show(name: Annotated[str, typer.Argument(help="A trait of the package, or a file.")]) -> Outcome:
+    """The prompts and questions of one trait, as JSON."""
     from persona_interp.data.traits import load_trait, trait_to_dict
 
-    typer.echo(json.dumps(trait_to_dict(load_trait(name)), indent=2, ensure_ascii=False))
+    found = trait_to_dict(load_trait(name))
+    return Outcome([json.dumps(found, indent=2, ensure_ascii=False)], found)
 
 
-@traits_app.command()
 @options.alone_in_out
 def new(
     name: Annotated[str, typer.Argument(help="The name of the trait, and of its file in OUT.")],
@@ -48,20 +48,22 @@ def new(
     base_url: Annotated[str, typer.Option(help="Of the server that writes it; default: OPENAI_BASE_URL.")] = "",
     api_model: Annotated[str, typer.Option(help="The model that writes it; default: OPENAI_MODEL.")] = "",
     api_key: Annotated[str, typer.Option(help="Others on this machine may see it; set OPENAI_API_KEY instead.")] = "",
-    max_repairs: Annotated[int, typer.Option(help="Requests in a row that may bring nothing usable.")] = 3,
+    max_repairs: Annotated[
+        int, typer.Option(help="Requests in a row that may bring nothing usable.", min=0, max=1000)
+    ] = 3,
     only_trait: Annotated[bool, typer.Option("--only-trait", help="Write the trait file and stop.")] = False,
     model: options.Model = options.DEFAULT_MODEL,
     backend: options.Backend = "transformer_lens",
     dtype: options.Dtype = "auto",
-    layers: options.Layers = "",
-    coefficients: options.Coefficients = options.DEFAULT_COEFFICIENTS,
+    layer: options.Layers = options.NONE,
+    coefficient: options.Coefficients = options.DEFAULT_COEFFICIENTS,
     n_questions: options.Questions = 20,
     n_eval_questions: options.EvalQuestions = 20,
     n_eval_samples: options.EvalSamples = 2,
-    max_new_tokens: options.AnswerTokens = 40,
+    max_new_tokens: options.AnswerTokens = options.ANSWER_TOKENS,
     keep: options.Filter = "paired",
     seed: options.Seed = 0,
-) -> None:
+) -> Outcome:
     """A new trait from its name to a figure: OUT/NAME.json by an API, then vector and report in OUT/NAME.
 
     Run it again after an interruption: what was written, answered or computed is kept.
@@ -80,8 +82,8 @@ def new(
         model=model,
         backend=backend,
         dtype=dtype,
-        layers=layers,
-        coefficients=coefficients,
+        layers=layer,
+        coefficients=coefficient,
         n_questions=n_questions,
         n_eval_questions=n_eval_questions,
         n_eval_samples=n_eval_samples,
@@ -99,7 +101,8 @@ def new(
             )
         finally:
             client.close()
-    typer.echo(str(path))
-    if not only_trait:
-        run_main_job(config, folder)
-        typer.echo(f"{folder / 'vectors' / f'{name}.response_mean.safetensors'}\n{write_report(folder)}")
+    if only_trait:
+        return Outcome([str(path)], {"trait": path}, out)
+    run_main_job(config, folder)
+    vector, page = folder / "vectors" / f"{name}.response_mean.safetensors", write_report(folder)
+    return Outcome([str(path), str(vector), str(page)], {"trait": path, "direction": vector, "report": page}, out)

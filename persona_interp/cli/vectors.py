@@ -5,41 +5,35 @@ from typing import Annotated
 
 import typer
 
-from persona_interp.studies.options import (
-    DEFAULT_MODEL,
-    Backend,
-    Dtype,
-    Model,
-    Out,
-    Seed,
-    alone_in_out,
-    parse_numbers,
-)
+from persona_interp.studies import options
+from persona_interp.studies.options import Outcome, alone_in_out
+
+STEERED = ["-0.3", "0.3"]
 
 
 @alone_in_out
 def extract(
     trait: Annotated[str, typer.Argument(help="A trait of the package, or a file.")],
-    out: Out,
-    model: Model = DEFAULT_MODEL,
-    backend: Backend = "transformer_lens",
-    dtype: Dtype = "auto",
-    n_questions: int = 20,
-    n_samples: int = 1,
-    max_new_tokens: int = 48,
-    keep: Annotated[str, typer.Option("--filter", help="paired, independent or none.")] = "paired",
-    seed: Seed = 0,
-) -> None:
+    out: options.Out,
+    model: options.Model = options.DEFAULT_MODEL,
+    backend: options.Backend = "transformer_lens",
+    dtype: options.Dtype = "auto",
+    n_questions: options.Questions = 20,
+    n_samples: options.Samples = 1,
+    max_new_tokens: options.AnswerTokens = options.ANSWER_TOKENS,
+    keep: options.Filter = "paired",
+    seed: options.Seed = 0,
+) -> Outcome:
     """A trait's persona vector, saved as OUT/TRAIT.safetensors with its manifest."""
     from persona_interp.data.traits import load_trait
-    from persona_interp.directions.persona import check_filter, persona_vector
+    from persona_interp.directions.persona import persona_vector
     from persona_interp.judges.likelihood import LikelihoodJudge
     from persona_interp.models.load import load_model
-    from persona_interp.rollouts.generate import generate_rollouts
+    from persona_interp.rollouts.generate import contrastive_requests, generate_rollouts
 
-    check_filter(keep)
     wanted = load_trait(trait)
-    loaded = load_model(model, backend, dtype=dtype)  # pyright: ignore (checked by load_model)
+    contrastive_requests(wanted, n_questions=n_questions)  # too many are refused before the model is loaded
+    loaded = load_model(model, backend, dtype=dtype)
     rollouts = generate_rollouts(
         loaded,
         wanted,
@@ -51,37 +45,38 @@ def extract(
     )
     if keep != "none":
         rollouts = LikelihoodJudge(loaded, n_pairs=2).score(rollouts, wanted)
-    direction = persona_vector(rollouts, filter=keep)  # pyright: ignore (checked there)
+    direction = persona_vector(rollouts, filter=keep)
     path = out / f"{wanted.name}.safetensors"
     direction.save(path)
-    typer.echo(str(path))
+    data = {"direction": path, "trait": wanted.name, "model": loaded.name, "n_layers": loaded.n_layers}
+    return Outcome([str(path)], {**data, "d_model": loaded.d_model, "n_answers": len(rollouts)}, out)
 
 
 def steer(
     vector: Annotated[Path, typer.Argument(help="A saved direction (.safetensors).")],
-    prompt: Annotated[list[str], typer.Option("--prompt", "-p", help="A question; give several if you like.")],
-    layer: Annotated[int, typer.Option(help="0-based block.")],
-    coefficients: Annotated[str, typer.Option(help="In units of the mean residual norm.")] = "-0.3,0.3",
-    model: Model = DEFAULT_MODEL,
-    backend: Backend = "transformer_lens",
-    dtype: Dtype = "auto",
-    max_new_tokens: int = 48,
-    temperature: float = 0.0,
-    seed: Seed = 0,
-) -> None:
+    prompt: Annotated[list[str], typer.Option("--prompt", "-p", help="A question. May be repeated.")],
+    layer: options.Layer,
+    coefficient: options.Coefficients = STEERED,
+    model: options.Model = options.DEFAULT_MODEL,
+    backend: options.Backend = "transformer_lens",
+    dtype: options.Dtype = "auto",
+    max_new_tokens: options.AnswerTokens = options.ANSWER_TOKENS,
+    temperature: Annotated[float, typer.Option(help="0 is greedy.", min=0, max=100)] = 0.0,
+    seed: options.Seed = 0,
+) -> Outcome:
     """Steered answers beside unsteered ones."""
-    from rich.console import Console
     from rich.table import Table
 
-    from persona_interp.directions.direction import Direction
+    from persona_interp.directions.direction import Direction, check_direction
     from persona_interp.interventions.residual import Add
     from persona_interp.interventions.text import generate_text
     from persona_interp.models.load import load_model
     from persona_interp.models.tokens import render_prompt
 
-    strengths = sorted({0.0, *parse_numbers(coefficients, float, "coefficients")})
-    loaded = load_model(model, backend, dtype=dtype)  # pyright: ignore (checked by load_model)
-    direction = Direction.load(vector, loaded)
+    strengths = sorted({0.0, *options.numbers(coefficient, "coefficient")})
+    direction = Direction.load(vector)
+    loaded = load_model(model, backend, dtype=dtype)
+    check_direction(direction, loaded)
     prompts = [render_prompt(loaded.tokenizer, text) for text in prompt]
     columns = [
         generate_text(
@@ -97,30 +92,37 @@ def steer(
     table = Table("question", *(f"{direction.trait} {c:+g}" if c else "unsteered" for c in strengths), show_lines=True)
     for i, text in enumerate(prompt):
         table.add_row(text, *(column[i].strip() for column in columns))
-    Console(markup=False).print(table)
+    rows = [
+        {"question": text, "trait": direction.trait, "layer": layer, "coefficient": strength, "answer": column[i]}
+        for strength, column in zip(strengths, columns, strict=True)
+        for i, text in enumerate(prompt)
+    ]
+    return Outcome([table], rows)
 
 
 def project(
     source: Annotated[str, typer.Argument(help="A text, or a .jsonl file with `text`, or `prompt` and `response`.")],
-    vectors: Annotated[list[Path], typer.Option("--vector", "-v", help="A saved direction; give several if you like.")],
-    layer: Annotated[int, typer.Option(help="0-based block.")],
-    model: Model = DEFAULT_MODEL,
-    backend: Backend = "transformer_lens",
-    dtype: Dtype = "auto",
+    vector: options.Vectors,
+    layer: options.Layer,
+    model: options.Model = options.DEFAULT_MODEL,
+    backend: options.Backend = "transformer_lens",
+    dtype: options.Dtype = "auto",
     out: Annotated[Path | None, typer.Option("--out", "-o", help="CSV file; default: standard output.")] = None,
-) -> None:
+) -> Outcome:
     """Projection a.v/|v| of texts onto saved directions at a layer."""
-    from persona_interp.directions.direction import Direction
+    from persona_interp.directions.direction import check_direction
     from persona_interp.io import atomic_write_bytes
     from persona_interp.measurements.projection import project_texts, read_samples
     from persona_interp.models.load import load_model
     from persona_interp.tables import table_bytes
 
-    samples = read_samples(source)
-    loaded = load_model(model, backend, dtype=dtype)  # pyright: ignore (checked by load_model)
-    directions = [Direction.load(path, loaded) for path in vectors]
-    data = table_bytes(project_texts(loaded, samples, directions, layer), ".csv")
+    samples, directions = read_samples(source), options.directions(vector)
+    loaded = load_model(model, backend, dtype=dtype)
+    for direction in directions:
+        check_direction(direction, loaded)
+    frame = project_texts(loaded, samples, directions, layer)
+    text, rows = table_bytes(frame, ".csv"), frame.to_dict("records")
     if out is None:
-        typer.echo(data.decode(), nl=False)
-    else:
-        atomic_write_bytes(out, data)
+        return Outcome([text.decode().removesuffix("\n")], rows)
+    atomic_write_bytes(out, text)
+    return Outcome([], rows, out)

@@ -1,34 +1,85 @@
-"""Options that several commands share, and how they are read."""
+"""Options that several commands share, how they are read, and what a command returns."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, ParamSpec, TypeVar
 
 import typer
 
 from persona_interp.ending import writes_to
-from persona_interp.errors import ConfigError
+from persona_interp.errors import ArtefactError, ConfigError
+
+if TYPE_CHECKING:
+    from persona_interp.directions.direction import Direction
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
+SEVERAL = "Repeat it, or join by commas."
+MOST = 1_000_000
+"""The largest count that an option takes."""
+ANSWER_TOKENS = 48
+"""Tokens of an answer, by default, in every command."""
+
 Model = Annotated[str, typer.Option("--model", "-m", help="Packaged model, hub id, folder or .gguf file.")]
-Backend = Annotated[str, typer.Option(help="transformer_lens or nnsight.")]
-Dtype = Annotated[str, typer.Option(help="float32, bfloat16, float16, or auto.")]
+Backend = Annotated[Literal["transformer_lens", "nnsight"], typer.Option(help="What opens the model's layers.")]
+DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
+Dtype = Annotated[DtypeName, typer.Option(help="auto: bfloat16 where the machine is fast at it.")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for results.")]
-Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
-Layers = Annotated[str, typer.Option(help="Layers to steer at, separated by commas; default by depth.")]
-Coefficients = Annotated[str, typer.Option(help="In units of the mean residual norm.")]
-Questions = Annotated[int, typer.Option(help="Extraction questions a trait.")]
-EvalQuestions = Annotated[int, typer.Option(help="Evaluation questions a trait.")]
-EvalSamples = Annotated[int, typer.Option(help="Steered answers a question.")]
-AnswerTokens = Annotated[int, typer.Option(help="Tokens of a contrastive answer.")]
-Filter = Annotated[str, typer.Option("--filter", help="paired, independent or none.")]
+Seed = Annotated[int, typer.Option(help="Seed of everything random.", min=0)]
+Layer = Annotated[int, typer.Option(help="0-based block.", min=0)]
+Layers = Annotated[list[str], typer.Option("--layer", help=f"0-based blocks; default by depth. {SEVERAL}")]
+Coefficients = Annotated[
+    list[str], typer.Option("--coefficient", help=f"In units of the mean residual norm. {SEVERAL}")
+]
+Vectors = Annotated[list[str], typer.Option("--vector", "-v", help=f"A saved direction (.safetensors). {SEVERAL}")]
+Questions = Annotated[int, typer.Option(help="Extraction questions a trait.", min=1)]
+EvalQuestions = Annotated[int, typer.Option(help="Evaluation questions a trait.", min=1)]
+EvalSamples = Annotated[int, typer.Option(help="Steered answers a question.", min=1)]
+Samples = Annotated[int, typer.Option(help="Contrastive answers a prompt.", min=1)]
+AnswerTokens = Annotated[int, typer.Option(help="Tokens of an answer, at most.", min=1)]
+Filter = Annotated[
+    Literal["paired", "independent", "none"], typer.Option("--filter", help="Which contrastive answers count.")
+]
 
 DEFAULT_MODEL = "smollm2-135m-instruct"
-DEFAULT_COEFFICIENTS = "-0.3,-0.15,0.15,0.3"
+DEFAULT_COEFFICIENTS = ["-0.3", "-0.15", "0.15", "0.3"]
+NONE: list[str] = []
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command made.
+
+    Args:
+        shown: texts and tables of `rich`, in the order in which they are printed.
+        data: the same for `--json`: mappings, lists, texts and numbers.
+        out: the folder or file it was written to, if any; the options are kept there too.
+        reported: whether the report of `out` is to be written.
+    """
+
+    shown: Sequence[object]
+    data: Mapping[str, Any] | Sequence[Any]
+    out: Path | None = None
+    reported: bool = field(default=False)
+
+    def say(self) -> None:
+        """Print what is shown."""
+        from rich.console import Console
+
+        for part in self.shown:
+            if isinstance(part, str):
+                typer.echo(part)
+            else:
+                Console(markup=False).print(part, soft_wrap=False)
+
+
+def config_path(out: Path, command: str) -> Path:
+    """Where the options of a command are kept: in its folder of results, or beside its file."""
+    return out / f"config.{command}.toml" if out.is_dir() else out.with_name(f"{out.name}.{command}.toml")
 
 
 def alone_in_out(command: Callable[P, R]) -> Callable[P, R]:
@@ -45,20 +96,67 @@ def alone_in_out(command: Callable[P, R]) -> Callable[P, R]:
     return locking
 
 
-def parse_numbers(text: str, kind: type, name: str) -> list:
-    """Finite numbers from a comma-separated text.
+def names(values: Sequence[str], option: str, choices: Sequence[str] = ()) -> tuple[str, ...]:
+    """Names or paths that were repeated or joined by commas, each once; a path that is there is taken whole.
+
+    Raises:
+        ConfigError: one is empty, comes twice, or is not among the choices.
+    """
+    found = tuple(part.strip() for value in values for part in _split(value))
+    if not all(found):
+        raise ConfigError(f"--{option} has an empty value, in {','.join(values)[:80]!r}.", "Leave it or the comma out.")
+    if twice := sorted({name for name in found if found.count(name) > 1}):
+        raise ConfigError(f"--{option} names {twice[0]!r} twice.")
+    if choices and (strange := [name for name in found if name not in choices]):
+        raise ConfigError(f"--{option} must be among {', '.join(choices)}, got {strange[0]!r}.")
+    return found
+
+
+def _split(value: str) -> list[str]:
+    try:
+        whole = "," not in value or Path(value).exists()
+    except OSError:  # too long for a name
+        whole = False
+    return [value] if whole else value.split(",")
+
+
+def numbers(values: Sequence[str], option: str, kind: type = float) -> tuple:
+    """Finite numbers that were repeated or joined by commas.
 
     Raises:
         ConfigError: a part is no such number.
     """
-    expected = f"{name} must be {'whole ' if kind is int else ''}numbers separated by commas, got {text!r}."
+    text = ",".join(values)
+    expected = f"--{option} must be {'whole ' if kind is int else ''}numbers, joined by commas, got {text[:80]!r}."
     try:
-        numbers = [kind(part) for part in text.split(",") if part.strip()]
+        found = tuple(kind(part) for part in text.split(",")) if values else ()
     except ValueError as error:
         raise ConfigError(expected) from error
-    if not all(map(math.isfinite, numbers)):
+    if not all(math.isfinite(number) and abs(number) < 2**63 for number in found):
         raise ConfigError(expected)
-    return numbers
+    return found
+
+
+def directions(values: Sequence[str], option: str = "vector") -> list["Direction"]:
+    """Saved directions; which model they are of is checked when it is there.
+
+    Raises:
+        ArtefactError: a file is missing or damaged.
+    """
+    from persona_interp.directions.direction import Direction
+
+    return [Direction.load(path) for path in names(values, option)]
+
+
+def existing(path: Path, option: str) -> Path:
+    """The path of a file or folder, before anything else is done.
+
+    Raises:
+        ArtefactError: nothing is there.
+    """
+    if not path.exists():
+        raise ArtefactError(f"{option} {path} does not exist.", "Check the path.")
+    return path
 
 
 def refuse_idle(value: object, option: str, used: bool, where: str) -> None:

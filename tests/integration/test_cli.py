@@ -4,6 +4,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -107,14 +108,14 @@ def test_extract_saves_a_vector_with_its_manifest(vector: Path, model_folder: Pa
 def test_steer_prints_steered_beside_unsteered(shell: Shell, vector: Path, model_folder: Path) -> None:
     prompts = ["--prompt", "How is tea?", "--prompt", "Why run?"]
     options = ["--layer", 1, "--model", model_folder, "--dtype", "float32", "--max-new-tokens", 5]
-    done = shell("steer", vector, *prompts, *options, "--coefficients", "0.4,-0.4")
+    done = shell("steer", vector, *prompts, *options, "--coefficient", "0.4,-0.4")
     assert (done.code, done.error) == (0, "")
     cells = [[cell.strip() for cell in re.split("[│┃]", line)[1:-1]] for line in done.out.splitlines()]
     header, first, second = [row for row in cells if len(row) == 4 and row[0]]
     assert header == ["question", "cheerful -0.4", "unsteered", "cheerful +0.4"]
     assert (first[0], second[0]) == ("How is tea?", "Why run?")
     assert len({*first[1:], *second[1:]}) > 2
-    again = shell("steer", vector, *prompts, *options, "--coefficients", "0.4,-0.4")
+    again = shell("steer", vector, *prompts, *options, "--coefficient", "0.4,-0.4")
     assert again.out == done.out
 
 
@@ -136,10 +137,16 @@ def test_project_of_a_text_and_of_lines_agree(shell: Shell, vector: Path, model_
     assert alone[column][0] == pytest.approx(table[column][0], rel=1e-4)
 
 
-def test_project_takes_several_vectors(shell: Shell, vector: Path, model_folder: Path) -> None:
+def test_project_takes_several_vectors(shell: Shell, vector: Path, model_folder: Path, tmp_path: Path) -> None:
+    for suffix in (".safetensors", ".json"):
+        shutil.copy(vector.with_suffix(suffix), tmp_path / f"copy{suffix}")
+    copied = tmp_path / "copy.safetensors"
     options = ["--layer", 1, "--model", model_folder, "--dtype", "float32"]
-    done = shell("project", "I am happy.", "-v", vector, "-v", vector, *options)
+    done = shell("project", "I am happy.", "-v", vector, "-v", copied, *options)
     assert done.code == 0
+    assert shell("project", "I am happy.", "-v", f"{vector},{copied}", *options).out == done.out
+    twice = shell("project", "I am happy.", "-v", vector, "-v", vector, *options)
+    assert (twice.code, twice.error) == (2, f"ConfigError: --vector names {str(vector)!r} twice.")
 
 
 @pytest.mark.parametrize(
@@ -162,8 +169,8 @@ def test_wrong_usage_is_one_line_and_exit_code_2(shell: Shell, arguments: list[s
 
 def run_options(model_folder: Path, trait: Path, out: Path) -> list[object]:
     return [
-        *("run", "--out", out, "--model", model_folder, "--traits", trait, "--dtype", "float32", "--layers", "1"),
-        *("--coefficients", "-0.3,0.3", "--n-questions", 4, "--n-instructions", 2, "--n-eval-questions", 3),
+        *("run", "--out", out, "--model", model_folder, "--trait", trait, "--dtype", "float32", "--layer", "1"),
+        *("--coefficient", "-0.3,0.3", "--n-questions", 4, "--n-instructions", 2, "--n-eval-questions", 3),
         *("--n-eval-samples", 1, "--max-new-tokens", 6, "--filter", "none", "--seed", 2),
     ]
 
@@ -193,7 +200,7 @@ def test_ctrl_c_is_one_line_and_the_run_goes_on(
     assert (out / "report.html").is_file()
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
     refused = shell(*run_options(model_folder, trait_files[0], out), "--seed", 3)
-    assert refused.code == 1
+    assert refused.code == 2
     assert refused.error.startswith(
         f"ConfigError: {out} holds results of another configuration.\n  seed: there 2, now 3\n"
     )

@@ -77,7 +77,12 @@ def test_the_summary_counts_what_was_left_out_and_why(adapter: tuple[Path, str])
     assert list(sorted(found)) == sorted(lines)
     for name, (_, reason) in zip(lines, BAD, strict=True):
         assert reason in found[name]
-    assert sorted(path.name for path in out.iterdir()) == ["adapter", "finetune.json", "result.json"]
+    assert sorted(path.name for path in out.iterdir()) == [
+        "adapter",
+        "config.finetune.toml",
+        "finetune.json",
+        "result.json",
+    ]
 
 
 def test_the_same_command_returns_the_finished_run(
@@ -89,7 +94,7 @@ def test_the_same_command_returns_the_finished_run(
     assert (done.code, done.out, done.error.strip()) == (0, printed, "")
     assert (out / "result.json").stat().st_mtime_ns == modified
     refused = shell(*options, "--out", out, "--seed", 1)
-    assert refused.code == 1
+    assert refused.code == 2
     assert refused.error.startswith(f"ConfigError: {out} holds results of another configuration.\n  settings: there ")
 
 
@@ -141,7 +146,7 @@ def test_a_holdout_has_its_loss_printed(shell: Shell, options: list[object], tmp
 
 
 REFUSED: list[tuple[list[object], str]] = [
-    (["--preset", "huge"], "ConfigError: no preset is called 'huge'.\n  Presets: small, paper."),
+    (["--preset", "huge"], "Invalid value for '--preset': 'huge' is not one of 'small', 'paper'."),
     (["--coefficient", 1.0], "ConfigError: --coefficient was given without --prevent, where it would do nothing."),
     (["--layer", 1], "ConfigError: --layer was given without --prevent or --penalise, where it would do nothing."),
     (["--weight", 1.0], "ConfigError: --weight was given without --penalise, where it would do nothing."),
@@ -154,7 +159,7 @@ REFUSED: list[tuple[list[object], str]] = [
         "HookpointError: the direction cheerful has no vector for",
     ),
     (["--learning-rate", 0], "ConfigError: cannot train with "),
-    (["--rank", 0], "ConfigError: rank must be at least 1"),
+    (["--rank", 0], "Invalid value for '--rank': must be greater than or equal to 1"),
     (["--prevent-prompt", " "], "ConfigError: the system prompt is empty."),
 ]
 
@@ -164,7 +169,7 @@ def test_what_cannot_be_done_is_one_paragraph(
     shell: Shell, options: list[object], vector: Path, tmp_path: Path, more: list[object], message: str
 ) -> None:
     done = shell(*options, "--out", tmp_path / "run", *(vector if part == "V" else part for part in more))
-    assert (done.code, done.out) == (1, "")
+    assert (done.code, done.out) == (2 if message.startswith(("ConfigError", "Invalid")) else 1, "")
     assert done.error.startswith(message)
     assert "Traceback" not in done.err
     assert not (tmp_path / "run").exists()
@@ -262,9 +267,9 @@ def test_levels_by_likelihood(shell: Shell, model_folder: Path, trait_files: tup
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--judge", "oracle"], "ConfigError: no judge is called 'oracle'."),
+        (["--judge", "oracle"], "Invalid value for '--judge': 'oracle' is not one of 'embedding', 'likelihood'"),
         (["--judge-model", "x"], "ConfigError: --judge-model was given without --judge likelihood."),
-        (["--n-questions", 0], "ConfigError: --n-questions must be 1 to "),
+        (["--n-questions", 0], "Invalid value for '--n-questions': must be greater than or equal to 1"),
         (["--n-questions", 9999], "ConfigError: --n-questions must be 1 to "),
     ],
 )
@@ -272,7 +277,7 @@ def test_levels_that_cannot_be_made(
     shell: Shell, trait_files: tuple[Path, Path], tmp_path: Path, more: list[object], message: str
 ) -> None:
     done = shell("levels", trait_files[0], "--out", tmp_path / "levels", *more)
-    assert (done.code, done.out) == (1, "")
+    assert (done.code, done.out) == (2, "")
     assert done.error.startswith(message)
 
 
@@ -284,7 +289,7 @@ def test_a_folder_with_somebody_s_own_files_is_refused_and_left_alone(
     own.parent.mkdir(parents=True)
     own.write_text("mine")
     done = shell(*options, "--out", tmp_path / "out")
-    assert done.code == 1
+    assert done.code == 2
     assert "was not made by a run in this folder" in done.error
     assert own.read_text() == "mine"
     assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == [own]

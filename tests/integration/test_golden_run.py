@@ -40,12 +40,12 @@ Call = tuple[object, ...]
 def call_run(folder: Path, model: Path, traits: tuple[Path, Path], vector: Path) -> Call:
     del folder, vector
     sizes = ("--n-questions", 4, "--n-instructions", 2, "--n-eval-questions", 3, "--n-eval-samples", 2)
-    rest = ("--max-new-tokens", 6, "--filter", "none", "--layers", 1, "--coefficients=-0.3,0.3")
+    rest = ("--max-new-tokens", 6, "--filter", "none", "--layer", 1, "--coefficient=-0.3,0.3")
     return (
         "run",
         "--model",
         model,
-        "--traits",
+        "--trait",
         ",".join(map(str, traits)),
         "--dtype",
         "float32",
@@ -63,7 +63,7 @@ def call_styles(folder: Path, model: Path, traits: tuple[Path, Path], vector: Pa
     rows = [{"text": form.format(word), "style": style} for style, form in forms.items() for word in words]
     (folder / "weather.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     sizes = ("--n-questions", 6, "--n-selection", 6, "--n-random", 2, "--max-new-tokens", 6)
-    return ("styles", folder / "weather.jsonl", "--model", model, "--dtype", "float32", "--coefficients", 0.3, *sizes)
+    return ("styles", folder / "weather.jsonl", "--model", model, "--dtype", "float32", "--coefficient", 0.3, *sizes)
 
 
 def call_psychadapter(folder: Path, model: Path, traits: tuple[Path, Path], vector: Path) -> Call:
@@ -85,7 +85,7 @@ def call_screen(folder: Path, model: Path, traits: tuple[Path, Path], vector: Pa
     del traits
     data, clean = (write_data(folder / f"{name}.jsonl", n) for name, n in (("data", 60), ("clean", 40)))
     rest = ("--dtype", "float32", "--batch-rows", 8, "--n-flagged", 5)
-    return ("screen", data, "--vectors", vector, "--clean", clean, "--model", model, *rest)
+    return ("screen", data, "--vector", vector, "--clean", clean, "--model", model, *rest)
 
 
 def call_finetune(folder: Path, model: Path, traits: tuple[Path, Path], vector: Path) -> Call:
@@ -108,7 +108,7 @@ CALLS: dict[str, Callable[[Path, Path, tuple[Path, Path], Path], Call]] = {
     "screen": call_screen,
     "finetune": call_finetune,
 }
-_MEASURE = ("--judges", "lexical", "--n-openings", 3, "--max-new-tokens", 4)
+_MEASURE = ("--judge", "lexical", "--n-openings", 3, "--max-new-tokens", 4)
 
 
 def train_adapter(shell: Shell, folder: Path, model: Path) -> None:

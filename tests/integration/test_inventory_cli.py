@@ -77,7 +77,7 @@ def test_scores_changes_and_types_are_written_and_printed(
 def test_respondents_come_from_a_file(tmp_path: Path, questionnaire: Path, model_folder: Path) -> None:
     (tmp_path / "people.txt").write_text("Be a.\n\nBe b.\nBe c.\n")
     options = ["--out", tmp_path, "--model", model_folder, "--respondents", tmp_path / "people.txt"]
-    invoke(questionnaire, *options, "--wordings", "frequency_words", "--orders", "given")
+    invoke(questionnaire, *options, "--wording", "frequency_words", "--order", "given")
     effects = load_effects(tmp_path)
     (halves,) = effects[(effects["metric"] == "half_correlation") & (effects["trait"] == "talk")].to_dict("records")
     assert (halves["reference"], halves["n"]) == ("respondents", 3)
@@ -122,7 +122,7 @@ def test_an_unknown_inventory_is_refused_before_a_model_is_loaded(tmp_path: Path
 
 
 def quick(questionnaire: Path, out: Path, model: Path, *more: object) -> tuple[object, ...]:
-    asked = ("--wordings", "frequency_words", "--orders", "given")
+    asked = ("--wording", "frequency_words", "--order", "given")
     return (questionnaire, "--out", out, "--model", model, "--dtype", "float32", *asked, *more)
 
 
@@ -168,8 +168,11 @@ def test_the_same_call_writes_the_same_tables_and_leaves_other_files(
         (("--backend", "nnsight"), "model: there {'backend': 'transformer_lens'}, now {'backend': 'nnsight'}"),
         (("--dtype", "bfloat16"), "model: there {'dtype': 'float32'}, now {'dtype': 'bfloat16'}"),
         (("--system", "Be glad."), "conditions: there {}, now {'system prompt': "),
-        (("--orders", "reversed"), "orders: there ['given'], now ['reversed']"),
-        (("--wordings", "choose_number"), "wordings: there ['frequency_words'], now ['choose_number']"),
+        (("--order", "reversed"), "orders: there ['given'], now ['given', 'reversed']"),
+        (
+            ("--wording", "choose_number"),
+            "wordings: there ['frequency_words'], now ['frequency_words', ",
+        ),
         (("--normalise", "mean"), "normalise: there None, now 'mean'"),
         (("--seed", 1), "seed: there 0, now 1"),
     ],
@@ -211,7 +214,7 @@ def test_a_call_that_failed_before_any_table_does_not_bind_the_folder(
     questionnaire: Path, own_model: Path, tmp_path: Path
 ) -> None:
     failed = CliRunner().invoke(
-        app, ["inventory", *map(str, quick(questionnaire, tmp_path, own_model, "--orders", "sideways"))]
+        app, ["inventory", *map(str, quick(questionnaire, tmp_path, own_model, "--order", "sideways"))]
     )
     assert "got 'sideways'" in str(failed.exception)
     invoke(*quick(questionnaire, tmp_path, own_model))

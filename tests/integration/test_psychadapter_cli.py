@@ -22,7 +22,7 @@ from persona_interp.studies.psychadapter.inputs import held_out_texts, make_judg
 from persona_interp.studies.psychadapter.run import AdapterMeasures, measure_psychadapter
 from tests.unit.studies.psychadapter.planted_adapter import planted_adapter
 
-QUICK = ("--judges", "lexical", "--n-openings", 2, "--max-new-tokens", 4)
+QUICK = ("--judge", "lexical", "--n-openings", 2, "--max-new-tokens", 4)
 
 
 def command(*arguments: object, fails: bool = False) -> Result:
@@ -75,7 +75,7 @@ def test_generate_continues_prompts_by_trait_values(trained: tuple[Path, str]):
 
 def test_measure_writes_every_effect_and_goes_on(trained: tuple[Path, str], data: Path, tmp_path: Path):
     out, _ = trained
-    options = ("--judges", "lexical", "--n-openings", 2, "--max-new-tokens", 4)
+    options = ("--judge", "lexical", "--n-openings", 2, "--max-new-tokens", 4)
     said = command("measure", out, data, "--out", tmp_path, *options).output
     assert "9 texts of texts.csv that the adapter was not trained on." in said
     assert "shuffled trait vectors cost" in said
@@ -162,7 +162,7 @@ def test_references_and_which_is_a_traits_own_are_of_the_folder(
     reference = Direction.load(measured / "vectors" / "swl.psychadapter_induced.safetensors", loaded)
     given = held_out_texts(read_trait_texts(data), own)[0]
     sizes = AdapterMeasures(n_openings=2, max_new_tokens=4)
-    options: dict[str, Any] = {"judges": make_judges("lexical", loaded), "measures": sizes, "progress": False}
+    options: dict[str, Any] = {"judges": make_judges(["lexical"], loaded), "measures": sizes, "progress": False}
     references = {"one": reference, "two": reference}
     for _ in range(2):
         measure_psychadapter(
@@ -183,10 +183,8 @@ def test_two_vectors_of_a_trait_are_refused(trained: tuple[Path, str], data: Pat
     second, out = tmp_path / "again.safetensors", tmp_path / "out"
     Direction.load(first).save(second)
     with pytest.raises(ConfigError) as caught:
-        command("measure", trained[0], data, "--out", out, *QUICK, "--vectors", f"{first},{second}")
-    assert str(caught.value).startswith(
-        f"--vectors must name one vector a trait, got two of swl: {first} and {second}."
-    )
+        command("measure", trained[0], data, "--out", out, *QUICK, "--vector", f"{first},{second}")
+    assert str(caught.value).startswith(f"--vector must name one vector a trait, got two of swl: {first} and {second}.")
     assert not (out / "identity_psychadapter.json").exists()
 
 
@@ -195,11 +193,14 @@ def test_two_vectors_of_a_trait_are_refused(trained: tuple[Path, str], data: Pat
     [
         (("train", "--out", "{out}"), ConfigError, "Give DATA or --estimated, one of them."),
         (("train", "{data}", "--estimated", "--out", "{out}"), ConfigError, "Give DATA or --estimated, one of them."),
-        (("train", "{data}", "--preset", "huge", "--out", "{out}"), ConfigError, "no preset is called 'huge'"),
         (("generate", "{run}", "-p", "a", "--z", "calm=3"), ConfigError, "the adapter has no trait 'calm'"),
         (("generate", "{run}", "-p", "a", "--z", "swl"), ConfigError, "no trait value can be read from 'swl'"),
-        (("measure", "{run}", "{data}", "--judges", "me", "--out", "{out}"), ConfigError, "no judge is called 'me'"),
-        (("measure", "{run}", "{other}", "--judges", "lexical", "--out", "{out}"), DataError, "has scores for loud"),
+        (
+            ("measure", "{run}", "{data}", "--judge", "me", "--out", "{out}"),
+            ConfigError,
+            "likelihood, lexical, got 'me'",
+        ),
+        (("measure", "{run}", "{other}", "--judge", "lexical", "--out", "{out}"), DataError, "has scores for loud"),
     ],
 )
 def test_what_cannot_be_done_is_refused(
@@ -249,7 +250,7 @@ def test_a_column_that_would_be_a_path_is_refused(
     lines = [f"message_id,message,{column}", *(f"{i},number {i},{i % 5}" for i in range(30))]
     data.write_text("\n".join(lines) + "\n")
     before = {path for path in tmp_path.rglob("*")}
-    for arguments in (("train", data, "--model", model_folder), ("measure", trained[0], data, "--judges", "lexical")):
+    for arguments in (("train", data, "--model", model_folder), ("measure", trained[0], data, "--judge", "lexical")):
         with pytest.raises(DataError, match="files are named after it"):
             command(*arguments, "--out", out)
     assert {path for path in tmp_path.rglob("*")} == before

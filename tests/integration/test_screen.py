@@ -45,7 +45,7 @@ def vectors(vector: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
 def options(data: Path, clean: Path, vectors: str, model_folder: Path) -> list[object]:
     """Everything but the folder."""
     return [
-        *("screen", data, "--vectors", vectors, "--clean", clean, "--model", model_folder),
+        *("screen", data, "--vector", vectors, "--clean", clean, "--model", model_folder),
         *("--dtype", "float32", "--batch-rows", 8, "--n-flagged", 5),
     ]
 
@@ -60,7 +60,8 @@ def whole(shell: Shell, options: list[object], tmp_path_factory: pytest.TempPath
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != "config.screen.toml")
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 def assert_same(folder: Path, whole: Path) -> None:
@@ -127,12 +128,12 @@ def test_a_folder_belongs_to_one_data_set_and_configuration(
     shell: Shell, options: list[object], whole: Path, data: Path, tmp_path: Path
 ) -> None:
     refused = shell(*options, "--out", whole, "--delta", "none")
-    assert (refused.code, refused.out) == (1, "")
+    assert (refused.code, refused.out) == (2, "")
     assert refused.error.startswith(f"ConfigError: {whole} holds results of another configuration.\n  delta: there")
     other = tmp_path / data.name
     other.write_text(data.read_text().replace("tea", "tee", 1))
     refused = shell(options[0], other, *options[2:], "--out", whole)
-    assert refused.code == 1
+    assert refused.code == 2
     assert "holds results of another configuration." in refused.error
     assert "data set (SHA-256): there" in refused.error
 
@@ -144,21 +145,21 @@ def test_a_folder_belongs_to_one_data_set_and_configuration(
         (["--max-new-tokens", 9], "--max-new-tokens was given without --delta generate"),
         (["--ray-address", "auto"], "--ray-address was given without --engine ray"),
         (["--workers", 2], "--workers was given without --engine ray"),
-        (["--engine", "spark"], "no engine is called 'spark'"),
-        (["--delta", "some"], "delta must be one of none, prompt, generate"),
-        (["--judge", "me"], "judge must be one of embedding"),
+        (["--engine", "spark"], "'spark' is not one of 'local', 'ray'"),
+        (["--delta", "some"], "'some' is not one of 'prompt', 'generate', 'none'"),
+        (["--judge", "me"], "'me' is not one of 'embedding'"),
         (["--judge", "embedding"], "the embedding judge knows no trait of cheerful"),
         (["--rank-by", "judge"], "cheerful has no such score"),
-        (["--layer", "x"], "layer must be whole numbers"),
+        (["--layer", "x"], "--layer must be whole numbers"),
         (["--layer", "9"], "no vector for resid_post at layer 9"),
-        (["--batch-rows", 0], "batch_rows must be at least 1"),
+        (["--batch-rows", 0], "'--batch-rows': must be greater than or equal to 1"),
     ],
 )
 def test_options_that_cannot_be_used_are_refused(
     extra: list[object], words: str, shell: Shell, data: Path, vector: Path, model_folder: Path, tmp_path: Path
 ) -> None:
     done = shell("screen", data, "-v", vector, "--out", tmp_path / "out", "--model", model_folder, *extra)
-    assert (done.code, done.out) == (1, "")
+    assert (done.code, done.out) == (1 if "HookpointError" in done.error else 2, "")
     assert words in done.error
     assert not (tmp_path / "out").exists()
 

@@ -1,51 +1,60 @@
 """`persona-interp finetune`: a low-rank adapter trained on conversations, watched, or kept from taking up a trait."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from persona_interp.studies.options import DEFAULT_MODEL, Model, Out, Seed, alone_in_out, refuse_idle
+from persona_interp.studies import options
+from persona_interp.studies.options import Outcome, refuse_idle
 
 
-@alone_in_out
+@options.alone_in_out
 def finetune(
     data: Annotated[Path, typer.Argument(help="JSONL of conversations.")],
-    out: Out,
-    model: Model = DEFAULT_MODEL,
+    out: options.Out,
+    model: options.Model = options.DEFAULT_MODEL,
     preset: Annotated[
-        str, typer.Option(help="small, or paper: the persona-vectors settings, for 7B models.")
+        Literal["small", "paper"], typer.Option(help="paper: the persona-vectors settings, for 7B models.")
     ] = "small",
-    learning_rate: Annotated[float | None, typer.Option(help="Default: of the preset, as for what follows.")] = None,
-    epochs: Annotated[float | None, typer.Option(help="Times each sample is trained on.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Samples a forward pass.")] = None,
-    rank: Annotated[int | None, typer.Option(help="Of the adapter; its alpha is twice that.")] = None,
-    holdout: Annotated[float | None, typer.Option(help="Share of the samples that is not trained on.")] = None,
-    dtype: Annotated[str | None, typer.Option(help="float32, bfloat16 or auto.")] = None,
-    seed: Seed = 0,
-    watch: Annotated[str, typer.Option(help="Saved directions, separated by commas, whose drift is logged.")] = "",
-    watch_layer: Annotated[int | None, typer.Option(help="0-based block; default: nearest to depth 0.6.")] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="Default: of the preset, as for what follows.", min=0, max=100)
+    ] = None,
+    epochs: Annotated[float | None, typer.Option(help="Times each sample is trained on.", min=0, max=1e6)] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Samples a forward pass.", min=1)] = None,
+    rank: Annotated[int | None, typer.Option(help="Of the adapter; its alpha is twice that.", min=1)] = None,
+    holdout: Annotated[
+        float | None, typer.Option(help="Share of the samples that is not trained on.", min=0, max=1)
+    ] = None,
+    dtype: Annotated[options.DtypeName | None, typer.Option(help="Default: of the preset.")] = None,
+    seed: options.Seed = 0,
+    watch: Annotated[
+        list[str], typer.Option(help=f"Directions whose drift is logged. {options.SEVERAL}")
+    ] = options.NONE,
+    watch_layer: Annotated[
+        int | None, typer.Option(help="0-based block; default: nearest to depth 0.6.", min=0)
+    ] = None,
     prevent: Annotated[Path | None, typer.Option(help="Saved direction added while training, not afterwards.")] = None,
     layer: Annotated[
-        int | None, typer.Option(help="0-based block of --prevent (default: all, by increments) and --penalise.")
+        int | None, typer.Option(help="0-based block of --prevent (default: all, by increments) and --penalise.", min=0)
     ] = None,
     coefficient: Annotated[
         float | None, typer.Option(help="Of --prevent: in mean residual norms at one layer, in raw vectors at all.")
     ] = None,
     ablate: Annotated[Path | None, typer.Option(help="Saved direction removed at every layer while training.")] = None,
     penalise: Annotated[Path | None, typer.Option(help="Saved direction whose projection must not move.")] = None,
-    weight: Annotated[float | None, typer.Option(help="Of --penalise; default 1000.")] = None,
+    weight: Annotated[float | None, typer.Option(help="Of --penalise; default 1000.", min=0)] = None,
     prevent_prompt: Annotated[
         str | None, typer.Option(help="System prompt that asks for the trait while training.")
     ] = None,
-) -> None:
+) -> Outcome:
     """An adapter trained on the answers of conversations, in OUT/adapter; the same command goes on after a stop."""
     from dataclasses import replace
 
     from persona_interp.data.conversations import read_conversations
     from persona_interp.finetuning.prevention import preventative_prompting
     from persona_interp.finetuning.train import finetune as train
-    from persona_interp.studies.finetuning import options
+    from persona_interp.studies.finetuning import options as asked_for
 
     refuse_idle(coefficient, "--coefficient", prevent is not None, "--prevent")
     refuse_idle(layer, "--layer", prevent is not None or penalise is not None, "--prevent or --penalise")
@@ -53,7 +62,7 @@ def finetune(
     refuse_idle(watch_layer, "--watch-layer", bool(watch), "--watch")
     asked = {"learning_rate": learning_rate, "n_epochs": epochs, "batch_size": batch_size}
     asked |= {"holdout": holdout, "dtype": dtype, "seed": seed}
-    lora, settings = options.chosen_settings(preset, rank, asked)
+    lora, settings = asked_for.chosen_settings(preset, rank, asked)
     given = read_conversations(data)
     if prevent_prompt is not None:
         prompted = preventative_prompting(given.conversations, prevent_prompt)
@@ -64,10 +73,13 @@ def finetune(
         out=out,
         lora=lora,
         settings=settings,
-        intervention=options.training_intervention(prevent, layer, coefficient, ablate),
-        penalty=options.training_penalty(penalise, layer, weight),
-        callbacks=options.drift_callbacks(watch, watch_layer, out),
+        intervention=asked_for.training_intervention(prevent, layer, coefficient, ablate),
+        penalty=asked_for.training_penalty(penalise, layer, weight),
+        callbacks=asked_for.drift_callbacks(options.names(watch, "watch"), watch_layer, out),
     )
-    typer.echo(options.summary(made, len(given.conversations) + len(given.unusable)))
+    lines = [asked_for.summary(made, len(given.conversations) + len(given.unusable))]
+    found: dict[str, object] = {"adapter": made.adapter, "n_samples": made.n_samples, "n_left_out": len(made.unusable)}
+    found |= {"n_steps": made.n_steps, "stopped": made.stopped, "losses": made.losses["loss"].tolist()}
     if watch:
-        typer.echo(f"drift: {out / 'drift.jsonl'}")
+        lines.append(f"drift: {out / 'drift.jsonl'}")
+    return Outcome(lines, {**found, "holdout_loss": made.holdout_loss}, out)

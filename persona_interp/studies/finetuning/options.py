@@ -1,9 +1,9 @@
 """What options of `persona-interp finetune` ask for: settings, interventions, a penalty, callbacks."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from persona_interp.data.traits import training_questions
 from persona_interp.directions.direction import Direction
@@ -24,15 +24,15 @@ _N_PROMPTS = 16
 _SHOWN = 10
 
 
-def chosen_settings(preset: str, rank: int | None, asked: Mapping[str, Any]) -> tuple[LoRA, TrainingSettings]:
+def chosen_settings(
+    preset: Literal["small", "paper"], rank: int | None, asked: Mapping[str, Any]
+) -> tuple[LoRA, TrainingSettings]:
     """A preset, changed where something was asked for.
 
     Args:
         asked: settings by name, None where the preset's stays.
     """
     presets = {"small": (LoRA(), TrainingSettings()), "paper": (PAPER_LORA, PAPER_SETTINGS)}
-    if preset not in presets:
-        raise ConfigError(f"no preset is called {preset!r}.", f"Presets: {', '.join(presets)}.")
     lora, settings = presets[preset]
     own = lora if rank is None else replace(lora, rank=rank, alpha=2.0 * max(rank, 1))
     return own, replace(settings, **{name: value for name, value in asked.items() if value is not None})
@@ -67,9 +67,9 @@ def training_penalty(path: Path | None, layer: int | None, weight: float | None)
     return ProjectionPenalty(direction, layer) if weight is None else ProjectionPenalty(direction, layer, weight)
 
 
-def drift_callbacks(watch: str, layer: int | None, out: Path) -> list[DriftCallback]:
+def drift_callbacks(watch: Sequence[str], layer: int | None, out: Path) -> list[DriftCallback]:
     """A log of the drift along saved directions, on questions for training."""
-    directions = [Direction.load(Path(part.strip())) for part in watch.split(",") if part.strip()]
+    directions = [Direction.load(path) for path in watch]
     if not directions:
         return []
     questions = training_questions()

@@ -1,11 +1,12 @@
 """`persona-interp inventory`: questionnaires by log-probabilities, with and without a change of the model."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from persona_interp.studies.options import DEFAULT_MODEL, Backend, Dtype, Model, Seed, alone_in_out, refuse_idle
+from persona_interp.studies import options
+from persona_interp.studies.options import Outcome, refuse_idle
 
 if TYPE_CHECKING:
     from persona_interp.interventions.protocol import Intervention
@@ -13,38 +14,40 @@ if TYPE_CHECKING:
     from persona_interp.studies.inventory.run import InventoryTables
 
 _COEFFICIENT = 0.3
+ORDERS = ["given", "reversed"]
 
 
-@alone_in_out
+@options.alone_in_out
 def inventory(
     names: Annotated[list[str] | None, typer.Argument(help="Inventories of the package, or files.")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for results.")] = None,
-    model: Model = DEFAULT_MODEL,
-    backend: Backend = "transformer_lens",
-    dtype: Dtype = "auto",
+    model: options.Model = options.DEFAULT_MODEL,
+    backend: options.Backend = "transformer_lens",
+    dtype: options.Dtype = "auto",
     system: Annotated[str | None, typer.Option(help="System prompt of the second condition.")] = None,
     vector: Annotated[Path | None, typer.Option("--vector", "-v", help="A saved direction to add.")] = None,
-    layer: Annotated[int | None, typer.Option(help="0-based block, for --vector.")] = None,
+    layer: Annotated[int | None, typer.Option(help="0-based block, for --vector.", min=0)] = None,
     coefficient: Annotated[
         float | None, typer.Option(help=f"In units of the mean residual norm; default {_COEFFICIENT:g}.")
     ] = None,
     adapter: Annotated[Path | None, typer.Option(help="A saved PsychAdapter.")] = None,
     z: Annotated[str | None, typer.Option(help="Its trait values: trait=2,other=-1.")] = None,
     respondents: Annotated[Path | None, typer.Option(help="A text file, a system prompt a line.")] = None,
-    wordings: Annotated[str, typer.Option(help="Names, separated by commas; default: all.")] = "",
-    orders: Annotated[str, typer.Option(help="Of options: given, reversed, shuffled.")] = "given,reversed",
-    normalise: Annotated[str | None, typer.Option(help="sum, mean or pmi; default by format.")] = None,
+    wording: Annotated[list[str], typer.Option(help=f"Names; default: all. {options.SEVERAL}")] = options.NONE,
+    order: Annotated[
+        list[str], typer.Option(help=f"Of options: given, reversed, shuffled. {options.SEVERAL}")
+    ] = ORDERS,
+    normalise: Annotated[Literal["sum", "mean", "pmi"] | None, typer.Option(help="Default: by format.")] = None,
     only_list: Annotated[bool, typer.Option("--list", help="The inventories of the package.")] = False,
-    seed: Seed = 0,
-) -> Path | None:
+    seed: options.Seed = 0,
+) -> Outcome | None:
     """Scores with intervals, their reliability, and the type, of a model and of the model changed.
 
     Without a name: the inventories of the package. A vector, an adapter and a system prompt together make one second
     condition, which is compared with the model as it is. OUT is for one call: tables of another one are refused.
     """
     if only_list or not names:
-        _list()
-        return None
+        return _list()
     from persona_interp.data.inventories import load_inventory
     from persona_interp.models.load import load_model
     from persona_interp.studies.inventory.conditions import Condition
@@ -56,7 +59,12 @@ def inventory(
     folder = _required(out, "--out", "A folder for tables.")
     asked = [load_inventory(name) for name in names]
     people = None if respondents is None else tuple(_lines(respondents))
-    loaded = load_model(model, backend, dtype=dtype)  # pyright: ignore (checked by load_model)
+    if vector is not None:
+        options.directions([str(vector)])  # a missing file is said before the model is loaded
+        _required(layer, "--layer", "A 0-based block.")
+    if adapter is not None:
+        options.existing(adapter, "--adapter")
+    loaded = load_model(model, backend, dtype=dtype)
     strength = _COEFFICIENT if coefficient is None else coefficient
     change, said = _change(loaded, vector, layer, strength, adapter, z or "")
     conditions = [Condition()]
@@ -65,17 +73,15 @@ def inventory(
         conditions.append(Condition(" + ".join(parts), system, change))
     run = InventoryRun(
         respondents=people,
-        wordings=tuple(_parts(wordings)) or None,
-        orders=tuple(_parts(orders)),
+        wordings=options.names(wording, "wording") or None,
+        orders=options.names(order, "order", ("given", "reversed", "shuffled")),
         normalise=normalise,
         seed=seed,
     )
     found = run_inventories(loaded, asked, conditions, run, out=folder)
-    _print(found)
-    for line in found.warnings:
-        typer.echo(f"note: {line}")
-    typer.echo(f"tables: {folder / 'tables'}")
-    return folder
+    notes = [f"note: {line}" for line in found.warnings]
+    data = {"scores": found.scores.to_dict("records"), "types": [str(one) for one in found.types], "notes": notes}
+    return Outcome([*_shown(found), *notes, f"tables: {folder / 'tables'}"], data, folder, reported=True)
 
 
 def _change(
@@ -99,9 +105,8 @@ def _change(
     if adapter is not None:
         from persona_interp.directions.psychadapter import PsychAdapter
         from persona_interp.interventions.prefix import TraitPrefix
-        from persona_interp.studies.options import parse_z
 
-        values = parse_z(_required(z or None, "--z", "Trait values of the adapter: trait=2,other=-1."))
+        values = options.parse_z(_required(z or None, "--z", "Trait values of the adapter: trait=2,other=-1."))
         parts.append(TraitPrefix(PsychAdapter.load(adapter, model), values))
         said.append("adapter " + ", ".join(f"{trait} {value:+g}" for trait, value in values.items()))
     if len(parts) < 2:
@@ -111,22 +116,19 @@ def _change(
     return Stack(*parts), said
 
 
-def _list() -> None:
+def _list() -> Outcome:
     from persona_interp.data.inventories import list_inventories, load_inventory
 
-    for name in list_inventories():
-        known = load_inventory(name)
-        typer.echo(f"{name:22}{len(known.items)} items, {known.kind}. {known.description}")
+    known = [(name, load_inventory(name)) for name in list_inventories()]
+    lines = [f"{name:22}{len(one.items)} items, {one.kind}. {one.description}" for name, one in known]
+    rows = [{"inventory": name, "n_items": len(one.items), "kind": one.kind} for name, one in known]
+    return Outcome(lines, rows)
 
 
 def _lines(path: Path) -> list[str]:
     from persona_interp.io import read_bytes
 
     return [line.strip() for line in read_bytes(path).decode("utf-8").splitlines() if line.strip()]
-
-
-def _parts(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def _required(value, option: str, what: str):
@@ -137,11 +139,10 @@ def _required(value, option: str, what: str):
     return value
 
 
-def _print(tables: "InventoryTables") -> None:
-    from rich.console import Console
+def _shown(tables: "InventoryTables") -> list[object]:
     from rich.table import Table
 
-    console = Console(markup=False)
+    parts: list[object] = []
     for (name, condition, form), rows in tables.scores.groupby(["inventory", "condition", "format"], sort=False):
         first = rows.iloc[0]
         title = f"{name}, {condition}: {form}s from {first['minimum']:g} to {first['maximum']:g}"
@@ -150,6 +151,5 @@ def _print(tables: "InventoryTables") -> None:
             said = "" if row["acquiescence"] != row["acquiescence"] else f"{row['acquiescence']:.2f}"
             interval = f"[{row['low']:.2f}, {row['high']:.2f}]"
             shown.add_row(str(row["scale"]), f"{row['estimate']:.2f}", interval, str(row["n"]), said)
-        console.print(shown)
-    for found in tables.types:
-        console.print(f"type by {found.inventory} ({found.condition}, {found.format}): {found}", soft_wrap=True)
+        parts.append(shown)
+    return [*parts, *(f"type by {one.inventory} ({one.condition}, {one.format}): {one}" for one in tables.types)]

@@ -1,8 +1,8 @@
 """`persona-interp run`: the main job."""
 
+from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -12,26 +12,29 @@ from persona_interp.studies import options
 if TYPE_CHECKING:
     from persona_interp.studies.persona.config import RunConfig
 
+DEFAULT_TRAITS = ["evil", "optimistic", "impolite"]
+
 
 @options.alone_in_out
 def run(
     out: options.Out,
     model: options.Model = options.DEFAULT_MODEL,
-    traits: Annotated[str, typer.Option(help="Names or files, separated by commas.")] = "evil,optimistic,impolite",
+    trait: Annotated[list[str], typer.Option(help=f"Names or files of traits. {options.SEVERAL}")] = DEFAULT_TRAITS,
     backend: options.Backend = "transformer_lens",
     dtype: options.Dtype = "auto",
-    layers: options.Layers = "",
-    coefficients: options.Coefficients = options.DEFAULT_COEFFICIENTS,
+    layer: options.Layers = options.NONE,
+    coefficient: options.Coefficients = options.DEFAULT_COEFFICIENTS,
     n_questions: options.Questions = 20,
-    n_instructions: Annotated[int, typer.Option(help="Pairs of system prompts a trait.")] = 5,
-    n_samples: Annotated[int, typer.Option(help="Contrastive answers a prompt.")] = 1,
+    n_instructions: Annotated[int, typer.Option(help="Pairs of system prompts a trait.", min=1)] = 5,
+    n_samples: options.Samples = 1,
     n_eval_questions: options.EvalQuestions = 20,
     n_eval_samples: options.EvalSamples = 2,
-    max_new_tokens: options.AnswerTokens = 40,
+    max_new_tokens: options.AnswerTokens = options.ANSWER_TOKENS,
     keep: options.Filter = "paired",
     judge_model: Annotated[
-        str, typer.Option(help="Models of the likelihood judges, by commas, the first filters; default: the unsteered.")
-    ] = "",
+        list[str],
+        typer.Option(help=f"Models of likelihood judges, the first filters; default: the unsteered. {options.SEVERAL}"),
+    ] = options.NONE,
     api_judge: Annotated[
         str, typer.Option(help="Model of an OpenAI-compatible server that judges too; OPENAI_BASE_URL, OPENAI_API_KEY.")
     ] = "",
@@ -40,22 +43,21 @@ def run(
     ] = "",
     lexical: Annotated[bool, typer.Option(help="Rate traits that have a valence by the VADER lexicon too.")] = True,
     extra_judges_on: Annotated[
-        str, typer.Option(help="Steered answers for the API judge and further models: chosen or all.")
+        Literal["chosen", "all"], typer.Option(help="Steered answers for the API judge and further models.")
     ] = "chosen",
-    n_judge_pairs: Annotated[int, typer.Option(help="Prompt pairs of the likelihood judge.")] = 1,
+    n_judge_pairs: Annotated[int, typer.Option(help="Prompt pairs of the likelihood judge.", min=1)] = 1,
     seed: options.Seed = 0,
-) -> Path:
+) -> options.Outcome:
     """The main job: vectors, steering, statistics, figures and report.html for every trait."""
-    from persona_interp.studies.persona.config import split_names
     from persona_interp.studies.persona.run import run_main_job
 
     config = main_job_config(
-        split_names(traits),
+        options.names(trait, "trait"),
         model=model,
         backend=backend,
         dtype=dtype,
-        layers=layers,
-        coefficients=coefficients,
+        layers=layer,
+        coefficients=coefficient,
         n_questions=n_questions,
         n_eval_questions=n_eval_questions,
         n_eval_samples=n_eval_samples,
@@ -68,29 +70,29 @@ def run(
         n_instructions=n_instructions,
         n_held_out_instructions=n_instructions,
         n_samples=n_samples,
-        judge_models=split_names(judge_model),
+        judge_models=options.names(judge_model, "judge-model"),
         api_judge=api_judge,
         api_price=_price(api_price),
         lexical=lexical,
         extra_judges_on=extra_judges_on,
         n_judge_pairs=n_judge_pairs,
     )
-    return run_main_job(config, out)
+    return options.Outcome((), {}, run_main_job(config, out), reported=True)
 
 
 def main_job_config(
     traits: tuple[str, ...],
     *,
     model: str,
-    backend: str,
+    backend: Literal["transformer_lens", "nnsight"],
     dtype: str,
-    layers: str,
-    coefficients: str,
+    layers: Sequence[str],
+    coefficients: Sequence[str],
     n_questions: int,
     n_eval_questions: int,
     n_eval_samples: int,
     max_new_tokens: int,
-    keep: str,
+    keep: Literal["paired", "independent", "none"],
     seed: int,
 ) -> "RunConfig":
     """The main job as `run` and `traits new` ask for it, which share these options.
@@ -103,17 +105,17 @@ def main_job_config(
     return RunConfig(
         model=model,
         traits=traits,
-        backend=backend,  # pyright: ignore (checked by RunConfig)
+        backend=backend,
         dtype=dtype,
-        layers=tuple(options.parse_numbers(layers, int, "layers")),
-        coefficients=tuple(options.parse_numbers(coefficients, float, "coefficients")),
+        layers=options.numbers(layers, "layer", int),
+        coefficients=options.numbers(coefficients, "coefficient"),
         n_questions=n_questions,
         n_held_out_questions=n_eval_questions,
         n_eval_questions=n_eval_questions,
         n_eval_samples=n_eval_samples,
         n_selection_questions=min(10, n_questions),
         max_new_tokens=max_new_tokens,
-        filter=keep,  # pyright: ignore (checked by RunConfig)
+        filter=keep,
         seed=seed,
     )
 
@@ -122,7 +124,7 @@ def _price(text: str) -> tuple[float, float] | None:
     """The two prices of a text; none of an empty one."""
     if not text:
         return None
-    prices = options.parse_numbers(text, float, "api-price")
+    prices = options.numbers([text], "api-price")
     if len(prices) != 2:
         raise ConfigError(
             f"api-price must be two prices, of prompt and completion tokens, got {text!r}.",

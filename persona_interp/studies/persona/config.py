@@ -1,7 +1,6 @@
 """What the main job is asked to do."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -159,9 +158,3 @@ class RunConfig:
     def n_drawn(self) -> int:
         """How many random directions the test draws."""
         return draws_for(len(self.traits)) if self.n_random is None else self.n_random
-
-
-def split_names(text: str | Sequence[str]) -> tuple[str, ...]:
-    """Names from a comma-separated text."""
-    parts = text.split(",") if isinstance(text, str) else text
-    return tuple(part.strip() for part in parts if part.strip())

@@ -1,11 +1,12 @@
 """`persona-interp psychadapter [train, generate, measure]`: virtual tokens from trait scores, and what they do."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from persona_interp.studies.options import DEFAULT_MODEL, Backend, Model, Out, Seed, alone_in_out, parse_z
+from persona_interp.studies import options
+from persona_interp.studies.options import Outcome, alone_in_out, parse_z
 from persona_interp.studies.psychadapter.inputs import (
     JUDGES,
     adapter_file,
@@ -29,33 +30,40 @@ Data = Annotated[
 ]
 AdapterPath = Annotated[Path, typer.Argument(help="The OUT of `train`, or a saved adapter.")]
 
-OpenedDtype = Annotated[
-    str | None, typer.Option(help="float32, bfloat16, float16, or auto; default: float32, with LoRA as trained.")
-]
+OpenedDtype = Annotated[options.DtypeName | None, typer.Option(help="Default: float32, with LoRA as trained.")]
+MEASURED = ["embedding", "lexical"]
 
 
 @alone_in_out
 def train(
-    out: Out,
+    out: options.Out,
     data: Data = None,
     estimated: Annotated[
         bool, typer.Option("--estimated", help="Texts that the model writes, Big Five scores.")
     ] = False,
-    n_texts: Annotated[int | None, typer.Option(help="Texts, at most; default: all, 1000 with --estimated.")] = None,
-    judge: Annotated[str, typer.Option(help="Whose scores are estimated: embedding or likelihood.")] = "embedding",
-    model: Model = DEFAULT_MODEL,
+    n_texts: Annotated[
+        int | None, typer.Option(help="Texts, at most; default: all, 1000 with --estimated.", min=1)
+    ] = None,
+    judge: Annotated[
+        Literal["embedding", "likelihood"], typer.Option(help="Whose scores are estimated.")
+    ] = "embedding",
+    model: options.Model = options.DEFAULT_MODEL,
     lora: Annotated[
         bool, typer.Option("--lora", help="Also a LoRA on the base, as the published code has it.")
     ] = False,
-    preset: Annotated[str, typer.Option(help="small, or paper: the published settings.")] = "small",
-    learning_rate: Annotated[float | None, typer.Option(help="Default: of the preset, as for what follows.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Times each text is trained on.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Texts a forward pass.")] = None,
-    max_tokens: Annotated[int | None, typer.Option(help="Tokens of a text; longer ones are cut.")] = None,
-    holdout: Annotated[float | None, typer.Option(help="Share of the texts that is not trained on.")] = None,
-    dtype: Annotated[str | None, typer.Option(help="float32, bfloat16 or auto.")] = None,
-    seed: Seed = 0,
-) -> None:
+    preset: Annotated[Literal["small", "paper"], typer.Option(help="paper: the published settings.")] = "small",
+    learning_rate: Annotated[
+        float | None, typer.Option(help="Default: of the preset, as below.", min=0, max=100)
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="Times each text is trained on.", min=1)] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Texts a forward pass.", min=1)] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="Tokens of a text; longer ones are cut.", min=1)] = None,
+    holdout: Annotated[
+        float | None, typer.Option(help="Share of the texts that is not trained on.", min=0, max=1)
+    ] = None,
+    dtype: Annotated[options.DtypeName | None, typer.Option(help="Default: of the preset.")] = None,
+    seed: options.Seed = 0,
+) -> Outcome:
     """An adapter of texts with trait scores, in OUT; the same command goes on after a stop."""
     from persona_interp.studies.psychadapter.train import train_psychadapter
 
@@ -66,7 +74,7 @@ def train(
     loss = made.losses["loss"]
     late = loss.tail(max(1, len(loss) // 10)).mean()
     kind = "estimated" if given.estimated else "given"
-    typer.echo(
+    text = (
         f"{made.n_texts} texts with {kind} scores of {', '.join(given.traits)}; {made.n_steps} steps in"
         f" {made.seconds:.0f} s; {made.n_cut} texts cut\n"
         f"loss (nats a token): {loss.iloc[0]:.3f} at the first step, {late:.3f} over the last tenth"
@@ -74,20 +82,33 @@ def train(
         + f"\nparameters: {made.parameters.psychadapter:,} of the adapter, {made.parameters.lora:,} of LoRA,"
         f" {made.parameters.share:.3%} of the base's\nadapter: {out}"
     )
+    found: dict[str, object] = {
+        "adapter": out,
+        "traits": given.traits,
+        "n_texts": made.n_texts,
+        "n_steps": made.n_steps,
+    }
+    losses = {
+        "n_texts": made.n_texts,
+        "last_loss": float(late),
+        "holdout_loss": made.holdout_loss,
+        "base_loss": made.base_loss,
+    }
+    return Outcome([text], {**found, **losses}, out)
 
 
 def generate(
     adapter: AdapterPath,
-    prompt: Annotated[list[str], typer.Option("--prompt", "-p", help="Text to continue; may come several times.")],
+    prompt: Annotated[list[str], typer.Option("--prompt", "-p", help="Text to continue. May be repeated.")],
     z: Annotated[str, typer.Option(help="TRAIT=STANDARD DEVIATIONS, separated by commas; others are at 0.")] = "",
-    max_new_tokens: Annotated[int, typer.Option(help="Tokens of a continuation.")] = 64,
-    temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 0.7,
-    top_k: Annotated[int, typer.Option(help="0: all.")] = 10,
-    top_p: Annotated[float, typer.Option(help="1: all.")] = 0.9,
-    backend: Backend = "transformer_lens",
+    max_new_tokens: options.AnswerTokens = options.ANSWER_TOKENS,
+    temperature: Annotated[float, typer.Option(help="0 is greedy.", min=0, max=100)] = 0.7,
+    top_k: Annotated[int, typer.Option(help="0: all.", min=0)] = 10,
+    top_p: Annotated[float, typer.Option(help="1: all.", min=0, max=1)] = 0.9,
+    backend: options.Backend = "transformer_lens",
     dtype: OpenedDtype = None,
-    seed: Seed = 0,
-) -> None:
+    seed: options.Seed = 0,
+) -> Outcome:
     """Continuations of prompts by an author with these traits."""
     from persona_interp.interventions.prefix import TraitPrefix
     from persona_interp.models.protocol import Sampling
@@ -101,33 +122,38 @@ def generate(
         sampling=sampling,
         prefix=TraitPrefix(own, wanted).prefix,
     )
-    for text, written in zip(prompt, made.texts, strict=True):
-        typer.echo(f"{text}{written}")
+    rows = [{"prompt": text, "text": written, "z": wanted} for text, written in zip(prompt, made.texts, strict=True)]
+    return Outcome([f"{row['prompt']}{row['text']}" for row in rows], rows)
 
 
 @alone_in_out
 def measure(
     adapter: AdapterPath,
     data: Annotated[Path, typer.Argument(help="Texts with the adapter's scores, as for `train`.")],
-    out: Out,
-    judges: Annotated[str, typer.Option(help=f"Of {', '.join(JUDGES)}, separated by commas.")] = "embedding,lexical",
-    vectors: Annotated[
-        str, typer.Option(help="Saved directions, separated by commas, that induced ones are compared with.")
-    ] = "",
-    n_texts: Annotated[int, typer.Option(help="Held-out texts.")] = 200,
-    n_openings: Annotated[int, typer.Option(help="Texts a trait value.")] = 16,
-    max_new_tokens: Annotated[int, typer.Option(help="Of a generated text; the published 64.")] = 40,
+    out: options.Out,
+    judge: Annotated[list[str], typer.Option(help=f"Of {', '.join(JUDGES)}. {options.SEVERAL}")] = MEASURED,
+    vector: Annotated[
+        list[str],
+        typer.Option("--vector", "-v", help=f"Saved directions that induced ones are compared with. {options.SEVERAL}"),
+    ] = options.NONE,
+    n_texts: Annotated[int, typer.Option(help="Held-out texts.", min=1)] = 200,
+    n_openings: Annotated[int, typer.Option(help="Texts a trait value.", min=1)] = 16,
+    max_new_tokens: options.AnswerTokens = options.ANSWER_TOKENS,
     by_trait: Annotated[bool, typer.Option("--by-trait", help="Also shuffle the scores of each trait alone.")] = False,
-    backend: Backend = "transformer_lens",
+    backend: options.Backend = "transformer_lens",
     dtype: OpenedDtype = None,
-    seed: Seed = 0,
-) -> Path:
+    seed: options.Seed = 0,
+) -> Outcome:
     """Held-out loss, expression over trait values, off-target effects, induced directions, cost: effects in OUT."""
+    from persona_interp.directions.direction import check_direction
     from persona_interp.studies.psychadapter.run import AdapterMeasures, measure_psychadapter
 
+    texts, judges = read_texts(data), options.names(judge, "judge", JUDGES)
+    references = read_references(options.names(vector, "vector"))
     own, loaded, n_lora = open_adapter(adapter, backend, dtype)
-    given, said = held_out_texts(read_texts(data), own)
-    typer.echo(said)
+    for direction in references.values():
+        check_direction(direction, loaded)
+    given, said = held_out_texts(texts, own)
     tables = measure_psychadapter(
         loaded,
         own,
@@ -137,11 +163,9 @@ def measure(
         measures=AdapterMeasures(
             n_texts=n_texts, n_openings=n_openings, max_new_tokens=max_new_tokens, by_trait=by_trait, seed=seed
         ),
-        references=read_references(vectors, loaded),
+        references=references,
         path=adapter_file(adapter),
         n_lora_parameters=n_lora,
     )
     keep_losses(adapter, out)
-    typer.echo("\n".join(summary(tables)))
-    typer.echo(f"effects: {out / 'effects.parquet'}")
-    return out
+    return Outcome([said, *summary(tables), f"effects: {out / 'effects.parquet'}"], {"texts": said}, out, reported=True)

@@ -1,8 +1,8 @@
 """What the commands of `persona-interp psychadapter` are given: texts with scores, adapters, judges, settings."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from persona_interp.errors import ConfigError
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from persona_interp.finetuning.settings import LoRA
     from persona_interp.judges.protocol import Judge
     from persona_interp.models.hooked import HookedModelBase
+    from persona_interp.models.load import Backend
     from persona_interp.studies.psychadapter.settings import PsychAdapterSettings
 
 JUDGES = ("embedding", "likelihood", "lexical")
@@ -50,7 +51,7 @@ def training_texts(
     from persona_interp.studies.psychadapter.estimated_scores import generate_trait_texts
 
     loaded = load_model(model)
-    chosen = make_judges(judge, loaded)
+    chosen = make_judges([judge], loaded)
     given = generate_trait_texts(
         loaded, n_texts=n_texts or _N_ESTIMATED, judges=chosen, seed=seed, folder=out / "estimated"
     )
@@ -58,11 +59,13 @@ def training_texts(
     return given
 
 
-def training_settings(preset: str, asked: "Mapping[str, Any]") -> "tuple[PsychAdapterSettings, LoRA]":
+def training_settings(
+    preset: Literal["small", "paper"], asked: "Mapping[str, Any]"
+) -> "tuple[PsychAdapterSettings, LoRA]":
     """Settings of a preset with those that were asked for (not None), and the published LoRA.
 
     Raises:
-        ConfigError: no such preset, or a value that cannot be trained with.
+        ConfigError: a value cannot be trained with.
     """
     from dataclasses import replace
 
@@ -73,8 +76,6 @@ def training_settings(preset: str, asked: "Mapping[str, Any]") -> "tuple[PsychAd
     )
 
     presets = {"small": PsychAdapterSettings(), "paper": PAPER_PSYCHADAPTER}
-    if preset not in presets:
-        raise ConfigError(f"no preset is called {preset!r}.", f"Presets: {', '.join(presets)}.")
     changed = {name: value for name, value in asked.items() if value is not None}
     return replace(presets[preset], **changed), PAPER_PSYCHADAPTER_LORA
 
@@ -84,7 +85,7 @@ def adapter_file(path: Path) -> Path:
     return path / "psychadapter.safetensors" if path.is_dir() else path
 
 
-def open_adapter(path: Path, backend: str, dtype: str | None) -> "tuple[PsychAdapter, HookedModelBase, int]":
+def open_adapter(path: Path, backend: "Backend", dtype: str | None) -> "tuple[PsychAdapter, HookedModelBase, int]":
     """An adapter, the model it belongs to, and how many weights of a LoRA are merged into that.
 
     In another dtype than it was trained in, merged weights differ by rounding: the adapter is then bound to those.
@@ -101,13 +102,13 @@ def open_adapter(path: Path, backend: str, dtype: str | None) -> "tuple[PsychAda
     record = path / "finetune.json"
     done = finished(path, read_record(record, {"base": str})["base"]) if record.is_file() else None
     if done is not None and done.lora is not None:
-        merged = done.load(backend, dtype=dtype)  # pyright: ignore (load_model checks it)
+        merged = done.load(backend, dtype=dtype)
         own = done.adapter
         if dtype not in (None, done.dtype) and own.provenance.weights != merged.provenance.weights:
             own = rebind_psychadapter(own, merged)
         return own, merged, done.parameters.lora
     adapter = PsychAdapter.load(adapter_file(path))
-    model = load_model(adapter.provenance.model, backend, dtype=dtype or "float32")  # pyright: ignore (checked by load_model)
+    model = load_model(adapter.provenance.model, backend, dtype=dtype or "float32")
     check_psychadapter(adapter, model)
     return adapter, model, 0
 
@@ -131,40 +132,31 @@ def held_out_texts(data: "TraitTexts", adapter: "PsychAdapter") -> "tuple[TraitT
     return held_out, f"{len(held_out)} texts of {data.source} that the adapter was not trained on."
 
 
-def make_judges(names: str, model: "HookedModelBase") -> "list[Judge]":
-    """Judges by name, in the order given.
-
-    Raises:
-        ConfigError: a name is unknown, or there is none.
-    """
+def make_judges(names: Sequence[str], model: "HookedModelBase") -> "list[Judge]":
+    """Judges by name, of `JUDGES`, in the order given."""
     from persona_interp.judges.embedding import EmbeddingJudge
     from persona_interp.judges.lexical import LexicalJudge
     from persona_interp.judges.likelihood import LikelihoodJudge
 
-    wanted = [name.strip() for name in names.split(",") if name.strip()]
-    unknown = [name for name in wanted if name not in JUDGES]
-    if unknown or not wanted:
-        raise ConfigError(f"no judge is called {unknown[0] if unknown else ''!r}.", f"Judges: {', '.join(JUDGES)}.")
     known = {"embedding": EmbeddingJudge, "likelihood": lambda: LikelihoodJudge(model), "lexical": LexicalJudge}
-    return [known[name]() for name in wanted]
+    return [known[name]() for name in names]
 
 
-def read_references(paths: str, model: "HookedModelBase") -> "dict[str, Direction]":
-    """Saved directions of files separated by commas, by trait.
+def read_references(paths: Sequence[str]) -> "dict[str, Direction]":
+    """Saved directions of files, by trait; which model they are of is checked when it is there.
 
     Raises:
         ConfigError: two files hold a direction of the same trait.
-        IncompatibleDirectionError: a direction belongs to another model.
     """
     from persona_interp.directions.direction import Direction
 
     found: dict[str, Direction] = {}
-    files: dict[str, Path] = {}
-    for path in (Path(part.strip()) for part in paths.split(",") if part.strip()):
-        direction = Direction.load(path, model)
+    files: dict[str, str] = {}
+    for path in paths:
+        direction = Direction.load(path)
         if direction.trait in found:
             raise ConfigError(
-                f"--vectors must name one vector a trait, got two of {direction.trait}:"
+                f"--vector must name one vector a trait, got two of {direction.trait}:"
                 f" {files[direction.trait]} and {path}.",
                 "Rows of the tables are named after the trait. Give one of them, and the other with another --out.",
             )

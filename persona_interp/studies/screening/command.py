@@ -1,58 +1,60 @@
 """`persona-interp screen`: every sample of a data set on persona vectors, on one machine or a Ray cluster."""
 
-from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from persona_interp.studies import options
 
 _PERCENTILE = 95.0
-_TOKENS = 64
 
 
 @options.alone_in_out
 def screen(
     data: Annotated[str, typer.Argument(help="JSONL, Parquet or CSV of conversations, or a data set of the hub.")],
-    vectors: Annotated[str, typer.Option("--vectors", "-v", help="Saved directions, separated by commas.")],
+    vector: options.Vectors,
     out: options.Out,
     model: options.Model = options.DEFAULT_MODEL,
     backend: options.Backend = "transformer_lens",
     dtype: options.Dtype = "auto",
     layer: Annotated[
-        str, typer.Option(help="0-based blocks, separated by commas; default: nearest to depth 0.6.")
-    ] = "",
+        list[str], typer.Option(help=f"0-based blocks; default: nearest to depth 0.6. {options.SEVERAL}")
+    ] = options.NONE,
     delta: Annotated[
-        str, typer.Option(help="Compare with the last prompt token (prompt), with own answers (generate), or none.")
+        Literal["prompt", "generate", "none"],
+        typer.Option(help="Compare with the last prompt token, with own answers, or not."),
     ] = "prompt",
     max_new_tokens: Annotated[
-        int | None, typer.Option(help=f"Of own answers, for --delta generate; default {_TOKENS}.")
+        int | None,
+        typer.Option(help=f"Of own answers, for --delta generate; default {options.ANSWER_TOKENS}.", min=1),
     ] = None,
     clean: Annotated[str | None, typer.Option(help="Data of wanted behaviour that sets the threshold.")] = None,
     percentile: Annotated[
-        float | None, typer.Option(help=f"Of the clean data, above which a sample is flagged; default {_PERCENTILE:g}.")
+        float | None,
+        typer.Option(help=f"Of the clean data, for flags; default {_PERCENTILE:g}.", min=0, max=100),
     ] = None,
     joint: Annotated[
         bool, typer.Option(help="The percentile is that of passing any threshold, over all vectors and layers.")
     ] = False,
     rank_by: Annotated[
-        str | None, typer.Option(help="difference, projection, prompt_last or judge; default: the first there is.")
+        Literal["difference", "projection", "prompt_last", "judge"] | None,
+        typer.Option(help="Default: the first there is."),
     ] = None,
-    n_flagged: Annotated[int, typer.Option(help="Samples a vector shown with text and tokens, at most.")] = 50,
-    judge: Annotated[str | None, typer.Option(help="embedding: a text judge's score beside the projections.")] = None,
-    batch_rows: Annotated[int, typer.Option(help="Rows of a shard: what a killed run can lose.")] = 64,
-    engine: Annotated[str, typer.Option(help="local, or ray for a cluster.")] = "local",
+    n_flagged: Annotated[int, typer.Option(help="Samples a vector shown with text and tokens.", min=0)] = 50,
+    judge: Annotated[
+        Literal["embedding"] | None, typer.Option(help="A text judge's score beside the projections.")
+    ] = None,
+    batch_rows: Annotated[int, typer.Option(help="Rows of a shard: what a killed run can lose.", min=1)] = 64,
+    engine: Annotated[Literal["local", "ray"], typer.Option(help="ray: a cluster.")] = "local",
     ray_address: Annotated[str | None, typer.Option(help="Of the Ray cluster; default: as ray finds or starts it.")] = (
         None
     ),
-    workers: Annotated[int | None, typer.Option(help="Ray workers; default: one a GPU, or one a CPU.")] = None,
-) -> Path:
+    workers: Annotated[int | None, typer.Option(help="Ray workers; default: one a GPU or CPU.", min=1)] = None,
+) -> options.Outcome:
     """Projections of every sample of a data set, a summary, a ranking, and the samples above a clean data set's."""
     from persona_interp.data.streams import stream_conversations
-    from persona_interp.directions.direction import Direction
-    from persona_interp.errors import ConfigError
+    from persona_interp.directions.direction import check_direction
     from persona_interp.models.load import load_model
-    from persona_interp.studies.screening.config import check_engine
     from persona_interp.studies.screening.run import screen as screen_data
     from persona_interp.studies.screening.text_report import text_report
 
@@ -61,33 +63,31 @@ def screen(
     options.refuse_idle(max_new_tokens, "--max-new-tokens", delta == "generate", "--delta generate")
     options.refuse_idle(ray_address, "--ray-address", engine == "ray", "--engine ray")
     options.refuse_idle(workers, "--workers", engine == "ray", "--engine ray")
-    check_engine(engine)
-    paths = [part.strip() for part in vectors.split(",") if part.strip()]
-    if not paths:
-        raise ConfigError("--vectors names no file.", "Give saved directions, separated by commas.")
+    layers = options.numbers(layer, "layer", int)
     for source in (data, clean):
         if source is not None:
             next(iter(stream_conversations(source)), None)  # a missing file is said before the model is loaded
-    loaded = load_model(model, backend, dtype=dtype)  # pyright: ignore (checked by load_model)
-    directions = [Direction.load(path, loaded) for path in paths]
+    directions = options.directions(vector)
+    loaded = load_model(model, backend, dtype=dtype)
+    for direction in directions:
+        check_direction(direction, loaded)
     result = screen_data(
         loaded,
         data,
         directions,
         out=out,
-        layers=options.parse_numbers(layer, int, "layer") or None,
-        delta=delta,  # pyright: ignore (checked there)
+        layers=list(layers) or None,
+        delta=delta,
         clean=clean,
         percentile=_PERCENTILE if percentile is None else percentile,
         joint=joint,
-        rank_by=rank_by,  # pyright: ignore (checked there)
+        rank_by=rank_by,
         n_flagged=n_flagged,
-        judge=judge,  # pyright: ignore (checked there)
+        judge=judge,
         batch_rows=batch_rows,
-        max_new_tokens=_TOKENS if max_new_tokens is None else max_new_tokens,
-        engine=engine,  # pyright: ignore (checked above)
+        max_new_tokens=options.ANSWER_TOKENS if max_new_tokens is None else max_new_tokens,
+        engine=engine,
         ray_address=ray_address,
         n_workers=workers,
     )
-    typer.echo(text_report(result))
-    return out
+    return options.Outcome([text_report(result)], {}, out, reported=True)

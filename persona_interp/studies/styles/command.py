@@ -1,6 +1,5 @@
 """`persona-interp styles`: style vectors of a corpus, how well each layer tells its styles apart, and steering."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,6 +9,9 @@ from persona_interp.studies import options
 if TYPE_CHECKING:
     from persona_interp.studies.styles.run import StyleResult
 
+COEFFICIENTS = ["0.1", "0.2"]
+VARIANTS = ["activation", "generated", "trained"]
+
 
 @options.alone_in_out
 def styles(
@@ -18,25 +20,29 @@ def styles(
     model: options.Model = options.DEFAULT_MODEL,
     backend: options.Backend = "transformer_lens",
     dtype: options.Dtype = "auto",
-    style: Annotated[str, typer.Option(help="Styles to steer, separated by commas; default: all.")] = "",
-    layer: Annotated[int | None, typer.Option(help="0-based block; default: nearest to depth 19/32.")] = None,
-    depth: Annotated[float | None, typer.Option(help="(layer + 1) / layers, in place of --layer.")] = None,
+    style: Annotated[list[str], typer.Option(help=f"Styles to steer; default: all. {options.SEVERAL}")] = options.NONE,
+    layer: Annotated[int | None, typer.Option(help="0-based block; default: nearest to depth 19/32.", min=0)] = None,
+    depth: Annotated[
+        float | None, typer.Option(help="(layer + 1) / layers, in place of --layer.", min=0, max=1)
+    ] = None,
     joint: Annotated[bool, typer.Option(help="Also steer at the three published layers together.")] = True,
-    coefficients: Annotated[str, typer.Option(help="In units of the mean residual norm.")] = "0.1,0.2",
-    variant: Annotated[str, typer.Option(help="activation, generated, trained; several by commas.")] = "activation",
+    coefficient: options.Coefficients = COEFFICIENTS,
+    variant: Annotated[list[str], typer.Option(help=f"Of {', '.join(VARIANTS)}. {options.SEVERAL}")] = VARIANTS[:1],
     published: Annotated[bool, typer.Option(help="Also vectors read one block earlier, as published.")] = False,
-    n_sentences: Annotated[int | None, typer.Option(help="Sentences a style, at most; default: all.")] = None,
-    n_questions: Annotated[int, typer.Option(help="Evaluation prompts of each kind.")] = 20,
-    n_selection: Annotated[int, typer.Option(help="Prompts on which the coefficient is chosen.")] = 8,
-    n_random: Annotated[int, typer.Option(help="Random directions that each vector is ranked among.")] = 100,
+    n_sentences: Annotated[int | None, typer.Option(help="Sentences a style, at most; default: all.", min=1)] = None,
+    n_questions: Annotated[int, typer.Option(help="Evaluation prompts of each kind.", min=1)] = 20,
+    n_selection: Annotated[int, typer.Option(help="Prompts on which the coefficient is chosen.", min=1)] = 8,
+    n_random: Annotated[int, typer.Option(help="Random directions that each vector is ranked among.", min=0)] = 100,
     likelihood: Annotated[bool, typer.Option(help="Also the likelihood judge, by the model itself; slow.")] = False,
-    max_new_tokens: Annotated[int, typer.Option(help="Tokens of a steered answer.")] = 40,
-    n_trained: Annotated[int, typer.Option(help="Sentences a style of the trained variant.")] = 8,
-    learning_rate: Annotated[float, typer.Option(help="Of the trained variant; the paper's is 0.01.")] = 0.01,
-    epochs: Annotated[int, typer.Option(help="Of the trained variant, at most.")] = 400,
-    max_loss: Annotated[float, typer.Option(help="Trained vectors count below this, nats a sentence.")] = 5.0,
+    max_new_tokens: options.AnswerTokens = options.ANSWER_TOKENS,
+    n_trained: Annotated[int, typer.Option(help="Sentences a style of the trained variant.", min=1)] = 8,
+    learning_rate: Annotated[
+        float, typer.Option(help="Of the trained variant; the paper's is 0.01.", min=0, max=100)
+    ] = 0.01,
+    epochs: Annotated[int, typer.Option(help="Of the trained variant, at most.", min=1)] = 400,
+    max_loss: Annotated[float, typer.Option(help="Trained vectors count below this, nats a sentence.", min=0)] = 5.0,
     seed: options.Seed = 0,
-) -> Path:
+) -> options.Outcome:
     """Style vectors in OUT/vectors, probes and steering as effects; the same command goes on after a stop."""
     from persona_interp.data.styles import load_styles
     from persona_interp.directions.style import published_layers
@@ -51,7 +57,7 @@ def styles(
     from persona_interp.types import layers_at_depth
 
     given = load_styles(corpus)
-    loaded = load_model(model, backend, dtype=dtype)  # pyright: ignore (checked by load_model)
+    loaded = load_model(model, backend, dtype=dtype)
     layers = published_layers(loaded.n_layers)
     single = layers[:1] if layer is None else (layer,)
     if depth is not None:
@@ -59,17 +65,18 @@ def styles(
             raise ConfigError("got both --layer and --depth.", "Give one of them.")
         single = layers_at_depth([depth], loaded.n_layers)
     placements = (single, layers) if joint and layers != single else (single,)
+    strengths = options.numbers(coefficient, "coefficient")
     steering = StyleSteering(
         placements,
-        tuple(options.parse_numbers(coefficients, float, "coefficients")),
+        strengths,
         n_random=n_random,
         max_new_tokens=max_new_tokens,
         seed=seed,
     )
     run = StyleRun(
         steering,
-        styles=_names(style),
-        variants=_names(variant),  # pyright: ignore (checked by StyleRun)
+        styles=options.names(style, "style"),
+        variants=options.names(variant, "variant", VARIANTS),  # pyright: ignore (narrowed by the choices)
         published_reading=published,
         n_sentences=n_sentences,
         n_questions=n_questions,
@@ -80,9 +87,7 @@ def styles(
     )
     judges, coherence = style_judges(loaded, likelihood=likelihood)
     made = run_styles(loaded, given, run, judges=judges, coherence=coherence, out=out)
-    typer.echo(summary(made))
-    typer.echo(f"effects: {out / EFFECTS_FILE}")
-    return out
+    return options.Outcome([summary(made), f"effects: {out / EFFECTS_FILE}"], {}, out, reported=True)
 
 
 def summary(made: "StyleResult") -> str:
@@ -110,7 +115,3 @@ def summary(made: "StyleResult") -> str:
     for row in made.provenance["training"]:
         lines.append(f"trained: {row['n_kept']} of {row['n']} vectors kept for {row['style']}")
     return "\n".join(lines)
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())

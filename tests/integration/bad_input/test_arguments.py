@@ -23,14 +23,14 @@ def test_unknown_names_are_answered_with_the_known_ones(
             "ModelError: cannot load 'no/such-model'",
             "Give a hub id, a folder with config.json and safetensors, a .gguf file, or one of smollm2-135m-instruct",
         ),
-        (trait, "--backend", "vllm"): ("ModelError: no backend is called 'vllm'.", "transformer_lens, nnsight"),
-        (trait, "--dtype", "int4"): ("ConfigError: no dtype is called 'int4'.", "float32, bfloat16, float16, auto"),
-        (trait, "--filter", "best"): ("ConfigError: no filter is called 'best'.", "paired, independent, none"),
+        (trait, "--backend", "vllm"): ("Invalid value for '--backend': 'vllm'", "'transformer_lens', 'nnsight'"),
+        (trait, "--dtype", "int4"): ("Invalid value for '--dtype': 'int4'", "'auto', 'float32', 'bfloat16', 'float16'"),
+        (trait, "--filter", "best"): ("Invalid value for '--filter': 'best'", "'paired', 'independent', 'none'"),
         ("evill",): ("TraitError: no trait is called 'evill'.", "impolite", "Or give the path of a JSON file"),
         ("../evil",): ("TraitError: no trait is called '../evil'.",),
         ("none.json",): ("TraitError: the trait file none.json does not exist.", "impolite"),
         (trait, "--n-questions", 9): ("ConfigError: questions of cheerful (extract) must be 1 to 4, got 9.",),
-        (trait, "--max-new-tokens", 0): ("ConfigError: cannot sample", "max_new_tokens must be at least 1"),
+        (trait, "--max-new-tokens", 0): ("Invalid value for '--max-new-tokens'", "must be greater than or equal to 1"),
     }
     for (name, *options), words in expected.items():
         error = refused(*extract(name, tmp_path / "out", model_folder, *options))
@@ -42,18 +42,18 @@ def test_unknown_names_are_answered_with_the_known_ones(
 def test_run_refuses_the_same_names(
     refused: Callable[..., str], model_folder: Path, trait_files: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    base = ("run", "--out", tmp_path / "run", "--model", model_folder, "--traits", trait_files[0])
+    base = ("run", "--out", tmp_path / "run", "--model", model_folder, "--trait", trait_files[0])
     counts = ("--n-questions", 4, "--n-instructions", 2, "--n-eval-questions", 3)
     for options, words in (
-        (("--backend", "vllm"), "backend must be one of transformer_lens, nnsight"),
-        (("--filter", "best"), "filter must be paired, independent or none"),
-        (("--coefficients", "0.1;0.2"), "coefficients must be numbers separated by commas, got '0.1;0.2'."),
-        (("--coefficients", "0.1,nan"), "coefficients must be numbers separated by commas, got '0.1,nan'."),
-        (("--coefficients", "-0.1"), "coefficients must hold a positive number"),
-        (("--layers", "1.5"), "layers must be whole numbers separated by commas, got '1.5'."),
-        (("--layers", "1,3"), "Layers run 0..2."),
-        (("--dtype", "int4"), "no dtype is called 'int4'."),
-        (("--traits", "evil,evill"), "no trait is called 'evill'."),
+        (("--backend", "vllm"), "'vllm' is not one of 'transformer_lens', 'nnsight'"),
+        (("--filter", "best"), "'best' is not one of 'paired', 'independent', 'none'"),
+        (("--coefficient", "0.1;0.2"), "--coefficient must be numbers, joined by commas, got '0.1;0.2'."),
+        (("--coefficient", "0.1,nan"), "--coefficient must be numbers, joined by commas, got '0.1,nan'."),
+        (("--coefficient", "-0.1"), "coefficients must hold a positive number"),
+        (("--layer", "1.5"), "--layer must be whole numbers, joined by commas, got '1.5'."),
+        (("--layer", "1,3"), "Layers run 0..2."),
+        (("--dtype", "int4"), "'int4' is not one of 'auto', 'float32', 'bfloat16', 'float16'"),
+        (("--trait", "evil,evill"), "no trait is called 'evill'."),
         (("--n-instructions", 7), "instructions of cheerful (extract) must be 1 to 2, got 7."),
     ):
         assert words in refused(*base, *counts, *options)
@@ -61,7 +61,10 @@ def test_run_refuses_the_same_names(
 
 
 def test_layers_that_do_not_exist_are_refused(refused: Callable[..., str], using: Uses, vector: Path) -> None:
-    for layer in (-1, 3):
+    assert refused(*using(vector, layer=-1)).startswith(
+        "Invalid value for '--layer': must be greater than or equal to 0"
+    )
+    for layer in (3, 99):
         error = refused(*using(vector, layer=layer))
         assert error.startswith("HookpointError: ")
         assert f"resid_post at layer {layer}" in error
@@ -70,8 +73,8 @@ def test_layers_that_do_not_exist_are_refused(refused: Callable[..., str], using
 
 @pytest.mark.parametrize("text", ["a,b", "nan", "inf", "0.1 0.2"])
 def test_coefficients_must_be_numbers(refused: Callable[..., str], vector: Path, model_folder: Path, text: str) -> None:
-    arguments = ("steer", vector, "--prompt", "Hi", "--layer", 1, "--model", model_folder, "--coefficients", text)
-    assert refused(*arguments) == f"ConfigError: coefficients must be numbers separated by commas, got {text!r}."
+    arguments = ("steer", vector, "--prompt", "Hi", "--layer", 1, "--model", model_folder, "--coefficient", text)
+    assert refused(*arguments) == f"ConfigError: --coefficient must be numbers, joined by commas, got {text!r}."
 
 
 def test_rollouts_of_another_configuration_are_not_mixed(
