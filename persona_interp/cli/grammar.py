@@ -28,7 +28,7 @@ OLD_SPELLINGS = {
     "wordings": "wording",
     "orders": "order",
 }
-"""Spellings of version 0.1, which are taken with a warning until 0.3."""
+"""Spellings from before version 0.1.0, which are taken with a warning until 0.2."""
 _OF_COMMANDS = {"convert": {"layers": "n-layers"}}
 _SHARED = ("ctx", "config", "device", "quiet", "json")
 _SECRET = ("api_key",)
@@ -89,7 +89,7 @@ def warn_of_old_spellings(arguments: list[str]) -> None:
     known = {**OLD_SPELLINGS, **_OF_COMMANDS.get(arguments[0] if arguments else "", {})}
     for old in sorted(given & known.keys()):
         new = known[old]
-        typer.echo(f"warning: --{old} is now --{new}; the old spelling will be refused from version 0.3 on.", err=True)
+        typer.echo(f"warning: --{old} is now --{new}; the old spelling will be refused from version 0.2 on.", err=True)
 
 
 def _take_config(ctx, path: Path | None) -> Path | None:

