@@ -75,7 +75,10 @@ def writes_to(folder: Path) -> None:
 def kept() -> str:
     """The sentence that what was finished is kept, where something is: more than the record of what is made there."""
     found = () if _state.folder is None else _state.folder.rglob("[!.]*")
-    return KEPT if any(p.is_file() and not p.name.startswith(("identity", "config.")) for p in found) else ""
+    try:
+        return KEPT if any(p.is_file() and not p.name.startswith(("identity", "config.")) for p in found) else ""
+    except OSError:  # a folder that cannot be read or has no possible name
+        return ""
 
 
 def _end(number: int, frame: object) -> NoReturn:

@@ -13,7 +13,6 @@ SEEDED = {
     "run": RUN,
     "extract": EXTRACT,
     "steer": STEER,
-    "screen": (*SCREEN[:-2],),
     "finetune": FINETUNE,
     "levels": ("levels", "{trait}", "--out", "{tmp}/o"),
     "styles": ("styles", "emotion", "--out", "{tmp}/o"),
@@ -114,7 +113,7 @@ MISSING = {
     ),
     "a file of options": ("run", "--config", "{tmp}/no.toml"),
     "respondents": ("inventory", "big_five_50", "--out", "{tmp}/o", "--respondents", "{tmp}/no.txt", "--model", "no/m"),
-    "a GGUF model": ("extract", "{trait}", "--out", "{tmp}/o", "--model", "{tmp}/no.gguf"),
+    "a GGUF model": ("extract", "{trait}", "--out", "{tmp}/o", "--model", "{tmp}/no.gguf", "--n-questions", "1"),
     "a GGUF to serve": ("serve", "{tmp}/no.gguf"),
 }
 
@@ -144,13 +143,13 @@ CONFIGS = {
     "an option of no command": ('colour = "red"', "names 'colour', which is none of"),
     "a list where one value is": ("layer = [1, 2]", "layer must be one value, got a list of 2"),
     "a table": ("[layer]\na = 1", "layer must be a text, a number"),
-    "a text where a number is": ('layer = "one"', "--layer"),
-    "a number out of range": ("layer = -1", "--layer"),
-    "a choice that is none": ('layer = 1\nprompt = "x"\nvector = "v"\nbackend = "vllm"', "'vllm' is not one of"),
-    "no number": ("layer = 1\nprompt = 'x'\nvector = 'v'\ntemperature = nan", "--?temperature"),
+    "a text where a number is": ('prompt = "x"\nlayer = "one"', "--layer"),
+    "a number out of range": ("prompt = 'x'\nlayer = -1", "--layer"),
+    "a choice that is none": ('layer = 1\nprompt = "x"\nbackend = "vllm"', "'vllm' is not one of"),
+    "no number": ("layer = 1\nprompt = 'x'\ntemperature = nan", "--?temperature"),
     "binary": ("\0\1", "cannot be read as TOML"),
     "options with an underscore and an old spelling": (
-        'prompt = "Hi"\nlayer = 9\ncoefficients = [0.1]\nmax_new_tokens = 2\nvector = "TMP/none.safetensors"',
+        'prompt = "Hi"\nlayer = 9\ncoefficients = [0.1]\nmax_new_tokens = 2',
         "none.safetensors does not exist",
     ),
 }
@@ -210,7 +209,7 @@ ROWS: tuple[Row, ...] = (
     *(
         Command(
             f"options: {name}",
-            ("steer", "--config", "{tmp}/c.toml"),
+            ("steer", "{tmp}/none.safetensors", "--config", "{tmp}/c.toml"),
             1 if "underscore" in name else 2,
             words,
             make=config(text),
@@ -249,10 +248,10 @@ ROWS: tuple[Row, ...] = (
     ),
     Command(
         "a text with a NUL in a file of options",
-        ("steer", "--config", "{tmp}/c.toml"),
+        ("steer", "v", "--config", "{tmp}/c.toml"),
         2,
         "must not hold a NUL",
-        make=config('prompt = "a\\u0000b"\nlayer = 1\nvector = "v"'),
+        make=config('prompt = "a\\u0000b"\nlayer = 1'),
     ),
     Command(
         "a system prompt of half a character",
@@ -285,8 +284,8 @@ ROWS: tuple[Row, ...] = (
         1,
         "xxx",
     ),
-    Command("no such device", (*EXTRACT, "--device", "tpu9"), 2, "device"),
-    Command("a device that is not there", (*EXTRACT, "--device", "cuda:77"), 2, "device"),
+    Command("no such device", (*EXTRACT, "--n-questions", "1", "--device", "tpu9"), 2, "device"),
+    Command("a device that is not there", (*EXTRACT, "--n-questions", "1", "--device", "cuda:77"), 2, "device"),
     Command("steered", (*STEER, "--coefficient", "0.1"), 0, r"cheerful \+0.1"),
     Command("steered, joined by commas", (*STEER, "--coefficient=-0.1,0.1"), 0, r"cheerful -0.1"),
     Command("steered, as JSON", (*STEER, "--coefficient", "0.1", "--json"), 0, r'^\[\{"question": "Hi"'),
