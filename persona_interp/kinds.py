@@ -246,7 +246,7 @@ def _instance(of: Any, one: str, many: str, rank: int = 1) -> Kind:
     is_one = (lambda value: isinstance(value, of)) if isinstance(of, type) else of
 
     def take(value: Any) -> Any:
-        if not is_one(value) or (of is Iterable and isinstance(value, str)):
+        if not is_one(value) or (of is Iterable and isinstance(value, str | bytes)):
             raise Wrong(one, value)
         return value
 

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from persona_interp.arguments import checked
 from persona_interp.errors import ConfigError, HookpointError
 
 Stream = Literal["resid_pre", "attn_out", "mlp_out", "resid_post"]
@@ -31,6 +32,7 @@ SPANS: tuple[Span, ...] = get_args(Span)
 ROLES: tuple[Role, ...] = get_args(Role)
 
 
+@checked
 @dataclass(frozen=True)
 class Turn:
     """What one side says in a conversation."""
@@ -39,6 +41,7 @@ class Turn:
     content: str
 
 
+@checked
 @dataclass(frozen=True, order=True)
 class Hookpoint:
     """A place in the residual stream: a 0-based block and a stream of that block.
@@ -67,11 +70,13 @@ class Hookpoint:
         return f"{self.stream} at layer {self.layer}"
 
 
+@checked
 def depth_of(layer: int, n_layers: int) -> float:
     """Depth of the output of a 0-based block, (layer + 1) / n_layers: the last block's is 1, the embedding's 0."""
     return (layer + 1) / n_layers
 
 
+@checked
 def layer_at_depth(depth: float, n_layers: int) -> int:
     """The 0-based block whose output lies nearest to a depth (`depth_of`); of two equally near, the later.
 
@@ -93,6 +98,7 @@ def default_layer(n_layers: int) -> int:
     return layer_at_depth(SCREENED_DEPTH, n_layers)
 
 
+@checked
 def layers_at_depth(depths: Sequence[float], n_layers: int) -> tuple[int, ...]:
     """The blocks nearest to several depths (`layer_at_depth`), each once.
 
@@ -104,6 +110,7 @@ def layers_at_depth(depths: Sequence[float], n_layers: int) -> tuple[int, ...]:
     return tuple(dict.fromkeys(layer_at_depth(depth, n_layers) for depth in depths))
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class TokenBatch:
     """Left-padded token ids with two masks: which positions are real, and which of those are the response.
@@ -136,6 +143,7 @@ class TokenBatch:
         """Position of every token, 0 at the first real one (and on padding)."""
         return (self.mask.long().cumsum(-1) - 1).clamp(min=0)
 
+    @checked
     def span(self, span: Span, *, last_prompt_token: bool) -> Bool[Tensor, "batch pos"]:
         """The positions of a span; `last_prompt_token` says whether `response` includes the last prompt token."""
         if span == "all":
@@ -146,6 +154,7 @@ class TokenBatch:
             return self.last_prompt
         return self.response | self.last_prompt if last_prompt_token else self.response
 
+    @checked
     def to(self, device: torch.device | str) -> "TokenBatch":
         """The same batch on another device."""
         return TokenBatch(self.ids.to(device), self.mask.to(device), self.response.to(device))
@@ -163,6 +172,7 @@ RowEditFunction = Callable[
 """The same, told which row of the call's batch each row of the residual belongs to (its prompt, when sampling)."""
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Edit:
     """A pure change of the residual stream and the positions it applies to.
@@ -186,6 +196,7 @@ Edits = Mapping[Hookpoint, tuple[Edit, ...]]
 NO_EDITS: Edits = MappingProxyType({})
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class KVPrefix:
     """Virtual key/value tokens in front of every layer's cache (un-rotated keys; real tokens start after them).

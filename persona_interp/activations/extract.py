@@ -6,6 +6,7 @@ import pandas as pd
 import torch
 
 from persona_interp.activations.store import Activations
+from persona_interp.arguments import checked
 from persona_interp.errors import AlignmentError
 from persona_interp.models.protocol import HookedModel
 from persona_interp.models.tokens import encode, pad_id, token_batch
@@ -15,6 +16,7 @@ from persona_interp.types import NO_EDITS, Edits, Hookpoint, Pooling
 METHOD_VERSION = 1
 
 
+@checked
 def extract_activations(
     model: HookedModel,
     prompts: Sequence[str],

@@ -7,12 +7,14 @@ from functools import cached_property
 
 import numpy as np
 
+from persona_interp.arguments import checked
 from persona_interp.data.style_files import Row
 from persona_interp.data.traits import ContrastPair
 from persona_interp.errors import ConfigError, DataError
 from persona_interp.io import sha256_json
 
 
+@checked
 @dataclass(frozen=True)
 class StyleCorpus:
     """Sentences of several styles, told apart by class: at least two styles, at least two sentences each.
@@ -56,6 +58,7 @@ class StyleCorpus:
             }
         )[:16]
 
+    @checked
     def split(self, *, held_out: float = 0.3, seed: int = 0) -> tuple["StyleCorpus", "StyleCorpus"]:
         """A corpus to fit on and one held out, stratified by style: round(held_out · n) sentences of each style.
 
@@ -78,6 +81,7 @@ class StyleCorpus:
             second[style], first[style] = order[:n], order[n:]
         return self._pick(first), self._pick(second)
 
+    @checked
     def take(self, n: int, *, seed: int = 0) -> "StyleCorpus":
         """At most n sentences of each style, drawn without replacement, in the order of the corpus.
 

@@ -4,6 +4,7 @@ import random
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from persona_interp.arguments import checked
 from persona_interp.data import trait_checks as checks
 from persona_interp.data import trait_prompts as prompts
 from persona_interp.data.trait_checks import Item
@@ -15,6 +16,7 @@ from persona_interp.errors import ConfigError, TraitError
 from persona_interp.io import write_json
 
 
+@checked
 def generate_trait(
     name: str,
     description: str,
@@ -43,6 +45,7 @@ def generate_trait(
     return _generate(name, description, client, counts, max_repairs=max_repairs, seed=seed)[0]
 
 
+@checked
 def generate_trait_file(
     path: Path,
     name: str,

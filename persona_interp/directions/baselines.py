@@ -9,6 +9,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from persona_interp.activations.store import Activations
+from persona_interp.arguments import checked
 from persona_interp.directions.direction import Direction
 from persona_interp.directions.pairing import paired_rows
 from persona_interp.directions.persona import mean_difference
@@ -23,6 +24,7 @@ BASELINE_METHODS: tuple[BaselineMethod, ...] = get_args(BaselineMethod)
 METHOD_VERSION = 1
 
 
+@checked
 def fit_direction(
     method: BaselineMethod, positive: Activations, negative: Activations, *, trait: str, seed: int = 0
 ) -> Direction:

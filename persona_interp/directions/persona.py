@@ -5,6 +5,7 @@ from typing import Literal, get_args
 import pandas as pd
 
 from persona_interp.activations.store import Activations
+from persona_interp.arguments import checked
 from persona_interp.directions.direction import Direction
 from persona_interp.errors import AlignmentError, ConfigError, EmptySelectionError
 from persona_interp.rollouts.generate import Rollouts
@@ -15,6 +16,7 @@ METHOD = "persona_vector"
 METHOD_VERSION = 1
 
 
+@checked
 def persona_vector(
     rollouts: Rollouts,
     *,
@@ -56,6 +58,7 @@ def persona_vector(
     )
 
 
+@checked
 def mean_difference(
     positive: Activations,
     negative: Activations,

@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerBase
 
 from persona_interp.activations.extract import extract_activations
 from persona_interp.activations.store import Activations
+from persona_interp.arguments import checked
 from persona_interp.data.styles import StyleCorpus
 from persona_interp.directions.direction import Direction
 from persona_interp.errors import AlignmentError, ConfigError
@@ -38,6 +39,7 @@ CONVENTIONS: dict[Reading, str] = {
 }
 
 
+@checked
 def extract_style_activations(
     model: HookedModel,
     corpus: StyleCorpus,
@@ -89,6 +91,7 @@ def extract_style_activations(
     return Activations(values, hookpoints, "prompt_last", samples, provenance, norms)
 
 
+@checked
 def style_vector(
     activations: Activations,
     style: str,
@@ -147,6 +150,7 @@ def style_vector(
     )
 
 
+@checked
 def style_vectors(
     activations: Activations,
     *,
@@ -161,6 +165,7 @@ def style_vectors(
     }
 
 
+@checked
 def published_layers(n_layers: int) -> tuple[int, ...]:
     """Three consecutive blocks from depth 19/32: the paper's blocks 18, 19, 20 of 32, in any model."""
     start = min(layer_at_depth(PUBLISHED_DEPTH, n_layers), max(0, n_layers - N_PUBLISHED_LAYERS))

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from persona_interp.arguments import checked
 from persona_interp.data.styles import StyleCorpus
 from persona_interp.directions.direction import Direction
 from persona_interp.directions.style import Weighting, style_vector
@@ -21,6 +22,7 @@ def style_request(question: str, description: str) -> str:
     return f"{question} Write the answer in {description} manner."
 
 
+@checked
 def generate_style_rollouts(
     model: HookedModel,
     corpus: StyleCorpus,
@@ -68,6 +70,7 @@ def generate_style_rollouts(
     return made.with_columns(style=made.frame["side"].to_numpy(object), pair=np.array(asked, dtype=object))
 
 
+@checked
 def generated_style_vector(
     rollouts: Rollouts,
     style: str,

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from persona_interp.activations.store import Activations
+from persona_interp.arguments import checked
 from persona_interp.data.styles import StyleCorpus
 from persona_interp.directions.direction import Direction
 from persona_interp.directions.emission import emission_vectors, start_token
@@ -31,6 +32,7 @@ METHOD_VERSION = 1
 KIND = "sentence vectors"
 
 
+@checked
 @dataclass(frozen=True)
 class StyleTraining:
     """The paper's settings, and how many sentences are trained at once.
@@ -119,6 +121,7 @@ class TrainedStyleVectors:
         return replace(made, provenance=replace(made.provenance, pooling=None))
 
 
+@checked
 @alone_in("folder")
 def train_style_vectors(
     model: HookedModel,

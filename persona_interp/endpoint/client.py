@@ -17,6 +17,7 @@ from openai import (
     UnprocessableEntityError,
 )
 
+from persona_interp.arguments import checked
 from persona_interp.endpoint.cache import ReplyCache
 from persona_interp.endpoint.endpoint import Endpoint
 from persona_interp.endpoint.pool import in_threads
@@ -48,6 +49,7 @@ class ChatClient:
         ArtefactError: the cache file is damaged or of another program.
     """
 
+    @checked
     def __init__(
         self,
         endpoint: Endpoint,
@@ -96,6 +98,7 @@ class ChatClient:
         for _ in range(sum(held)):
             self._slots.release()
 
+    @checked
     def ask(self, requests: Sequence[ChatRequest], *, label: str = "requests") -> list[ChatReply | RequestFailure]:
         """One outcome a request, in their order. Equal requests are asked once.
 

@@ -3,9 +3,11 @@
 import threading
 from dataclasses import dataclass
 
+from persona_interp.arguments import checked
 from persona_interp.endpoint.requests import ChatReply, RequestFailure
 
 
+@checked
 @dataclass(frozen=True)
 class Price:
     """What a million tokens cost, in any currency."""

@@ -18,6 +18,7 @@ from transformers import (
     TrainingArguments,
 )
 
+from persona_interp.arguments import checked
 from persona_interp.directions.direction import Direction, check_same_model
 from persona_interp.errors import ConfigError, TrainingError
 from persona_interp.finetuning.drift_log import COLUMNS, Base, base_path, check_log, drift_frame, read_rows, write_rows
@@ -58,6 +59,7 @@ class DriftCallback(TrainerCallback):
         TrainingError: a resumed run without adapters finds no base to compare with, or weights are sharded.
     """
 
+    @checked
     def __init__(
         self,
         directions: Direction | Sequence[Direction],
@@ -81,6 +83,7 @@ class DriftCallback(TrainerCallback):
         self._logs: dict[str, float] = {}
         self._passed: set[DriftBound] = set()
 
+    @checked
     def attach(self, trainer: Trainer) -> "DriftCallback":
         """This callback at the front of a Trainer's, added if need be, so that every reporter gets its values."""
         handler = trainer.callback_handler

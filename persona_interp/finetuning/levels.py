@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from persona_interp.arguments import checked
 from persona_interp.data.conversations import Conversation, question_and_answer, write_conversations
 from persona_interp.data.levels import LEVELS, Level
 from persona_interp.data.traits import Trait, training_questions
@@ -70,6 +71,7 @@ class LevelData:
         return cls(record["trait"], table, record["judge"], record["n_asked"])
 
 
+@checked
 def generate_levels(
     model: HookedModel,
     trait: Trait,

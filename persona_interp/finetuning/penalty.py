@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from persona_interp.arguments import checked
 from persona_interp.directions.direction import Direction
 from persona_interp.errors import ConfigError
 from persona_interp.interventions.residual import Where, hookpoints_at
@@ -15,6 +16,7 @@ from persona_interp.types import Hookpoint, Span
 PENALISED: tuple[Span, ...] = ("response", "last", "all")
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class ProjectionPenalty:
     """w mean_samples ((mean over positions of (h - h_base).v/|v|) / s)^2, averaged over hookpoints.

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import torch
 
+from persona_interp.arguments import checked
 from persona_interp.data.conversations import Conversation
 from persona_interp.directions.direction import Direction
 from persona_interp.errors import AlignmentError, ConfigError
@@ -17,6 +18,7 @@ from persona_interp.interventions.residual import Ablate, Add
 from persona_interp.types import Hookpoint, Turn
 
 
+@checked
 def preventative_steering(direction: Direction, layer: int, coefficient: float) -> Add:
     """H + c s v/|v| at one layer and every token of a training pass; the model need not learn what is added.
 
@@ -28,6 +30,7 @@ def preventative_steering(direction: Direction, layer: int, coefficient: float) 
     return Add(direction, layer, coefficient, span="all")
 
 
+@checked
 def preventative_steering_all_layers(direction: Direction, coefficient: float) -> Add:
     """h_l + c (v_l - v_{l-1}) at every layer and token of a training pass, v before the first layer being zero.
 
@@ -60,6 +63,7 @@ def layer_increments(direction: Direction) -> Direction:
     return replace(direction, vectors=vectors, method=f"{direction.method}, layer increments")
 
 
+@checked
 def concept_ablation(directions: Direction | Sequence[Direction], layers: Sequence[int] | None = None) -> Intervention:
     """H - (h.v/|v|) v/|v| in every training pass (CAFT), at the given layers or at all; several directions in turn.
 
@@ -75,6 +79,7 @@ def concept_ablation(directions: Direction | Sequence[Direction], layers: Sequen
     return parts[0] if len(parts) == 1 else Stack(*parts)
 
 
+@checked
 def preventative_prompting(conversations: Sequence[Conversation], system: str) -> list[Conversation]:
     """The same conversations under a system prompt that asks for the trait, which is not there at inference.
 

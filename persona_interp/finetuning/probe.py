@@ -11,6 +11,7 @@ from jaxtyping import Float
 from transformers import PreTrainedTokenizerBase
 
 from persona_interp.activations.extract import length_chunks
+from persona_interp.arguments import checked
 from persona_interp.data.traits import Trait
 from persona_interp.directions.direction import Direction, unit_vectors
 from persona_interp.errors import ConfigError, EmptySelectionError
@@ -25,6 +26,7 @@ Action = Literal["warn", "stop"]
 _ROWS_AT_ONCE = 16
 
 
+@checked
 @dataclass(frozen=True)
 class DriftBound:
     """A shift that must not be passed: from below where `value` is positive, from above where it is negative.
@@ -47,11 +49,13 @@ class DriftBound:
                 "Expected a number other than 0, the shift of the base model, and one of: warn, stop.",
             )
 
+    @checked
     def passed(self, shift: float) -> bool:
         """Whether a shift lies at the bound or beyond it."""
         return shift >= self.value if self.value > 0 else shift <= self.value
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class ExpressionProbe:
     """Mean trait expression (0 to 100) of greedy answers to fixed questions, by a judge.
@@ -75,6 +79,7 @@ class ExpressionProbe:
                 "Each must be at least 1.",
             )
 
+    @checked
     def measure(self, model: torch.nn.Module, tokenizer: PreTrainedTokenizerBase, *, progress: bool = False) -> float:
         """The mean over the answers that the judge can rate; NaN where it can rate none."""
         answers = greedy_answers(

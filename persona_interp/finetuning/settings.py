@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass, replace
 
+from persona_interp.arguments import checked
 from persona_interp.errors import ConfigError
 
 SEVEN_PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 """The linear maps of attention and MLP in Llama, Qwen and Gemma."""
 
 
+@checked
 @dataclass(frozen=True)
 class LoRA:
     """A low-rank adapter: W + scale B A, with scale alpha / sqrt(rank) where rank-stabilised, else alpha / rank.
@@ -33,6 +35,7 @@ class LoRA:
             )
 
 
+@checked
 @dataclass(frozen=True)
 class TrainingSettings:
     """Settings of a finetuning run; the defaults suit models of a few hundred million weights.

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from persona_interp.arguments import checked
 from persona_interp.directions.direction import Direction, check_direction
 from persona_interp.errors import ConfigError, IncompatibleDirectionError
 from persona_interp.models.protocol import HookedModel
@@ -78,6 +79,7 @@ class _AlongDirection:
         """Refuse a direction that is zero or not finite where it would act."""
         check_usable(self.direction, self.hookpoints())
 
+    @checked
     def check(self, model: HookedModel) -> None:
         """Refuse a model that the direction does not belong to.
 
@@ -91,6 +93,7 @@ class _AlongDirection:
         return hookpoints_at(self.layer)
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Add(_AlongDirection):
     """h + (c / k) s v/|v| at each of k places: steering by a coefficient c that the places share.
@@ -145,6 +148,7 @@ class Add(_AlongDirection):
         return add
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Ablate(_AlongDirection):
     """h - (h.v/|v|) v/|v|: the component along a direction is removed.
@@ -174,6 +178,7 @@ class Ablate(_AlongDirection):
         return ablate
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Cap(_AlongDirection):
     """The projection h.v/|v| is kept at or above `lower` and at or below `upper`; inside the bounds nothing changes.

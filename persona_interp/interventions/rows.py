@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from persona_interp.arguments import checked
 from persona_interp.directions.direction import Direction, check_direction
 from persona_interp.errors import ConfigError
 from persona_interp.interventions.residual import Where, check_usable, hookpoints_at, shared_coefficient
@@ -16,6 +17,7 @@ from persona_interp.models.row_edits import row_addition
 from persona_interp.types import Edit, Edits, Hookpoint, KVPrefix, Span
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class AddEach:
     """h + (c / k) s v_r/|v_r| in row r of a batch and all its samples: `Add` with one direction a row, in one pass.
@@ -63,6 +65,7 @@ class AddEach:
         each = shared_coefficient(self.coefficient, len(hookpoints_at(self.layer)))
         return each * norms[:, None] * units
 
+    @checked
     def check(self, model: HookedModel) -> None:
         """Refuse a model that a direction does not belong to.
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from persona_interp.arguments import checked
 from persona_interp.errors import ConfigError
 from persona_interp.interventions.protocol import Intervention
 from persona_interp.models.protocol import HookedModel, Sampling
@@ -9,6 +10,7 @@ from persona_interp.models.tokens import line_stop_ids, text_batch
 from persona_interp.types import NO_EDITS
 
 
+@checked
 def generate_text(
     model: HookedModel,
     prompts: Sequence[str],

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from persona_interp.activations.store import Activations
+from persona_interp.arguments import checked
 from persona_interp.directions.direction import Direction
 from persona_interp.errors import AlignmentError, EmptySelectionError
 from persona_interp.measurements.contrast import contrast_of
@@ -20,6 +21,7 @@ from persona_interp.types import Hookpoint
 COLUMNS = ("method", "layer", "stream", "auc", "low", "high", "cosine", "n_positive", "n_negative", "n_questions")
 
 
+@checked
 def compare_separation(
     directions: Mapping[str, Direction],
     test_positive: Activations,

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from persona_interp.arguments import checked
 from persona_interp.data.traits import Trait
 from persona_interp.errors import ConfigError, EmptySelectionError
 from persona_interp.interventions.protocol import Intervention
@@ -18,6 +19,7 @@ from persona_interp.statistics import Interval, bootstrap_mean
 from persona_interp.types import NO_EDITS
 
 
+@checked
 def measure_expression(
     model: HookedModel,
     trait: Trait,

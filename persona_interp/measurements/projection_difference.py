@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int, Shaped
 
+from persona_interp.arguments import checked
 from persona_interp.data.conversations import Conversation
 from persona_interp.directions.direction import Direction
 from persona_interp.errors import AlignmentError
@@ -106,6 +107,7 @@ class ProjectionDifference:
         return {"mean": found.estimate, "low": found.low, "high": found.high, **counts}
 
 
+@checked
 def projection_difference(
     model: HookedModel,
     directions: Sequence[Direction],

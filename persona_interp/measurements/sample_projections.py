@@ -10,6 +10,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from persona_interp.activations.extract import length_chunks
+from persona_interp.arguments import checked
 from persona_interp.data.conversations import Conversation
 from persona_interp.directions.direction import Direction, check_direction, unit_vectors
 from persona_interp.errors import ConfigError, ContextLengthError, DataError, EmptySelectionError
@@ -71,6 +72,7 @@ def conversation_ids(tokenizer: PreTrainedTokenizerBase, conversation: Conversat
     return prompt_ids, answer_ids
 
 
+@checked
 def project_samples(
     model: HookedModel,
     conversations: Sequence[Conversation],

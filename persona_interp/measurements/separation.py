@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 from pandas import DataFrame
 
+from persona_interp.arguments import checked
 from persona_interp.errors import AlignmentError, ConfigError
 from persona_interp.statistics import Interval, auc_intervals
 from persona_interp.statistics.contrast import Contrast, Questions, Rows
@@ -161,6 +162,7 @@ class SeparationProfile:
         }
 
 
+@checked
 def separation_profile(
     *,
     train_positive: Rows,

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from persona_interp.arguments import checked
 from persona_interp.data.traits import Trait
 from persona_interp.directions.direction import Direction, check_direction
 from persona_interp.errors import ConfigError, EmptySelectionError
@@ -40,6 +41,7 @@ class Setting:
     coherent: bool
 
 
+@checked
 def measure_steering(
     model: HookedModel,
     direction: Direction,
@@ -188,6 +190,7 @@ def to_measurements(scored: pd.DataFrame, *, model: str, trait: str, method: str
     return Measurements(score_rows(named.reset_index(drop=True), judges).sort_index(kind="stable"))
 
 
+@checked
 def steering_table(measurements: Measurements, *, n_resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
     """Mean and cluster-bootstrap interval (over questions) of every cell: the numbers that the figures show.
 

@@ -7,6 +7,7 @@ from typing import Literal, Protocol, runtime_checkable
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from persona_interp.arguments import checked
 from persona_interp.errors import ConfigError
 from persona_interp.models.recorder import Watch
 from persona_interp.types import (
@@ -26,6 +27,7 @@ Outputs = Literal["logits", "token_logprobs", "none"]
 stops at the deepest hookpoint read)."""
 
 
+@checked
 @dataclass(frozen=True)
 class Sampling:
     """How continuations are drawn.

@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from persona_interp.arguments import checked
 from persona_interp.data.traits import Trait
 from persona_interp.errors import ConfigError, EmptySelectionError
 from persona_interp.statistics.streams import stream
@@ -36,6 +37,7 @@ class Condition:
     contexts: tuple[tuple[Turn, ...], ...]
 
 
+@checked
 def graded_system_prompts(trait: Trait, *, instruction: int = -1) -> tuple[Condition, ...]:
     """Eight system prompts from strongly against a trait to strongly for it, made of the trait's own words.
 
@@ -65,6 +67,7 @@ def graded_system_prompts(trait: Trait, *, instruction: int = -1) -> tuple[Condi
     )
 
 
+@checked
 def many_shot_contexts(
     answers: pd.DataFrame,
     *,

@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 
 from persona_interp.activations.store import Activations
+from persona_interp.arguments import checked
 from persona_interp.data.traits import Trait
 from persona_interp.errors import AlignmentError, ConfigError
 from persona_interp.lock import alone_in
@@ -24,6 +25,7 @@ METHOD_VERSION = 1
 EditsOf = Callable[[pd.DataFrame], Edits]
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Rollouts:
     """Answers, one a row: side, question, instruction, system, sample, prompt, answer, response_ids, finished.
@@ -42,10 +44,12 @@ class Rollouts:
         """Number of answers."""
         return len(self.frame)
 
+    @checked
     def with_columns(self, **columns: Sequence[float] | Sequence[bool] | np.ndarray) -> "Rollouts":
         """The same answers with more columns (scores, say)."""
         return replace(self, frame=self.frame.assign(**columns))
 
+    @checked
     def activations(self, pooling: Pooling = "response_mean") -> Activations:
         """Pooled activations of every answer; NaN where it has no such token.
 
@@ -66,6 +70,7 @@ class Rollouts:
         )
 
 
+@checked
 def generate_rollouts(
     model: HookedModel,
     trait: Trait,
@@ -142,6 +147,7 @@ def plain_requests(questions: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame({"side": "", "instruction": -1, "question": list(questions), "system": None})
 
 
+@checked
 @alone_in("folder")
 def answer(
     model: HookedModel,

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float, Shaped
 from scipy.stats import rankdata
 
+from persona_interp.arguments import checked
 from persona_interp.errors import AlignmentError, ConfigError
 from persona_interp.statistics.contrast import Contrast, Flat, Rows, contrast_weights
 from persona_interp.statistics.effects import auc_by_layer
@@ -66,6 +67,7 @@ def rank_correlation_statistic(projections: Projections, outcomes: Outcomes) -> 
     return correlation_statistic(rankdata(projections, axis=0), rankdata(outcomes, axis=1))
 
 
+@checked
 def null_battery(
     vectors: Float[np.ndarray, "layer d_model"],
     training: Contrast,

@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
+from persona_interp.arguments import checked
 from persona_interp.errors import AlignmentError, ConfigError, EmptySelectionError
 from persona_interp.statistics.levels import CONFIDENCE
 from persona_interp.statistics.resampling import Interval
@@ -37,6 +38,7 @@ class Threshold:
     sd: float = float("nan")
 
 
+@checked
 def calibrate_threshold(
     answers: Sequence[Tokens],
     *,

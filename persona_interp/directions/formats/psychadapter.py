@@ -9,6 +9,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 from torch import Tensor
 
+from persona_interp.arguments import checked
 from persona_interp.data.trait_texts import Standard
 from persona_interp.directions.formats.torch_file import load_torch_file
 from persona_interp.directions.psychadapter import METHOD_VERSION, KVShape, PsychAdapter, filled
@@ -23,6 +24,7 @@ _INSIDE = (
 )
 
 
+@checked
 def load_official(
     path: str | Path, model: HookedModelBase, traits: Sequence[str], *, standard: Standard | None = None
 ) -> PsychAdapter:

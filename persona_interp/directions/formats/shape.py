@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from persona_interp.arguments import checked
 from persona_interp.directions.direction import Direction
 from persona_interp.errors import AlignmentError, ArtefactError, ConfigError, IncompatibleDirectionError
 from persona_interp.models.protocol import HookedModel
@@ -18,6 +19,7 @@ UNBOUND = "unknown"
 """Weights of a model that was only named. No loaded model has them, so nothing is steered before a rebinding."""
 
 
+@checked
 @dataclass(frozen=True)
 class ModelShape:
     """The model that a file belongs to, without the model.

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from persona_interp.arguments import checked
 from persona_interp.data.conversations import Conversation
 from persona_interp.directions.direction import Direction, rebind_direction
 from persona_interp.finetuning.penalty import ProjectionPenalty
@@ -24,6 +25,7 @@ STRENGTHS = ("steering", "multi_layer", "prompts", "ablation_layers", "penalties
 """Settings that say which arms there are; what an arm gives does not depend on the others."""
 
 
+@checked
 @dataclass(frozen=True)
 class PreventionConfig:
     """The task, the methods and their strengths.

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from persona_interp.arguments import checked
 from persona_interp.finetuning.settings import LoRA, TrainingSettings
 from persona_interp.statistics import Interval
 
@@ -14,6 +15,7 @@ def interval_row(found: Interval) -> dict[str, float]:
     return {name: getattr(found, name) for name in ("estimate", "low", "high", "n", "n_clusters")}
 
 
+@checked
 @dataclass(frozen=True)
 class Setup:
     """Model, traits and sizes. Layers are named before anything is measured: .55 of the depth.
@@ -41,6 +43,7 @@ class Setup:
     lora: LoRA = LoRA()
     seed: int = 0
 
+    @checked
     def training(self, seed: int) -> TrainingSettings:
         """Settings of one run."""
         return TrainingSettings(n_epochs=self.n_epochs, dtype=self.train_dtype, seed=seed)

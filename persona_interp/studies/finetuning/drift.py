@@ -11,6 +11,7 @@ from torch import Tensor
 
 from persona_interp.activations.extract import extract_activations
 from persona_interp.activations.store import Activations
+from persona_interp.arguments import checked
 from persona_interp.directions.direction import Direction, check_same_model
 from persona_interp.errors import AlignmentError, EmptySelectionError
 from persona_interp.models.protocol import HookedModel
@@ -58,6 +59,7 @@ class FinetuningShift:
         )
 
 
+@checked
 def finetuning_shift(
     before: Activations,
     after: Activations,
@@ -118,6 +120,7 @@ def mean_shift(before: Activations, after: Activations) -> Float[np.ndarray, "la
     return _changes(before, after).mean(dim=0).numpy()
 
 
+@checked
 def probe_activations(
     model: HookedModel, questions: Sequence[str], *, system: str | None = None, progress: bool = True
 ) -> Activations:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Shaped
 
+from persona_interp.arguments import checked
 from persona_interp.errors import AlignmentError, ConfigError, EmptySelectionError
 from persona_interp.progress import track
 from persona_interp.statistics import (
@@ -29,6 +30,7 @@ SHIFT = "finetuning shift"
 """Name of the shift among what a predictor is held against."""
 
 
+@checked
 def shift_correlations(
     grid: Grid,
     *,
@@ -75,6 +77,7 @@ def shift_correlations(
     return in_families(table, ["direction_trait", "outcome_trait"], primary=primary.to_numpy(bool))
 
 
+@checked
 def shift_nulls(
     grid: Grid, *, n_draws: int = 200, seed: int = 0, progress: bool = True
 ) -> tuple[pd.DataFrame, dict[str, NullBattery]]:
@@ -111,6 +114,7 @@ def shift_nulls(
     return battery_table(batteries), batteries
 
 
+@checked
 def predictor_table(
     grid: Grid,
     predictors: Mapping[str, Mapping[str, Float[np.ndarray, " _"]]],
@@ -155,6 +159,7 @@ def predictor_table(
     return in_families(table, ["predictor", "trait", "against"], primary=primary.to_numpy())
 
 
+@checked
 def compare_predictors(
     grid: Grid,
     predictors: Mapping[str, Mapping[str, Float[np.ndarray, " _"]]],

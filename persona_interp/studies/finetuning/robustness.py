@@ -25,6 +25,7 @@ import torch
 from jaxtyping import Float
 
 from persona_interp.activations.store import Activations
+from persona_interp.arguments import checked
 from persona_interp.data.conversations import Conversation
 from persona_interp.data.traits import Trait, training_questions
 from persona_interp.directions.baselines import fit_direction
@@ -58,6 +59,7 @@ from persona_interp.studies.finetuning.prepared import Prepared, contrastive, pr
 Values = Float[np.ndarray, " answer"]
 
 
+@checked
 @dataclass(frozen=True)
 class RobustnessConfig:
     """The attacked trait and monitor, and the sizes.

@@ -16,6 +16,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from persona_interp.activations.store import Activations
+from persona_interp.arguments import checked
 from persona_interp.data.conversations import conversations_hash
 from persona_interp.data.levels import LEVELS, Level
 from persona_interp.io import read_json, write_json
@@ -36,6 +37,7 @@ Cell = tuple[dict[str, np.ndarray], dict[tuple[str, str], float]]
 """Of one run: mean activation changes by trait, and changes of expression by judge and trait."""
 
 
+@checked
 @dataclass(frozen=True)
 class ShiftConfig:
     """The grid. Every data set is trained with every seed.

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from persona_interp.arguments import checked
 from persona_interp.data.inventories import ForcedChoice, Inventory, Item, Wording
 from persona_interp.data.inventory_wordings import NEUTRAL, spoken
 from persona_interp.errors import AlignmentError, ConfigError
@@ -42,6 +43,7 @@ class _Question:
     values: tuple[int, ...]
 
 
+@checked
 def administer(
     model: HookedModel,
     inventory: Inventory,

@@ -8,6 +8,7 @@ import pandas as pd
 from jaxtyping import Float, Int
 from scipy.stats import f as fisher
 
+from persona_interp.arguments import checked
 from persona_interp.statistics.effects import pearson
 from persona_interp.statistics.permutation import permutation_p_value
 from persona_interp.statistics.streams import stream
@@ -45,6 +46,7 @@ def cronbach_alpha(answers: Float[np.ndarray, "... row item"]) -> Float[np.ndarr
     return np.asarray(k / (k - 1) * (1 - share))
 
 
+@checked
 def inventory_reliability(answers: InventoryAnswers, *, n_resamples: int = 1000, seed: int = 0) -> pd.DataFrame:
     """One row a format, scale (and `all` of them) and metric: estimate, interval, n and null where there are such.
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
+from persona_interp.arguments import checked
 from persona_interp.errors import AlignmentError, ConfigError
 from persona_interp.statistics.families import in_families
 from persona_interp.statistics.permutation import permutation_test_paired
@@ -62,6 +63,7 @@ def scales_of(answers: InventoryAnswers) -> Iterator[ScaleAnswers]:
             yield ScaleAnswers(str(name), scale.name, number, keys, keyed, raw, odds, rows)
 
 
+@checked
 def score_inventory(answers: InventoryAnswers, *, n_resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
     """One row a format and scale: estimate, interval, number of items, acquiescence, and the mass of the options.
 
@@ -103,6 +105,7 @@ def score_inventory(answers: InventoryAnswers, *, n_resamples: int = 2000, seed:
     return pd.DataFrame(rows)
 
 
+@checked
 def compare_inventories(
     before: InventoryAnswers,
     after: InventoryAnswers,

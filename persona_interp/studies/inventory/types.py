@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool
 
+from persona_interp.arguments import checked
 from persona_interp.errors import ConfigError
 from persona_interp.studies.inventory.answers import InventoryAnswers
 from persona_interp.studies.inventory.draws import LEVEL, interval, scale_draws, scale_score
@@ -64,6 +65,7 @@ class TypeResult:
         )
 
 
+@checked
 def inventory_type(
     answers: InventoryAnswers,
     *,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from persona_interp.arguments import checked
 from persona_interp.data.inventories import Inventory, load_inventory
 from persona_interp.data.traits import load_trait
 from persona_interp.directions.direction import Direction
@@ -33,6 +34,7 @@ Pair = tuple[Intervention, Intervention]
 """What makes a trait high, and what makes it low."""
 
 
+@checked
 @dataclass(frozen=True)
 class ValidityRun:
     """Sizes; layer and coefficient are named before anything is measured.

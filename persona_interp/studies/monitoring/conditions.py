@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 
 from persona_interp.activations.store import Activations
+from persona_interp.arguments import checked
 from persona_interp.data.traits import Trait
 from persona_interp.directions.direction import Direction, check_direction
 from persona_interp.errors import AlignmentError, ConfigError, EmptySelectionError
@@ -75,6 +76,7 @@ class Monitoring:
         return Measurements.from_rows(rows)
 
 
+@checked
 def measure_monitoring(
     model: HookedModel,
     direction: Direction,

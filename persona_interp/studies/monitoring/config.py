@@ -2,7 +2,10 @@
 
 from dataclasses import dataclass
 
+from persona_interp.arguments import checked
 
+
+@checked
 @dataclass(frozen=True)
 class MonitoringConfig:
     """What is measured.

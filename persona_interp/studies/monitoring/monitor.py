@@ -9,6 +9,7 @@ import pandas as pd
 from jaxtyping import Float
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from persona_interp.arguments import checked
 from persona_interp.directions.direction import Direction, check_direction, check_same_model
 from persona_interp.errors import AlignmentError, ConfigError, EmptySelectionError
 from persona_interp.interventions.protocol import Intervention
@@ -62,6 +63,7 @@ class Monitor:
         on_alert: called once an answer, direction and layer; an exception in it ends the generation.
     """
 
+    @checked
     def __init__(
         self,
         directions: Direction | Sequence[Direction],
@@ -91,6 +93,7 @@ class Monitor:
         self.readings.clear()
         self.alerts, self._alerted = [], set()
 
+    @checked
     @contextmanager
     def watching(
         self, model: HookedModelBase | PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None = None
@@ -120,6 +123,7 @@ class Monitor:
         with watched_transformers(model, self.readings):
             yield self
 
+    @checked
     def stream(
         self,
         model: HookedModelBase,
@@ -161,6 +165,7 @@ class Monitor:
                     int(step.index[k]), token_id, pieces.send(token_id), *readings, alert=bool(step.alerts[k].any())
                 )
 
+    @checked
     def calibrate(
         self,
         *,
@@ -225,6 +230,7 @@ class Monitor:
         names = [(direction.trait, hookpoint.layer) for direction, hookpoint in self.channels]
         return {name: threshold.value for name, threshold in zip(names, self.thresholds, strict=True)}
 
+    @checked
     def check(self, model: HookedModelBase) -> None:
         """Refuse a model that the directions were not made with, or that lacks a layer.
 

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
+from persona_interp.arguments import checked
 from persona_interp.errors import ConfigError
 
 
+@checked
 @dataclass(frozen=True)
 class Smoothing:
     """Mean of the last `window` tokens (fewer at the start), or s = (1 - decay) s + decay x from the first token on.

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Shaped
 
+from persona_interp.arguments import checked
 from persona_interp.directions.direction import Direction
 from persona_interp.errors import AlignmentError, ConfigError, EmptySelectionError
 from persona_interp.statistics import (
@@ -30,6 +31,7 @@ MIN_SD = 1.0
 """Conditions whose expression varies less (standard deviation, points of 100) are left out of within-condition r."""
 
 
+@checked
 def monitoring_table(
     results: Sequence[Monitoring],
     *,
@@ -84,6 +86,7 @@ def monitoring_families(table: pd.DataFrame) -> pd.DataFrame:
     return in_families(table, ["trait", "kind", "predictor", "scope"], primary=primary.to_numpy(bool))
 
 
+@checked
 def monitoring_nulls(
     results: Sequence[Monitoring],
     training: Mapping[str, Contrast],

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from persona_interp.arguments import checked
 from persona_interp.data.traits import Trait, load_trait
 from persona_interp.directions.persona import Filter
 from persona_interp.errors import ConfigError
@@ -18,6 +19,7 @@ from persona_interp.types import layers_at_depth
 _DEPTHS = (0.3, 0.5, 0.7)
 
 
+@checked
 @dataclass(frozen=True)
 class RunConfig:
     """Every setting of a run; a folder belongs to one of them.
@@ -145,12 +147,14 @@ class RunConfig:
         """Plain JSON-ready dictionary."""
         return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
 
+    @checked
     def steered_layers(self, n_layers: int) -> tuple[int, ...]:
         """The layers to steer at."""
         if self.layers:
             return self.layers
         return layers_at_depth(_DEPTHS, n_layers)
 
+    @checked
     def test_place(self, n_layers: int) -> tuple[int, float]:
         """The layer and the coefficient of the test against random directions, which no answer chose."""
         layers, positive = self.steered_layers(n_layers), [c for c in self.coefficients if c > 0]

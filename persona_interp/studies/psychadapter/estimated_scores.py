@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from persona_interp.arguments import checked
 from persona_interp.data.trait_texts import BIG_FIVE, TraitTexts
 from persona_interp.data.traits import Trait, load_trait
 from persona_interp.data.writing_prompts import JUDGED_AS, writing_prompts
@@ -30,6 +31,7 @@ _SHORTEST = 12
 """Characters of a text worth keeping."""
 
 
+@checked
 @alone_in("folder")
 def generate_trait_texts(
     model: HookedModel,

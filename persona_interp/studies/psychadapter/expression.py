@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
+from persona_interp.arguments import checked
 from persona_interp.data.traits import Trait, list_traits, load_trait
 from persona_interp.data.writing_prompts import JUDGED_AS, text_openings
 from persona_interp.directions.psychadapter import PsychAdapter
@@ -43,6 +44,7 @@ def judged_traits(names: Sequence[str]) -> dict[str, Trait]:
     return {name: load_trait(trait) for name, trait in wanted.items() if trait in known}
 
 
+@checked
 @alone_in("folder")
 def trait_texts_over_z(
     model: HookedModel,

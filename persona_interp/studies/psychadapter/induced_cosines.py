@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from persona_interp.arguments import checked
 from persona_interp.directions.direction import Direction, check_same_model
 from persona_interp.errors import AlignmentError, ConfigError
 from persona_interp.statistics import permutation_p_value
@@ -21,6 +22,7 @@ EQUAL_COSINE = 0.9
 """Two directions are called equal at a layer where the interval of their cosine lies above this."""
 
 
+@checked
 def induced_cosines(
     shifts: InducedShifts,
     references: Mapping[str, Direction],

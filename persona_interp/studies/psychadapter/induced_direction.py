@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from persona_interp.activations.extract import all_blocks, length_chunks
+from persona_interp.arguments import checked
 from persona_interp.directions.direction import Direction
 from persona_interp.directions.psychadapter import PsychAdapter
 from persona_interp.errors import ConfigError, DataError
@@ -82,6 +83,7 @@ class InducedShifts:
         )
 
 
+@checked
 def induced_shifts(
     model: HookedModel,
     adapter: PsychAdapter,
@@ -136,6 +138,7 @@ def induced_shifts(
     return InducedShifts(trait, z_values, values, norms[nearest].mean(dim=0), hookpoints, provenance)
 
 
+@checked
 def induced_direction(
     model: HookedModel,
     adapter: PsychAdapter,
@@ -164,6 +167,7 @@ def induced_direction(
     ).direction()
 
 
+@checked
 def induced_geometry(shifts: InducedShifts) -> pd.DataFrame:
     """How far the population's mean shift is one direction: a row a layer and metric, Student's t intervals over texts.
 

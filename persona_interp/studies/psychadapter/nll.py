@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 
 from persona_interp.activations.extract import length_chunks
+from persona_interp.arguments import checked
 from persona_interp.data.trait_texts import TraitTexts
 from persona_interp.directions.psychadapter import PsychAdapter
 from persona_interp.errors import ConfigError, DataError
@@ -27,6 +28,7 @@ Scores = Float[np.ndarray, "text trait"]
 Losses = Float[np.ndarray, " text"]
 
 
+@checked
 def adapter_nll(
     model: HookedModel,
     adapter: PsychAdapter,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from persona_interp.arguments import checked
 from persona_interp.data.trait_texts import TraitTexts
 from persona_interp.data.traits import Trait
 from persona_interp.data.writing_prompts import text_openings
@@ -40,6 +41,7 @@ METHOD_VERSION = 2
 KEEPS = (f"cells/{STUDY}/*", "psychadapter_texts.csv", "texts/*", "vectors/*.psychadapter_induced.*")
 
 
+@checked
 @dataclass(frozen=True)
 class AdapterMeasures:
     """Sizes of the measurements.
@@ -81,6 +83,7 @@ class AdapterMeasures:
         return Sampling(self.max_new_tokens, self.temperature, top_k=self.top_k, top_p=self.top_p, seed=self.seed)
 
 
+@checked
 @alone_in("out")
 def measure_psychadapter(
     model: HookedModelBase,

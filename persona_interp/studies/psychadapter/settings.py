@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from persona_interp.arguments import checked
 from persona_interp.errors import ConfigError
 from persona_interp.finetuning.settings import SEVEN_PROJECTIONS, LoRA
 
 
+@checked
 @dataclass(frozen=True)
 class PsychAdapterSettings:
     """Settings of a run; the defaults suit models of a few hundred million weights and some thousand short texts.

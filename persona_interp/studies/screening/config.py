@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Literal, get_args
 
+from persona_interp.arguments import checked
 from persona_interp.directions.direction import Direction
 from persona_interp.errors import ConfigError, MissingPackageError
 
@@ -18,6 +19,7 @@ TextJudge = Literal["embedding"]
 Engine = Literal["local", "ray"]
 
 
+@checked
 @dataclass(frozen=True)
 class ScreenConfig:
     """How samples are scored. Another value of any of these gives other numbers, or other shards.

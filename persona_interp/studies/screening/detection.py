@@ -9,6 +9,7 @@ import pandas as pd
 from jaxtyping import Bool, Float
 from scipy.stats import rankdata
 
+from persona_interp.arguments import checked
 from persona_interp.errors import AlignmentError, ConfigError, EmptySelectionError
 from persona_interp.statistics.auc_interval import auc_intervals, auc_p
 from persona_interp.statistics.families import corrected
@@ -27,6 +28,7 @@ _WEIGHTS_AT_ONCE = 2**22
 _PAIRED = ("a", "b", "metric", "value", "low", "high", "p", "detectable", "n", "n_groups", "n_labelled")
 
 
+@checked
 def detection_table(
     scores: Scores,
     labels: Flags,

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 from pandas import DataFrame
 
+from persona_interp.arguments import checked
 from persona_interp.data.conversations import Conversation
 from persona_interp.data.levels import Level
 from persona_interp.data.traits import Trait
@@ -22,6 +23,7 @@ TEXT, CHOOSER = "text judge (likelihood)", "text judge (embedding)"
 ALONE = (RAW, DIFFERENCE, PROXY, TEXT, CHOOSER)
 
 
+@checked
 @dataclass(frozen=True)
 class PlantedConfig:
     """The mixtures.

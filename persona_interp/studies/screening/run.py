@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from persona_interp.arguments import checked
 from persona_interp.data.streams import source_hash, stream_conversations
 from persona_interp.directions.direction import Direction, check_direction
 from persona_interp.errors import ConfigError
@@ -32,6 +33,7 @@ from persona_interp.studies.screening.summary import score_values, unusable, usa
 from persona_interp.types import default_layer
 
 
+@checked
 @alone_in("out")
 def screen(
     model: HookedModelBase,

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from persona_interp.activations.store import Activations
+from persona_interp.arguments import checked
 from persona_interp.data.styles import StyleCorpus
 from persona_interp.directions.baselines import matched_draws
 from persona_interp.directions.direction import Direction, check_direction
@@ -31,6 +32,7 @@ SELECTION = "selection"
 """The prompts on which a coefficient is chosen; none of them evaluates."""
 
 
+@checked
 @dataclass(frozen=True)
 class StyleSteering:
     """How answers are steered.

@@ -5,6 +5,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from persona_interp.arguments import checked
 from persona_interp.data.styles import StyleCorpus, factual_prompts, subjective_prompts
 from persona_interp.data.traits import training_questions
 from persona_interp.directions.style_training import StyleTraining
@@ -18,6 +19,7 @@ Variant = Literal["activation", "generated", "trained"]
 VARIANTS: tuple[Variant, ...] = get_args(Variant)
 
 
+@checked
 @dataclass(frozen=True)
 class StyleRun:
     """What is done with a corpus.

@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float
 from scipy.stats import rankdata
 
 from persona_interp.activations.store import Activations
+from persona_interp.arguments import checked
 from persona_interp.directions.probes import logistic_vectors
 from persona_interp.directions.style import styles_of
 from persona_interp.errors import AlignmentError, ConfigError
@@ -32,6 +33,7 @@ READOUTS = (PROBE, VECTOR)
 Scores = Float[np.ndarray, "test layer"]
 
 
+@checked
 def style_probe(
     train: Activations,
     test: Activations,

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
 
+from persona_interp.arguments import checked
 from persona_interp.errors import ConfigError
 from persona_interp.measurements.frame import Measurements
 from persona_interp.measurements.roles import CONTROL, NULL, TREATMENT
@@ -27,6 +28,7 @@ _ARM = ["method", "layers", "coefficient"]
 _CELL = ["style", "prompts", *_ARM]
 
 
+@checked
 def style_table(
     measured: Measurements, *, judge: str, tested: tuple[str, float], n_resamples: int = N_RESAMPLES, seed: int = 0
 ) -> pd.DataFrame:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from persona_interp.arguments import checked
 from persona_interp.directions.direction import Direction
 from persona_interp.directions.formats import ModelShape, load_persona_vectors
 from persona_interp.errors import ConfigError
@@ -14,6 +15,7 @@ Vectors = Mapping[str, Mapping[str, Direction]]
 """Model -> trait -> direction."""
 
 
+@checked
 @dataclass(frozen=True)
 class GeometryConfig:
     """What is compared.
