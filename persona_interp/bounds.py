@@ -47,19 +47,21 @@ class Prose:
 INT64 = Bounds(-(2**63), 2**63 - 1)
 Count = Annotated[int, Bounds(1, 10**6)]
 """How many of something are made, drawn or taken: a million of anything here is past memory or past patience."""
-Number0 = Annotated[int, Bounds(0, 10**6)]
-"""The same where none is allowed."""
+CountOrNone = Annotated[int, Bounds(0, 10**6)]
+"""The same where 0 means none."""
 Size = Annotated[int, Bounds(1, 2**16)]
 """A width, a rank or the rows of a batch: no model is wider."""
 Seed = Annotated[int, Bounds(0, 2**32 - 1)]
 """What numpy, torch and transformers all take."""
-Level = Annotated[float, Bounds(above=0, below=1)]
-"""A level of an interval, or a rate: neither never nor always."""
 Share = Annotated[float, Bounds(0, 1)]
 """A share of a whole."""
-Part = Annotated[float, Bounds(low=0, below=1)]
+ShareBelow1 = Annotated[float, Bounds(low=0, below=1)]
 """A share that leaves something."""
-Score = Annotated[float, Bounds(0, 100)]
+ShareAbove0 = Annotated[float, Bounds(above=0, high=1)]
+"""A share that takes something."""
+Between0And1 = Annotated[float, Bounds(above=0, below=1)]
+"""A level of an interval, or a rate: neither never nor always."""
+Percent = Annotated[float, Bounds(0, 100)]
 """A trait expression score, a percentile, or a difference of two."""
 Coefficient = Annotated[float, Bounds(-(10**6), 10**6)]
 """A steering strength: float32 keeps nothing of a residual under a vector a million times its length."""
@@ -67,8 +69,8 @@ Positive = Annotated[float, Bounds(above=0, high=10**6)]
 """An amount that cannot be zero; above a million nothing here differs any more."""
 Amount = Annotated[float, Bounds(0, 10**6)]
 """An amount that may be zero."""
-Rate = Annotated[float, Bounds(above=0, high=10)]
-"""A learning rate: AdamW moves every weight by about so much at every step."""
+LearningRate = Annotated[float, Bounds(above=0, high=10)]
+"""AdamW moves every weight by about so much at every step."""
 Temperature = Annotated[float, Bounds(0, 100)]
 """0 is greedy; above 100 every token is as likely as any other."""
 Text = Annotated[str, Prose()]

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal, get_args
@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from persona_interp.arguments import checked
+from persona_interp.bounds import Count, Share, Some, Text
 from persona_interp.errors import ConfigError, HookpointError
 
 Stream = Literal["resid_pre", "attn_out", "mlp_out", "resid_post"]
@@ -38,7 +39,7 @@ class Turn:
     """What one side says in a conversation."""
 
     role: Role
-    content: str
+    content: Text
 
 
 @checked
@@ -71,13 +72,13 @@ class Hookpoint:
 
 
 @checked
-def depth_of(layer: int, n_layers: int) -> float:
+def depth_of(layer: int, n_layers: Count) -> float:
     """Depth of the output of a 0-based block, (layer + 1) / n_layers: the last block's is 1, the embedding's 0."""
     return (layer + 1) / n_layers
 
 
 @checked
-def layer_at_depth(depth: float, n_layers: int) -> int:
+def layer_at_depth(depth: Share, n_layers: Count) -> int:
     """The 0-based block whose output lies nearest to a depth (`depth_of`); of two equally near, the later.
 
     Raises:
@@ -99,7 +100,7 @@ def default_layer(n_layers: int) -> int:
 
 
 @checked
-def layers_at_depth(depths: Sequence[float], n_layers: int) -> tuple[int, ...]:
+def layers_at_depth(depths: Some[Share], n_layers: Count) -> tuple[int, ...]:
     """The blocks nearest to several depths (`layer_at_depth`), each once.
 
     Raises:

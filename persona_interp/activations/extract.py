@@ -7,6 +7,7 @@ import torch
 
 from persona_interp.activations.store import Activations
 from persona_interp.arguments import checked
+from persona_interp.bounds import Count
 from persona_interp.errors import AlignmentError
 from persona_interp.models.protocol import HookedModel
 from persona_interp.models.tokens import encode, pad_id, token_batch
@@ -26,7 +27,7 @@ def extract_activations(
     hookpoints: Sequence[Hookpoint] | None = None,
     samples: pd.DataFrame | None = None,
     edits: Edits = NO_EDITS,
-    tokens_at_once: int = 16_384,
+    tokens_at_once: Count = 16_384,
     progress: bool = True,
 ) -> Activations:
     """Mean residual over the pooled positions of every sample, at every hookpoint.

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import cast
 
 from persona_interp.arguments import checked
+from persona_interp.bounds import Count, Text
 from persona_interp.data.inventory_wordings import Kind, Wording, check_wording, default_wordings
 from persona_interp.errors import DataError
 from persona_interp.io import sha256_json
@@ -66,7 +67,7 @@ class Inventory:
     wordings: tuple[Wording, ...]
     source: str
     licence: str
-    description: str = ""
+    description: Text = ""
 
     def __post_init__(self) -> None:
         """Refuse keys that do not match the items."""
@@ -123,7 +124,7 @@ class Inventory:
         return next(scale for scale in self.scales if scale.name == name)
 
     @checked
-    def take(self, n: int) -> "Inventory":
+    def take(self, n: Count) -> "Inventory":
         """The first n items of every scale."""
         kept = [item for s in self.scales for item in [i for i in self.items if i.scale == s.name][:n]]
         return replace(self, items=tuple(item for item in self.items if item in kept))

@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from persona_interp.arguments import checked
+from persona_interp.bounds import Between0And1, Count, Seed
 from persona_interp.data.style_files import Row
 from persona_interp.data.traits import ContrastPair
 from persona_interp.errors import ConfigError, DataError
@@ -59,7 +60,7 @@ class StyleCorpus:
         )[:16]
 
     @checked
-    def split(self, *, held_out: float = 0.3, seed: int = 0) -> tuple["StyleCorpus", "StyleCorpus"]:
+    def split(self, *, held_out: Between0And1 = 0.3, seed: Seed = 0) -> tuple["StyleCorpus", "StyleCorpus"]:
         """A corpus to fit on and one held out, stratified by style: round(held_out · n) sentences of each style.
 
         At least two sentences a style go to either side. Styles of equal length are cut at the same positions, so
@@ -82,7 +83,7 @@ class StyleCorpus:
         return self._pick(first), self._pick(second)
 
     @checked
-    def take(self, n: int, *, seed: int = 0) -> "StyleCorpus":
+    def take(self, n: Count, *, seed: Seed = 0) -> "StyleCorpus":
         """At most n sentences of each style, drawn without replacement, in the order of the corpus.
 
         Raises:

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from persona_interp.arguments import checked
+from persona_interp.bounds import Between0And1, Count, Seed, Some
 from persona_interp.data.trait_text_rows import FORM, RATED_PARTS, ScoredRow, rated_rows, scored_rows
 from persona_interp.errors import DataError
 from persona_interp.io import atomic_write_bytes, path_part, sha256_json
@@ -122,7 +123,7 @@ class TraitTexts:
         )
 
     @checked
-    def split(self, *, held_out: float = 0.2, seed: int = 0) -> tuple["TraitTexts", "TraitTexts"]:
+    def split(self, *, held_out: Between0And1 = 0.2, seed: Seed = 0) -> tuple["TraitTexts", "TraitTexts"]:
         """Texts to train on and texts held out, at random but the same for a seed; equal texts stay on one side.
 
         Raises:
@@ -141,7 +142,7 @@ class TraitTexts:
         return self.rows(sides[0]), self.rows(sides[1])
 
     @checked
-    def take(self, n: int, *, seed: int = 0) -> "TraitTexts":
+    def take(self, n: Count, *, seed: Seed = 0) -> "TraitTexts":
         """At most `n` of the texts, at random but the same for a seed, in their own order."""
         if n >= len(self):
             return self
@@ -176,7 +177,7 @@ def read_trait_texts(path: str | Path, *, estimated: bool | None = None) -> Trai
 
 
 @checked
-def read_vader_ratings(source: str | Path, *, parts: Sequence[str] = tuple(RATED_PARTS)) -> TraitTexts:
+def read_vader_ratings(source: str | Path, *, parts: Some[str] = tuple(RATED_PARTS)) -> TraitTexts:
     """Snippets of reviews, news and tweets with their mean sentiment rating by 20 people or more, -4 to 4.
 
     Larger means more positive. They are in the source distribution of the package vaderSentiment 3.3.2, not in its

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from persona_interp.activations.store import Activations
 from persona_interp.arguments import checked
+from persona_interp.bounds import Seed
 from persona_interp.directions.direction import Direction
 from persona_interp.directions.pairing import paired_rows
 from persona_interp.directions.persona import mean_difference
@@ -26,7 +27,7 @@ METHOD_VERSION = 1
 
 @checked
 def fit_direction(
-    method: BaselineMethod, positive: Activations, negative: Activations, *, trait: str, seed: int = 0
+    method: BaselineMethod, positive: Activations, negative: Activations, *, trait: str, seed: Seed = 0
 ) -> Direction:
     """A direction from positive and negative activations, at every hookpoint, as long as their mean difference.
 

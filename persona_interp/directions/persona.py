@@ -6,6 +6,7 @@ import pandas as pd
 
 from persona_interp.activations.store import Activations
 from persona_interp.arguments import checked
+from persona_interp.bounds import Percent
 from persona_interp.directions.direction import Direction
 from persona_interp.errors import AlignmentError, ConfigError, EmptySelectionError
 from persona_interp.rollouts.generate import Rollouts
@@ -22,7 +23,7 @@ def persona_vector(
     *,
     pooling: Pooling = "response_mean",
     filter: Filter = "paired",
-    threshold: float = 50.0,
+    threshold: Percent = 50.0,
 ) -> Direction:
     """Mean difference of pooled activations, positive minus negative system prompts, at every hookpoint.
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedConfig
 
 from persona_interp.arguments import checked
+from persona_interp.bounds import Some
 from persona_interp.data.trait_texts import Standard
 from persona_interp.errors import ArtefactError, ConfigError, IncompatibleDirectionError, ModelError
 from persona_interp.io import load_tensors, manifest_path, path_part, save_tensors
@@ -83,7 +84,7 @@ class PsychAdapter(nn.Module):
 
     @checked
     def __init__(
-        self, shape: KVShape, traits: Sequence[str], provenance: Provenance, *, standard: Standard | None = None
+        self, shape: KVShape, traits: Some[str], provenance: Provenance, *, standard: Standard | None = None
     ) -> None:
         super().__init__()
         if not traits or len(set(traits)) < len(traits):

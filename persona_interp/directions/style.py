@@ -14,6 +14,7 @@ from transformers import PreTrainedTokenizerBase
 from persona_interp.activations.extract import extract_activations
 from persona_interp.activations.store import Activations
 from persona_interp.arguments import checked
+from persona_interp.bounds import Count, Size, Some
 from persona_interp.data.styles import StyleCorpus
 from persona_interp.directions.direction import Direction
 from persona_interp.errors import AlignmentError, ConfigError
@@ -45,7 +46,7 @@ def extract_style_activations(
     corpus: StyleCorpus,
     *,
     deepest_layer: int | None = None,
-    batch_size: int = 64,
+    batch_size: Size = 64,
     progress: bool = True,
 ) -> Activations:
     """Residual at the last token of every sentence, at the embeddings and at the output of every block.
@@ -96,7 +97,7 @@ def style_vector(
     activations: Activations,
     style: str,
     *,
-    against: Sequence[str] | None = None,
+    against: Some[str] | None = None,
     reading: Reading = "block",
     weighting: Weighting = "sentences",
     method: str = METHOD,
@@ -166,7 +167,7 @@ def style_vectors(
 
 
 @checked
-def published_layers(n_layers: int) -> tuple[int, ...]:
+def published_layers(n_layers: Count) -> tuple[int, ...]:
     """Three consecutive blocks from depth 19/32: the paper's blocks 18, 19, 20 of 32, in any model."""
     start = min(layer_at_depth(PUBLISHED_DEPTH, n_layers), max(0, n_layers - N_PUBLISHED_LAYERS))
     return tuple(range(start, min(start + N_PUBLISHED_LAYERS, n_layers)))

@@ -1,12 +1,12 @@
 """Style vectors from the model's own answers in a style, in place of sentences that others wrote."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from persona_interp.arguments import checked
+from persona_interp.bounds import Count, Seed, Size, Some, Temperature
 from persona_interp.data.styles import StyleCorpus
 from persona_interp.directions.direction import Direction
 from persona_interp.directions.style import Weighting, style_vector
@@ -26,13 +26,13 @@ def style_request(question: str, description: str) -> str:
 def generate_style_rollouts(
     model: HookedModel,
     corpus: StyleCorpus,
-    questions: Sequence[str],
+    questions: Some[str],
     *,
-    n_samples: int = 1,
-    max_new_tokens: int = 48,
-    temperature: float = 1.0,
-    seed: int = 0,
-    batch_size: int = 128,
+    n_samples: Count = 1,
+    max_new_tokens: Count = 48,
+    temperature: Temperature = 1.0,
+    seed: Seed = 0,
+    batch_size: Size = 128,
     folder: Path | None = None,
     progress: bool = True,
 ) -> Rollouts:
@@ -75,7 +75,7 @@ def generated_style_vector(
     rollouts: Rollouts,
     style: str,
     *,
-    against: Sequence[str] | None = None,
+    against: Some[str] | None = None,
     weighting: Weighting = "sentences",
 ) -> Direction:
     """Mean of the response means of answers in a style minus that of answers in the others, at every block.

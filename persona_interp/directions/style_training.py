@@ -13,6 +13,7 @@ from torch import Tensor
 
 from persona_interp.activations.store import Activations
 from persona_interp.arguments import checked
+from persona_interp.bounds import Count, LearningRate, Positive, Seed, Size, Some
 from persona_interp.data.styles import StyleCorpus
 from persona_interp.directions.direction import Direction
 from persona_interp.directions.emission import emission_vectors, start_token
@@ -43,12 +44,12 @@ class StyleTraining:
         batch_size: sentences trained together; each has its own vector and its own optimiser state.
     """
 
-    learning_rate: float = 0.01
-    max_epochs: int = 400
-    max_loss: float = 5.0
-    max_characters: int | None = 50
-    batch_size: int = 32
-    seed: int = 0
+    learning_rate: LearningRate = 0.01
+    max_epochs: Count = 400
+    max_loss: Positive = 5.0
+    max_characters: Count | None = 50
+    batch_size: Size = 32
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot train.
@@ -127,7 +128,7 @@ def train_style_vectors(
     model: HookedModel,
     corpus: StyleCorpus,
     *,
-    layers: Sequence[int],
+    layers: Some[int],
     settings: StyleTraining | None = None,
     folder: Path | None = None,
     progress: bool = True,

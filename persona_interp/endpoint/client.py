@@ -18,6 +18,7 @@ from openai import (
 )
 
 from persona_interp.arguments import checked
+from persona_interp.bounds import Count, CountOrNone, Positive
 from persona_interp.endpoint.cache import ReplyCache
 from persona_interp.endpoint.endpoint import Endpoint
 from persona_interp.endpoint.pool import in_threads
@@ -54,9 +55,9 @@ class ChatClient:
         self,
         endpoint: Endpoint,
         *,
-        in_flight: int = 16,
-        timeout_s: float = 60.0,
-        max_retries: int = 6,
+        in_flight: Count = 16,
+        timeout_s: Positive = 60.0,
+        max_retries: CountOrNone = 6,
         cache: Path | None = None,
         price: Price | None = None,
         progress: bool = True,

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from persona_interp.arguments import checked
+from persona_interp.bounds import Text
 from persona_interp.errors import ConfigError
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
@@ -64,7 +65,7 @@ class Endpoint:
         return cls(model=model, base_url=base_url, api_key=api_key)
 
     @checked
-    def redact(self, text: str) -> str:
+    def redact(self, text: Text) -> str:
         """The text without the key."""
         return text.replace(self.api_key, "[key]") if self.api_key else text
 

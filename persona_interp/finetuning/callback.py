@@ -19,6 +19,7 @@ from transformers import (
 )
 
 from persona_interp.arguments import checked
+from persona_interp.bounds import Count, Some
 from persona_interp.directions.direction import Direction, check_same_model
 from persona_interp.errors import ConfigError, TrainingError
 from persona_interp.finetuning.drift_log import COLUMNS, Base, base_path, check_log, drift_frame, read_rows, write_rows
@@ -62,11 +63,11 @@ class DriftCallback(TrainerCallback):
     @checked
     def __init__(
         self,
-        directions: Direction | Sequence[Direction],
-        layers: int | Sequence[int],
+        directions: Direction | Some[Direction],
+        layers: int | Some[int],
         *,
         prompts: Sequence[str],
-        every: int = 10,
+        every: Count = 10,
         tokenizer: PreTrainedTokenizerBase | None = None,
         expression: ExpressionProbe | None = None,
         bounds: Sequence[DriftBound] = (),

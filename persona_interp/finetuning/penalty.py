@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from persona_interp.arguments import checked
+from persona_interp.bounds import Positive
 from persona_interp.directions.direction import Direction
 from persona_interp.errors import ConfigError
 from persona_interp.interventions.residual import Where, hookpoints_at
@@ -38,9 +39,9 @@ class ProjectionPenalty:
 
     direction: Direction
     layer: Where
-    weight: float = 1000.0
+    weight: Positive = 1000.0
     span: Span = "response"
-    target: float | None = None
+    target: Positive | None = None
     reference: float | None = None
 
     def __post_init__(self) -> None:

@@ -10,6 +10,7 @@ from dataclasses import replace
 import torch
 
 from persona_interp.arguments import checked
+from persona_interp.bounds import Coefficient, Some, Text
 from persona_interp.data.conversations import Conversation
 from persona_interp.directions.direction import Direction
 from persona_interp.errors import AlignmentError, ConfigError
@@ -19,7 +20,7 @@ from persona_interp.types import Hookpoint, Turn
 
 
 @checked
-def preventative_steering(direction: Direction, layer: int, coefficient: float) -> Add:
+def preventative_steering(direction: Direction, layer: int, coefficient: Coefficient) -> Add:
     """H + c s v/|v| at one layer and every token of a training pass; the model need not learn what is added.
 
     Positive coefficients prevent the pole: they add what training would otherwise build up. In units of the mean
@@ -31,7 +32,7 @@ def preventative_steering(direction: Direction, layer: int, coefficient: float) 
 
 
 @checked
-def preventative_steering_all_layers(direction: Direction, coefficient: float) -> Add:
+def preventative_steering_all_layers(direction: Direction, coefficient: Coefficient) -> Add:
     """h_l + c (v_l - v_{l-1}) at every layer and token of a training pass, v before the first layer being zero.
 
     A multiple of the raw vectors: the increments add up along the stream to c v_l at layer l, so that c = 1 moves the
@@ -64,7 +65,7 @@ def layer_increments(direction: Direction) -> Direction:
 
 
 @checked
-def concept_ablation(directions: Direction | Sequence[Direction], layers: Sequence[int] | None = None) -> Intervention:
+def concept_ablation(directions: Direction | Some[Direction], layers: Some[int] | None = None) -> Intervention:
     """H - (h.v/|v|) v/|v| in every training pass (CAFT), at the given layers or at all; several directions in turn.
 
     Source: Casademunt et al. 2025 (CAFT), all layers; Chen et al. 2025, appendix J.4.
@@ -80,7 +81,7 @@ def concept_ablation(directions: Direction | Sequence[Direction], layers: Sequen
 
 
 @checked
-def preventative_prompting(conversations: Sequence[Conversation], system: str) -> list[Conversation]:
+def preventative_prompting(conversations: Sequence[Conversation], system: Text) -> list[Conversation]:
     """The same conversations under a system prompt that asks for the trait, which is not there at inference.
 
     A conversation's own system prompt stays, after it.

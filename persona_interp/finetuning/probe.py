@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from persona_interp.activations.extract import length_chunks
 from persona_interp.arguments import checked
+from persona_interp.bounds import Count
 from persona_interp.data.traits import Trait
 from persona_interp.directions.direction import Direction, unit_vectors
 from persona_interp.errors import ConfigError, EmptySelectionError
@@ -67,8 +68,8 @@ class ExpressionProbe:
     judge: Judge
     trait: Trait
     questions: Sequence[str]
-    max_new_tokens: int = 48
-    every: int = 50
+    max_new_tokens: Count = 48
+    every: Count = 50
 
     def __post_init__(self) -> None:
         """Refuse a probe without questions, tokens or steps."""

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from persona_interp.arguments import checked
+from persona_interp.bounds import Amount, Count, CountOrNone, LearningRate, Positive, Seed, ShareBelow1, Size
 from persona_interp.errors import ConfigError
 
 SEVEN_PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -20,9 +21,9 @@ class LoRA:
     Source: Hu et al. 2021 (arXiv 2106.09685); rank stabilisation: Kalajdzievski 2023 (arXiv 2312.03732).
     """
 
-    rank: int = 32
-    alpha: float = 64.0
-    dropout: float = 0.0
+    rank: Size = 32
+    alpha: Positive = 64.0
+    dropout: ShareBelow1 = 0.0
     rank_stabilised: bool = True
     modules: tuple[str, ...] | str = "all-linear"
 
@@ -49,19 +50,19 @@ class TrainingSettings:
         dtype: of the frozen weights; adapter weights and their optimiser stay float32.
     """
 
-    learning_rate: float = 2e-4
-    n_epochs: float = 1.0
-    batch_size: int = 8
-    accumulation: int = 1
-    warmup_steps: int = 5
-    weight_decay: float = 0.01
-    max_grad_norm: float = 1.0
-    max_tokens: int = 1024
-    holdout: float = 0.0
-    checkpoint_every: int = 50
+    learning_rate: LearningRate = 2e-4
+    n_epochs: Positive = 1.0
+    batch_size: Size = 8
+    accumulation: Size = 1
+    warmup_steps: CountOrNone = 5
+    weight_decay: Amount = 0.01
+    max_grad_norm: Positive = 1.0
+    max_tokens: Count = 1024
+    holdout: ShareBelow1 = 0.0
+    checkpoint_every: Count = 50
     gradient_checkpointing: bool = False
     dtype: str = "float32"
-    seed: int = 0
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
         """Refuse values that cannot be trained with."""

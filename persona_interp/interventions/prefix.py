@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from persona_interp.arguments import checked
+from persona_interp.bounds import Count
 from persona_interp.directions.psychadapter import PsychAdapter, check_psychadapter
 from persona_interp.errors import ConfigError
 from persona_interp.models.protocol import HookedModel
@@ -68,7 +69,7 @@ class TraitPrefix:
         check_psychadapter(self.adapter, model)
 
     @checked
-    def rows(self, n: int) -> "TraitPrefix":
+    def rows(self, n: Count) -> "TraitPrefix":
         """The same with one trait vector a row for a batch of `n` rows.
 
         Raises:

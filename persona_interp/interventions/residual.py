@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from persona_interp.arguments import checked
+from persona_interp.bounds import Coefficient
 from persona_interp.directions.direction import Direction, check_direction
 from persona_interp.errors import ConfigError, IncompatibleDirectionError
 from persona_interp.models.protocol import HookedModel
@@ -107,7 +108,7 @@ class Add(_AlongDirection):
     Source: Chen et al. 2025 (arXiv 2507.21509), section 3.2; units after Lu et al. 2026 (arXiv 2601.10387).
     """
 
-    coefficient: float = 1.0
+    coefficient: Coefficient = 1.0
     span: Span = "response"
     last_prompt_token: bool = True
     units: Units = "residual_norm"

@@ -1,6 +1,5 @@
 """`AddEach`: steering in which every row of a batch has a direction of its own."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
 
@@ -9,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from persona_interp.arguments import checked
+from persona_interp.bounds import Coefficient, Some
 from persona_interp.directions.direction import Direction, check_direction
 from persona_interp.errors import ConfigError
 from persona_interp.interventions.residual import Where, check_usable, hookpoints_at, shared_coefficient
@@ -31,9 +31,9 @@ class AddEach:
         ConfigError: no direction, a coefficient that is not finite, or a direction that cannot be added.
     """
 
-    directions: Sequence[Direction]
+    directions: Some[Direction]
     layer: Where
-    coefficient: float
+    coefficient: Coefficient
     span: Span = "response"
     last_prompt_token: bool = True
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from persona_interp.activations.store import Activations
 from persona_interp.arguments import checked
+from persona_interp.bounds import Between0And1
 from persona_interp.directions.direction import Direction
 from persona_interp.errors import AlignmentError, EmptySelectionError
 from persona_interp.measurements.contrast import contrast_of
@@ -28,7 +29,7 @@ def compare_separation(
     test_negative: Activations,
     *,
     reference: str | None = None,
-    level: float = CONFIDENCE,
+    level: Between0And1 = CONFIDENCE,
 ) -> pd.DataFrame:
     """Held-out AUC of every direction at each of its hookpoints, with its interval over questions (`auc_intervals`).
 

@@ -11,6 +11,7 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int
 
 from persona_interp.arguments import checked
+from persona_interp.bounds import Some
 from persona_interp.data.conversations import Conversation
 from persona_interp.data.multiple_choice import ChoiceItem, load_multiple_choice
 from persona_interp.data.neutral_texts import load_neutral_texts
@@ -135,7 +136,7 @@ def measure_multiple_choice(
 @checked
 def measure_perplexity(
     model: HookedModel,
-    texts: Sequence[str] | None = None,
+    texts: Some[str] | None = None,
     *,
     intervention: Intervention | None = None,
     progress: bool = True,

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from pandas import DataFrame
 
 from persona_interp.arguments import checked
+from persona_interp.bounds import Between0And1, Count, Seed
 from persona_interp.errors import AlignmentError, ConfigError
 from persona_interp.statistics import Interval, auc_intervals
 from persona_interp.statistics.contrast import Contrast, Questions, Rows
@@ -175,12 +176,12 @@ def separation_profile(
     test_negative_questions: Questions,
     train_prompts: tuple[Questions, Questions] | None = None,
     test_prompts: tuple[Questions, Questions] | None = None,
-    n_null: int = N_DRAWS,
+    n_null: Count = N_DRAWS,
     other_directions: Mapping[str, Float[np.ndarray, "_ _"]] | None = None,
     shuffled_splits: Splits = "train",
     random_covariance: Covariance = "within",
-    level: float = CONFIDENCE,
-    seed: int = 0,
+    level: Between0And1 = CONFIDENCE,
+    seed: Seed = 0,
 ) -> SeparationProfile:
     """AUC of test projections on the training mean difference, per layer, against the null battery of its maximum.
 

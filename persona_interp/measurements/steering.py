@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from persona_interp.arguments import checked
+from persona_interp.bounds import Coefficient, Count, Seed, Some, Temperature
 from persona_interp.data.traits import Trait
 from persona_interp.directions.direction import Direction, check_direction
 from persona_interp.errors import ConfigError, EmptySelectionError
@@ -47,15 +48,15 @@ def measure_steering(
     direction: Direction,
     trait: Trait,
     *,
-    layers: Sequence[int],
-    coefficients: Sequence[float],
-    judges: Sequence[Judge],
+    layers: Some[int],
+    coefficients: Some[Coefficient],
+    judges: Some[Judge],
     coherence: CoherenceJudge,
-    questions: Sequence[str] | None = None,
-    n_samples: int = 1,
-    max_new_tokens: int = 48,
-    temperature: float = 0.7,
-    seed: int = 0,
+    questions: Some[str] | None = None,
+    n_samples: Count = 1,
+    max_new_tokens: Count = 48,
+    temperature: Temperature = 0.7,
+    seed: Seed = 0,
     span: Span = "response",
     folder: Path | None = None,
     run_id: str = "",
@@ -191,7 +192,7 @@ def to_measurements(scored: pd.DataFrame, *, model: str, trait: str, method: str
 
 
 @checked
-def steering_table(measurements: Measurements, *, n_resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
+def steering_table(measurements: Measurements, *, n_resamples: Count = 2000, seed: Seed = 0) -> pd.DataFrame:
     """Mean and cluster-bootstrap interval (over questions) of every cell: the numbers that the figures show.
 
     Columns: trait, role (treatment, or null_draw for random directions), layer, coefficient, metric, judge, estimate,

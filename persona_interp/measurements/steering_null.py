@@ -13,6 +13,7 @@ import pandas as pd
 from scipy.stats import norm
 
 from persona_interp.arguments import checked
+from persona_interp.bounds import Coefficient, Count, Size, Some
 from persona_interp.data.traits import Trait
 from persona_interp.directions.direction import Direction, check_direction
 from persona_interp.errors import AlignmentError, ConfigError
@@ -68,12 +69,12 @@ def answer_by_direction(
     model: HookedModel,
     direction: Direction,
     random: Sequence[Direction],
-    questions: Sequence[str],
+    questions: Some[str],
     *,
     layer: int,
-    coefficient: float,
-    max_new_tokens: int = 24,
-    batch_size: int = 128,
+    coefficient: Coefficient,
+    max_new_tokens: Count = 24,
+    batch_size: Size = 128,
     folder: Path | None = None,
     progress: bool = True,
 ) -> pd.DataFrame:

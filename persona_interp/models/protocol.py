@@ -8,6 +8,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from persona_interp.arguments import checked
+from persona_interp.bounds import Count, Seed, ShareAbove0, Temperature
 from persona_interp.errors import ConfigError
 from persona_interp.models.recorder import Watch
 from persona_interp.types import (
@@ -40,12 +41,12 @@ class Sampling:
         stop_ids: token ids that end a row, besides the tokenizer's end-of-text.
     """
 
-    max_new_tokens: int = 64
-    temperature: float = 1.0
-    top_k: int | None = None
-    top_p: float | None = None
-    n_samples: int = 1
-    seed: int = 0
+    max_new_tokens: Count = 64
+    temperature: Temperature = 1.0
+    top_k: Count | None = None
+    top_p: ShareAbove0 | None = None
+    n_samples: Count = 1
+    seed: Seed = 0
     stop_ids: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:

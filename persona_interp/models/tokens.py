@@ -7,6 +7,7 @@ from jinja2.exceptions import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 from persona_interp.arguments import checked
+from persona_interp.bounds import Text
 from persona_interp.errors import AlignmentError, ConfigError, EmptySelectionError
 from persona_interp.io import sha256_bytes
 from persona_interp.types import TokenBatch, Turn
@@ -59,7 +60,7 @@ def text_batch(
 
 
 @checked
-def render_prompt(tokenizer: PreTrainedTokenizerBase, user: str, *, system: str | None = None) -> str:
+def render_prompt(tokenizer: PreTrainedTokenizerBase, user: Text, *, system: Text | None = None) -> str:
     """The prompt as the model sees it: by its chat template, or as plain dialogue for a base model.
 
     A template that refuses a system turn (Gemma's) gets the system prompt in front of the user's words.

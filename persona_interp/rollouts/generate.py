@@ -11,6 +11,7 @@ import torch
 
 from persona_interp.activations.store import Activations
 from persona_interp.arguments import checked
+from persona_interp.bounds import Count, Seed, ShareAbove0, Size, Temperature
 from persona_interp.data.traits import Trait
 from persona_interp.errors import AlignmentError, ConfigError
 from persona_interp.lock import alone_in
@@ -75,16 +76,16 @@ def generate_rollouts(
     model: HookedModel,
     trait: Trait,
     *,
-    n_questions: int | None = None,
-    n_instructions: int | None = None,
-    n_samples: int = 1,
-    max_new_tokens: int = 64,
-    temperature: float = 1.0,
-    top_p: float | None = None,
-    seed: int = 0,
+    n_questions: Count | None = None,
+    n_instructions: Count | None = None,
+    n_samples: Count = 1,
+    max_new_tokens: Count = 64,
+    temperature: Temperature = 1.0,
+    top_p: ShareAbove0 | None = None,
+    seed: Seed = 0,
     questions: Questions = "extract",
     pool: Sequence[Pooling] = POOLINGS,
-    batch_size: int = 128,
+    batch_size: Size = 128,
     folder: Path | None = None,
     progress: bool = True,
 ) -> Rollouts:
@@ -159,7 +160,7 @@ def answer(
     edits: Edits | EditsOf = NO_EDITS,
     edits_hash: str | None = None,
     pool: Sequence[Pooling] = (),
-    batch_size: int = 128,
+    batch_size: Size = 128,
     folder: Path | None = None,
     label: str = "generate",
     progress: bool = True,

@@ -9,6 +9,7 @@ from jaxtyping import Float, Shaped
 from scipy.stats import rankdata
 
 from persona_interp.arguments import checked
+from persona_interp.bounds import Count, Seed
 from persona_interp.errors import AlignmentError, ConfigError
 from persona_interp.statistics.contrast import Contrast, Flat, Rows, contrast_weights
 from persona_interp.statistics.effects import auc_by_layer
@@ -79,9 +80,9 @@ def null_battery(
     target_groups: Shaped[np.ndarray, " _"] | None = None,
     shuffled_splits: Splits | None = "train",
     random_covariance: Covariance = "within",
-    n_draws: int = N_DRAWS,
-    n_components: int = 5,
-    seed: int = 0,
+    n_draws: Count = N_DRAWS,
+    n_components: Count = 5,
+    seed: Seed = 0,
 ) -> NullBattery:
     """A direction's best statistic over layers, against four families of directions that take their own best layer.
 

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from persona_interp.arguments import checked
-from persona_interp.bounds import Count, Level, Part, Positive, Seed, Some, SomeTuple, Text
+from persona_interp.bounds import Between0And1, Count, Positive, Seed, ShareBelow1, Some, SomeTuple, Text
 from persona_interp.errors import ConfigError
 
 
@@ -29,8 +29,8 @@ def take(
     maybe: Count | None = None,
     seed: Seed = 0,
     number: float = 0.0,
-    level: Level = 0.95,
-    part: Part = 0.0,
+    level: Between0And1 = 0.95,
+    part: ShareBelow1 = 0.0,
     positive: Positive = 1.0,
     either: int | float = 0,
     flag: bool = True,

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from persona_interp.arguments import checked
+from persona_interp.bounds import Count, Size
 from persona_interp.directions.direction import Direction
 from persona_interp.errors import AlignmentError, ArtefactError, ConfigError, IncompatibleDirectionError
 from persona_interp.models.protocol import HookedModel
@@ -30,8 +31,8 @@ class ModelShape:
     """
 
     name: str
-    n_layers: int
-    d_model: int
+    n_layers: Count
+    d_model: Size
     weights: str = UNBOUND
 
     def __post_init__(self) -> None:

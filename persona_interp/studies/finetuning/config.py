@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from persona_interp.arguments import checked
+from persona_interp.bounds import Count, Positive, Seed, SomeTuple
 from persona_interp.finetuning.settings import LoRA, TrainingSettings
 from persona_interp.statistics import Interval
 
@@ -28,22 +29,22 @@ class Setup:
     """
 
     model: str = "smollm2-135m-instruct"
-    traits: tuple[str, ...] = ("impolite", "optimistic", "evil")
+    traits: SomeTuple[str] = ("impolite", "optimistic", "evil")
     named_layer: int = 16
     train_dtype: str = "bfloat16"
     device: str | None = None
-    n_instructions: int = 3
-    extraction_tokens: int = 40
-    n_level_questions: int = 64
-    level_tokens: int = 40
-    n_eval_questions: int = 12
-    eval_tokens: int = 40
-    judge_pairs: int = 1
-    n_epochs: float = 3.0
+    n_instructions: Count = 3
+    extraction_tokens: Count = 40
+    n_level_questions: Count = 64
+    level_tokens: Count = 40
+    n_eval_questions: Count = 12
+    eval_tokens: Count = 40
+    judge_pairs: Count = 1
+    n_epochs: Positive = 3.0
     lora: LoRA = LoRA()
-    seed: int = 0
+    seed: Seed = 0
 
     @checked
-    def training(self, seed: int) -> TrainingSettings:
+    def training(self, seed: Seed) -> TrainingSettings:
         """Settings of one run."""
         return TrainingSettings(n_epochs=self.n_epochs, dtype=self.train_dtype, seed=seed)

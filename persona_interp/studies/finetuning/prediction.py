@@ -9,6 +9,7 @@ import pandas as pd
 from jaxtyping import Float, Shaped
 
 from persona_interp.arguments import checked
+from persona_interp.bounds import Count, Seed
 from persona_interp.errors import AlignmentError, ConfigError, EmptySelectionError
 from persona_interp.progress import track
 from persona_interp.statistics import (
@@ -35,9 +36,9 @@ def shift_correlations(
     grid: Grid,
     *,
     named_layers: Mapping[str, int],
-    n_resamples: int = 2000,
-    n_permutations: int = 4999,
-    seed: int = 0,
+    n_resamples: Count = 2000,
+    n_permutations: Count = 4999,
+    seed: Seed = 0,
     progress: bool = True,
 ) -> pd.DataFrame:
     """Pearson r of finetuning shift and change of expression over cells, a row a direction, outcome, judge and layer.
@@ -79,7 +80,7 @@ def shift_correlations(
 
 @checked
 def shift_nulls(
-    grid: Grid, *, n_draws: int = 200, seed: int = 0, progress: bool = True
+    grid: Grid, *, n_draws: Count = 200, seed: Seed = 0, progress: bool = True
 ) -> tuple[pd.DataFrame, dict[str, NullBattery]]:
     """Each direction's best r over layers against other directions' best, and the batteries that the table rests on.
 
@@ -120,9 +121,9 @@ def predictor_table(
     predictors: Mapping[str, Mapping[str, Float[np.ndarray, " _"]]],
     *,
     named_layers: Mapping[str, int],
-    n_resamples: int = 2000,
-    n_permutations: int = 4999,
-    seed: int = 0,
+    n_resamples: Count = 2000,
+    n_permutations: Count = 4999,
+    seed: Seed = 0,
 ) -> pd.DataFrame:
     """Pearson r of what is known before training with the shift that follows and with the change of expression.
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from persona_interp.arguments import checked
+from persona_interp.bounds import Count, Seed
 from persona_interp.data.inventories import Inventory
 from persona_interp.errors import ConfigError
 from persona_interp.identity import of_model, of_package
@@ -42,8 +43,8 @@ class InventoryRun:
     wordings: tuple[str, ...] | None = None
     orders: tuple[str, ...] = ("given", "reversed")
     normalise: str | None = None
-    n_resamples: int = 2000
-    seed: int = 0
+    n_resamples: Count = 2000
+    seed: Seed = 0
 
 
 @dataclass(frozen=True, eq=False)

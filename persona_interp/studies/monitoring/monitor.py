@@ -10,6 +10,7 @@ from jaxtyping import Float
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from persona_interp.arguments import checked
+from persona_interp.bounds import Between0And1, Count, Seed, Some, Temperature, Text
 from persona_interp.directions.direction import Direction, check_direction, check_same_model
 from persona_interp.errors import AlignmentError, ConfigError, EmptySelectionError
 from persona_interp.interventions.protocol import Intervention
@@ -66,8 +67,8 @@ class Monitor:
     @checked
     def __init__(
         self,
-        directions: Direction | Sequence[Direction],
-        layers: int | Sequence[int],
+        directions: Direction | Some[Direction],
+        layers: int | Some[int],
         *,
         thresholds: float | Sequence[Threshold] | None = None,
         on_alert: Callable[[Alert], None] | None = None,
@@ -127,12 +128,12 @@ class Monitor:
     def stream(
         self,
         model: HookedModelBase,
-        prompt: str,
+        prompt: Text,
         *,
         intervention: Intervention | None = None,
-        max_new_tokens: int = 64,
-        temperature: float = 0.0,
-        seed: int = 0,
+        max_new_tokens: Count = 64,
+        temperature: Temperature = 0.0,
+        seed: Seed = 0,
     ) -> Iterator[StreamedToken]:
         """The answer to one prompt (chat template applied), token by token with readings.
 
@@ -169,7 +170,7 @@ class Monitor:
     def calibrate(
         self,
         *,
-        false_alarm_rate: float = 0.01,
+        false_alarm_rate: Between0And1 = 0.01,
         per: Per = "answer",
         clusters: Sequence[str] | None = None,
         joint: bool = False,

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from persona_interp.arguments import checked
+from persona_interp.bounds import Count
 from persona_interp.errors import ConfigError
 
 
@@ -18,7 +19,7 @@ class Smoothing:
         decay: weight of the newest token, in (0, 1]; None for the window.
     """
 
-    window: int = 1
+    window: Count = 1
     decay: float | None = None
 
     def __post_init__(self) -> None:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from persona_interp.arguments import checked
+from persona_interp.bounds import Coefficient, Count, CountOrNone, Positive, Seed, SomeTuple, Temperature
 from persona_interp.data.traits import Trait, load_trait
 from persona_interp.directions.persona import Filter
 from persona_interp.errors import ConfigError
@@ -48,36 +49,36 @@ class RunConfig:
     """
 
     model: str
-    traits: tuple[str, ...]
+    traits: SomeTuple[str]
     backend: Literal["transformer_lens", "nnsight"] = "transformer_lens"
     dtype: str = "auto"
-    n_questions: int = 20
-    n_instructions: int = 5
-    n_samples: int = 1
-    n_held_out_questions: int = 20
-    n_held_out_instructions: int = 5
-    max_new_tokens: int = 40
-    temperature: float = 1.0
+    n_questions: Count = 20
+    n_instructions: Count = 5
+    n_samples: Count = 1
+    n_held_out_questions: Count = 20
+    n_held_out_instructions: Count = 5
+    max_new_tokens: Count = 40
+    temperature: Temperature = 1.0
     filter: Filter = "paired"
     layers: tuple[int, ...] = ()
-    coefficients: tuple[float, ...] = (-0.3, -0.15, 0.15, 0.3)
+    coefficients: SomeTuple[Coefficient] = (-0.3, -0.15, 0.15, 0.3)
     n_selection_questions: int = 10
-    n_eval_questions: int = 20
-    n_eval_samples: int = 2
-    eval_tokens: int = 32
-    eval_temperature: float = 0.7
-    n_random: int | None = None
-    test_coefficient: float | None = None
-    test_tokens: int = 16
+    n_eval_questions: Count = 20
+    n_eval_samples: Count = 2
+    eval_tokens: Count = 32
+    eval_temperature: Temperature = 0.7
+    n_random: CountOrNone | None = None
+    test_coefficient: Positive | None = None
+    test_tokens: Count = 16
     judge_models: tuple[str, ...] = ()
     api_judge: str = ""
     api_price: tuple[float, float] | None = None
     lexical: bool = True
     extra_judges_on: Literal["chosen", "all"] = "chosen"
-    n_judge_pairs: int = 1
-    n_null: int = N_DRAWS
-    n_resamples: int = 2000
-    seed: int = 0
+    n_judge_pairs: Count = 1
+    n_null: Count = N_DRAWS
+    n_resamples: Count = 2000
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
         """Refuse settings with which the job could only fail later.
@@ -148,14 +149,14 @@ class RunConfig:
         return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
 
     @checked
-    def steered_layers(self, n_layers: int) -> tuple[int, ...]:
+    def steered_layers(self, n_layers: Count) -> tuple[int, ...]:
         """The layers to steer at."""
         if self.layers:
             return self.layers
         return layers_at_depth(_DEPTHS, n_layers)
 
     @checked
-    def test_place(self, n_layers: int) -> tuple[int, float]:
+    def test_place(self, n_layers: Count) -> tuple[int, float]:
         """The layer and the coefficient of the test against random directions, which no answer chose."""
         layers, positive = self.steered_layers(n_layers), [c for c in self.coefficients if c > 0]
         return layers[len(layers) // 2], self.test_coefficient or max(positive)

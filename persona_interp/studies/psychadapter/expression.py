@@ -8,6 +8,7 @@ import pandas as pd
 import torch
 
 from persona_interp.arguments import checked
+from persona_interp.bounds import Count, Seed, Some
 from persona_interp.data.traits import Trait, list_traits, load_trait
 from persona_interp.data.writing_prompts import JUDGED_AS, text_openings
 from persona_interp.directions.psychadapter import PsychAdapter
@@ -50,11 +51,11 @@ def trait_texts_over_z(
     model: HookedModel,
     adapter: PsychAdapter,
     *,
-    z_values: Sequence[float] = Z_VALUES,
+    z_values: Some[float] = Z_VALUES,
     openings: Sequence[str] | None = None,
-    n_samples: int = 1,
+    n_samples: Count = 1,
     sampling: Sampling = PUBLISHED_SAMPLING,
-    seed: int = 0,
+    seed: Seed = 0,
     folder: Path | None = None,
     progress: bool = True,
 ) -> pd.DataFrame:

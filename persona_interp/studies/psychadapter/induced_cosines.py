@@ -7,6 +7,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from persona_interp.arguments import checked
+from persona_interp.bounds import Count, Seed
 from persona_interp.directions.direction import Direction, check_same_model
 from persona_interp.errors import AlignmentError, ConfigError
 from persona_interp.statistics import permutation_p_value
@@ -28,8 +29,8 @@ def induced_cosines(
     references: Mapping[str, Direction],
     *,
     own: str | None = None,
-    n_draws: int = N_DRAWS,
-    seed: int = 0,
+    n_draws: Count = N_DRAWS,
+    seed: Seed = 0,
 ) -> pd.DataFrame:
     """Cosine of the induced direction with every reference: a row a layer and reference, interval over texts.
 

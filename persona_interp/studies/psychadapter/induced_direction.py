@@ -1,6 +1,5 @@
 """The residual shift that an adapter's trait value makes: as a direction, and how far it is one."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from persona_interp.activations.extract import all_blocks, length_chunks
 from persona_interp.arguments import checked
+from persona_interp.bounds import Count, Some
 from persona_interp.directions.direction import Direction
 from persona_interp.directions.psychadapter import PsychAdapter
 from persona_interp.errors import ConfigError, DataError
@@ -88,11 +88,11 @@ def induced_shifts(
     model: HookedModel,
     adapter: PsychAdapter,
     trait: str,
-    texts: Sequence[str],
+    texts: Some[str],
     *,
-    z_values: Sequence[float] = Z_VALUES,
+    z_values: Some[float] = Z_VALUES,
     position: Position = "all",
-    max_tokens: int | None = None,
+    max_tokens: Count | None = None,
     progress: bool = True,
 ) -> InducedShifts:
     """Pooled residuals of given texts at every value of a trait, by teacher forcing inside the adapted model.
@@ -143,11 +143,11 @@ def induced_direction(
     model: HookedModel,
     adapter: PsychAdapter,
     trait: str,
-    texts: Sequence[str],
+    texts: Some[str],
     *,
     z: float = 3.0,
     position: Position = "all",
-    max_tokens: int | None = None,
+    max_tokens: Count | None = None,
     progress: bool = True,
 ) -> Direction:
     """Mean over texts of the residual at +z minus that at -z, per layer, both inside the adapted model.

@@ -9,6 +9,7 @@ from jaxtyping import Float
 
 from persona_interp.activations.extract import length_chunks
 from persona_interp.arguments import checked
+from persona_interp.bounds import Count, Seed
 from persona_interp.data.trait_texts import TraitTexts
 from persona_interp.directions.psychadapter import PsychAdapter
 from persona_interp.errors import ConfigError, DataError
@@ -34,12 +35,12 @@ def adapter_nll(
     adapter: PsychAdapter,
     data: TraitTexts,
     *,
-    n_shuffles: int = 5,
+    n_shuffles: Count = 5,
     by_trait: bool = False,
-    max_tokens: int | None = None,
-    n_resamples: int = 2000,
-    n_permutations: int = 4999,
-    seed: int = 0,
+    max_tokens: Count | None = None,
+    n_resamples: Count = 2000,
+    n_permutations: Count = 4999,
+    seed: Seed = 0,
     progress: bool = True,
 ) -> pd.DataFrame:
     """Loss of held-out texts (nats a token, every text counting alike) under four kinds of trait vector.

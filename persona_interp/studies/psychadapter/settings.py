@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from persona_interp.arguments import checked
+from persona_interp.bounds import Amount, Count, CountOrNone, LearningRate, Positive, Seed, ShareBelow1, Size
 from persona_interp.errors import ConfigError
 from persona_interp.finetuning.settings import SEVEN_PROJECTIONS, LoRA
 
@@ -32,21 +33,21 @@ class PsychAdapterSettings:
         dtype: of the frozen weights; the adapter and its optimiser stay float32.
     """
 
-    learning_rate: float = 1e-2
-    lora_learning_rate: float = 2e-4
+    learning_rate: LearningRate = 1e-2
+    lora_learning_rate: LearningRate = 2e-4
     n_epochs: int = 3
-    batch_size: int = 16
-    accumulation: int = 1
-    warmup_steps: int = 0
-    max_grad_norm: float = 1.0
-    max_tokens: int = 128
+    batch_size: Size = 16
+    accumulation: Size = 1
+    warmup_steps: CountOrNone = 0
+    max_grad_norm: Positive = 1.0
+    max_tokens: Count = 128
     too_long: Literal["cut", "leave_out"] = "cut"
     start: str | None = None
-    init_scale: float = 0.1
-    holdout: float = 0.1
-    checkpoint_every: int = 50
+    init_scale: Amount = 0.1
+    holdout: ShareBelow1 = 0.1
+    checkpoint_every: Count = 50
     dtype: str = "float32"
-    seed: int = 0
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
         """Refuse values that cannot be trained with."""

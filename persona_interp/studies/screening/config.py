@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from typing import Literal, get_args
 
 from persona_interp.arguments import checked
+from persona_interp.bounds import Count, Size
 from persona_interp.directions.direction import Direction
 from persona_interp.errors import ConfigError, MissingPackageError
 
@@ -31,8 +32,8 @@ class ScreenConfig:
 
     layers: tuple[int, ...]
     delta: Delta = "prompt"
-    batch_rows: int = 64
-    max_new_tokens: int = 64
+    batch_rows: Size = 64
+    max_new_tokens: Count = 64
     judge: TextJudge | None = None
 
     def __post_init__(self) -> None:

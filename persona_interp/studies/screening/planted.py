@@ -8,6 +8,7 @@ import pandas as pd
 from pandas import DataFrame
 
 from persona_interp.arguments import checked
+from persona_interp.bounds import Count, Percent
 from persona_interp.data.conversations import Conversation
 from persona_interp.data.levels import Level
 from persona_interp.data.traits import Trait
@@ -35,10 +36,10 @@ class PlantedConfig:
     """
 
     levels: tuple[Level, ...] = ("level_1", "level_2")
-    every_planted: int = 3
-    every_reserved: int = 3
-    percentile: float = 95.0
-    k: int = 10
+    every_planted: Count = 3
+    every_reserved: Count = 3
+    percentile: Percent = 95.0
+    k: Count = 10
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,6 +1,5 @@
 """`screen`: every sample of a data set on persona directions, with a summary, a ranking and what to look at."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from persona_interp.arguments import checked
+from persona_interp.bounds import Count, Percent, Size, Some
 from persona_interp.data.streams import source_hash, stream_conversations
 from persona_interp.directions.direction import Direction, check_direction
 from persona_interp.errors import ConfigError
@@ -38,22 +38,22 @@ from persona_interp.types import default_layer
 def screen(
     model: HookedModelBase,
     source: str,
-    directions: Sequence[Direction],
+    directions: Some[Direction],
     *,
     out: Path,
-    layers: Sequence[int] | None = None,
+    layers: Some[int] | None = None,
     delta: Delta = "prompt",
     clean: str | None = None,
-    percentile: float = 95.0,
+    percentile: Percent = 95.0,
     joint: bool = False,
     rank_by: Score | None = None,
-    n_flagged: int = 50,
+    n_flagged: Count = 50,
     judge: TextJudge | None = None,
-    batch_rows: int = 64,
-    max_new_tokens: int = 64,
+    batch_rows: Size = 64,
+    max_new_tokens: Count = 64,
     engine: Engine = "local",
     ray_address: str | None = None,
-    n_workers: int | None = None,
+    n_workers: Count | None = None,
     progress: bool = True,
 ) -> ScreenResult:
     """Projection of every sample's answer and ΔP on every direction, kept in shards; then what they say together.

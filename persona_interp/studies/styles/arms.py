@@ -13,6 +13,7 @@ from torch import Tensor
 
 from persona_interp.activations.store import Activations
 from persona_interp.arguments import checked
+from persona_interp.bounds import Coefficient, Count, CountOrNone, Seed, SomeTuple, Temperature
 from persona_interp.data.styles import StyleCorpus
 from persona_interp.directions.baselines import matched_draws
 from persona_interp.directions.direction import Direction, check_direction
@@ -46,13 +47,13 @@ class StyleSteering:
     """
 
     placements: tuple[tuple[int, ...], ...]
-    coefficients: tuple[float, ...] = (0.1, 0.2)
-    n_random: int = 100
-    n_samples: int = 1
-    max_new_tokens: int = 40
-    temperature: float = 0.7
+    coefficients: SomeTuple[Coefficient] = (0.1, 0.2)
+    n_random: CountOrNone = 100
+    n_samples: Count = 1
+    max_new_tokens: Count = 40
+    temperature: Temperature = 0.7
     span: Span = "response"
-    seed: int = 0
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
         """Refuse what steers nothing.
