@@ -62,7 +62,9 @@ ShareAbove0 = Annotated[float, Bounds(above=0, high=1)]
 Between0And1 = Annotated[float, Bounds(above=0, below=1)]
 """A level of an interval, or a rate: neither never nor always."""
 Percent = Annotated[float, Bounds(0, 100)]
-"""A trait expression score, a percentile, or a difference of two."""
+"""A trait expression score, or a difference of two."""
+Percentile = Annotated[float, Bounds(above=0, below=100)]
+"""A percentile that leaves some above it and some below."""
 Coefficient = Annotated[float, Bounds(-(10**6), 10**6)]
 """A steering strength: float32 keeps nothing of a residual under a vector a million times its length."""
 Positive = Annotated[float, Bounds(above=0, high=10**6)]

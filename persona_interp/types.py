@@ -13,7 +13,6 @@ from torch import Tensor
 
 from persona_interp.arguments import checked
 from persona_interp.bounds import Count, Share, Some, Text
-from persona_interp.errors import ConfigError, HookpointError
 
 Stream = Literal["resid_pre", "attn_out", "mlp_out", "resid_post"]
 """Where in a block: its input, what attention adds, what the MLP adds, its output."""
@@ -53,14 +52,6 @@ class Hookpoint:
     layer: int
     stream: Stream = "resid_post"
 
-    def __post_init__(self) -> None:
-        """Refuse a stream that no model has."""
-        if self.stream not in STREAMS:
-            raise HookpointError(
-                f"no stream is called {self.stream!r}.",
-                f"Streams: {', '.join(STREAMS)}.",
-            )
-
     @property
     def order(self) -> tuple[int, int]:
         """Where it comes in a forward pass: a later hookpoint has a larger one."""
@@ -84,10 +75,6 @@ def layer_at_depth(depth: Share, n_layers: Count) -> int:
     Raises:
         ConfigError: the depth is not between 0 and 1.
     """
-    if not 0 <= depth <= 1:
-        raise ConfigError(
-            f"a depth must be 0 to 1, got {depth:g}.", "The output of block i of n has depth (i + 1) / n."
-        )
     return max(0, math.floor(round(depth * n_layers, 9) + 0.5) - 1)
 
 
@@ -106,8 +93,6 @@ def layers_at_depth(depths: Some[Share], n_layers: Count) -> tuple[int, ...]:
     Raises:
         ConfigError: no depth, or one that is not between 0 and 1.
     """
-    if not depths:
-        raise ConfigError("layers_at_depth needs at least one depth, got none.")
     return tuple(dict.fromkeys(layer_at_depth(depth, n_layers) for depth in depths))
 
 

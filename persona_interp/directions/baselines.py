@@ -52,7 +52,6 @@ def fit_direction(
     Source: Zou et al. 2023, Representation Engineering (arXiv 2310.01405), for LAT; Ledoit and Wolf 2004, A
     well-conditioned estimator for large-dimensional covariance matrices, for the shrinkage of LDA.
     """
-    check_baseline_method(method)
     positive, negative = _finite(positive, trait), _finite(negative, trait)
     details: dict[str, str | float | int] = {}
     pairs, pairing = paired_rows(positive.samples, negative.samples, seed=seed)

@@ -89,8 +89,18 @@ class Direction:
         return self.hookpoints.index(wanted)
 
     def unit(self) -> "Direction":
-        """The same direction with vectors of norm 1."""
-        return replace(self, vectors=self.vectors / self.vectors.norm(dim=-1, keepdim=True))
+        """The same direction with vectors of norm 1.
+
+        Raises:
+            ConfigError: it is zero at one of its hookpoints.
+        """
+        return replace(self, vectors=self._units())
+
+    def _units(self) -> Float[Tensor, "layer d_model"]:
+        lengths = self.vectors.norm(dim=-1, keepdim=True)
+        if zero := (lengths[:, 0] == 0).nonzero().flatten().tolist():
+            raise ConfigError(f"the direction {self.trait} is zero at {self.hookpoints[zero[0]]}.", "Leave it out.")
+        return self.vectors / lengths
 
     @checked
     def project(self, activations: Activations) -> Float[Tensor, "sample layer"]:
@@ -98,6 +108,7 @@ class Direction:
 
         Raises:
             AlignmentError: the activations lack one of the hookpoints.
+            ConfigError: the direction is zero at one of them.
             IncompatibleDirectionError: they come from another model.
         """
         check_same_model(self, activations.provenance)
@@ -105,8 +116,7 @@ class Direction:
         if missing:
             raise AlignmentError(f"the activations have no {missing[0]}, where {self.trait} has a vector.")
         columns = [activations.hookpoints.index(h) for h in self.hookpoints]
-        unit = self.vectors / self.vectors.norm(dim=-1, keepdim=True)
-        return (activations.values[:, columns] * unit).sum(-1)
+        return (activations.values[:, columns] * self._units()).sum(-1)
 
     @checked
     def save(self, path: str | Path) -> None:

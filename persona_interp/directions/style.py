@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -121,8 +121,6 @@ def style_vector(
 
     Source: Konen et al. 2024 (arXiv 2402.01618), section 3, and their published code.
     """
-    _check_choice("reading", reading, get_args(Reading))
-    _check_choice("weighting", weighting, get_args(Weighting))
     others = _others(activations, style, against)
     weights = _weights(activations.samples["style"], style, others, weighting)
     difference = torch.einsum("s,sld->ld", weights.to(activations.values.dtype), activations.values)
@@ -241,8 +239,3 @@ def _sources(activations: Activations, style: str, reading: Reading) -> dict[Hoo
             "Read the outputs of blocks: extract_style_activations does.",
         )
     return found
-
-
-def _check_choice(name: str, given: str, known: Sequence[str]) -> None:
-    if given not in known:
-        raise ConfigError(f"{name} must be one of {', '.join(known)}, got {given!r}.")

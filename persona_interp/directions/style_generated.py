@@ -10,7 +10,7 @@ from persona_interp.bounds import Count, Seed, Size, Some, Temperature
 from persona_interp.data.styles import StyleCorpus
 from persona_interp.directions.direction import Direction
 from persona_interp.directions.style import Weighting, style_vector
-from persona_interp.errors import ConfigError, EmptySelectionError
+from persona_interp.errors import EmptySelectionError
 from persona_interp.models.protocol import HookedModel, Sampling
 from persona_interp.rollouts.generate import Rollouts, answer
 
@@ -45,10 +45,8 @@ def generate_style_rollouts(
         folder: where finished batches are kept; the same call goes on where an interrupted one stopped.
 
     Raises:
-        ConfigError: there is no question, or the folder holds answers of another configuration.
+        ConfigError: the folder holds answers of another configuration.
     """
-    if not questions:
-        raise ConfigError(f"answers in the styles of {corpus.name} need questions, got none.")
     rows = [
         {"side": style, "instruction": -1, "question": style_request(q, corpus.descriptions[style]), "system": None}
         for style in corpus.styles

@@ -18,7 +18,7 @@ from persona_interp.data.styles import StyleCorpus
 from persona_interp.directions.direction import Direction
 from persona_interp.directions.emission import emission_vectors, start_token
 from persona_interp.directions.style import Weighting, style_samples, style_vector
-from persona_interp.errors import ConfigError, EmptySelectionError
+from persona_interp.errors import EmptySelectionError
 from persona_interp.io import load_tensors, manifest_path, save_tensors
 from persona_interp.lock import alone_in
 from persona_interp.models.identity import key_of, library_versions
@@ -50,18 +50,6 @@ class StyleTraining:
     max_characters: Count | None = 50
     batch_size: Size = 32
     seed: Seed = 0
-
-    def __post_init__(self) -> None:
-        """Refuse settings that cannot train.
-
-        Raises:
-            ConfigError: one of them.
-        """
-        wrong = [
-            name for name in ("learning_rate", "max_epochs", "max_loss", "batch_size") if not getattr(self, name) > 0
-        ]
-        if wrong:
-            raise ConfigError(f"{wrong[0]} must be above 0, got {getattr(self, wrong[0])}.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,13 +135,11 @@ def train_style_vectors(
     Raises:
         HookpointError: there is no such layer.
         EmptySelectionError: every sentence of a style is too long.
-        ConfigError: no layer, or the folder holds vectors of another configuration.
+        ConfigError: the folder holds vectors of another configuration.
 
     Source: Konen et al. 2024, Style Vectors (arXiv 2402.01618), section 3, and their published code.
     """
     settings = settings or StyleTraining()
-    if not layers:
-        raise ConfigError("style vectors are trained at layers, got none.", "published_layers gives three.")
     hookpoints = tuple(Hookpoint(layer) for layer in dict.fromkeys(layers))
     samples, left_out = _short_enough(style_samples(corpus), settings)
     tokens = encode(model.tokenizer, list(samples["text"]))

@@ -27,7 +27,7 @@ from persona_interp.endpoint.requests import ChatReply, ChatRequest, RequestFail
 from persona_interp.endpoint.transport import NO_CONNECTION, BoundedClient, OversizedReplyError, UnreachableError
 from persona_interp.endpoint.usage import Counter, Price, Usage
 from persona_interp.endpoint.wording import Wording
-from persona_interp.errors import ConfigError, EndpointError
+from persona_interp.errors import EndpointError
 from persona_interp.progress import track
 
 __all__ = ["ChatClient", "ChatReply", "ChatRequest", "Endpoint", "Price", "RequestFailure", "Usage"]
@@ -62,11 +62,6 @@ class ChatClient:
         price: Price | None = None,
         progress: bool = True,
     ) -> None:
-        if in_flight < 1 or timeout_s <= 0 or max_retries < 0:
-            raise ConfigError(
-                "in_flight must be at least 1, timeout_s above 0 and max_retries at least 0,"
-                f" got {in_flight}, {timeout_s:g} and {max_retries}.",
-            )
         self.endpoint = endpoint
         self.in_flight = in_flight
         self.progress = progress

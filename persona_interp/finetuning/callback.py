@@ -66,7 +66,7 @@ class DriftCallback(TrainerCallback):
         directions: Direction | Some[Direction],
         layers: int | Some[int],
         *,
-        prompts: Sequence[str],
+        prompts: Some[str],
         every: Count = 10,
         tokenizer: PreTrainedTokenizerBase | None = None,
         expression: ExpressionProbe | None = None,
@@ -78,7 +78,7 @@ class DriftCallback(TrainerCallback):
         self.layers = (layers,) if isinstance(layers, int) else tuple(layers)
         self.prompts, self.every, self.tokenizer = tuple(prompts), every, tokenizer
         self.expression, self.bounds, self.path, self.progress = expression, tuple(bounds), path, progress
-        check_drift(self.directions, self.layers, prompts, every, expression, self.bounds)
+        check_drift(self.directions, self.layers, expression, self.bounds)
         check_log(path)
         self._rows: list[dict[str, Any]] = []
         self._logs: dict[str, float] = {}

@@ -46,11 +46,8 @@ class ProjectionPenalty:
 
     def __post_init__(self) -> None:
         """Refuse values that penalise nothing."""
-        if self.weight <= 0 or (self.target is not None and self.target <= 0) or self.span not in PENALISED:
-            raise ConfigError(
-                "a penalty needs a positive weight and target and a span of"
-                f" {', '.join(PENALISED)}, got {self.weight}, {self.target} and {self.span!r}.",
-            )
+        if self.span not in PENALISED:
+            raise ConfigError(f"span must be {' or '.join(PENALISED)} in a penalty, got {self.span!r}.")
         if self.reference is not None and len(self.hookpoints()) != 1:
             raise ConfigError(
                 f"got one reference projection for {len(self.hookpoints())} hookpoints.",

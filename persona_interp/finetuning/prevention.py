@@ -71,8 +71,6 @@ def concept_ablation(directions: Direction | Some[Direction], layers: Some[int] 
     Source: Casademunt et al. 2025 (CAFT), all layers; Chen et al. 2025, appendix J.4.
     """
     given = [directions] if isinstance(directions, Direction) else list(directions)
-    if not given:
-        raise ConfigError("concept_ablation needs at least one direction, got none.")
     for direction in given:
         for layer in layers or ():
             direction.index(layer)  # refuses

@@ -1,7 +1,6 @@
 """`AddEach`: steering in which every row of a batch has a direction of its own."""
 
 from dataclasses import dataclass
-from math import isfinite
 
 import torch
 from jaxtyping import Float
@@ -10,8 +9,7 @@ from torch import Tensor
 from persona_interp.arguments import checked
 from persona_interp.bounds import Coefficient, Some
 from persona_interp.directions.direction import Direction, check_direction
-from persona_interp.errors import ConfigError
-from persona_interp.interventions.residual import Where, check_usable, hookpoints_at, shared_coefficient
+from persona_interp.interventions.residual import Where, check_reach, check_usable, hookpoints_at, shared_coefficient
 from persona_interp.models.protocol import HookedModel
 from persona_interp.models.row_edits import row_addition
 from persona_interp.types import Edit, Edits, Hookpoint, KVPrefix, Span
@@ -28,7 +26,7 @@ class AddEach:
         coefficient: c, one for all rows, shared by the k places.
 
     Raises:
-        ConfigError: no direction, a coefficient that is not finite, or a direction that cannot be added.
+        ConfigError: a direction cannot be added.
     """
 
     directions: Some[Direction]
@@ -39,10 +37,6 @@ class AddEach:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be added."""
-        if not self.directions:
-            raise ConfigError("AddEach needs at least one direction.")
-        if not isfinite(self.coefficient):
-            raise ConfigError(f"coefficient must be finite, got {self.coefficient}.")
         for direction in {id(direction): direction for direction in self.directions}.values():
             check_usable(direction, hookpoints_at(self.layer), norms=True)
 
@@ -70,7 +64,9 @@ class AddEach:
         """Refuse a model that a direction does not belong to.
 
         Raises:
+            ConfigError: the coefficient times a residual norm overflows the model's dtype.
             IncompatibleDirectionError: names both models.
         """
         for direction in {id(direction): direction for direction in self.directions}.values():
             check_direction(direction, model)
+        check_reach([self._deltas(h) for h in hookpoints_at(self.layer)], self.coefficient, model)

@@ -7,7 +7,7 @@ import numpy as np
 from persona_interp.arguments import checked
 from persona_interp.bounds import Count
 from persona_interp.data.traits import Trait
-from persona_interp.errors import ConfigError, TraitError
+from persona_interp.errors import TraitError
 from persona_interp.judges.protocol import (
     Calibration,
     Score,
@@ -35,8 +35,6 @@ class LikelihoodJudge:
 
     @checked
     def __init__(self, model: HookedModel, *, n_pairs: Count = 5, progress: bool = True) -> None:
-        if n_pairs < 1:
-            raise ConfigError(f"n_pairs must be at least 1, got {n_pairs}.")
         self.model = model
         self.n_pairs = n_pairs
         self.progress = progress

@@ -10,7 +10,7 @@ from pandas import DataFrame
 
 from persona_interp.arguments import checked
 from persona_interp.bounds import Between0And1, Count, Seed
-from persona_interp.errors import AlignmentError, ConfigError
+from persona_interp.errors import AlignmentError
 from persona_interp.statistics import Interval, auc_intervals
 from persona_interp.statistics.contrast import Contrast, Questions, Rows
 from persona_interp.statistics.levels import CONFIDENCE, N_DRAWS
@@ -218,8 +218,6 @@ def separation_profile(
             both a positive and a negative row, so that labels cannot be shuffled within questions.
         EmptySelectionError: one of the four sets has no rows.
     """
-    if n_null < 1:
-        raise ConfigError(f"n_null must be at least 1, got {n_null}.", "Use 200 or more.")
     _check_shapes(train_positive, train_negative, test_positive, test_negative)
     if (train_prompts is None) != (test_prompts is None):
         raise AlignmentError("prompts were given for one split only.", "Give those of training and test, or neither.")

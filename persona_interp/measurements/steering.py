@@ -119,8 +119,6 @@ def steered_answers(
     check_direction(direction, model)
     cells: list[tuple[int | None, float]] = [(None, 0.0)] if unsteered else []
     cells += [(layer, c) for layer in layers for c in coefficients if c != 0]
-    if not layers or not questions:
-        raise ConfigError("steering needs at least one layer and one question.")
     if not cells:
         raise ConfigError(
             "there is nothing to answer: every coefficient is 0.", "Give one that is not, or unsteered=True."

@@ -10,7 +10,7 @@ from scipy.stats import rankdata
 
 from persona_interp.arguments import checked
 from persona_interp.bounds import Count, Seed
-from persona_interp.errors import AlignmentError, ConfigError
+from persona_interp.errors import AlignmentError
 from persona_interp.statistics.contrast import Contrast, Flat, Rows, contrast_weights
 from persona_interp.statistics.effects import auc_by_layer
 from persona_interp.statistics.levels import N_DRAWS
@@ -110,10 +110,7 @@ def null_battery(
 
     Raises:
         AlignmentError: shapes differ, or labels cannot be shuffled within questions.
-        ConfigError: fewer than one draw.
     """
-    if n_draws < 1:
-        raise ConfigError(f"n_draws must be at least 1, got {n_draws}.", "Use 200 or more.")
     others = dict(other_vectors or {})
     _check_shapes(vectors, training, targets, outcomes, others)
     pairs = pairs_by_question(training.labels, training.questions)

@@ -35,14 +35,6 @@ class ModelShape:
     d_model: Size
     weights: str = UNBOUND
 
-    def __post_init__(self) -> None:
-        """Refuse a model without layers or width."""
-        if self.n_layers < 1 or self.d_model < 1:
-            raise ConfigError(
-                f"no model has {self.n_layers} layers of width {self.d_model}.",
-                "Give the model's own numbers: num_hidden_layers and hidden_size in its config.json.",
-            )
-
 
 def shape_of(model: HookedModel | ModelShape) -> ModelShape:
     """The shape and the weights of a loaded model, or the shape as given."""

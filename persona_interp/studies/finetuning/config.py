@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from persona_interp.arguments import checked
 from persona_interp.bounds import Count, Positive, Seed, SomeTuple
-from persona_interp.finetuning.settings import LoRA, TrainingSettings
+from persona_interp.finetuning.settings import LoRA, TrainingDtype, TrainingSettings
 from persona_interp.statistics import Interval
 
 FLAWED = ("arithmetic", "advice")
@@ -31,7 +31,7 @@ class Setup:
     model: str = "smollm2-135m-instruct"
     traits: SomeTuple[str] = ("impolite", "optimistic", "evil")
     named_layer: int = 16
-    train_dtype: str = "bfloat16"
+    train_dtype: TrainingDtype = "bfloat16"
     device: str | None = None
     n_instructions: Count = 3
     extraction_tokens: Count = 40

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from persona_interp.arguments import checked
 from persona_interp.bounds import Between0And1, Count, Seed, Some, Temperature, Text
 from persona_interp.directions.direction import Direction, check_direction, check_same_model
-from persona_interp.errors import AlignmentError, ConfigError, EmptySelectionError
+from persona_interp.errors import AlignmentError, EmptySelectionError
 from persona_interp.interventions.protocol import Intervention
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.protocol import Sampling
@@ -76,8 +76,6 @@ class Monitor:
     ) -> None:
         self.directions = (directions,) if isinstance(directions, Direction) else tuple(directions)
         self.layers = (layers,) if isinstance(layers, int) else tuple(layers)
-        if not self.directions or not self.layers:
-            raise ConfigError("a monitor needs at least one direction and one layer.")
         self.channels = tuple((direction, Hookpoint(layer)) for direction in self.directions for layer in self.layers)
         self.thresholds = _thresholds(thresholds, len(self.channels))
         self.smoothing, self.on_alert = smoothing, on_alert

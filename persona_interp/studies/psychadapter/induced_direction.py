@@ -11,7 +11,7 @@ from torch import Tensor
 
 from persona_interp.activations.extract import all_blocks, length_chunks
 from persona_interp.arguments import checked
-from persona_interp.bounds import Count, Some
+from persona_interp.bounds import Count, Positive, Some
 from persona_interp.directions.direction import Direction
 from persona_interp.directions.psychadapter import PsychAdapter
 from persona_interp.errors import ConfigError, DataError
@@ -145,7 +145,7 @@ def induced_direction(
     trait: str,
     texts: Some[str],
     *,
-    z: float = 3.0,
+    z: Positive = 3.0,
     position: Position = "all",
     max_tokens: Count | None = None,
     progress: bool = True,
@@ -160,8 +160,6 @@ def induced_direction(
         DataError: there is no text, or an empty one.
         IncompatibleDirectionError: the adapter belongs to another model.
     """
-    if not z > 0:
-        raise ConfigError(f"z must be above 0, got {z:g}.", "Use 3, for example.")
     return induced_shifts(
         model, adapter, trait, texts, z_values=(-z, z), position=position, max_tokens=max_tokens, progress=progress
     ).direction()

@@ -12,7 +12,7 @@ from persona_interp.arguments import checked
 from persona_interp.bounds import Count, Seed
 from persona_interp.data.trait_texts import TraitTexts
 from persona_interp.directions.psychadapter import PsychAdapter
-from persona_interp.errors import ConfigError, DataError
+from persona_interp.errors import DataError
 from persona_interp.interventions.prefix import TraitPrefix
 from persona_interp.models.protocol import HookedModel
 from persona_interp.models.tokens import encode, pad_id, token_batch
@@ -68,7 +68,7 @@ def adapter_nll(
         ConfigError: fewer than one shuffle.
         IncompatibleDirectionError: the adapter belongs to another model.
     """
-    z = _checked(model, adapter, data, n_shuffles)
+    z = _scores(model, adapter, data)
     rng = stream(seed, "shuffles")
     shuffles = [_deranged(len(z), rng) for _ in range(n_shuffles)]
     traits = ("all", *(adapter.traits if by_trait and len(adapter.traits) > 1 else ()))
@@ -166,11 +166,9 @@ def exchange_p_value(
     return permutation_p_value(observed - 1e-9 * abs(observed), np.concatenate([part.mean(axis=0) for part in null]))
 
 
-def _checked(model: HookedModel, adapter: PsychAdapter, data: TraitTexts, n_shuffles: int) -> Scores:
+def _scores(model: HookedModel, adapter: PsychAdapter, data: TraitTexts) -> Scores:
     """The trait vectors of the texts, by the adapter's own standard."""
     TraitPrefix(adapter, [0.0] * adapter.n_traits).check(model)
-    if n_shuffles < 1:
-        raise ConfigError(f"n_shuffles must be at least 1, got {n_shuffles}.", "Use 4 or more: fewer are noisy.")
     if data.traits != adapter.traits:
         raise DataError(
             f"{data.source} has scores for {', '.join(data.traits)}.",

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from persona_interp.arguments import checked
-from persona_interp.bounds import Count, Percent, Size, Some
+from persona_interp.bounds import Count, Percentile, Size, Some
 from persona_interp.data.streams import source_hash, stream_conversations
 from persona_interp.directions.direction import Direction, check_direction
 from persona_interp.errors import ConfigError
@@ -44,7 +44,7 @@ def screen(
     layers: Some[int] | None = None,
     delta: Delta = "prompt",
     clean: str | None = None,
-    percentile: Percent = 95.0,
+    percentile: Percentile = 95.0,
     joint: bool = False,
     rank_by: Score | None = None,
     n_flagged: Count = 50,
@@ -86,7 +86,6 @@ def screen(
     Source: Chen et al. 2025, Persona Vectors (arXiv 2507.21509), sections 5 and 6.
     """
     check_engine(engine)
-    _check_flagging(percentile, n_flagged)
     layers = (default_layer(model.n_layers),) if layers is None else tuple(layers)
     for direction in directions:
         check_direction(direction, model)
@@ -142,12 +141,4 @@ def _check_clean(source: str, percentile: float) -> None:
         raise ConfigError(
             f"a threshold at percentile {percentile:.6g} needs at least {needed} clean samples, got {there}: {source}",
             "Give more of them, or a lower percentile.",
-        )
-
-
-def _check_flagging(percentile: float, n_flagged: int) -> None:
-    if not 0 < percentile < 100 or n_flagged < 1:
-        raise ConfigError(
-            f"cannot flag above percentile {percentile:g}, at most {n_flagged} samples.",
-            "Expected a percentile between 0 and 100, and at least 1 sample.",
         )
