@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal, get_args
@@ -11,7 +11,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from persona_interp.errors import ConfigError, HookpointError
+from persona_interp.arguments import checked
+from persona_interp.bounds import Count, Share, Some, Text
 
 Stream = Literal["resid_pre", "attn_out", "mlp_out", "resid_post"]
 """Where in a block: its input, what attention adds, what the MLP adds, its output."""
@@ -31,14 +32,16 @@ SPANS: tuple[Span, ...] = get_args(Span)
 ROLES: tuple[Role, ...] = get_args(Role)
 
 
+@checked
 @dataclass(frozen=True)
 class Turn:
     """What one side says in a conversation."""
 
     role: Role
-    content: str
+    content: Text
 
 
+@checked
 @dataclass(frozen=True, order=True)
 class Hookpoint:
     """A place in the residual stream: a 0-based block and a stream of that block.
@@ -48,14 +51,6 @@ class Hookpoint:
 
     layer: int
     stream: Stream = "resid_post"
-
-    def __post_init__(self) -> None:
-        """Refuse a stream that no model has."""
-        if self.stream not in STREAMS:
-            raise HookpointError(
-                f"no stream is called {self.stream!r}.",
-                f"Streams: {', '.join(STREAMS)}.",
-            )
 
     @property
     def order(self) -> tuple[int, int]:
@@ -67,21 +62,19 @@ class Hookpoint:
         return f"{self.stream} at layer {self.layer}"
 
 
-def depth_of(layer: int, n_layers: int) -> float:
+@checked
+def depth_of(layer: int, n_layers: Count) -> float:
     """Depth of the output of a 0-based block, (layer + 1) / n_layers: the last block's is 1, the embedding's 0."""
     return (layer + 1) / n_layers
 
 
-def layer_at_depth(depth: float, n_layers: int) -> int:
+@checked
+def layer_at_depth(depth: Share, n_layers: Count) -> int:
     """The 0-based block whose output lies nearest to a depth (`depth_of`); of two equally near, the later.
 
     Raises:
         ConfigError: the depth is not between 0 and 1.
     """
-    if not 0 <= depth <= 1:
-        raise ConfigError(
-            f"a depth must be 0 to 1, got {depth:g}.", "The output of block i of n has depth (i + 1) / n."
-        )
     return max(0, math.floor(round(depth * n_layers, 9) + 0.5) - 1)
 
 
@@ -93,17 +86,17 @@ def default_layer(n_layers: int) -> int:
     return layer_at_depth(SCREENED_DEPTH, n_layers)
 
 
-def layers_at_depth(depths: Sequence[float], n_layers: int) -> tuple[int, ...]:
+@checked
+def layers_at_depth(depths: Some[Share], n_layers: Count) -> tuple[int, ...]:
     """The blocks nearest to several depths (`layer_at_depth`), each once.
 
     Raises:
         ConfigError: no depth, or one that is not between 0 and 1.
     """
-    if not depths:
-        raise ConfigError("layers_at_depth needs at least one depth, got none.")
     return tuple(dict.fromkeys(layer_at_depth(depth, n_layers) for depth in depths))
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class TokenBatch:
     """Left-padded token ids with two masks: which positions are real, and which of those are the response.
@@ -136,6 +129,7 @@ class TokenBatch:
         """Position of every token, 0 at the first real one (and on padding)."""
         return (self.mask.long().cumsum(-1) - 1).clamp(min=0)
 
+    @checked
     def span(self, span: Span, *, last_prompt_token: bool) -> Bool[Tensor, "batch pos"]:
         """The positions of a span; `last_prompt_token` says whether `response` includes the last prompt token."""
         if span == "all":
@@ -146,6 +140,7 @@ class TokenBatch:
             return self.last_prompt
         return self.response | self.last_prompt if last_prompt_token else self.response
 
+    @checked
     def to(self, device: torch.device | str) -> "TokenBatch":
         """The same batch on another device."""
         return TokenBatch(self.ids.to(device), self.mask.to(device), self.response.to(device))
@@ -163,6 +158,7 @@ RowEditFunction = Callable[
 """The same, told which row of the call's batch each row of the residual belongs to (its prompt, when sampling)."""
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Edit:
     """A pure change of the residual stream and the positions it applies to.
@@ -186,6 +182,7 @@ Edits = Mapping[Hookpoint, tuple[Edit, ...]]
 NO_EDITS: Edits = MappingProxyType({})
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class KVPrefix:
     """Virtual key/value tokens in front of every layer's cache (un-rotated keys; real tokens start after them).

@@ -6,7 +6,9 @@ import pandas as pd
 import torch
 
 from persona_interp.activations.store import Activations
-from persona_interp.errors import AlignmentError
+from persona_interp.arguments import checked
+from persona_interp.bounds import Count
+from persona_interp.errors import AlignmentError, EmptySelectionError
 from persona_interp.models.protocol import HookedModel
 from persona_interp.models.tokens import encode, pad_id, token_batch
 from persona_interp.progress import track
@@ -15,6 +17,7 @@ from persona_interp.types import NO_EDITS, Edits, Hookpoint, Pooling
 METHOD_VERSION = 1
 
 
+@checked
 def extract_activations(
     model: HookedModel,
     prompts: Sequence[str],
@@ -24,7 +27,7 @@ def extract_activations(
     hookpoints: Sequence[Hookpoint] | None = None,
     samples: pd.DataFrame | None = None,
     edits: Edits = NO_EDITS,
-    tokens_at_once: int = 16_384,
+    tokens_at_once: Count = 16_384,
     progress: bool = True,
 ) -> Activations:
     """Mean residual over the pooled positions of every sample, at every hookpoint.
@@ -39,6 +42,7 @@ def extract_activations(
 
     Raises:
         AlignmentError: prompts and responses differ in number.
+        EmptySelectionError: a row has no token of those that are pooled.
         ContextLengthError: a sample is longer than the model's context.
     """
     if len(prompts) != len(responses):
@@ -46,6 +50,12 @@ def extract_activations(
     hookpoints = all_blocks(model) if hookpoints is None else tuple(hookpoints)
     prompt_ids = encode(model.tokenizer, prompts)
     response_ids = [ids if not isinstance(ids, str) else encode(model.tokenizer, [ids])[0] for ids in responses]
+    pooled, what = (response_ids, "response") if pooling == "response_mean" else (prompt_ids, "prompt")
+    if empty := [i for i, ids in enumerate(pooled) if len(ids) == 0]:
+        raise EmptySelectionError(
+            f"the {what} of row {empty[0]} has no token to pool ({len(empty)} of {len(pooled)} rows).",
+            "Leave such rows out, or pool what every row has.",
+        )
     chunks = length_chunks(prompt_ids, response_ids, tokens_at_once)
     values = torch.empty(len(prompts), len(hookpoints), model.d_model)
     norms = torch.empty(len(prompts), len(hookpoints))

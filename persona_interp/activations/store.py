@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from persona_interp.arguments import checked
 from persona_interp.errors import AlignmentError, ArtefactError, EmptySelectionError
 from persona_interp.io import load_tensors, save_tensors
 from persona_interp.tables import read_table, write_table
@@ -19,6 +20,7 @@ from persona_interp.types import Hookpoint, Pooling, Provenance
 KIND = "activations"
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Activations:
     """Pooled residuals in float32 on the CPU.
@@ -50,6 +52,7 @@ class Activations:
         """Number of samples."""
         return len(self.samples)
 
+    @checked
     def select(self, keep: Sequence[bool] | np.ndarray | pd.Series) -> "Activations":
         """The samples where `keep` is true.
 
@@ -69,6 +72,7 @@ class Activations:
             norms=None if self.norms is None else self.norms[index],
         )
 
+    @checked
     def save(self, path: Path) -> None:
         """Save as safetensors, a manifest, and the samples as Parquet beside them."""
         tensors: dict[str, Tensor] = {"values": self.values}
@@ -83,6 +87,7 @@ class Activations:
         save_tensors(path, tensors, kind=KIND, manifest=manifest)
 
     @classmethod
+    @checked
     def load(cls, path: Path) -> "Activations":
         """Load what `save` wrote, checked by hash."""
         tensors, manifest = load_tensors(path, kind=KIND, keys={"hookpoints": list, "pooling": str, "provenance": dict})

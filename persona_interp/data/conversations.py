@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from persona_interp.arguments import checked
 from persona_interp.data.rows import EXPECTED, parse_json, row_turns, up_to_last_answer
 from persona_interp.errors import DataError
 from persona_interp.io import atomic_write_bytes, read_bytes, sha256_json
@@ -16,6 +17,7 @@ from persona_interp.types import Turn
 _SHOWN = 3
 
 
+@checked
 @dataclass(frozen=True)
 class Conversation:
     """Turns in order, and where they come from, for errors and tables. The last turn is the assistant's."""
@@ -61,12 +63,14 @@ def conversations_hash(data: Sequence[Conversation]) -> str:
     return sha256_json([[[turn.role, turn.content] for turn in talk.turns] for talk in data])[:16]
 
 
+@checked
 def write_conversations(path: Path, conversations: Iterable[Conversation]) -> None:
     """JSON lines of `messages`, as finetuning code everywhere reads them; atomic."""
     lines = [json.dumps({"messages": _messages(c.turns)}, ensure_ascii=False) for c in conversations]
     atomic_write_bytes(path, ("\n".join(lines) + "\n").encode())
 
 
+@checked
 def read_conversations(path: Path) -> ConversationSet:
     """Every conversation of a JSONL file; a bad line becomes unusable, and the rest goes on.
 

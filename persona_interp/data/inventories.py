@@ -4,6 +4,7 @@ import json
 from importlib import resources
 from pathlib import Path
 
+from persona_interp.arguments import checked
 from persona_interp.data.inventory_files import inventory_from_dict, read_inventory, read_ipip_neo_120
 from persona_interp.data.inventory_items import ForcedChoice, Inventory, Item, PoleOption, Scale, paired
 from persona_interp.data.inventory_wordings import Wording
@@ -29,6 +30,7 @@ def list_inventories() -> list[str]:
     return sorted(files)
 
 
+@checked
 def load_inventory(name: str | Path) -> Inventory:
     """An inventory of this package by name, or one from a user's file.
 

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import cast
 
+from persona_interp.arguments import checked
+from persona_interp.bounds import Count, Text
 from persona_interp.data.inventory_wordings import Kind, Wording, check_wording, default_wordings
 from persona_interp.errors import DataError
 from persona_interp.io import sha256_json
@@ -49,6 +51,7 @@ class ForcedChoice:
     facet: str = ""
 
 
+@checked
 @dataclass(frozen=True)
 class Inventory:
     """Items with keys that match their scales.
@@ -64,7 +67,7 @@ class Inventory:
     wordings: tuple[Wording, ...]
     source: str
     licence: str
-    description: str = ""
+    description: Text = ""
 
     def __post_init__(self) -> None:
         """Refuse keys that do not match the items."""
@@ -115,11 +118,13 @@ class Inventory:
         """Hash of everything in it, for provenance."""
         return sha256_json(asdict(self))[:16]
 
+    @checked
     def scale(self, name: str) -> Scale:
         """A scale by its name."""
         return next(scale for scale in self.scales if scale.name == name)
 
-    def take(self, n: int) -> "Inventory":
+    @checked
+    def take(self, n: Count) -> "Inventory":
         """The first n items of every scale."""
         kept = [item for s in self.scales for item in [i for i in self.items if i.scale == s.name][:n]]
         return replace(self, items=tuple(item for item in self.items if item in kept))

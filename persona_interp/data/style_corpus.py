@@ -7,12 +7,15 @@ from functools import cached_property
 
 import numpy as np
 
+from persona_interp.arguments import checked
+from persona_interp.bounds import Between0And1, Count, Seed
 from persona_interp.data.style_files import Row
 from persona_interp.data.traits import ContrastPair
 from persona_interp.errors import ConfigError, DataError
 from persona_interp.io import sha256_json
 
 
+@checked
 @dataclass(frozen=True)
 class StyleCorpus:
     """Sentences of several styles, told apart by class: at least two styles, at least two sentences each.
@@ -56,7 +59,8 @@ class StyleCorpus:
             }
         )[:16]
 
-    def split(self, *, held_out: float = 0.3, seed: int = 0) -> tuple["StyleCorpus", "StyleCorpus"]:
+    @checked
+    def split(self, *, held_out: Between0And1 = 0.3, seed: Seed = 0) -> tuple["StyleCorpus", "StyleCorpus"]:
         """A corpus to fit on and one held out, stratified by style: round(held_out · n) sentences of each style.
 
         At least two sentences a style go to either side. Styles of equal length are cut at the same positions, so
@@ -78,7 +82,8 @@ class StyleCorpus:
             second[style], first[style] = order[:n], order[n:]
         return self._pick(first), self._pick(second)
 
-    def take(self, n: int, *, seed: int = 0) -> "StyleCorpus":
+    @checked
+    def take(self, n: Count, *, seed: Seed = 0) -> "StyleCorpus":
         """At most n sentences of each style, drawn without replacement, in the order of the corpus.
 
         Raises:

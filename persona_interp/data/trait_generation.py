@@ -4,6 +4,8 @@ import random
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from persona_interp.arguments import checked
+from persona_interp.bounds import Count, CountOrNone, Seed, Text
 from persona_interp.data import trait_checks as checks
 from persona_interp.data import trait_prompts as prompts
 from persona_interp.data.trait_checks import Item
@@ -15,16 +17,17 @@ from persona_interp.errors import ConfigError, TraitError
 from persona_interp.io import write_json
 
 
+@checked
 def generate_trait(
     name: str,
-    description: str,
+    description: Text,
     *,
     client: ChatClient,
-    n_instructions: int = 5,
-    n_questions: int = 40,
-    n_exemplars: int = 5,
-    max_repairs: int = 3,
-    seed: int = 0,
+    n_instructions: Count = 5,
+    n_questions: Count = 40,
+    n_exemplars: Count = 5,
+    max_repairs: CountOrNone = 3,
+    seed: Seed = 0,
 ) -> Trait:
     """A trait whose texts a chat model writes: adjectives, contrastive instructions, questions, rubric, exemplars.
 
@@ -43,15 +46,16 @@ def generate_trait(
     return _generate(name, description, client, counts, max_repairs=max_repairs, seed=seed)[0]
 
 
+@checked
 def generate_trait_file(
     path: Path,
     name: str,
-    description: str,
+    description: Text,
     *,
     client: ChatClient,
-    n_questions: int = 40,
-    max_repairs: int = 3,
-    seed: int = 0,
+    n_questions: Count = 40,
+    max_repairs: CountOrNone = 3,
+    seed: Seed = 0,
 ) -> Trait:
     """A trait like `generate_trait`'s in a file, with how it was made under `generated_by`; made once.
 

@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
+from persona_interp.arguments import checked
+from persona_interp.bounds import Between0And1, Count, Seed, Some
 from persona_interp.data.trait_text_rows import FORM, RATED_PARTS, ScoredRow, rated_rows, scored_rows
 from persona_interp.errors import DataError
 from persona_interp.io import atomic_write_bytes, path_part, sha256_json
@@ -44,6 +46,7 @@ class Standard:
         return (scores - np.array(self.mean)) / np.array(self.std)
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class TraitTexts:
     """Texts with a score for each trait.
@@ -82,6 +85,7 @@ class TraitTexts:
         """Hash of texts, traits and scores, for provenance."""
         return sha256_json([self.texts, self.traits, self.scores.tolist()])[:16]
 
+    @checked
     def standardised(self, reference: Standard | None = None) -> "TraitTexts":
         """The same texts with z-scores: by their own mean and standard deviation, or by those of `reference`.
 
@@ -102,6 +106,7 @@ class TraitTexts:
             )
         return replace(self, scores=standard.z(self.scores), standard=standard)
 
+    @checked
     def rows(self, chosen: Sequence[int] | Int[np.ndarray, " _"]) -> "TraitTexts":
         """Some of the texts, by number.
 
@@ -117,7 +122,8 @@ class TraitTexts:
             also={judge: scores[index] for judge, scores in self.also.items()},
         )
 
-    def split(self, *, held_out: float = 0.2, seed: int = 0) -> tuple["TraitTexts", "TraitTexts"]:
+    @checked
+    def split(self, *, held_out: Between0And1 = 0.2, seed: Seed = 0) -> tuple["TraitTexts", "TraitTexts"]:
         """Texts to train on and texts held out, at random but the same for a seed; equal texts stay on one side.
 
         Raises:
@@ -135,12 +141,14 @@ class TraitTexts:
         sides = [[i for i, text in enumerate(self.texts) if (text in out) is side] for side in (False, True)]
         return self.rows(sides[0]), self.rows(sides[1])
 
-    def take(self, n: int, *, seed: int = 0) -> "TraitTexts":
+    @checked
+    def take(self, n: Count, *, seed: Seed = 0) -> "TraitTexts":
         """At most `n` of the texts, at random but the same for a seed, in their own order."""
         if n >= len(self):
             return self
         return self.rows(np.sort(np.random.default_rng(seed).permutation(len(self))[: max(n, 0)]))
 
+    @checked
     def save(self, path: str | Path) -> None:
         """JSONL that `read_trait_texts` reads back: scores as they stand, without other judges' scores."""
         lines = [
@@ -152,6 +160,7 @@ class TraitTexts:
         atomic_write_bytes(Path(path), ("\n".join(lines) + "\n").encode())
 
 
+@checked
 def read_trait_texts(path: str | Path, *, estimated: bool | None = None) -> TraitTexts:
     """Texts and scores of a CSV or JSONL file.
 
@@ -167,7 +176,8 @@ def read_trait_texts(path: str | Path, *, estimated: bool | None = None) -> Trai
     return _gathered(scored_rows(path), path, estimated)
 
 
-def read_vader_ratings(source: str | Path, *, parts: Sequence[str] = tuple(RATED_PARTS)) -> TraitTexts:
+@checked
+def read_vader_ratings(source: str | Path, *, parts: Some[str] = tuple(RATED_PARTS)) -> TraitTexts:
     """Snippets of reviews, news and tweets with their mean sentiment rating by 20 people or more, -4 to 4.
 
     Larger means more positive. They are in the source distribution of the package vaderSentiment 3.3.2, not in its

@@ -8,6 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
+from persona_interp.arguments import checked
 from persona_interp.errors import TraitError
 from persona_interp.io import path_part, read_json, sha256_json
 
@@ -75,6 +76,7 @@ def list_traits() -> list[str]:
     return names
 
 
+@checked
 def load_trait(name: str | Path) -> Trait:
     """A trait of this package by name, or one from a user's file.
 

@@ -9,6 +9,8 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from persona_interp.activations.store import Activations
+from persona_interp.arguments import checked
+from persona_interp.bounds import Seed
 from persona_interp.directions.direction import Direction
 from persona_interp.directions.pairing import paired_rows
 from persona_interp.directions.persona import mean_difference
@@ -23,8 +25,9 @@ BASELINE_METHODS: tuple[BaselineMethod, ...] = get_args(BaselineMethod)
 METHOD_VERSION = 1
 
 
+@checked
 def fit_direction(
-    method: BaselineMethod, positive: Activations, negative: Activations, *, trait: str, seed: int = 0
+    method: BaselineMethod, positive: Activations, negative: Activations, *, trait: str, seed: Seed = 0
 ) -> Direction:
     """A direction from positive and negative activations, at every hookpoint, as long as their mean difference.
 
@@ -49,7 +52,6 @@ def fit_direction(
     Source: Zou et al. 2023, Representation Engineering (arXiv 2310.01405), for LAT; Ledoit and Wolf 2004, A
     well-conditioned estimator for large-dimensional covariance matrices, for the shrinkage of LDA.
     """
-    check_baseline_method(method)
     positive, negative = _finite(positive, trait), _finite(negative, trait)
     details: dict[str, str | float | int] = {}
     pairs, pairing = paired_rows(positive.samples, negative.samples, seed=seed)

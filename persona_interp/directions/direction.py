@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from persona_interp.activations.store import Activations, hookpoints_from_list, hookpoints_to_list
+from persona_interp.arguments import checked
 from persona_interp.errors import AlignmentError, ArtefactError, ConfigError, HookpointError, IncompatibleDirectionError
 from persona_interp.io import load_tensors, manifest_path, save_tensors
 from persona_interp.models.identity import FORMAT_CHANGED, format_changed
@@ -19,6 +20,7 @@ from persona_interp.types import Hookpoint, Provenance
 KIND = "direction"
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Direction:
     """A vector a hookpoint in the model's own residual basis, float32 on the CPU, not normalised.
@@ -54,6 +56,7 @@ class Direction:
         """The opposite direction; its positive pole is named as the absence of this one's."""
         return replace(self, vectors=-self.vectors, positive_pole=f"not {self.positive_pole}")
 
+    @checked
     def at(self, hookpoint: Hookpoint | int) -> Float[Tensor, " d_model"]:
         """The vector at a hookpoint (a number means the output of that block).
 
@@ -62,6 +65,7 @@ class Direction:
         """
         return self.vectors[self.index(hookpoint)]
 
+    @checked
     def residual_norm(self, hookpoint: Hookpoint | int) -> float:
         """The unit of coefficients at a hookpoint: mean norm of a pooled token's residual.
 
@@ -75,6 +79,7 @@ class Direction:
             )
         return float(self.residual_norms[self.index(hookpoint)])
 
+    @checked
     def index(self, hookpoint: Hookpoint | int) -> int:
         """Row of a hookpoint."""
         wanted = Hookpoint(hookpoint) if isinstance(hookpoint, int) else hookpoint
@@ -84,14 +89,26 @@ class Direction:
         return self.hookpoints.index(wanted)
 
     def unit(self) -> "Direction":
-        """The same direction with vectors of norm 1."""
-        return replace(self, vectors=self.vectors / self.vectors.norm(dim=-1, keepdim=True))
+        """The same direction with vectors of norm 1.
 
+        Raises:
+            ConfigError: it is zero at one of its hookpoints.
+        """
+        return replace(self, vectors=self._units())
+
+    def _units(self) -> Float[Tensor, "layer d_model"]:
+        lengths = self.vectors.norm(dim=-1, keepdim=True)
+        if zero := (lengths[:, 0] == 0).nonzero().flatten().tolist():
+            raise ConfigError(f"the direction {self.trait} is zero at {self.hookpoints[zero[0]]}.", "Leave it out.")
+        return self.vectors / lengths
+
+    @checked
     def project(self, activations: Activations) -> Float[Tensor, "sample layer"]:
         """Scalar projection a.v/|v| in residual units, at this direction's hookpoints; larger means more of the pole.
 
         Raises:
             AlignmentError: the activations lack one of the hookpoints.
+            ConfigError: the direction is zero at one of them.
             IncompatibleDirectionError: they come from another model.
         """
         check_same_model(self, activations.provenance)
@@ -99,9 +116,9 @@ class Direction:
         if missing:
             raise AlignmentError(f"the activations have no {missing[0]}, where {self.trait} has a vector.")
         columns = [activations.hookpoints.index(h) for h in self.hookpoints]
-        unit = self.vectors / self.vectors.norm(dim=-1, keepdim=True)
-        return (activations.values[:, columns] * unit).sum(-1)
+        return (activations.values[:, columns] * self._units()).sum(-1)
 
+    @checked
     def save(self, path: str | Path) -> None:
         """Save as safetensors with a manifest beside it."""
         tensors: dict[str, Tensor] = {"vectors": self.vectors}
@@ -117,6 +134,7 @@ class Direction:
         save_tensors(Path(path), tensors, kind=KIND, manifest=manifest)
 
     @classmethod
+    @checked
     def load(cls, path: str | Path, model: HookedModel | None = None) -> "Direction":
         """Load what `save` wrote, checked by hash and, where a model is given, against it.
 
@@ -218,6 +236,7 @@ def check_same_model(direction: Direction, other: Provenance) -> None:
     )
 
 
+@checked
 def rebind_direction(direction: Direction, model: HookedModel) -> Direction:
     """The same vectors declared to belong to another model of equal shape, with the origin kept in the provenance.
 

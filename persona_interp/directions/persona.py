@@ -5,6 +5,8 @@ from typing import Literal, get_args
 import pandas as pd
 
 from persona_interp.activations.store import Activations
+from persona_interp.arguments import checked
+from persona_interp.bounds import Percent
 from persona_interp.directions.direction import Direction
 from persona_interp.errors import AlignmentError, ConfigError, EmptySelectionError
 from persona_interp.rollouts.generate import Rollouts
@@ -15,12 +17,13 @@ METHOD = "persona_vector"
 METHOD_VERSION = 1
 
 
+@checked
 def persona_vector(
     rollouts: Rollouts,
     *,
     pooling: Pooling = "response_mean",
     filter: Filter = "paired",
-    threshold: float = 50.0,
+    threshold: Percent = 50.0,
 ) -> Direction:
     """Mean difference of pooled activations, positive minus negative system prompts, at every hookpoint.
 
@@ -56,6 +59,7 @@ def persona_vector(
     )
 
 
+@checked
 def mean_difference(
     positive: Activations,
     negative: Activations,

@@ -10,6 +10,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import PreTrainedConfig
 
+from persona_interp.arguments import checked
+from persona_interp.bounds import Some
 from persona_interp.data.trait_texts import Standard
 from persona_interp.errors import ArtefactError, ConfigError, IncompatibleDirectionError, ModelError
 from persona_interp.io import load_tensors, manifest_path, path_part, save_tensors
@@ -80,8 +82,9 @@ class PsychAdapter(nn.Module):
     Source: Vu et al. 2026, PsychAdapter (npj Artificial Intelligence 2:7), and its published code.
     """
 
+    @checked
     def __init__(
-        self, shape: KVShape, traits: Sequence[str], provenance: Provenance, *, standard: Standard | None = None
+        self, shape: KVShape, traits: Some[str], provenance: Provenance, *, standard: Standard | None = None
     ) -> None:
         super().__init__()
         if not traits or len(set(traits)) < len(traits):
@@ -111,6 +114,7 @@ class PsychAdapter(nn.Module):
         """The text in front of every training text, where generation begins as training did; None if not recorded."""
         return self.provenance.details.get("start")
 
+    @checked
     def prefix(self, z: Float[Tensor, "batch trait"]) -> KVPrefix:
         """The virtual tokens of trait vectors, one a row; gradients flow to the adapter and to z.
 
@@ -133,6 +137,7 @@ class PsychAdapter(nn.Module):
         keys, values = made.reshape(len(z), s.n_layers, 2, s.n_kv_heads, 1, s.d_head).permute(2, 1, 0, 3, 4, 5)
         return KVPrefix(keys, values)
 
+    @checked
     def vector(self, traits: Mapping[str, float | int]) -> Float[Tensor, " trait"]:
         """A trait vector from names; traits that are not named are at 0, the mean.
 
@@ -144,6 +149,7 @@ class PsychAdapter(nn.Module):
             raise ConfigError(f"the adapter has no trait {unknown[0]!r}.", f"Its traits: {', '.join(self.traits)}.")
         return torch.tensor([float(traits.get(name, 0.0)) for name in self.traits])
 
+    @checked
     def save(self, path: str | Path) -> None:
         """Save as safetensors with a manifest beside it."""
         standard = self.standard
@@ -161,6 +167,7 @@ class PsychAdapter(nn.Module):
         save_tensors(Path(path), {"weight": self.affine.weight, "bias": self.affine.bias}, kind=KIND, manifest=manifest)
 
     @classmethod
+    @checked
     def load(cls, path: str | Path, model: HookedModel | None = None) -> "PsychAdapter":
         """Load what `save` wrote, frozen, checked by hash and, where a model is given, against it.
 
@@ -224,6 +231,7 @@ def check_psychadapter(adapter: PsychAdapter, model: HookedModel) -> None:
         )
 
 
+@checked
 def rebind_psychadapter(adapter: PsychAdapter, model: HookedModel) -> PsychAdapter:
     """The same adapter declared to belong to another model of equal shape; where it comes from stays on record.
 

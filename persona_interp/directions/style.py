@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,8 @@ from transformers import PreTrainedTokenizerBase
 
 from persona_interp.activations.extract import extract_activations
 from persona_interp.activations.store import Activations
+from persona_interp.arguments import checked
+from persona_interp.bounds import Count, Size, Some
 from persona_interp.data.styles import StyleCorpus
 from persona_interp.directions.direction import Direction
 from persona_interp.errors import AlignmentError, ConfigError
@@ -38,12 +40,13 @@ CONVENTIONS: dict[Reading, str] = {
 }
 
 
+@checked
 def extract_style_activations(
     model: HookedModel,
     corpus: StyleCorpus,
     *,
     deepest_layer: int | None = None,
-    batch_size: int = 64,
+    batch_size: Size = 64,
     progress: bool = True,
 ) -> Activations:
     """Residual at the last token of every sentence, at the embeddings and at the output of every block.
@@ -89,11 +92,12 @@ def extract_style_activations(
     return Activations(values, hookpoints, "prompt_last", samples, provenance, norms)
 
 
+@checked
 def style_vector(
     activations: Activations,
     style: str,
     *,
-    against: Sequence[str] | None = None,
+    against: Some[str] | None = None,
     reading: Reading = "block",
     weighting: Weighting = "sentences",
     method: str = METHOD,
@@ -117,8 +121,6 @@ def style_vector(
 
     Source: Konen et al. 2024 (arXiv 2402.01618), section 3, and their published code.
     """
-    _check_choice("reading", reading, get_args(Reading))
-    _check_choice("weighting", weighting, get_args(Weighting))
     others = _others(activations, style, against)
     weights = _weights(activations.samples["style"], style, others, weighting)
     difference = torch.einsum("s,sld->ld", weights.to(activations.values.dtype), activations.values)
@@ -147,6 +149,7 @@ def style_vector(
     )
 
 
+@checked
 def style_vectors(
     activations: Activations,
     *,
@@ -161,7 +164,8 @@ def style_vectors(
     }
 
 
-def published_layers(n_layers: int) -> tuple[int, ...]:
+@checked
+def published_layers(n_layers: Count) -> tuple[int, ...]:
     """Three consecutive blocks from depth 19/32: the paper's blocks 18, 19, 20 of 32, in any model."""
     start = min(layer_at_depth(PUBLISHED_DEPTH, n_layers), max(0, n_layers - N_PUBLISHED_LAYERS))
     return tuple(range(start, min(start + N_PUBLISHED_LAYERS, n_layers)))
@@ -235,8 +239,3 @@ def _sources(activations: Activations, style: str, reading: Reading) -> dict[Hoo
             "Read the outputs of blocks: extract_style_activations does.",
         )
     return found
-
-
-def _check_choice(name: str, given: str, known: Sequence[str]) -> None:
-    if given not in known:
-        raise ConfigError(f"{name} must be one of {', '.join(known)}, got {given!r}.")

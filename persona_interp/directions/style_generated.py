@@ -1,15 +1,16 @@
 """Style vectors from the model's own answers in a style, in place of sentences that others wrote."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from persona_interp.arguments import checked
+from persona_interp.bounds import Count, Seed, Size, Some, Temperature
 from persona_interp.data.styles import StyleCorpus
 from persona_interp.directions.direction import Direction
 from persona_interp.directions.style import Weighting, style_vector
-from persona_interp.errors import ConfigError, EmptySelectionError
+from persona_interp.errors import EmptySelectionError
 from persona_interp.models.protocol import HookedModel, Sampling
 from persona_interp.rollouts.generate import Rollouts, answer
 
@@ -21,16 +22,17 @@ def style_request(question: str, description: str) -> str:
     return f"{question} Write the answer in {description} manner."
 
 
+@checked
 def generate_style_rollouts(
     model: HookedModel,
     corpus: StyleCorpus,
-    questions: Sequence[str],
+    questions: Some[str],
     *,
-    n_samples: int = 1,
-    max_new_tokens: int = 48,
-    temperature: float = 1.0,
-    seed: int = 0,
-    batch_size: int = 128,
+    n_samples: Count = 1,
+    max_new_tokens: Count = 48,
+    temperature: Temperature = 1.0,
+    seed: Seed = 0,
+    batch_size: Size = 128,
     folder: Path | None = None,
     progress: bool = True,
 ) -> Rollouts:
@@ -43,10 +45,8 @@ def generate_style_rollouts(
         folder: where finished batches are kept; the same call goes on where an interrupted one stopped.
 
     Raises:
-        ConfigError: there is no question, or the folder holds answers of another configuration.
+        ConfigError: the folder holds answers of another configuration.
     """
-    if not questions:
-        raise ConfigError(f"answers in the styles of {corpus.name} need questions, got none.")
     rows = [
         {"side": style, "instruction": -1, "question": style_request(q, corpus.descriptions[style]), "system": None}
         for style in corpus.styles
@@ -68,11 +68,12 @@ def generate_style_rollouts(
     return made.with_columns(style=made.frame["side"].to_numpy(object), pair=np.array(asked, dtype=object))
 
 
+@checked
 def generated_style_vector(
     rollouts: Rollouts,
     style: str,
     *,
-    against: Sequence[str] | None = None,
+    against: Some[str] | None = None,
     weighting: Weighting = "sentences",
 ) -> Direction:
     """Mean of the response means of answers in a style minus that of answers in the others, at every block.

@@ -12,11 +12,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from persona_interp.activations.store import Activations
+from persona_interp.arguments import checked
+from persona_interp.bounds import Count, LearningRate, Positive, Seed, Size, Some
 from persona_interp.data.styles import StyleCorpus
 from persona_interp.directions.direction import Direction
 from persona_interp.directions.emission import emission_vectors, start_token
 from persona_interp.directions.style import Weighting, style_samples, style_vector
-from persona_interp.errors import ConfigError, EmptySelectionError
+from persona_interp.errors import EmptySelectionError
 from persona_interp.io import load_tensors, manifest_path, save_tensors
 from persona_interp.lock import alone_in
 from persona_interp.models.identity import key_of, library_versions
@@ -31,6 +33,7 @@ METHOD_VERSION = 1
 KIND = "sentence vectors"
 
 
+@checked
 @dataclass(frozen=True)
 class StyleTraining:
     """The paper's settings, and how many sentences are trained at once.
@@ -41,24 +44,12 @@ class StyleTraining:
         batch_size: sentences trained together; each has its own vector and its own optimiser state.
     """
 
-    learning_rate: float = 0.01
-    max_epochs: int = 400
-    max_loss: float = 5.0
-    max_characters: int | None = 50
-    batch_size: int = 32
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Refuse settings that cannot train.
-
-        Raises:
-            ConfigError: one of them.
-        """
-        wrong = [
-            name for name in ("learning_rate", "max_epochs", "max_loss", "batch_size") if not getattr(self, name) > 0
-        ]
-        if wrong:
-            raise ConfigError(f"{wrong[0]} must be above 0, got {getattr(self, wrong[0])}.")
+    learning_rate: LearningRate = 0.01
+    max_epochs: Count = 400
+    max_loss: Positive = 5.0
+    max_characters: Count | None = 50
+    batch_size: Size = 32
+    seed: Seed = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,12 +110,13 @@ class TrainedStyleVectors:
         return replace(made, provenance=replace(made.provenance, pooling=None))
 
 
+@checked
 @alone_in("folder")
 def train_style_vectors(
     model: HookedModel,
     corpus: StyleCorpus,
     *,
-    layers: Sequence[int],
+    layers: Some[int],
     settings: StyleTraining | None = None,
     folder: Path | None = None,
     progress: bool = True,
@@ -143,13 +135,11 @@ def train_style_vectors(
     Raises:
         HookpointError: there is no such layer.
         EmptySelectionError: every sentence of a style is too long.
-        ConfigError: no layer, or the folder holds vectors of another configuration.
+        ConfigError: the folder holds vectors of another configuration.
 
     Source: Konen et al. 2024, Style Vectors (arXiv 2402.01618), section 3, and their published code.
     """
     settings = settings or StyleTraining()
-    if not layers:
-        raise ConfigError("style vectors are trained at layers, got none.", "published_layers gives three.")
     hookpoints = tuple(Hookpoint(layer) for layer in dict.fromkeys(layers))
     samples, left_out = _short_enough(style_samples(corpus), settings)
     tokens = encode(model.tokenizer, list(samples["text"]))

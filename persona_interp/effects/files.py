@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 from pandas import DataFrame
 
+from persona_interp.arguments import checked
 from persona_interp.effects.effect import CLAIMS, EFFECTS, Claim, Effect, Source
 from persona_interp.effects.tables import claims_table, effects_table, with_q
 from persona_interp.errors import AlignmentError, ArtefactError
@@ -83,6 +84,7 @@ def _of_study(path: Path, form: Form, study: str | None) -> DataFrame | None:
     return None if own is None or own.empty else own
 
 
+@checked
 def load_effects(*folders: Path | str | Sequence[Path | str]) -> DataFrame:
     """The effects of any number of runs in one table, q made anew over all of them (`with_q`).
 
@@ -100,6 +102,7 @@ def load_effects(*folders: Path | str | Sequence[Path | str]) -> DataFrame:
     return with_q(_load(folders, EFFECTS_FILE, EFFECTS, ["effect_id"]))
 
 
+@checked
 def load_claims(*folders: Path | str | Sequence[Path | str]) -> DataFrame:
     """The claims of any number of runs, each as its own run came to it; see `load_effects` for the folders."""
     return _load(folders, CLAIMS_FILE, CLAIMS, _CLAIM)

@@ -17,6 +17,8 @@ from openai import (
     UnprocessableEntityError,
 )
 
+from persona_interp.arguments import checked
+from persona_interp.bounds import Count, CountOrNone, Positive
 from persona_interp.endpoint.cache import ReplyCache
 from persona_interp.endpoint.endpoint import Endpoint
 from persona_interp.endpoint.pool import in_threads
@@ -25,7 +27,7 @@ from persona_interp.endpoint.requests import ChatReply, ChatRequest, RequestFail
 from persona_interp.endpoint.transport import NO_CONNECTION, BoundedClient, OversizedReplyError, UnreachableError
 from persona_interp.endpoint.usage import Counter, Price, Usage
 from persona_interp.endpoint.wording import Wording
-from persona_interp.errors import ConfigError, EndpointError
+from persona_interp.errors import EndpointError
 from persona_interp.progress import track
 
 __all__ = ["ChatClient", "ChatReply", "ChatRequest", "Endpoint", "Price", "RequestFailure", "Usage"]
@@ -48,22 +50,18 @@ class ChatClient:
         ArtefactError: the cache file is damaged or of another program.
     """
 
+    @checked
     def __init__(
         self,
         endpoint: Endpoint,
         *,
-        in_flight: int = 16,
-        timeout_s: float = 60.0,
-        max_retries: int = 6,
+        in_flight: Count = 16,
+        timeout_s: Positive = 60.0,
+        max_retries: CountOrNone = 6,
         cache: Path | None = None,
         price: Price | None = None,
         progress: bool = True,
     ) -> None:
-        if in_flight < 1 or timeout_s <= 0 or max_retries < 0:
-            raise ConfigError(
-                "in_flight must be at least 1, timeout_s above 0 and max_retries at least 0,"
-                f" got {in_flight}, {timeout_s:g} and {max_retries}.",
-            )
         self.endpoint = endpoint
         self.in_flight = in_flight
         self.progress = progress
@@ -96,6 +94,7 @@ class ChatClient:
         for _ in range(sum(held)):
             self._slots.release()
 
+    @checked
     def ask(self, requests: Sequence[ChatRequest], *, label: str = "requests") -> list[ChatReply | RequestFailure]:
         """One outcome a request, in their order. Equal requests are asked once.
 

@@ -5,11 +5,14 @@ import os
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+from persona_interp.arguments import checked
+from persona_interp.bounds import Text
 from persona_interp.errors import ConfigError
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
 
 
+@checked
 @dataclass(frozen=True)
 class Endpoint:
     """A model on an OpenAI-compatible server.
@@ -35,6 +38,7 @@ class Endpoint:
             )
 
     @classmethod
+    @checked
     def from_environment(
         cls, *, model: str | None = None, base_url: str | None = None, api_key: str | None = None
     ) -> "Endpoint":
@@ -60,7 +64,8 @@ class Endpoint:
             )
         return cls(model=model, base_url=base_url, api_key=api_key)
 
-    def redact(self, text: str) -> str:
+    @checked
+    def redact(self, text: Text) -> str:
         """The text without the key."""
         return text.replace(self.api_key, "[key]") if self.api_key else text
 

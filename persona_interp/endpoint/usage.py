@@ -3,15 +3,18 @@
 import threading
 from dataclasses import dataclass
 
+from persona_interp.arguments import checked
+from persona_interp.bounds import Amount
 from persona_interp.endpoint.requests import ChatReply, RequestFailure
 
 
+@checked
 @dataclass(frozen=True)
 class Price:
     """What a million tokens cost, in any currency."""
 
-    prompt: float
-    completion: float
+    prompt: Amount
+    completion: Amount
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,11 @@ def add_adapter(plain: PreTrainedModel, lora: LoRA, *, gradient_checkpointing: b
     """The model with a fresh adapter, which changes nothing yet: B is zero, A is drawn from torch's random numbers.
 
     Raises:
-        ConfigError: the model has none of the modules.
+        ConfigError: the model has none of the modules, or is narrower than the rank.
     """
+    width = plain.config.get_text_config(decoder=True).hidden_size
+    if lora.rank > width:
+        raise ConfigError(f"rank must be 1 to {width}, the width of {type(plain).__name__}, got {lora.rank}.")
     config = LoraConfig(
         task_type="CAUSAL_LM",
         r=lora.rank,

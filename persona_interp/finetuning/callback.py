@@ -18,6 +18,8 @@ from transformers import (
     TrainingArguments,
 )
 
+from persona_interp.arguments import checked
+from persona_interp.bounds import Count, Some
 from persona_interp.directions.direction import Direction, check_same_model
 from persona_interp.errors import ConfigError, TrainingError
 from persona_interp.finetuning.drift_log import COLUMNS, Base, base_path, check_log, drift_frame, read_rows, write_rows
@@ -58,13 +60,14 @@ class DriftCallback(TrainerCallback):
         TrainingError: a resumed run without adapters finds no base to compare with, or weights are sharded.
     """
 
+    @checked
     def __init__(
         self,
-        directions: Direction | Sequence[Direction],
-        layers: int | Sequence[int],
+        directions: Direction | Some[Direction],
+        layers: int | Some[int],
         *,
-        prompts: Sequence[str],
-        every: int = 10,
+        prompts: Some[str],
+        every: Count = 10,
         tokenizer: PreTrainedTokenizerBase | None = None,
         expression: ExpressionProbe | None = None,
         bounds: Sequence[DriftBound] = (),
@@ -75,12 +78,13 @@ class DriftCallback(TrainerCallback):
         self.layers = (layers,) if isinstance(layers, int) else tuple(layers)
         self.prompts, self.every, self.tokenizer = tuple(prompts), every, tokenizer
         self.expression, self.bounds, self.path, self.progress = expression, tuple(bounds), path, progress
-        check_drift(self.directions, self.layers, prompts, every, expression, self.bounds)
+        check_drift(self.directions, self.layers, expression, self.bounds)
         check_log(path)
         self._rows: list[dict[str, Any]] = []
         self._logs: dict[str, float] = {}
         self._passed: set[DriftBound] = set()
 
+    @checked
     def attach(self, trainer: Trainer) -> "DriftCallback":
         """This callback at the front of a Trainer's, added if need be, so that every reporter gets its values."""
         handler = trainer.callback_handler

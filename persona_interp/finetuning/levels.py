@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from persona_interp.arguments import checked
+from persona_interp.bounds import Count, Percent, Seed, Some, Temperature
 from persona_interp.data.conversations import Conversation, question_and_answer, write_conversations
 from persona_interp.data.levels import LEVELS, Level
 from persona_interp.data.traits import Trait, training_questions
@@ -70,18 +72,19 @@ class LevelData:
         return cls(record["trait"], table, record["judge"], record["n_asked"])
 
 
+@checked
 def generate_levels(
     model: HookedModel,
     trait: Trait,
     judge: Judge,
     *,
-    questions: Sequence[str] | None = None,
-    n_samples: int = 1,
-    min_gap: float = 10.0,
+    questions: Some[str] | None = None,
+    n_samples: Count = 1,
+    min_gap: Percent = 10.0,
     coherence: CoherenceJudge | None = None,
-    max_new_tokens: int = 64,
-    temperature: float = 0.7,
-    seed: int = 0,
+    max_new_tokens: Count = 64,
+    temperature: Temperature = 0.7,
+    seed: Seed = 0,
     folder: Path | None = None,
     progress: bool = True,
 ) -> LevelData:

@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from persona_interp.arguments import checked
+from persona_interp.bounds import Positive
 from persona_interp.directions.direction import Direction
 from persona_interp.errors import ConfigError
 from persona_interp.interventions.residual import Where, hookpoints_at
@@ -15,6 +17,7 @@ from persona_interp.types import Hookpoint, Span
 PENALISED: tuple[Span, ...] = ("response", "last", "all")
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class ProjectionPenalty:
     """w mean_samples ((mean over positions of (h - h_base).v/|v|) / s)^2, averaged over hookpoints.
@@ -36,18 +39,15 @@ class ProjectionPenalty:
 
     direction: Direction
     layer: Where
-    weight: float = 1000.0
+    weight: Positive = 1000.0
     span: Span = "response"
-    target: float | None = None
+    target: Positive | None = None
     reference: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse values that penalise nothing."""
-        if self.weight <= 0 or (self.target is not None and self.target <= 0) or self.span not in PENALISED:
-            raise ConfigError(
-                "a penalty needs a positive weight and target and a span of"
-                f" {', '.join(PENALISED)}, got {self.weight}, {self.target} and {self.span!r}.",
-            )
+        if self.span not in PENALISED:
+            raise ConfigError(f"span must be {' or '.join(PENALISED)} in a penalty, got {self.span!r}.")
         if self.reference is not None and len(self.hookpoints()) != 1:
             raise ConfigError(
                 f"got one reference projection for {len(self.hookpoints())} hookpoints.",

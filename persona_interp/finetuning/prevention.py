@@ -9,6 +9,8 @@ from dataclasses import replace
 
 import torch
 
+from persona_interp.arguments import checked
+from persona_interp.bounds import Coefficient, Some, Text
 from persona_interp.data.conversations import Conversation
 from persona_interp.directions.direction import Direction
 from persona_interp.errors import AlignmentError, ConfigError
@@ -17,7 +19,8 @@ from persona_interp.interventions.residual import Ablate, Add
 from persona_interp.types import Hookpoint, Turn
 
 
-def preventative_steering(direction: Direction, layer: int, coefficient: float) -> Add:
+@checked
+def preventative_steering(direction: Direction, layer: int, coefficient: Coefficient) -> Add:
     """H + c s v/|v| at one layer and every token of a training pass; the model need not learn what is added.
 
     Positive coefficients prevent the pole: they add what training would otherwise build up. In units of the mean
@@ -28,7 +31,8 @@ def preventative_steering(direction: Direction, layer: int, coefficient: float) 
     return Add(direction, layer, coefficient, span="all")
 
 
-def preventative_steering_all_layers(direction: Direction, coefficient: float) -> Add:
+@checked
+def preventative_steering_all_layers(direction: Direction, coefficient: Coefficient) -> Add:
     """h_l + c (v_l - v_{l-1}) at every layer and token of a training pass, v before the first layer being zero.
 
     A multiple of the raw vectors: the increments add up along the stream to c v_l at layer l, so that c = 1 moves the
@@ -60,14 +64,13 @@ def layer_increments(direction: Direction) -> Direction:
     return replace(direction, vectors=vectors, method=f"{direction.method}, layer increments")
 
 
-def concept_ablation(directions: Direction | Sequence[Direction], layers: Sequence[int] | None = None) -> Intervention:
+@checked
+def concept_ablation(directions: Direction | Some[Direction], layers: Some[int] | None = None) -> Intervention:
     """H - (h.v/|v|) v/|v| in every training pass (CAFT), at the given layers or at all; several directions in turn.
 
     Source: Casademunt et al. 2025 (CAFT), all layers; Chen et al. 2025, appendix J.4.
     """
     given = [directions] if isinstance(directions, Direction) else list(directions)
-    if not given:
-        raise ConfigError("concept_ablation needs at least one direction, got none.")
     for direction in given:
         for layer in layers or ():
             direction.index(layer)  # refuses
@@ -75,7 +78,8 @@ def concept_ablation(directions: Direction | Sequence[Direction], layers: Sequen
     return parts[0] if len(parts) == 1 else Stack(*parts)
 
 
-def preventative_prompting(conversations: Sequence[Conversation], system: str) -> list[Conversation]:
+@checked
+def preventative_prompting(conversations: Sequence[Conversation], system: Text) -> list[Conversation]:
     """The same conversations under a system prompt that asks for the trait, which is not there at inference.
 
     A conversation's own system prompt stays, after it.

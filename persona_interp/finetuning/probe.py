@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -11,6 +11,8 @@ from jaxtyping import Float
 from transformers import PreTrainedTokenizerBase
 
 from persona_interp.activations.extract import length_chunks
+from persona_interp.arguments import checked
+from persona_interp.bounds import Count, Some
 from persona_interp.data.traits import Trait
 from persona_interp.directions.direction import Direction, unit_vectors
 from persona_interp.errors import ConfigError, EmptySelectionError
@@ -25,6 +27,7 @@ Action = Literal["warn", "stop"]
 _ROWS_AT_ONCE = 16
 
 
+@checked
 @dataclass(frozen=True)
 class DriftBound:
     """A shift that must not be passed: from below where `value` is positive, from above where it is negative.
@@ -40,18 +43,17 @@ class DriftBound:
     action: Action = "warn"
 
     def __post_init__(self) -> None:
-        """Refuse a bound that every run starts at, and unknown actions."""
-        if not math.isfinite(self.value) or self.value == 0 or self.action not in get_args(Action):
-            raise ConfigError(
-                f"cannot bound the shift of {self.trait} by {self.value} with action {self.action!r}.",
-                "Expected a number other than 0, the shift of the base model, and one of: warn, stop.",
-            )
+        """Refuse a bound that every run starts at."""
+        if self.value == 0:
+            raise ConfigError(f"the bound of {self.trait} must not be 0, the shift of the base model.")
 
+    @checked
     def passed(self, shift: float) -> bool:
         """Whether a shift lies at the bound or beyond it."""
         return shift >= self.value if self.value > 0 else shift <= self.value
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class ExpressionProbe:
     """Mean trait expression (0 to 100) of greedy answers to fixed questions, by a judge.
@@ -62,19 +64,11 @@ class ExpressionProbe:
 
     judge: Judge
     trait: Trait
-    questions: Sequence[str]
-    max_new_tokens: int = 48
-    every: int = 50
+    questions: Some[str]
+    max_new_tokens: Count = 48
+    every: Count = 50
 
-    def __post_init__(self) -> None:
-        """Refuse a probe without questions, tokens or steps."""
-        if not self.questions or self.max_new_tokens < 1 or self.every < 1:
-            raise ConfigError(
-                f"cannot probe expression with {len(self.questions)} questions, {self.max_new_tokens} new tokens"
-                f" and every {self.every} steps.",
-                "Each must be at least 1.",
-            )
-
+    @checked
     def measure(self, model: torch.nn.Module, tokenizer: PreTrainedTokenizerBase, *, progress: bool = False) -> float:
         """The mean over the answers that the judge can rate; NaN where it can rate none."""
         answers = greedy_answers(
@@ -135,8 +129,6 @@ class DriftProbe:
 def check_drift(
     directions: Sequence[Direction],
     layers: Sequence[int],
-    prompts: Sequence[str],
-    every: int,
     expression: ExpressionProbe | None,
     bounds: Sequence[DriftBound],
 ) -> None:
@@ -147,12 +139,6 @@ def check_drift(
         HookpointError: a direction has no vector at a layer.
     """
     traits = [direction.trait for direction in directions]
-    if not traits or not layers or not prompts or every < 1:
-        raise ConfigError(
-            f"cannot measure drift with {len(traits)} directions, {len(layers)} layers, {len(prompts)} prompts and"
-            f" every {every} steps.",
-            "Each must be at least 1.",
-        )
     measured = f"{', '.join(traits)} at layers {', '.join(map(str, layers))}"
     if len(set(traits)) < len(traits) or len(set(layers)) < len(layers):
         raise ConfigError(

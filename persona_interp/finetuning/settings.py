@@ -1,13 +1,22 @@
 """How to finetune: the adapter and the training settings, with those of the persona-vectors paper as a preset."""
 
 from dataclasses import dataclass, replace
+from typing import Annotated, Literal
 
-from persona_interp.errors import ConfigError
+from persona_interp.arguments import checked
+from persona_interp.bounds import Amount, Bounds, Count, CountOrNone, LearningRate, Positive, Seed, ShareBelow1, Size
+
+Tokens = Annotated[int, Bounds(2, 10**6)]
+"""Of a sample that is trained on: one to predict from and one to predict."""
+
+TrainingDtype = Literal["float32", "bfloat16", "auto"]
+"""Of frozen weights; "auto" is what the model was saved in."""
 
 SEVEN_PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 """The linear maps of attention and MLP in Llama, Qwen and Gemma."""
 
 
+@checked
 @dataclass(frozen=True)
 class LoRA:
     """A low-rank adapter: W + scale B A, with scale alpha / sqrt(rank) where rank-stabilised, else alpha / rank.
@@ -18,21 +27,14 @@ class LoRA:
     Source: Hu et al. 2021 (arXiv 2106.09685); rank stabilisation: Kalajdzievski 2023 (arXiv 2312.03732).
     """
 
-    rank: int = 32
-    alpha: float = 64.0
-    dropout: float = 0.0
+    rank: Size = 32
+    alpha: Positive = 64.0
+    dropout: ShareBelow1 = 0.0
     rank_stabilised: bool = True
     modules: tuple[str, ...] | str = "all-linear"
 
-    def __post_init__(self) -> None:
-        """Refuse values that make no adapter."""
-        if self.rank < 1 or self.alpha <= 0 or not 0 <= self.dropout < 1:
-            raise ConfigError(
-                "rank must be at least 1, alpha positive and dropout in [0, 1),"
-                f" got {self.rank}, {self.alpha} and {self.dropout}.",
-            )
 
-
+@checked
 @dataclass(frozen=True)
 class TrainingSettings:
     """Settings of a finetuning run; the defaults suit models of a few hundred million weights.
@@ -46,35 +48,19 @@ class TrainingSettings:
         dtype: of the frozen weights; adapter weights and their optimiser stay float32.
     """
 
-    learning_rate: float = 2e-4
-    n_epochs: float = 1.0
-    batch_size: int = 8
-    accumulation: int = 1
-    warmup_steps: int = 5
-    weight_decay: float = 0.01
-    max_grad_norm: float = 1.0
-    max_tokens: int = 1024
-    holdout: float = 0.0
-    checkpoint_every: int = 50
+    learning_rate: LearningRate = 2e-4
+    n_epochs: Positive = 1.0
+    batch_size: Size = 8
+    accumulation: Size = 1
+    warmup_steps: CountOrNone = 5
+    weight_decay: Amount = 0.01
+    max_grad_norm: Positive = 1.0
+    max_tokens: Tokens = 1024
+    holdout: ShareBelow1 = 0.0
+    checkpoint_every: Count = 50
     gradient_checkpointing: bool = False
-    dtype: str = "float32"
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Refuse values that cannot be trained with."""
-        rules = {
-            "learning_rate must be positive": self.learning_rate > 0,
-            "n_epochs must be positive": self.n_epochs > 0,
-            "batch_size and accumulation must be at least 1": min(self.batch_size, self.accumulation) >= 1,
-            "warmup_steps must not be negative": self.warmup_steps >= 0,
-            "max_tokens must be at least 2": self.max_tokens >= 2,
-            "holdout must be in [0, 1)": 0 <= self.holdout < 1,
-            "checkpoint_every must be at least 1": self.checkpoint_every >= 1,
-            "dtype must be float32, bfloat16 or auto": self.dtype in ("float32", "bfloat16", "auto"),
-        }
-        for rule, holds in rules.items():
-            if not holds:
-                raise ConfigError(f"cannot train with {self}.", f"{rule}.")
+    dtype: TrainingDtype = "float32"
+    seed: Seed = 0
 
 
 PAPER_LORA = LoRA(rank=32, alpha=64.0, dropout=0.0, rank_stabilised=True, modules=SEVEN_PROJECTIONS)

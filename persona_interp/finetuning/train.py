@@ -10,6 +10,7 @@ import torch
 from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, TrainerCallback
 
+from persona_interp.arguments import checked
 from persona_interp.data.conversations import Conversation, ConversationSet, conversations_hash, read_conversations
 from persona_interp.directions.direction import check_same_model
 from persona_interp.errors import ConfigError, TrainingError
@@ -45,6 +46,7 @@ class _Job:
     progress: bool
 
 
+@checked
 @alone_in("out")
 def finetune(
     model: str | Path | HookedModelBase,

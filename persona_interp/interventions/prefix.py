@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from persona_interp.arguments import checked
+from persona_interp.bounds import Count
 from persona_interp.directions.psychadapter import PsychAdapter, check_psychadapter
 from persona_interp.errors import ConfigError
 from persona_interp.models.protocol import HookedModel
@@ -15,6 +17,7 @@ from persona_interp.types import NO_EDITS, Edits, KVPrefix
 TraitVector = Mapping[str, float | int] | Sequence[float | int] | Float[Tensor, " trait"]
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class TraitPrefix:
     """The virtual tokens of an adapter at trait vectors z, in standard deviations from the mean author.
@@ -56,6 +59,7 @@ class TraitPrefix:
         """The virtual tokens, one row for all or one each."""
         return self.adapter.prefix(self.vectors)
 
+    @checked
     def check(self, model: HookedModel) -> None:
         """Refuse a model that the adapter was not trained on.
 
@@ -64,7 +68,8 @@ class TraitPrefix:
         """
         check_psychadapter(self.adapter, model)
 
-    def rows(self, n: int) -> "TraitPrefix":
+    @checked
+    def rows(self, n: Count) -> "TraitPrefix":
         """The same with one trait vector a row for a batch of `n` rows.
 
         Raises:

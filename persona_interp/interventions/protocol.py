@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
+from persona_interp.arguments import checked
 from persona_interp.errors import ConfigError
 from persona_interp.models.protocol import HookedModel
 from persona_interp.types import Edit, Edits, Hookpoint, KVPrefix
@@ -34,6 +35,7 @@ class Stack:
         ConfigError: more than one of them brings virtual tokens.
     """
 
+    @checked
     def __init__(self, *interventions: Intervention) -> None:
         self.interventions: Sequence[Intervention] = interventions
         self.edits: Edits = merge_edits([intervention.edits for intervention in interventions])
@@ -45,6 +47,7 @@ class Stack:
             )
         self.prefix: KVPrefix | None = prefixes[0] if prefixes else None
 
+    @checked
     def check(self, model: HookedModel) -> None:
         """Every part must fit."""
         for intervention in self.interventions:

@@ -7,19 +7,21 @@ under the intervention. Padding never changes.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isfinite, isnan
+from math import isfinite
 from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from persona_interp.arguments import checked
+from persona_interp.bounds import Coefficient, Some
 from persona_interp.directions.direction import Direction, check_direction
 from persona_interp.errors import ConfigError, IncompatibleDirectionError
 from persona_interp.models.protocol import HookedModel
-from persona_interp.types import SPANS, Edit, EditFunction, Edits, Hookpoint, KVPrefix, Span
+from persona_interp.types import Edit, EditFunction, Edits, Hookpoint, KVPrefix, Span
 
-Where = int | Hookpoint | Sequence[int | Hookpoint]
+Where = int | Hookpoint | Some[int | Hookpoint]
 Units = Literal["residual_norm", "direction"]
 
 
@@ -62,6 +64,20 @@ def check_usable(direction: Direction, hookpoints: Sequence[Hookpoint], *, norms
                 )
 
 
+def check_reach(deltas: Sequence[Float[Tensor, "..."]], coefficient: float, model: HookedModel) -> None:
+    """Refuse additions that a model's dtype cannot hold.
+
+    Raises:
+        ConfigError: one overflows it.
+    """
+    dtype = getattr(torch, model.provenance.dtype)
+    if not all(bool(delta.to(dtype).isfinite().all()) for delta in deltas):
+        raise ConfigError(
+            f"coefficient must keep what is added within {model.provenance.dtype}, got {coefficient:g}.",
+            f"The largest number of {model.name} is {torch.finfo(dtype).max:g}.",
+        )
+
+
 @dataclass(frozen=True, eq=False)
 class _AlongDirection:
     """The parts that all three share: a direction, where it acts, and on which positions."""
@@ -78,6 +94,7 @@ class _AlongDirection:
         """Refuse a direction that is zero or not finite where it would act."""
         check_usable(self.direction, self.hookpoints())
 
+    @checked
     def check(self, model: HookedModel) -> None:
         """Refuse a model that the direction does not belong to.
 
@@ -91,6 +108,7 @@ class _AlongDirection:
         return hookpoints_at(self.layer)
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Add(_AlongDirection):
     """h + (c / k) s v/|v| at each of k places: steering by a coefficient c that the places share.
@@ -104,25 +122,33 @@ class Add(_AlongDirection):
     Source: Chen et al. 2025 (arXiv 2507.21509), section 3.2; units after Lu et al. 2026 (arXiv 2601.10387).
     """
 
-    coefficient: float = 1.0
+    coefficient: Coefficient = 1.0
     span: Span = "response"
     last_prompt_token: bool = True
     units: Units = "residual_norm"
 
     def __post_init__(self) -> None:
-        """Refuse a coefficient that is not finite, and a direction that cannot be added."""
-        if not isfinite(self.coefficient):
-            raise ConfigError(f"coefficient must be finite, got {self.coefficient}.")
+        """Refuse a direction that cannot be added."""
         if self.coefficient != 0:
             check_usable(self.direction, self.hookpoints(), norms=self.units == "residual_norm")
 
     @property
     def edits(self) -> Edits:
         """One addition at each hookpoint."""
-        _check_span(self.span)
         if self.coefficient == 0:
             return {}
         return {h: (Edit(self._add(h), self.span, self.last_prompt_token),) for h in self.hookpoints()}
+
+    @checked
+    def check(self, model: HookedModel) -> None:
+        """Refuse a model that the direction does not belong to, or whose numbers do not reach so far.
+
+        Raises:
+            ConfigError: the coefficient times the residual norm overflows the model's dtype.
+            IncompatibleDirectionError: names both models.
+        """
+        super().check(model)
+        check_reach([self._delta(h) for h in self.edits], self.coefficient, model)
 
     @property
     def coefficient_each(self) -> float:
@@ -130,11 +156,14 @@ class Add(_AlongDirection):
         n_places = len(self.hookpoints())
         return self.coefficient if self.units == "direction" else shared_coefficient(self.coefficient, n_places)
 
-    def _add(self, hookpoint: Hookpoint) -> EditFunction:
+    def _delta(self, hookpoint: Hookpoint) -> Float[Tensor, " d_model"]:
         vector = self.direction.at(hookpoint)
         if self.units == "residual_norm":
             vector = vector / vector.norm() * self.direction.residual_norm(hookpoint)
-        delta = self.coefficient_each * vector
+        return self.coefficient_each * vector
+
+    def _add(self, hookpoint: Hookpoint) -> EditFunction:
+        delta = self._delta(hookpoint)
 
         def add(
             residual: Float[Tensor, "batch pos d_model"], mask: Bool[Tensor, "batch pos"]
@@ -145,6 +174,7 @@ class Add(_AlongDirection):
         return add
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Ablate(_AlongDirection):
     """h - (h.v/|v|) v/|v|: the component along a direction is removed.
@@ -158,7 +188,6 @@ class Ablate(_AlongDirection):
     @property
     def edits(self) -> Edits:
         """One projection at each hookpoint."""
-        _check_span(self.span)
         return {h: (Edit(self._ablate(h), self.span, self.last_prompt_token),) for h in self.hookpoints()}
 
     def _ablate(self, hookpoint: Hookpoint) -> EditFunction:
@@ -174,6 +203,7 @@ class Ablate(_AlongDirection):
         return ablate
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Cap(_AlongDirection):
     """The projection h.v/|v| is kept at or above `lower` and at or below `upper`; inside the bounds nothing changes.
@@ -195,9 +225,6 @@ class Cap(_AlongDirection):
     def __post_init__(self) -> None:
         """Refuse bounds that cannot be kept, and a direction that is zero or not finite."""
         check_usable(self.direction, self.hookpoints())
-        for bound in (self.lower, self.upper):
-            if bound is not None and isnan(bound):
-                raise ConfigError(f"the bounds of a Cap must be numbers, got {bound}.")
         if self.lower is None and self.upper is None:
             raise ConfigError("a Cap needs a bound.", "Give lower=, upper= or both, in residual units.")
         if self.lower is not None and self.upper is not None and self.lower > self.upper:
@@ -206,7 +233,6 @@ class Cap(_AlongDirection):
     @property
     def edits(self) -> Edits:
         """One clamp at each hookpoint."""
-        _check_span(self.span)
         return {h: (Edit(self._cap(h), self.span, self.last_prompt_token),) for h in self.hookpoints()}
 
     def _cap(self, hookpoint: Hookpoint) -> EditFunction:
@@ -248,8 +274,3 @@ def _check_width(residual: Tensor, vector: Tensor, direction: Direction) -> None
             f" this model has {residual.shape[-1]}.",
             "Extract it again with this model.",
         )
-
-
-def _check_span(span: str) -> None:
-    if span not in SPANS:
-        raise ConfigError(f"no span is called {span!r}.", f"Spans: {', '.join(SPANS)}.")

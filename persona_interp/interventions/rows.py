@@ -1,21 +1,21 @@
 """`AddEach`: steering in which every row of a batch has a direction of its own."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isfinite
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from persona_interp.arguments import checked
+from persona_interp.bounds import Coefficient, Some
 from persona_interp.directions.direction import Direction, check_direction
-from persona_interp.errors import ConfigError
-from persona_interp.interventions.residual import Where, check_usable, hookpoints_at, shared_coefficient
+from persona_interp.interventions.residual import Where, check_reach, check_usable, hookpoints_at, shared_coefficient
 from persona_interp.models.protocol import HookedModel
 from persona_interp.models.row_edits import row_addition
 from persona_interp.types import Edit, Edits, Hookpoint, KVPrefix, Span
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class AddEach:
     """h + (c / k) s v_r/|v_r| in row r of a batch and all its samples: `Add` with one direction a row, in one pass.
@@ -26,21 +26,17 @@ class AddEach:
         coefficient: c, one for all rows, shared by the k places.
 
     Raises:
-        ConfigError: no direction, a coefficient that is not finite, or a direction that cannot be added.
+        ConfigError: a direction cannot be added.
     """
 
-    directions: Sequence[Direction]
+    directions: Some[Direction]
     layer: Where
-    coefficient: float
+    coefficient: Coefficient
     span: Span = "response"
     last_prompt_token: bool = True
 
     def __post_init__(self) -> None:
         """Refuse what cannot be added."""
-        if not self.directions:
-            raise ConfigError("AddEach needs at least one direction.")
-        if not isfinite(self.coefficient):
-            raise ConfigError(f"coefficient must be finite, got {self.coefficient}.")
         for direction in {id(direction): direction for direction in self.directions}.values():
             check_usable(direction, hookpoints_at(self.layer), norms=True)
 
@@ -63,11 +59,14 @@ class AddEach:
         each = shared_coefficient(self.coefficient, len(hookpoints_at(self.layer)))
         return each * norms[:, None] * units
 
+    @checked
     def check(self, model: HookedModel) -> None:
         """Refuse a model that a direction does not belong to.
 
         Raises:
+            ConfigError: the coefficient times a residual norm overflows the model's dtype.
             IncompatibleDirectionError: names both models.
         """
         for direction in {id(direction): direction for direction in self.directions}.values():
             check_direction(direction, model)
+        check_reach([self._deltas(h) for h in hookpoints_at(self.layer)], self.coefficient, model)

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from persona_interp.arguments import checked
+from persona_interp.bounds import Count, Seed, Temperature
 from persona_interp.errors import ConfigError
 from persona_interp.interventions.protocol import Intervention
 from persona_interp.models.protocol import HookedModel, Sampling
@@ -9,14 +11,15 @@ from persona_interp.models.tokens import line_stop_ids, text_batch
 from persona_interp.types import NO_EDITS
 
 
+@checked
 def generate_text(
     model: HookedModel,
     prompts: Sequence[str],
     *,
     intervention: Intervention | None = None,
-    max_new_tokens: int = 64,
-    temperature: float = 0.0,
-    seed: int = 0,
+    max_new_tokens: Count = 64,
+    temperature: Temperature = 0.0,
+    seed: Seed = 0,
 ) -> list[str]:
     """Continuations of prompts as the model sees them (chat template applied); greedy unless a temperature is given.
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from persona_interp.arguments import checked
 from persona_interp.errors import EmptySelectionError
 from persona_interp.judges.protocol import check_pairs
 from persona_interp.judges.scoring import mean_logprobs
@@ -35,6 +36,7 @@ class CoherenceReference:
 class CoherenceJudge:
     """Minimum z-score of the three signs against a reference set (the unsteered answers to the same questions)."""
 
+    @checked
     def __init__(self, model: HookedModel, encoder: SentenceEncoder, *, progress: bool = True) -> None:
         self.model = model
         self.encoder = encoder
@@ -48,6 +50,7 @@ class CoherenceJudge:
             f" {self.encoder.name} cosine of question and answer, against the unsteered answers"
         )
 
+    @checked
     def signs(self, questions: Sequence[str], answers: Sequence[str]) -> pd.DataFrame:
         """The three signs of every answer: nats a token, share of distinct bigrams, cosine."""
         check_pairs(questions, answers)
@@ -58,6 +61,7 @@ class CoherenceJudge:
         return pd.DataFrame({"logprob": logprob, "distinct_2": distinct, "cosine": cosine})
 
     @staticmethod
+    @checked
     def reference(signs: pd.DataFrame) -> CoherenceReference:
         """The reference that a set of answers gives.
 
@@ -80,6 +84,7 @@ class CoherenceJudge:
         )
 
     @staticmethod
+    @checked
     def score(signs: pd.DataFrame, reference: CoherenceReference) -> np.ndarray:
         """Minimum z-score of each answer, in standard deviations of the reference; an empty answer is -infinite."""
         z = (signs[list(SIGNS)].to_numpy() - np.array(reference.mean)) / np.array(reference.deviation)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from persona_interp.arguments import checked
 from persona_interp.data.traits import Trait
 from persona_interp.errors import TraitError
 from persona_interp.judges.protocol import (
@@ -26,6 +27,7 @@ class EmbeddingJudge:
     exemplars, each against the difference of the others, so that no exemplar is judged by itself.
     """
 
+    @checked
     def __init__(self, encoder: SentenceEncoder | None = None) -> None:
         self.encoder = encoder or SentenceEncoder.packaged()
         self.name = f"embedding ({self.encoder.name})"
@@ -39,10 +41,12 @@ class EmbeddingJudge:
             " both poles; sees topic, valence and hedging, not truth"
         )
 
+    @checked
     def score(self, rollouts: Rollouts, trait: Trait | None = None) -> Rollouts:
         """The rollouts with `expression`, this judge's score of every answer."""
         return score_rollouts(self, rollouts, trait)
 
+    @checked
     def unable(self, trait: Trait) -> str | None:
         """Why it cannot judge a trait; None where it can."""
         try:
@@ -51,6 +55,7 @@ class EmbeddingJudge:
             return first_line(error)
         return None
 
+    @checked
     def rate(self, trait: Trait, questions: Sequence[str], answers: Sequence[str]) -> list[Score]:
         """One score an answer; NaN for an empty answer."""
         check_pairs(questions, answers)

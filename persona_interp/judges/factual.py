@@ -8,6 +8,7 @@ from importlib import resources
 
 import numpy as np
 
+from persona_interp.arguments import checked
 from persona_interp.data.traits import Trait
 from persona_interp.errors import ConfigError
 from persona_interp.judges.protocol import Score, check_pairs
@@ -46,6 +47,7 @@ class FactualRuleJudge:
 
     name = "factual rule"
 
+    @checked
     def __init__(self, questions: FactualQuestions | None = None) -> None:
         self.questions = questions or load_factual_questions()
 
@@ -57,10 +59,12 @@ class FactualRuleJudge:
             " questions: an answer without an admission of not knowing, or without the accepted word, is invented"
         )
 
+    @checked
     def unable(self, trait: Trait) -> str | None:
         """Why it cannot judge a trait; None where it can."""
         return None if trait.name in _JUDGED else f"the factual rule cannot judge {trait.name}"
 
+    @checked
     def rate(self, trait: Trait, questions: Sequence[str], answers: Sequence[str]) -> list[Score]:
         """One score an answer; NaN for an empty one.
 

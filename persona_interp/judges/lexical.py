@@ -6,11 +6,13 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any, Literal
 
+from persona_interp.arguments import checked
 from persona_interp.data.traits import Trait
 from persona_interp.errors import ConfigError
 from persona_interp.judges.protocol import Score, check_pairs
 
 
+@checked
 @dataclass(frozen=True)
 class LexicalSign:
     """Whether more of a trait means kinder words (+1) or unkinder ones (-1), and why."""
@@ -50,6 +52,7 @@ class LexicalJudge:
 
     name = "lexical (VADER)"
 
+    @checked
     def __init__(self, signs: Mapping[str, LexicalSign] = LEXICAL_SIGNS) -> None:
         self.signs = MappingProxyType(dict(signs))
 
@@ -62,10 +65,12 @@ class LexicalJudge:
             f" rates only traits that have a valence by definition ({traits}); sees no meaning and no irony"
         )
 
+    @checked
     def unable(self, trait: Trait) -> str | None:
         """Why it cannot judge a trait; None where it can."""
         return None if trait.name in self.signs else f"{trait.name} has no declared valence"
 
+    @checked
     def rate(self, trait: Trait, questions: Sequence[str], answers: Sequence[str]) -> list[Score]:
         """One score an answer, `raw` being the compound; NaN for an empty answer.
 

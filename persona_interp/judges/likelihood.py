@@ -4,8 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from persona_interp.arguments import checked
+from persona_interp.bounds import Count
 from persona_interp.data.traits import Trait
-from persona_interp.errors import ConfigError, TraitError
+from persona_interp.errors import TraitError
 from persona_interp.judges.protocol import (
     Calibration,
     Score,
@@ -31,9 +33,8 @@ class LikelihoodJudge:
         n_pairs: how many of the trait's prompt pairs to average over; fewer is faster and noisier.
     """
 
-    def __init__(self, model: HookedModel, *, n_pairs: int = 5, progress: bool = True) -> None:
-        if n_pairs < 1:
-            raise ConfigError(f"n_pairs must be at least 1, got {n_pairs}.")
+    @checked
+    def __init__(self, model: HookedModel, *, n_pairs: Count = 5, progress: bool = True) -> None:
         self.model = model
         self.n_pairs = n_pairs
         self.progress = progress
@@ -48,10 +49,12 @@ class LikelihoodJudge:
             f" by unsteered {self.model.name}, calibrated on exemplar answers"
         )
 
+    @checked
     def score(self, rollouts: Rollouts, trait: Trait | None = None) -> Rollouts:
         """The rollouts with `expression`, this judge's score of every answer."""
         return score_rollouts(self, rollouts, trait)
 
+    @checked
     def unable(self, trait: Trait) -> str | None:
         """Why it cannot judge a trait; None where it can."""
         if not trait.instructions:
@@ -62,12 +65,14 @@ class LikelihoodJudge:
             return first_line(error)
         return None
 
+    @checked
     def rate(self, trait: Trait, questions: Sequence[str], answers: Sequence[str]) -> list[Score]:
         """One score an answer; NaN for an empty answer."""
         check_pairs(questions, answers)
         calibration = self.calibration(trait)
         return [Score(calibration(raw), float(raw)) for raw in self.log_ratios(trait, questions, answers)]
 
+    @checked
     def log_ratios(self, trait: Trait, questions: Sequence[str], answers: Sequence[str]) -> np.ndarray:
         """The uncalibrated log-likelihood ratio of every answer, nats a token.
 
@@ -91,6 +96,7 @@ class LikelihoodJudge:
         )
         return (table[:, : len(positive)] - table[:, len(positive) :]).mean(1)
 
+    @checked
     def calibration(self, trait: Trait) -> Calibration:
         """The trait's calibration, computed once.
 

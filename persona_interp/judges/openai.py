@@ -3,8 +3,9 @@
 import logging
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
+from persona_interp.arguments import checked
 from persona_interp.data.traits import Trait
 from persona_interp.endpoint.client import ChatClient
 from persona_interp.endpoint.endpoint import Endpoint
@@ -53,7 +54,8 @@ class OpenAIJudge:
     rubric as the only message; the system message and the fence are ours.
     """
 
-    def __init__(self, client: ChatClient | Endpoint | None = None, *, ways: Iterable[str] = ()) -> None:
+    @checked
+    def __init__(self, client: ChatClient | Endpoint | None = None, *, ways: Sequence[str] = ()) -> None:
         endpoint = Endpoint.from_environment() if client is None else client
         self.client = endpoint if isinstance(endpoint, ChatClient) else ChatClient(endpoint)
         self.name = f"api ({self.client.endpoint.model})"
@@ -69,14 +71,17 @@ class OpenAIJudge:
         read = f"the score is {'; for some answers '.join(ways)}" if ways else "no answer was rated yet"
         return f"{endpoint.model} at {endpoint.base_url}, asked to rate from 0 to 100 by the trait's rubric; {read}"
 
+    @checked
     def score(self, rollouts: Rollouts, trait: Trait | None = None) -> Rollouts:
         """The rollouts with `expression`, this judge's score of every answer."""
         return score_rollouts(self, rollouts, trait)
 
+    @checked
     def unable(self, trait: Trait) -> str | None:
         """Why it cannot judge a trait; None where it can."""
         return None if trait.eval_prompt.strip() else f"{trait.name} has no rubric (eval_prompt)"
 
+    @checked
     def rate(self, trait: Trait, questions: Sequence[str], answers: Sequence[str]) -> list[Score]:
         """One score an answer. NaN, with the reason in `note`, for an empty answer, a refusal and a failed request.
 
@@ -85,6 +90,7 @@ class OpenAIJudge:
         """
         return self._rate(trait.eval_prompt, questions, answers, label=f"{trait.name}: API judge")
 
+    @checked
     def coherence(self, questions: Sequence[str], answers: Sequence[str]) -> list[Score]:
         """Coherence of each answer with its question and in itself, 0..100, truth and manners left aside.
 

@@ -10,6 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from persona_interp.activations.store import Activations
+from persona_interp.arguments import checked
+from persona_interp.bounds import Between0And1
 from persona_interp.directions.direction import Direction
 from persona_interp.errors import AlignmentError, EmptySelectionError
 from persona_interp.measurements.contrast import contrast_of
@@ -20,13 +22,14 @@ from persona_interp.types import Hookpoint
 COLUMNS = ("method", "layer", "stream", "auc", "low", "high", "cosine", "n_positive", "n_negative", "n_questions")
 
 
+@checked
 def compare_separation(
     directions: Mapping[str, Direction],
     test_positive: Activations,
     test_negative: Activations,
     *,
     reference: str | None = None,
-    level: float = CONFIDENCE,
+    level: Between0And1 = CONFIDENCE,
 ) -> pd.DataFrame:
     """Held-out AUC of every direction at each of its hookpoints, with its interval over questions (`auc_intervals`).
 

@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
 
+from persona_interp.arguments import checked
+from persona_interp.bounds import Some
 from persona_interp.data.conversations import Conversation
 from persona_interp.data.multiple_choice import ChoiceItem, load_multiple_choice
 from persona_interp.data.neutral_texts import load_neutral_texts
@@ -97,6 +99,7 @@ class PerplexityResult(LossResult):
         return Interval(estimate, low, high, self.loss.n, self.loss.n_clusters, self.loss.level, over=self.loss.over)
 
 
+@checked
 def measure_multiple_choice(
     model: HookedModel,
     items: Sequence[ChoiceItem] | None = None,
@@ -130,9 +133,10 @@ def measure_multiple_choice(
     return ChoiceResult(items, np.array([row.sum() for row in scored]).reshape(len(items), 4))
 
 
+@checked
 def measure_perplexity(
     model: HookedModel,
-    texts: Sequence[str] | None = None,
+    texts: Some[str] | None = None,
     *,
     intervention: Intervention | None = None,
     progress: bool = True,
@@ -163,6 +167,7 @@ def measure_perplexity(
     return PerplexityResult(*_losses(scored))
 
 
+@checked
 def measure_task_loss(
     model: HookedModel,
     conversations: Sequence[Conversation],

@@ -1,11 +1,12 @@
 """Trait expression of a model: its answers to a trait's evaluation questions, and every judge's score of them."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from persona_interp.arguments import checked
+from persona_interp.bounds import Count, Seed, Some, Temperature
 from persona_interp.data.traits import Trait
 from persona_interp.errors import ConfigError, EmptySelectionError
 from persona_interp.interventions.protocol import Intervention
@@ -18,17 +19,18 @@ from persona_interp.statistics import Interval, bootstrap_mean
 from persona_interp.types import NO_EDITS
 
 
+@checked
 def measure_expression(
     model: HookedModel,
     trait: Trait,
-    judges: Sequence[Judge],
+    judges: Some[Judge],
     *,
-    questions: Sequence[str] | None = None,
+    questions: Some[str] | None = None,
     intervention: Intervention | None = None,
-    n_samples: int = 1,
-    max_new_tokens: int = 48,
-    temperature: float = 0.7,
-    seed: int = 0,
+    n_samples: Count = 1,
+    max_new_tokens: Count = 48,
+    temperature: Temperature = 0.7,
+    seed: Seed = 0,
     folder: Path | None = None,
     progress: bool = True,
 ) -> pd.DataFrame:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from pandas import DataFrame, Series
 
+from persona_interp.arguments import checked
 from persona_interp.errors import AlignmentError, ArtefactError, ConfigError, EmptySelectionError
 from persona_interp.io import (
     RESTORE,
@@ -36,6 +37,7 @@ KIND = "measurements"
 MANIFEST_VERSION = 2
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Measurements:
     """A validated tidy frame, one number a row: what was measured (`metric`), on what, and its `value`.
@@ -68,6 +70,7 @@ class Measurements:
         return len(self.frame)
 
     @classmethod
+    @checked
     def from_rows(cls, rows: Sequence[Mapping[str, Any]]) -> "Measurements":
         """Measurements from one mapping a row, each with the columns."""
         for index, row in enumerate(rows):
@@ -76,12 +79,14 @@ class Measurements:
         return cls(DataFrame({name: Series(values, dtype=object) for name, values in cells.items()}))
 
     @classmethod
+    @checked
     def concat(cls, parts: Sequence["Measurements"]) -> "Measurements":
         """All rows of several measurements, in the order given."""
         if not parts:
             return cls.from_rows([])
         return cls(pd.concat([part.frame for part in parts], ignore_index=True))
 
+    @checked
     def select(
         self,
         metric: str | None = None,
@@ -112,6 +117,7 @@ class Measurements:
             )
         return Measurements(self.frame.loc[keep])
 
+    @checked
     def save(self, path: Path, manifest: Mapping[str, Any]) -> None:
         """Write Parquet, then a JSON manifest beside it with the SHA-256 of its bytes; both atomically.
 
@@ -131,6 +137,7 @@ class Measurements:
         write_json(manifest_path(path), {**manifest, **ours})
 
     @classmethod
+    @checked
     def load(cls, path: Path) -> "Measurements":
         """The measurements saved at `path`; their manifest is `io.read_json(io.manifest_path(path))`.
 

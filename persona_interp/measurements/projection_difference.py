@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int, Shaped
 
+from persona_interp.arguments import checked
+from persona_interp.bounds import Count, Some
 from persona_interp.data.conversations import Conversation
 from persona_interp.directions.direction import Direction
 from persona_interp.errors import AlignmentError
@@ -106,14 +108,15 @@ class ProjectionDifference:
         return {"mean": found.estimate, "low": found.low, "high": found.high, **counts}
 
 
+@checked
 def projection_difference(
     model: HookedModel,
-    directions: Sequence[Direction],
+    directions: Some[Direction],
     conversations: Sequence[Conversation],
     *,
-    layers: Sequence[int],
+    layers: Some[int],
     base_answers: Sequence[str] | None = None,
-    max_new_tokens: int = 96,
+    max_new_tokens: Count = 96,
     folder: Path | None = None,
     progress: bool = True,
 ) -> ProjectionDifference:

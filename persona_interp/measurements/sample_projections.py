@@ -10,6 +10,8 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from persona_interp.activations.extract import length_chunks
+from persona_interp.arguments import checked
+from persona_interp.bounds import Count, Some
 from persona_interp.data.conversations import Conversation
 from persona_interp.directions.direction import Direction, check_direction, unit_vectors
 from persona_interp.errors import ConfigError, ContextLengthError, DataError, EmptySelectionError
@@ -71,14 +73,15 @@ def conversation_ids(tokenizer: PreTrainedTokenizerBase, conversation: Conversat
     return prompt_ids, answer_ids
 
 
+@checked
 def project_samples(
     model: HookedModel,
     conversations: Sequence[Conversation],
-    directions: Sequence[Direction],
-    layers: Sequence[int],
+    directions: Some[Direction],
+    layers: Some[int],
     *,
     keep_tokens: bool = False,
-    tokens_at_once: int = 16_384,
+    tokens_at_once: Count = 16_384,
     progress: bool = True,
 ) -> SampleProjections:
     """Mean projection of the last answer's tokens, and that of the last prompt token, on directions at layers.

@@ -8,7 +8,9 @@ import numpy as np
 from jaxtyping import Float
 from pandas import DataFrame
 
-from persona_interp.errors import AlignmentError, ConfigError
+from persona_interp.arguments import checked
+from persona_interp.bounds import Between0And1, Count, Seed
+from persona_interp.errors import AlignmentError
 from persona_interp.statistics import Interval, auc_intervals
 from persona_interp.statistics.contrast import Contrast, Questions, Rows
 from persona_interp.statistics.levels import CONFIDENCE, N_DRAWS
@@ -161,6 +163,7 @@ class SeparationProfile:
         }
 
 
+@checked
 def separation_profile(
     *,
     train_positive: Rows,
@@ -173,12 +176,12 @@ def separation_profile(
     test_negative_questions: Questions,
     train_prompts: tuple[Questions, Questions] | None = None,
     test_prompts: tuple[Questions, Questions] | None = None,
-    n_null: int = N_DRAWS,
+    n_null: Count = N_DRAWS,
     other_directions: Mapping[str, Float[np.ndarray, "_ _"]] | None = None,
     shuffled_splits: Splits = "train",
     random_covariance: Covariance = "within",
-    level: float = CONFIDENCE,
-    seed: int = 0,
+    level: Between0And1 = CONFIDENCE,
+    seed: Seed = 0,
 ) -> SeparationProfile:
     """AUC of test projections on the training mean difference, per layer, against the null battery of its maximum.
 
@@ -215,8 +218,6 @@ def separation_profile(
             both a positive and a negative row, so that labels cannot be shuffled within questions.
         EmptySelectionError: one of the four sets has no rows.
     """
-    if n_null < 1:
-        raise ConfigError(f"n_null must be at least 1, got {n_null}.", "Use 200 or more.")
     _check_shapes(train_positive, train_negative, test_positive, test_negative)
     if (train_prompts is None) != (test_prompts is None):
         raise AlignmentError("prompts were given for one split only.", "Give those of training and test, or neither.")

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from persona_interp.arguments import checked
+from persona_interp.bounds import Coefficient, Count, Seed, Some, Temperature
 from persona_interp.data.traits import Trait
 from persona_interp.directions.direction import Direction, check_direction
 from persona_interp.errors import ConfigError, EmptySelectionError
@@ -40,20 +42,21 @@ class Setting:
     coherent: bool
 
 
+@checked
 def measure_steering(
     model: HookedModel,
     direction: Direction,
     trait: Trait,
     *,
-    layers: Sequence[int],
-    coefficients: Sequence[float],
-    judges: Sequence[Judge],
+    layers: Some[int],
+    coefficients: Some[Coefficient],
+    judges: Some[Judge],
     coherence: CoherenceJudge,
-    questions: Sequence[str] | None = None,
-    n_samples: int = 1,
-    max_new_tokens: int = 48,
-    temperature: float = 0.7,
-    seed: int = 0,
+    questions: Some[str] | None = None,
+    n_samples: Count = 1,
+    max_new_tokens: Count = 48,
+    temperature: Temperature = 0.7,
+    seed: Seed = 0,
     span: Span = "response",
     folder: Path | None = None,
     run_id: str = "",
@@ -116,8 +119,6 @@ def steered_answers(
     check_direction(direction, model)
     cells: list[tuple[int | None, float]] = [(None, 0.0)] if unsteered else []
     cells += [(layer, c) for layer in layers for c in coefficients if c != 0]
-    if not layers or not questions:
-        raise ConfigError("steering needs at least one layer and one question.")
     if not cells:
         raise ConfigError(
             "there is nothing to answer: every coefficient is 0.", "Give one that is not, or unsteered=True."
@@ -188,7 +189,8 @@ def to_measurements(scored: pd.DataFrame, *, model: str, trait: str, method: str
     return Measurements(score_rows(named.reset_index(drop=True), judges).sort_index(kind="stable"))
 
 
-def steering_table(measurements: Measurements, *, n_resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
+@checked
+def steering_table(measurements: Measurements, *, n_resamples: Count = 2000, seed: Seed = 0) -> pd.DataFrame:
     """Mean and cluster-bootstrap interval (over questions) of every cell: the numbers that the figures show.
 
     Columns: trait, role (treatment, or null_draw for random directions), layer, coefficient, metric, judge, estimate,

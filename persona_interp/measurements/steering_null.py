@@ -12,6 +12,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
+from persona_interp.arguments import checked
+from persona_interp.bounds import Coefficient, Count, Size, Some
 from persona_interp.data.traits import Trait
 from persona_interp.directions.direction import Direction, check_direction
 from persona_interp.errors import AlignmentError, ConfigError
@@ -62,16 +64,17 @@ class DirectionTest:
     n_questions: int
 
 
+@checked
 def answer_by_direction(
     model: HookedModel,
     direction: Direction,
     random: Sequence[Direction],
-    questions: Sequence[str],
+    questions: Some[str],
     *,
     layer: int,
-    coefficient: float,
-    max_new_tokens: int = 24,
-    batch_size: int = 128,
+    coefficient: Coefficient,
+    max_new_tokens: Count = 24,
+    batch_size: Size = 128,
     folder: Path | None = None,
     progress: bool = True,
 ) -> pd.DataFrame:
@@ -121,6 +124,7 @@ def answer_by_direction(
     return pd.concat([unsteered.assign(role=UNSTEERED), steered], ignore_index=True)
 
 
+@checked
 def rate_by_direction(answers: pd.DataFrame, trait: Trait, judge: Judge) -> pd.DataFrame:
     """The answers with a column of this judge's scores; equal answers to one question are rated once."""
     distinct = answers[["question", "answer"]].drop_duplicates()
@@ -129,6 +133,7 @@ def rate_by_direction(answers: pd.DataFrame, trait: Trait, judge: Judge) -> pd.D
     return answers.merge(rated, on=["question", "answer"], how="left", validate="many_to_one")
 
 
+@checked
 def direction_effects(scored: pd.DataFrame, judge: str) -> pd.DataFrame:
     """A row a direction: role, draw, effect, se (over questions), n_questions; NaN where no answer could be rated."""
     plain = scored[scored["role"] == UNSTEERED].set_index("question")[judge]
@@ -139,6 +144,7 @@ def direction_effects(scored: pd.DataFrame, judge: str) -> pd.DataFrame:
     return frame.sort_values("draw", ignore_index=True)
 
 
+@checked
 def direction_test(effects: pd.DataFrame) -> DirectionTest:
     """The rank of the direction among the random ones, one-sided: more expression.
 

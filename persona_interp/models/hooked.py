@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers import DynamicCache, GenerationConfig, PreTrainedConfig, PreTrainedTokenizerBase
 
+from persona_interp.arguments import checked
 from persona_interp.errors import ContextLengthError, HookpointError
 from persona_interp.models.cache import is_shared, n_virtual, new_cache, prefixed_cache, shares_prefixes
 from persona_interp.models.decoding import decode
@@ -38,6 +39,7 @@ class HookedModelBase(ABC):
 
     backend: str
 
+    @checked
     def __init__(
         self,
         *,
@@ -71,6 +73,7 @@ class HookedModelBase(ABC):
         `stop_after` ends each pass after that hookpoint.
         """
 
+    @checked
     def run(
         self,
         batch: TokenBatch,
@@ -110,6 +113,7 @@ class HookedModelBase(ABC):
             norms=recorder.norms(),
         )
 
+    @checked
     def generate(
         self,
         batch: TokenBatch,
@@ -131,12 +135,14 @@ class HookedModelBase(ABC):
         texts = self.tokenizer.batch_decode(ids, skip_special_tokens=True)
         return Generation(ids=ids, texts=texts, finished=finished, pooled=recorder.pooled(), norms=recorder.norms())
 
+    @checked
     def decoded(
         self, batch: TokenBatch, recorder: Recorder, sampling: Sampling, prefix: KVPrefix | None
     ) -> tuple[list[list[int]], list[bool]]:
         """Token ids of every sample and whether it ended by itself; what `generate` does after its checks."""
         return decode(self, batch, recorder, sampling, prefix)
 
+    @checked
     @contextmanager
     def watched(self, watch: Watch) -> Iterator[None]:
         """A context in which every call of `run` and `generate` is watched."""
@@ -147,6 +153,7 @@ class HookedModelBase(ABC):
         finally:
             self._watches.remove(watch)
 
+    @checked
     def check_hookpoints(self, hookpoints: Sequence[Hookpoint]) -> None:
         """Refuse layers this model does not have.
 
@@ -164,6 +171,7 @@ class HookedModelBase(ABC):
                 *([hint] if layer == self.n_layers else []),
             )
 
+    @checked
     def check_length(self, length: int) -> None:
         """Refuse sequences that the model was not made for.
 
@@ -177,6 +185,7 @@ class HookedModelBase(ABC):
                 "Shorten the prompt or lower max_new_tokens; nothing was truncated.",
             )
 
+    @checked
     def open_cache(self, prefix: KVPrefix | None, n_rows: int) -> DynamicCache:
         """An empty cache, or one whose `n_rows` rows start with virtual tokens (in the model's dtype)."""
         if prefix is None:
@@ -193,6 +202,7 @@ class HookedModelBase(ABC):
             each.start()
         return watches
 
+    @checked
     def run_segments(
         self,
         segments: list[Segment],

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as hf_logging
 
+from persona_interp.arguments import checked
 from persona_interp.errors import ConfigError, ModelError
 from persona_interp.models.file_hashes import files_in, hash_of_files, model_files
 from persona_interp.models.hooked import HookedModelBase
@@ -26,6 +27,7 @@ ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
+@checked
 def load_model(
     name: str | Path | Any,
     backend: Backend = "transformer_lens",

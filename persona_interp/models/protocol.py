@@ -7,7 +7,8 @@ from typing import Literal, Protocol, runtime_checkable
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from persona_interp.errors import ConfigError
+from persona_interp.arguments import checked
+from persona_interp.bounds import Count, Seed, ShareAbove0, Temperature
 from persona_interp.models.recorder import Watch
 from persona_interp.types import (
     NO_EDITS,
@@ -26,6 +27,7 @@ Outputs = Literal["logits", "token_logprobs", "none"]
 stops at the deepest hookpoint read)."""
 
 
+@checked
 @dataclass(frozen=True)
 class Sampling:
     """How continuations are drawn.
@@ -38,26 +40,13 @@ class Sampling:
         stop_ids: token ids that end a row, besides the tokenizer's end-of-text.
     """
 
-    max_new_tokens: int = 64
-    temperature: float = 1.0
-    top_k: int | None = None
-    top_p: float | None = None
-    n_samples: int = 1
-    seed: int = 0
+    max_new_tokens: Count = 64
+    temperature: Temperature = 1.0
+    top_k: Count | None = None
+    top_p: ShareAbove0 | None = None
+    n_samples: Count = 1
+    seed: Seed = 0
     stop_ids: tuple[int, ...] = ()
-
-    def __post_init__(self) -> None:
-        """Refuse values that cannot be sampled with."""
-        checks = {
-            "max_new_tokens must be at least 1": self.max_new_tokens >= 1,
-            "n_samples must be at least 1": self.n_samples >= 1,
-            "temperature must not be negative": self.temperature >= 0,
-            "top_k must be at least 1": self.top_k is None or self.top_k >= 1,
-            "top_p must be in (0, 1]": self.top_p is None or 0 < self.top_p <= 1,
-        }
-        for rule, holds in checks.items():
-            if not holds:
-                raise ConfigError(f"cannot sample with {self}.", f"{rule}.")
 
 
 @runtime_checkable

@@ -6,6 +6,8 @@ import torch
 from jinja2.exceptions import TemplateError
 from transformers import PreTrainedTokenizerBase
 
+from persona_interp.arguments import checked
+from persona_interp.bounds import Text
 from persona_interp.errors import AlignmentError, ConfigError, EmptySelectionError
 from persona_interp.io import sha256_bytes
 from persona_interp.types import TokenBatch, Turn
@@ -57,7 +59,8 @@ def text_batch(
     return token_batch(encode(tokenizer, prompts), encoded, pad_id=pad_id(tokenizer))  # pyright: ignore
 
 
-def render_prompt(tokenizer: PreTrainedTokenizerBase, user: str, *, system: str | None = None) -> str:
+@checked
+def render_prompt(tokenizer: PreTrainedTokenizerBase, user: Text, *, system: Text | None = None) -> str:
     """The prompt as the model sees it: by its chat template, or as plain dialogue for a base model.
 
     A template that refuses a system turn (Gemma's) gets the system prompt in front of the user's words.
@@ -66,6 +69,7 @@ def render_prompt(tokenizer: PreTrainedTokenizerBase, user: str, *, system: str 
     return render_chat(tokenizer, turns)
 
 
+@checked
 def render_chat(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Turn], *, prompt: bool = True) -> str:
     """A conversation as the model sees it: by its chat template, or as plain dialogue for a base model.
 

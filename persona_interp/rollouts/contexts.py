@@ -7,6 +7,8 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from persona_interp.arguments import checked
+from persona_interp.bounds import Count, CountOrNone, Seed, Some
 from persona_interp.data.traits import Trait
 from persona_interp.errors import ConfigError, EmptySelectionError
 from persona_interp.statistics.streams import stream
@@ -36,6 +38,7 @@ class Condition:
     contexts: tuple[tuple[Turn, ...], ...]
 
 
+@checked
 def graded_system_prompts(trait: Trait, *, instruction: int = -1) -> tuple[Condition, ...]:
     """Eight system prompts from strongly against a trait to strongly for it, made of the trait's own words.
 
@@ -65,13 +68,14 @@ def graded_system_prompts(trait: Trait, *, instruction: int = -1) -> tuple[Condi
     )
 
 
+@checked
 def many_shot_contexts(
     answers: pd.DataFrame,
     *,
-    questions: Sequence[str],
-    counts: Sequence[int] = SHOTS,
-    n_draws: int = 4,
-    seed: int = 0,
+    questions: Some[str],
+    counts: Some[CountOrNone] = SHOTS,
+    n_draws: Count = 4,
+    seed: Seed = 0,
 ) -> tuple[Condition, ...]:
     """Dialogues of 0, 5, 10, ... question and answer pairs that show a trait, drawn from given answers.
 

@@ -10,6 +10,8 @@ import pandas as pd
 import torch
 
 from persona_interp.activations.store import Activations
+from persona_interp.arguments import checked
+from persona_interp.bounds import Count, Seed, ShareAbove0, Size, Temperature
 from persona_interp.data.traits import Trait
 from persona_interp.errors import AlignmentError, ConfigError
 from persona_interp.lock import alone_in
@@ -24,6 +26,7 @@ METHOD_VERSION = 1
 EditsOf = Callable[[pd.DataFrame], Edits]
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Rollouts:
     """Answers, one a row: side, question, instruction, system, sample, prompt, answer, response_ids, finished.
@@ -42,10 +45,12 @@ class Rollouts:
         """Number of answers."""
         return len(self.frame)
 
+    @checked
     def with_columns(self, **columns: Sequence[float] | Sequence[bool] | np.ndarray) -> "Rollouts":
         """The same answers with more columns (scores, say)."""
         return replace(self, frame=self.frame.assign(**columns))
 
+    @checked
     def activations(self, pooling: Pooling = "response_mean") -> Activations:
         """Pooled activations of every answer; NaN where it has no such token.
 
@@ -66,20 +71,21 @@ class Rollouts:
         )
 
 
+@checked
 def generate_rollouts(
     model: HookedModel,
     trait: Trait,
     *,
-    n_questions: int | None = None,
-    n_instructions: int | None = None,
-    n_samples: int = 1,
-    max_new_tokens: int = 64,
-    temperature: float = 1.0,
-    top_p: float | None = None,
-    seed: int = 0,
+    n_questions: Count | None = None,
+    n_instructions: Count | None = None,
+    n_samples: Count = 1,
+    max_new_tokens: Count = 64,
+    temperature: Temperature = 1.0,
+    top_p: ShareAbove0 | None = None,
+    seed: Seed = 0,
     questions: Questions = "extract",
     pool: Sequence[Pooling] = POOLINGS,
-    batch_size: int = 128,
+    batch_size: Size = 128,
     folder: Path | None = None,
     progress: bool = True,
 ) -> Rollouts:
@@ -142,6 +148,7 @@ def plain_requests(questions: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame({"side": "", "instruction": -1, "question": list(questions), "system": None})
 
 
+@checked
 @alone_in("folder")
 def answer(
     model: HookedModel,
@@ -153,7 +160,7 @@ def answer(
     edits: Edits | EditsOf = NO_EDITS,
     edits_hash: str | None = None,
     pool: Sequence[Pooling] = (),
-    batch_size: int = 128,
+    batch_size: Size = 128,
     folder: Path | None = None,
     label: str = "generate",
     progress: bool = True,

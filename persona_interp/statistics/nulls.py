@@ -8,7 +8,9 @@ import numpy as np
 from jaxtyping import Float, Shaped
 from scipy.stats import rankdata
 
-from persona_interp.errors import AlignmentError, ConfigError
+from persona_interp.arguments import checked
+from persona_interp.bounds import Count, Seed
+from persona_interp.errors import AlignmentError
 from persona_interp.statistics.contrast import Contrast, Flat, Rows, contrast_weights
 from persona_interp.statistics.effects import auc_by_layer
 from persona_interp.statistics.levels import N_DRAWS
@@ -66,6 +68,7 @@ def rank_correlation_statistic(projections: Projections, outcomes: Outcomes) -> 
     return correlation_statistic(rankdata(projections, axis=0), rankdata(outcomes, axis=1))
 
 
+@checked
 def null_battery(
     vectors: Float[np.ndarray, "layer d_model"],
     training: Contrast,
@@ -77,9 +80,9 @@ def null_battery(
     target_groups: Shaped[np.ndarray, " _"] | None = None,
     shuffled_splits: Splits | None = "train",
     random_covariance: Covariance = "within",
-    n_draws: int = N_DRAWS,
-    n_components: int = 5,
-    seed: int = 0,
+    n_draws: Count = N_DRAWS,
+    n_components: Count = 5,
+    seed: Seed = 0,
 ) -> NullBattery:
     """A direction's best statistic over layers, against four families of directions that take their own best layer.
 
@@ -107,10 +110,7 @@ def null_battery(
 
     Raises:
         AlignmentError: shapes differ, or labels cannot be shuffled within questions.
-        ConfigError: fewer than one draw.
     """
-    if n_draws < 1:
-        raise ConfigError(f"n_draws must be at least 1, got {n_draws}.", "Use 200 or more.")
     others = dict(other_vectors or {})
     _check_shapes(vectors, training, targets, outcomes, others)
     pairs = pairs_by_question(training.labels, training.questions)

@@ -7,6 +7,8 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
+from persona_interp.arguments import checked
+from persona_interp.bounds import Between0And1
 from persona_interp.errors import AlignmentError, ConfigError, EmptySelectionError
 from persona_interp.statistics.levels import CONFIDENCE
 from persona_interp.statistics.resampling import Interval
@@ -37,10 +39,11 @@ class Threshold:
     sd: float = float("nan")
 
 
+@checked
 def calibrate_threshold(
     answers: Sequence[Tokens],
     *,
-    false_alarm_rate: float = 0.01,
+    false_alarm_rate: Between0And1 = 0.01,
     per: Per = "answer",
     clusters: Sequence[str] | None = None,
 ) -> Threshold:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Literal, get_args
 
+from persona_interp.arguments import checked
 from persona_interp.directions.direction import Direction
 from persona_interp.directions.formats.assistant_axis import load_assistant_axis, save_assistant_axis
 from persona_interp.directions.formats.easysteer import load_easysteer, save_easysteer
@@ -38,6 +39,7 @@ ForeignFormat = Literal["persona-vectors", "assistant-axis", "gguf", "steering-v
 FOREIGN_FORMATS: tuple[ForeignFormat, ...] = get_args(ForeignFormat)
 
 
+@checked
 def load_foreign(
     path: str | Path,
     format: ForeignFormat,
@@ -78,6 +80,7 @@ def load_foreign(
             raise _unknown(format)
 
 
+@checked
 def save_foreign(
     direction: Direction,
     path: str | Path,

@@ -1,6 +1,6 @@
 """Checkpoints of the published PsychAdapter code: the state dict of its `transform_matrix`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 from torch import Tensor
 
+from persona_interp.arguments import checked
+from persona_interp.bounds import Some
 from persona_interp.data.trait_texts import Standard
 from persona_interp.directions.formats.torch_file import load_torch_file
 from persona_interp.directions.psychadapter import METHOD_VERSION, KVShape, PsychAdapter, filled
@@ -23,8 +25,9 @@ _INSIDE = (
 )
 
 
+@checked
 def load_official(
-    path: str | Path, model: HookedModelBase, traits: Sequence[str], *, standard: Standard | None = None
+    path: str | Path, model: HookedModelBase, traits: Some[str], *, standard: Standard | None = None
 ) -> PsychAdapter:
     """The adapter in a checkpoint of the published code: a linear map from the trait vector, with its bias.
 

@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from persona_interp.arguments import checked
+from persona_interp.bounds import Count, Size
 from persona_interp.directions.direction import Direction
 from persona_interp.errors import AlignmentError, ArtefactError, ConfigError, IncompatibleDirectionError
 from persona_interp.models.protocol import HookedModel
@@ -18,6 +20,7 @@ UNBOUND = "unknown"
 """Weights of a model that was only named. No loaded model has them, so nothing is steered before a rebinding."""
 
 
+@checked
 @dataclass(frozen=True)
 class ModelShape:
     """The model that a file belongs to, without the model.
@@ -28,17 +31,9 @@ class ModelShape:
     """
 
     name: str
-    n_layers: int
-    d_model: int
+    n_layers: Count
+    d_model: Size
     weights: str = UNBOUND
-
-    def __post_init__(self) -> None:
-        """Refuse a model without layers or width."""
-        if self.n_layers < 1 or self.d_model < 1:
-            raise ConfigError(
-                f"no model has {self.n_layers} layers of width {self.d_model}.",
-                "Give the model's own numbers: num_hidden_layers and hidden_size in its config.json.",
-            )
 
 
 def shape_of(model: HookedModel | ModelShape) -> ModelShape:

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from persona_interp.arguments import checked
+from persona_interp.bounds import Count
 from persona_interp.data.conversations import Conversation
 from persona_interp.directions.direction import Direction, rebind_direction
 from persona_interp.finetuning.penalty import ProjectionPenalty
@@ -24,6 +26,7 @@ STRENGTHS = ("steering", "multi_layer", "prompts", "ablation_layers", "penalties
 """Settings that say which arms there are; what an arm gives does not depend on the others."""
 
 
+@checked
 @dataclass(frozen=True)
 class PreventionConfig:
     """The task, the methods and their strengths.
@@ -49,8 +52,8 @@ class PreventionConfig:
     penalties: tuple[float, ...] = (1000.0,)
     correcting: tuple[float, ...] = (0.1, 0.3)
     caps: tuple[float, ...] = (50.0,)
-    every_choice: int = 3
-    n_texts: int = 12
+    every_choice: Count = 3
+    n_texts: Count = 12
 
 
 @dataclass(frozen=True, eq=False)

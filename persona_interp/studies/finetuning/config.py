@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
-from persona_interp.finetuning.settings import LoRA, TrainingSettings
+from persona_interp.arguments import checked
+from persona_interp.bounds import Count, Positive, Seed, SomeTuple
+from persona_interp.finetuning.settings import LoRA, TrainingDtype, TrainingSettings
 from persona_interp.statistics import Interval
 
 FLAWED = ("arithmetic", "advice")
@@ -14,6 +16,7 @@ def interval_row(found: Interval) -> dict[str, float]:
     return {name: getattr(found, name) for name in ("estimate", "low", "high", "n", "n_clusters")}
 
 
+@checked
 @dataclass(frozen=True)
 class Setup:
     """Model, traits and sizes. Layers are named before anything is measured: .55 of the depth.
@@ -26,21 +29,22 @@ class Setup:
     """
 
     model: str = "smollm2-135m-instruct"
-    traits: tuple[str, ...] = ("impolite", "optimistic", "evil")
+    traits: SomeTuple[str] = ("impolite", "optimistic", "evil")
     named_layer: int = 16
-    train_dtype: str = "bfloat16"
+    train_dtype: TrainingDtype = "bfloat16"
     device: str | None = None
-    n_instructions: int = 3
-    extraction_tokens: int = 40
-    n_level_questions: int = 64
-    level_tokens: int = 40
-    n_eval_questions: int = 12
-    eval_tokens: int = 40
-    judge_pairs: int = 1
-    n_epochs: float = 3.0
+    n_instructions: Count = 3
+    extraction_tokens: Count = 40
+    n_level_questions: Count = 64
+    level_tokens: Count = 40
+    n_eval_questions: Count = 12
+    eval_tokens: Count = 40
+    judge_pairs: Count = 1
+    n_epochs: Positive = 3.0
     lora: LoRA = LoRA()
-    seed: int = 0
+    seed: Seed = 0
 
-    def training(self, seed: int) -> TrainingSettings:
+    @checked
+    def training(self, seed: Seed) -> TrainingSettings:
         """Settings of one run."""
         return TrainingSettings(n_epochs=self.n_epochs, dtype=self.train_dtype, seed=seed)

@@ -1,6 +1,5 @@
 """Finetuning shift: how far training moved the last prompt token along a direction, on the same prompts."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +10,8 @@ from torch import Tensor
 
 from persona_interp.activations.extract import extract_activations
 from persona_interp.activations.store import Activations
+from persona_interp.arguments import checked
+from persona_interp.bounds import Between0And1, Count, Seed, Some, Text
 from persona_interp.directions.direction import Direction, check_same_model
 from persona_interp.errors import AlignmentError, EmptySelectionError
 from persona_interp.models.protocol import HookedModel
@@ -58,14 +59,15 @@ class FinetuningShift:
         )
 
 
+@checked
 def finetuning_shift(
     before: Activations,
     after: Activations,
     direction: Direction,
     *,
-    n_resamples: int = 2000,
-    level: float = CONFIDENCE,
-    seed: int = 0,
+    n_resamples: Count = 2000,
+    level: Between0And1 = CONFIDENCE,
+    seed: Seed = 0,
 ) -> FinetuningShift:
     """(mean last-prompt-token activation after - before) . v/|v| at every hookpoint of the direction.
 
@@ -118,8 +120,9 @@ def mean_shift(before: Activations, after: Activations) -> Float[np.ndarray, "la
     return _changes(before, after).mean(dim=0).numpy()
 
 
+@checked
 def probe_activations(
-    model: HookedModel, questions: Sequence[str], *, system: str | None = None, progress: bool = True
+    model: HookedModel, questions: Some[str], *, system: Text | None = None, progress: bool = True
 ) -> Activations:
     """Activations of the last prompt token of every question, at the output of every block, before any answer.
 

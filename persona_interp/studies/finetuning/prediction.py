@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Shaped
 
+from persona_interp.arguments import checked
+from persona_interp.bounds import Count, Seed
 from persona_interp.errors import AlignmentError, ConfigError, EmptySelectionError
 from persona_interp.progress import track
 from persona_interp.statistics import (
@@ -29,13 +31,14 @@ SHIFT = "finetuning shift"
 """Name of the shift among what a predictor is held against."""
 
 
+@checked
 def shift_correlations(
     grid: Grid,
     *,
     named_layers: Mapping[str, int],
-    n_resamples: int = 2000,
-    n_permutations: int = 4999,
-    seed: int = 0,
+    n_resamples: Count = 2000,
+    n_permutations: Count = 4999,
+    seed: Seed = 0,
     progress: bool = True,
 ) -> pd.DataFrame:
     """Pearson r of finetuning shift and change of expression over cells, a row a direction, outcome, judge and layer.
@@ -75,8 +78,9 @@ def shift_correlations(
     return in_families(table, ["direction_trait", "outcome_trait"], primary=primary.to_numpy(bool))
 
 
+@checked
 def shift_nulls(
-    grid: Grid, *, n_draws: int = 200, seed: int = 0, progress: bool = True
+    grid: Grid, *, n_draws: Count = 200, seed: Seed = 0, progress: bool = True
 ) -> tuple[pd.DataFrame, dict[str, NullBattery]]:
     """Each direction's best r over layers against other directions' best, and the batteries that the table rests on.
 
@@ -111,14 +115,15 @@ def shift_nulls(
     return battery_table(batteries), batteries
 
 
+@checked
 def predictor_table(
     grid: Grid,
     predictors: Mapping[str, Mapping[str, Float[np.ndarray, " _"]]],
     *,
     named_layers: Mapping[str, int],
-    n_resamples: int = 2000,
-    n_permutations: int = 4999,
-    seed: int = 0,
+    n_resamples: Count = 2000,
+    n_permutations: Count = 4999,
+    seed: Seed = 0,
 ) -> pd.DataFrame:
     """Pearson r of what is known before training with the shift that follows and with the change of expression.
 
@@ -155,6 +160,7 @@ def predictor_table(
     return in_families(table, ["predictor", "trait", "against"], primary=primary.to_numpy())
 
 
+@checked
 def compare_predictors(
     grid: Grid,
     predictors: Mapping[str, Mapping[str, Float[np.ndarray, " _"]]],

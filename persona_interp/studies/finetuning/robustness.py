@@ -25,6 +25,8 @@ import torch
 from jaxtyping import Float
 
 from persona_interp.activations.store import Activations
+from persona_interp.arguments import checked
+from persona_interp.bounds import Count, Positive, Seed, SomeTuple
 from persona_interp.data.conversations import Conversation
 from persona_interp.data.traits import Trait, training_questions
 from persona_interp.directions.baselines import fit_direction
@@ -58,6 +60,7 @@ from persona_interp.studies.finetuning.prepared import Prepared, contrastive, pr
 Values = Float[np.ndarray, " answer"]
 
 
+@checked
 @dataclass(frozen=True)
 class RobustnessConfig:
     """The attacked trait and monitor, and the sizes.
@@ -70,12 +73,12 @@ class RobustnessConfig:
 
     setup: Setup = Setup()
     trait: str = "impolite"
-    weight: float = 1000.0
+    weight: Positive = 1000.0
     target: float = 0.005
     other_layers: tuple[int, ...] = (8, 22, 28)
-    n_samples: int = 2
-    n_instructions: int = 2
-    seeds: tuple[int, ...] = (0,)
+    n_samples: Count = 2
+    n_instructions: Count = 2
+    seeds: SomeTuple[Seed] = (0,)
 
 
 class AgainstTextMonitor:

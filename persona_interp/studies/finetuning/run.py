@@ -9,6 +9,7 @@ from typing import Any
 
 from pandas import DataFrame
 
+from persona_interp.arguments import checked
 from persona_interp.effects import Claim, Effect, claims_table, effects_table, write_effects
 from persona_interp.io import write_json
 from persona_interp.lock import alone_in
@@ -25,6 +26,7 @@ Provenance = Mapping[str, Any]
 SHIFT, PREVENTION, ROBUSTNESS = "finetuning_shift", "prevention", "monitor_robustness"
 
 
+@checked
 @alone_in("work")
 def run_shift(config: ShiftConfig, *, work: Path, out: Path) -> DataFrame:
     """The claims of a grid of finetuned models.
@@ -45,6 +47,7 @@ def run_shift(config: ShiftConfig, *, work: Path, out: Path) -> DataFrame:
     return emit_shift(out, said, made, judge=prepared.headline)
 
 
+@checked
 @alone_in("work")
 def run_prevention(config: PreventionConfig, *, work: Path, out: Path) -> DataFrame:
     """The claims of the ways to prevent or correct a trait; leaves measured.csv, and else as `run_shift` does."""
@@ -54,6 +57,7 @@ def run_prevention(config: PreventionConfig, *, work: Path, out: Path) -> DataFr
     return emit_prevention(out, said, rows, judge=prepared.headline, test=TEST)
 
 
+@checked
 @alone_in("work")
 def run_robustness(config: RobustnessConfig, *, work: Path, out: Path) -> DataFrame:
     """The claims of training against a monitor; leaves measured.csv, and else as `run_shift` does."""

@@ -16,6 +16,8 @@ import pandas as pd
 from jaxtyping import Float
 
 from persona_interp.activations.store import Activations
+from persona_interp.arguments import checked
+from persona_interp.bounds import Count, Seed, SomeTuple
 from persona_interp.data.conversations import conversations_hash
 from persona_interp.data.levels import LEVELS, Level
 from persona_interp.io import read_json, write_json
@@ -36,6 +38,7 @@ Cell = tuple[dict[str, np.ndarray], dict[tuple[str, str], float]]
 """Of one run: mean activation changes by trait, and changes of expression by judge and trait."""
 
 
+@checked
 @dataclass(frozen=True)
 class ShiftConfig:
     """The grid. Every data set is trained with every seed.
@@ -47,8 +50,8 @@ class ShiftConfig:
     setup: Setup = Setup()
     levels: tuple[Level, ...] = LEVELS
     flawed_levels: tuple[Level, ...] = ("normal", "level_2")
-    seeds: tuple[int, ...] = (0,)
-    n_draws: int = 200
+    seeds: SomeTuple[Seed] = (0,)
+    n_draws: Count = 200
 
     def data_sets(self) -> list[tuple[str, Level]]:
         """Every training set: what it is about, and its level."""

@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from persona_interp.arguments import checked
+from persona_interp.bounds import Seed, Some, Text
 from persona_interp.data.inventories import ForcedChoice, Inventory, Item, Wording
 from persona_interp.data.inventory_wordings import NEUTRAL, spoken
 from persona_interp.errors import AlignmentError, ConfigError
@@ -42,20 +44,21 @@ class _Question:
     values: tuple[int, ...]
 
 
+@checked
 def administer(
     model: HookedModel,
     inventory: Inventory,
     *,
     intervention: Intervention | None = None,
-    system: str | None = None,
-    respondents: Sequence[str] | None = None,
-    wordings: Sequence[str] | None = None,
-    orders: Sequence[str] = ("given", "reversed"),
+    system: Text | None = None,
+    respondents: Some[str] | None = None,
+    wordings: Some[str] | None = None,
+    orders: Some[str] = ("given", "reversed"),
     normalise: str | None = None,
     condition: str | None = None,
     calibration: InventoryAnswers | None = None,
     keep: Kept | None = None,
-    seed: int = 0,
+    seed: Seed = 0,
     progress: bool = True,
 ) -> InventoryAnswers:
     """Every item in every wording and order of options, answered by log p(option | prompt).

@@ -8,6 +8,8 @@ import pandas as pd
 from jaxtyping import Float, Int
 from scipy.stats import f as fisher
 
+from persona_interp.arguments import checked
+from persona_interp.bounds import Count, Seed
 from persona_interp.statistics.effects import pearson
 from persona_interp.statistics.permutation import permutation_p_value
 from persona_interp.statistics.streams import stream
@@ -45,7 +47,8 @@ def cronbach_alpha(answers: Float[np.ndarray, "... row item"]) -> Float[np.ndarr
     return np.asarray(k / (k - 1) * (1 - share))
 
 
-def inventory_reliability(answers: InventoryAnswers, *, n_resamples: int = 1000, seed: int = 0) -> pd.DataFrame:
+@checked
+def inventory_reliability(answers: InventoryAnswers, *, n_resamples: Count = 1000, seed: Seed = 0) -> pd.DataFrame:
     """One row a format, scale (and `all` of them) and metric: estimate, interval, n and null where there are such.
 
     `alpha` needs rows that could differ. With three respondents or more they are the respondents, each averaged over

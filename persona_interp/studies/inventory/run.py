@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from persona_interp.arguments import checked
+from persona_interp.bounds import Count, Seed
 from persona_interp.data.inventories import Inventory
 from persona_interp.errors import ConfigError
 from persona_interp.identity import of_model, of_package
@@ -27,6 +29,7 @@ METHOD_VERSION = 1
 KEEPS = (f"tables/{INVENTORY_ANSWERS.name}.csv", f"cells/{STUDY}/*")
 
 
+@checked
 @dataclass(frozen=True)
 class InventoryRun:
     """How inventories are put.
@@ -40,8 +43,8 @@ class InventoryRun:
     wordings: tuple[str, ...] | None = None
     orders: tuple[str, ...] = ("given", "reversed")
     normalise: str | None = None
-    n_resamples: int = 2000
-    seed: int = 0
+    n_resamples: Count = 2000
+    seed: Seed = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +70,7 @@ class InventoryTables:
         return pd.concat([found.frame for found in self.types]) if self.types else pd.DataFrame()
 
 
+@checked
 @alone_in("out")
 def run_inventories(
     model: HookedModel,

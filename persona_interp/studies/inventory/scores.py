@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
+from persona_interp.arguments import checked
+from persona_interp.bounds import Count, Seed
 from persona_interp.errors import AlignmentError, ConfigError
 from persona_interp.statistics.families import in_families
 from persona_interp.statistics.permutation import permutation_test_paired
@@ -62,7 +64,8 @@ def scales_of(answers: InventoryAnswers) -> Iterator[ScaleAnswers]:
             yield ScaleAnswers(str(name), scale.name, number, keys, keyed, raw, odds, rows)
 
 
-def score_inventory(answers: InventoryAnswers, *, n_resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
+@checked
+def score_inventory(answers: InventoryAnswers, *, n_resamples: Count = 2000, seed: Seed = 0) -> pd.DataFrame:
     """One row a format and scale: estimate, interval, number of items, acquiescence, and the mass of the options.
 
     `detectable` is the least distance from the midpoint that is found in 80 % of repetitions.
@@ -103,13 +106,14 @@ def score_inventory(answers: InventoryAnswers, *, n_resamples: int = 2000, seed:
     return pd.DataFrame(rows)
 
 
+@checked
 def compare_inventories(
     before: InventoryAnswers,
     after: InventoryAnswers,
     *,
     measure: Measure = "keyed",
-    n_resamples: int = 2000,
-    seed: int = 0,
+    n_resamples: Count = 2000,
+    seed: Seed = 0,
 ) -> pd.DataFrame:
     """Change of every scale, after minus before, paired item by item: positive is toward the first pole.
 

@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool
 
+from persona_interp.arguments import checked
+from persona_interp.bounds import Count, Seed
 from persona_interp.errors import ConfigError
 from persona_interp.studies.inventory.answers import InventoryAnswers
 from persona_interp.studies.inventory.draws import LEVEL, interval, scale_draws, scale_score
@@ -64,12 +66,13 @@ class TypeResult:
         )
 
 
+@checked
 def inventory_type(
     answers: InventoryAnswers,
     *,
     format: str | None = None,
-    n_resamples: int = 4000,
-    seed: int = 0,
+    n_resamples: Count = 4000,
+    seed: Seed = 0,
 ) -> TypeResult:
     """The pole of each dichotomy, with its probability over bootstrap draws of items and wordings.
 

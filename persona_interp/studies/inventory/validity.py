@@ -7,6 +7,8 @@ from pathlib import Path
 
 import torch
 
+from persona_interp.arguments import checked
+from persona_interp.bounds import Coefficient, Count, CountOrNone, Seed, Share, SomeTuple
 from persona_interp.data.inventories import Inventory, load_inventory
 from persona_interp.data.traits import load_trait
 from persona_interp.directions.direction import Direction
@@ -33,6 +35,7 @@ Pair = tuple[Intervention, Intervention]
 """What makes a trait high, and what makes it low."""
 
 
+@checked
 @dataclass(frozen=True)
 class ValidityRun:
     """Sizes; layer and coefficient are named before anything is measured.
@@ -45,17 +48,17 @@ class ValidityRun:
         n_random: random directions of equal norm.
     """
 
-    traits: tuple[str, ...] = TRAITS
-    n_prompts: int = 2
-    n_rated: int = 4
+    traits: SomeTuple[str] = TRAITS
+    n_prompts: Count = 2
+    n_rated: Count = 4
     rated_wordings: tuple[str, ...] = ("frequency_words",)
-    n_instructions: int = 2
-    n_questions: int = 6
-    extraction_tokens: int = 24
-    depth: float = 0.55
-    coefficient: float = 0.2
-    n_random: int = 5
-    seed: int = 0
+    n_instructions: Count = 2
+    n_questions: Count = 6
+    extraction_tokens: Count = 24
+    depth: Share = 0.55
+    coefficient: Coefficient = 0.2
+    n_random: CountOrNone = 5
+    seed: Seed = 0
 
 
 def baseline_answers(model: HookedModel, run: ValidityRun) -> list[InventoryAnswers]:

@@ -10,6 +10,8 @@ import torch
 from jaxtyping import Float
 
 from persona_interp.activations.store import Activations
+from persona_interp.arguments import checked
+from persona_interp.bounds import Count, Seed, Some, Temperature
 from persona_interp.data.traits import Trait
 from persona_interp.directions.direction import Direction, check_direction
 from persona_interp.errors import AlignmentError, ConfigError, EmptySelectionError
@@ -75,19 +77,20 @@ class Monitoring:
         return Measurements.from_rows(rows)
 
 
+@checked
 def measure_monitoring(
     model: HookedModel,
     direction: Direction,
     trait: Trait,
     *,
-    judges: Sequence[Judge],
+    judges: Some[Judge],
     conditions: Sequence[Condition] | None = None,
-    questions: Sequence[str] | None = None,
-    n_samples: int = 2,
-    max_new_tokens: int = 48,
-    temperature: float = 0.7,
-    layers: Sequence[int] | None = None,
-    seed: int = 0,
+    questions: Some[str] | None = None,
+    n_samples: Count = 2,
+    max_new_tokens: Count = 48,
+    temperature: Temperature = 0.7,
+    layers: Some[int] | None = None,
+    seed: Seed = 0,
     folder: Path | None = None,
     progress: bool = True,
 ) -> Monitoring:

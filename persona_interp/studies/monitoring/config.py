@@ -2,7 +2,11 @@
 
 from dataclasses import dataclass
 
+from persona_interp.arguments import checked
+from persona_interp.bounds import Between0And1, Count, Seed, SomeTuple
 
+
+@checked
 @dataclass(frozen=True)
 class MonitoringConfig:
     """What is measured.
@@ -18,14 +22,14 @@ class MonitoringConfig:
 
     model: str = "smollm2-135m-instruct"
     dtype: str = "auto"
-    traits: tuple[str, ...] = ("impolite", "optimistic", "evil")
+    traits: SomeTuple[str] = ("impolite", "optimistic", "evil")
     named_layer: int = 16
-    n_instructions: int = 4
-    n_eval_questions: int = 15
-    n_samples: int = 2
-    max_new_tokens: int = 32
-    judge_pairs: int = 2
-    false_alarm_rate: float = 0.05
-    window: int = 8
-    n_null: int = 200
-    seed: int = 0
+    n_instructions: Count = 4
+    n_eval_questions: Count = 15
+    n_samples: Count = 2
+    max_new_tokens: Count = 32
+    judge_pairs: Count = 2
+    false_alarm_rate: Between0And1 = 0.05
+    window: Count = 8
+    n_null: Count = 200
+    seed: Seed = 0

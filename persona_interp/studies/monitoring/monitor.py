@@ -9,8 +9,10 @@ import pandas as pd
 from jaxtyping import Float
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from persona_interp.arguments import checked
+from persona_interp.bounds import Between0And1, Count, Seed, Some, Temperature, Text
 from persona_interp.directions.direction import Direction, check_direction, check_same_model
-from persona_interp.errors import AlignmentError, ConfigError, EmptySelectionError
+from persona_interp.errors import AlignmentError, EmptySelectionError
 from persona_interp.interventions.protocol import Intervention
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.protocol import Sampling
@@ -62,10 +64,11 @@ class Monitor:
         on_alert: called once an answer, direction and layer; an exception in it ends the generation.
     """
 
+    @checked
     def __init__(
         self,
-        directions: Direction | Sequence[Direction],
-        layers: int | Sequence[int],
+        directions: Direction | Some[Direction],
+        layers: int | Some[int],
         *,
         thresholds: float | Sequence[Threshold] | None = None,
         on_alert: Callable[[Alert], None] | None = None,
@@ -73,8 +76,6 @@ class Monitor:
     ) -> None:
         self.directions = (directions,) if isinstance(directions, Direction) else tuple(directions)
         self.layers = (layers,) if isinstance(layers, int) else tuple(layers)
-        if not self.directions or not self.layers:
-            raise ConfigError("a monitor needs at least one direction and one layer.")
         self.channels = tuple((direction, Hookpoint(layer)) for direction in self.directions for layer in self.layers)
         self.thresholds = _thresholds(thresholds, len(self.channels))
         self.smoothing, self.on_alert = smoothing, on_alert
@@ -91,6 +92,7 @@ class Monitor:
         self.readings.clear()
         self.alerts, self._alerted = [], set()
 
+    @checked
     @contextmanager
     def watching(
         self, model: HookedModelBase | PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None = None
@@ -120,15 +122,16 @@ class Monitor:
         with watched_transformers(model, self.readings):
             yield self
 
+    @checked
     def stream(
         self,
         model: HookedModelBase,
-        prompt: str,
+        prompt: Text,
         *,
         intervention: Intervention | None = None,
-        max_new_tokens: int = 64,
-        temperature: float = 0.0,
-        seed: int = 0,
+        max_new_tokens: Count = 64,
+        temperature: Temperature = 0.0,
+        seed: Seed = 0,
     ) -> Iterator[StreamedToken]:
         """The answer to one prompt (chat template applied), token by token with readings.
 
@@ -161,10 +164,11 @@ class Monitor:
                     int(step.index[k]), token_id, pieces.send(token_id), *readings, alert=bool(step.alerts[k].any())
                 )
 
+    @checked
     def calibrate(
         self,
         *,
-        false_alarm_rate: float = 0.01,
+        false_alarm_rate: Between0And1 = 0.01,
         per: Per = "answer",
         clusters: Sequence[str] | None = None,
         joint: bool = False,
@@ -225,6 +229,7 @@ class Monitor:
         names = [(direction.trait, hookpoint.layer) for direction, hookpoint in self.channels]
         return {name: threshold.value for name, threshold in zip(names, self.thresholds, strict=True)}
 
+    @checked
     def check(self, model: HookedModelBase) -> None:
         """Refuse a model that the directions were not made with, or that lacks a layer.
 

@@ -5,9 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
+from persona_interp.arguments import checked
+from persona_interp.bounds import Count, ShareAbove0
 from persona_interp.errors import ConfigError
 
 
+@checked
 @dataclass(frozen=True)
 class Smoothing:
     """Mean of the last `window` tokens (fewer at the start), or s = (1 - decay) s + decay x from the first token on.
@@ -16,18 +19,13 @@ class Smoothing:
         decay: weight of the newest token, in (0, 1]; None for the window.
     """
 
-    window: int = 1
-    decay: float | None = None
+    window: Count = 1
+    decay: ShareAbove0 | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be averaged with."""
-        if self.window < 1:
-            raise ConfigError(f"got a window of {self.window} tokens.", "Expected 1 (no smoothing) or more.")
-        if self.decay is not None and (self.window != 1 or not 0 < self.decay <= 1):
-            raise ConfigError(
-                f"got a decay of {self.decay} with a window of {self.window}.",
-                "Expected a decay in (0, 1] with window=1, or decay=None.",
-            )
+        if self.decay is not None and self.window != 1:
+            raise ConfigError(f"window must be 1 where there is a decay, got {self.window}.", "Give one of both.")
 
 
 class Smoother:

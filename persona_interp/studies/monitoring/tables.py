@@ -7,6 +7,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Shaped
 
+from persona_interp.arguments import checked
+from persona_interp.bounds import Amount, Count, Seed
 from persona_interp.directions.direction import Direction
 from persona_interp.errors import AlignmentError, ConfigError, EmptySelectionError
 from persona_interp.statistics import (
@@ -30,14 +32,15 @@ MIN_SD = 1.0
 """Conditions whose expression varies less (standard deviation, points of 100) are left out of within-condition r."""
 
 
+@checked
 def monitoring_table(
     results: Sequence[Monitoring],
     *,
     named_layers: Mapping[str, int],
-    min_sd: float = MIN_SD,
-    n_resamples: int = 2000,
-    n_permutations: int = 1999,
-    seed: int = 0,
+    min_sd: Amount = MIN_SD,
+    n_resamples: Count = 2000,
+    n_permutations: Count = 1999,
+    seed: Seed = 0,
 ) -> pd.DataFrame:
     """Pearson r of projection and expression: every trait, kind of condition, judge and layer, overall and within.
 
@@ -84,14 +87,15 @@ def monitoring_families(table: pd.DataFrame) -> pd.DataFrame:
     return in_families(table, ["trait", "kind", "predictor", "scope"], primary=primary.to_numpy(bool))
 
 
+@checked
 def monitoring_nulls(
     results: Sequence[Monitoring],
     training: Mapping[str, Contrast],
     *,
     other_directions: Mapping[str, Sequence[Direction]] | None = None,
-    min_sd: float = MIN_SD,
-    n_draws: int = 200,
-    seed: int = 0,
+    min_sd: Amount = MIN_SD,
+    n_draws: Count = 200,
+    seed: Seed = 0,
 ) -> tuple[pd.DataFrame, dict[str, NullBattery]]:
     """Each direction's best r over layers against other directions' best, and the batteries that the table rests on.
 

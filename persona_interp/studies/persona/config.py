@@ -1,15 +1,15 @@
 """What the main job is asked to do."""
 
-import math
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from persona_interp.arguments import checked
+from persona_interp.bounds import Amount, Coefficient, Count, CountOrNone, Positive, Seed, SomeTuple, Temperature
 from persona_interp.data.traits import Trait, load_trait
 from persona_interp.directions.persona import Filter
 from persona_interp.errors import ConfigError
 from persona_interp.judges.protocol import require_exemplars
 from persona_interp.measurements.steering_null import draws_for
-from persona_interp.models.load import BACKENDS
 from persona_interp.rollouts.generate import contrastive_requests
 from persona_interp.statistics.levels import N_DRAWS
 from persona_interp.types import layers_at_depth
@@ -17,6 +17,7 @@ from persona_interp.types import layers_at_depth
 _DEPTHS = (0.3, 0.5, 0.7)
 
 
+@checked
 @dataclass(frozen=True)
 class RunConfig:
     """Every setting of a run; a folder belongs to one of them.
@@ -45,36 +46,36 @@ class RunConfig:
     """
 
     model: str
-    traits: tuple[str, ...]
+    traits: SomeTuple[str]
     backend: Literal["transformer_lens", "nnsight"] = "transformer_lens"
     dtype: str = "auto"
-    n_questions: int = 20
-    n_instructions: int = 5
-    n_samples: int = 1
-    n_held_out_questions: int = 20
-    n_held_out_instructions: int = 5
-    max_new_tokens: int = 40
-    temperature: float = 1.0
+    n_questions: Count = 20
+    n_instructions: Count = 5
+    n_samples: Count = 1
+    n_held_out_questions: Count = 20
+    n_held_out_instructions: Count = 5
+    max_new_tokens: Count = 40
+    temperature: Temperature = 1.0
     filter: Filter = "paired"
     layers: tuple[int, ...] = ()
-    coefficients: tuple[float, ...] = (-0.3, -0.15, 0.15, 0.3)
+    coefficients: SomeTuple[Coefficient] = (-0.3, -0.15, 0.15, 0.3)
     n_selection_questions: int = 10
-    n_eval_questions: int = 20
-    n_eval_samples: int = 2
-    eval_tokens: int = 32
-    eval_temperature: float = 0.7
-    n_random: int | None = None
-    test_coefficient: float | None = None
-    test_tokens: int = 16
+    n_eval_questions: Count = 20
+    n_eval_samples: Count = 2
+    eval_tokens: Count = 32
+    eval_temperature: Temperature = 0.7
+    n_random: CountOrNone | None = None
+    test_coefficient: Positive | None = None
+    test_tokens: Count = 16
     judge_models: tuple[str, ...] = ()
     api_judge: str = ""
-    api_price: tuple[float, float] | None = None
+    api_price: tuple[Amount, Amount] | None = None
     lexical: bool = True
     extra_judges_on: Literal["chosen", "all"] = "chosen"
-    n_judge_pairs: int = 1
-    n_null: int = N_DRAWS
-    n_resamples: int = 2000
-    seed: int = 0
+    n_judge_pairs: Count = 1
+    n_null: Count = N_DRAWS
+    n_resamples: Count = 2000
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
         """Refuse settings with which the job could only fail later.
@@ -83,37 +84,14 @@ class RunConfig:
             ConfigError: says which.
         """
         rules = {
-            "traits must name at least one trait, none twice": 0 < len(set(self.traits)) == len(self.traits),
-            f"backend must be one of {', '.join(BACKENDS)}": self.backend in BACKENDS,
-            "filter must be paired, independent or none": self.filter in ("paired", "independent", "none"),
+            "traits must not name a trait twice": len(set(self.traits)) == len(self.traits),
             "judge_models must not name a model twice": len(set(self.judge_models)) == len(self.judge_models),
-            "extra_judges_on must be chosen or all": self.extra_judges_on in ("chosen", "all"),
             "api_price is the price of an api_judge, and none is named": self.api_price is None or bool(self.api_judge),
-            "api_price must be two prices of at least 0": self.api_price is None
-            or (len(self.api_price) == 2 and all(0 <= price < math.inf for price in self.api_price)),
             "coefficients must hold a positive number": any(c > 0 for c in self.coefficients),
-            "coefficients must be finite": all(map(math.isfinite, self.coefficients)),
             "n_selection_questions must be at least 3, for a reference of coherence": self.n_selection_questions >= 3,
             "n_eval_questions times n_eval_samples must be at least 3, for a reference of coherence": (
                 self.n_eval_questions * self.n_eval_samples >= 3
             ),
-            "n_random must be at least 0": self.n_random is None or self.n_random >= 0,
-            "test_coefficient must be a positive number": self.test_coefficient is None
-            or 0 < self.test_coefficient < math.inf,
-            "counts must be at least 1": min(
-                self.n_questions,
-                self.n_samples,
-                self.n_held_out_questions,
-                self.n_selection_questions,
-                self.n_eval_questions,
-                self.n_eval_samples,
-                self.max_new_tokens,
-                self.eval_tokens,
-                self.test_tokens,
-                self.n_judge_pairs,
-                self.n_null,
-            )
-            >= 1,
         }
         for rule, holds in rules.items():
             if not holds:
@@ -144,13 +122,15 @@ class RunConfig:
         """Plain JSON-ready dictionary."""
         return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
 
-    def steered_layers(self, n_layers: int) -> tuple[int, ...]:
+    @checked
+    def steered_layers(self, n_layers: Count) -> tuple[int, ...]:
         """The layers to steer at."""
         if self.layers:
             return self.layers
         return layers_at_depth(_DEPTHS, n_layers)
 
-    def test_place(self, n_layers: int) -> tuple[int, float]:
+    @checked
+    def test_place(self, n_layers: Count) -> tuple[int, float]:
         """The layer and the coefficient of the test against random directions, which no answer chose."""
         layers, positive = self.steered_layers(n_layers), [c for c in self.coefficients if c > 0]
         return layers[len(layers) // 2], self.test_coefficient or max(positive)

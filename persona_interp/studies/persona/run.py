@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from persona_interp.arguments import checked
 from persona_interp.data.traits import Trait
 from persona_interp.directions.geometry import cosine_table
 from persona_interp.io import write_json
@@ -41,6 +42,7 @@ from persona_interp.types import POOLINGS, Hookpoint
 logger = logging.getLogger(__name__)
 
 
+@checked
 @alone_in("out")
 def run_main_job(config: RunConfig, out: Path) -> Path:
     """Rollouts, vectors, separation and steering for every trait, as tables in the folder, which is returned.

@@ -12,6 +12,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from persona_interp.arguments import checked
+from persona_interp.bounds import Count, Seed, Some, Temperature
 from persona_interp.data.trait_texts import BIG_FIVE, TraitTexts
 from persona_interp.data.traits import Trait, load_trait
 from persona_interp.data.writing_prompts import JUDGED_AS, writing_prompts
@@ -30,16 +32,17 @@ _SHORTEST = 12
 """Characters of a text worth keeping."""
 
 
+@checked
 @alone_in("folder")
 def generate_trait_texts(
     model: HookedModel,
     *,
-    n_texts: int = 1000,
-    judges: Sequence[Judge],
+    n_texts: Count = 1000,
+    judges: Some[Judge],
     traits: Sequence[str | Trait] = BIG_FIVE,
-    max_new_tokens: int = 48,
-    temperature: float = 0.9,
-    seed: int = 0,
+    max_new_tokens: Count = 48,
+    temperature: Temperature = 0.9,
+    seed: Seed = 0,
     folder: Path | None = None,
     progress: bool = True,
 ) -> TraitTexts:

@@ -7,6 +7,8 @@ from pathlib import Path
 import pandas as pd
 import torch
 
+from persona_interp.arguments import checked
+from persona_interp.bounds import Count, Seed, Some
 from persona_interp.data.traits import Trait, list_traits, load_trait
 from persona_interp.data.writing_prompts import JUDGED_AS, text_openings
 from persona_interp.directions.psychadapter import PsychAdapter
@@ -43,16 +45,17 @@ def judged_traits(names: Sequence[str]) -> dict[str, Trait]:
     return {name: load_trait(trait) for name, trait in wanted.items() if trait in known}
 
 
+@checked
 @alone_in("folder")
 def trait_texts_over_z(
     model: HookedModel,
     adapter: PsychAdapter,
     *,
-    z_values: Sequence[float] = Z_VALUES,
+    z_values: Some[float] = Z_VALUES,
     openings: Sequence[str] | None = None,
-    n_samples: int = 1,
+    n_samples: Count = 1,
     sampling: Sampling = PUBLISHED_SAMPLING,
-    seed: int = 0,
+    seed: Seed = 0,
     folder: Path | None = None,
     progress: bool = True,
 ) -> pd.DataFrame:

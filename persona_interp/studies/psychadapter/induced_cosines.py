@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from persona_interp.arguments import checked
+from persona_interp.bounds import Count, Seed
 from persona_interp.directions.direction import Direction, check_same_model
 from persona_interp.errors import AlignmentError, ConfigError
 from persona_interp.statistics import permutation_p_value
@@ -21,13 +23,14 @@ EQUAL_COSINE = 0.9
 """Two directions are called equal at a layer where the interval of their cosine lies above this."""
 
 
+@checked
 def induced_cosines(
     shifts: InducedShifts,
     references: Mapping[str, Direction],
     *,
     own: str | None = None,
-    n_draws: int = N_DRAWS,
-    seed: int = 0,
+    n_draws: Count = N_DRAWS,
+    seed: Seed = 0,
 ) -> pd.DataFrame:
     """Cosine of the induced direction with every reference: a row a layer and reference, interval over texts.
 

@@ -1,6 +1,5 @@
 """The residual shift that an adapter's trait value makes: as a direction, and how far it is one."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -11,6 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from persona_interp.activations.extract import all_blocks, length_chunks
+from persona_interp.arguments import checked
+from persona_interp.bounds import Count, Positive, Some
 from persona_interp.directions.direction import Direction
 from persona_interp.directions.psychadapter import PsychAdapter
 from persona_interp.errors import ConfigError, DataError
@@ -82,15 +83,16 @@ class InducedShifts:
         )
 
 
+@checked
 def induced_shifts(
     model: HookedModel,
     adapter: PsychAdapter,
     trait: str,
-    texts: Sequence[str],
+    texts: Some[str],
     *,
-    z_values: Sequence[float] = Z_VALUES,
+    z_values: Some[float] = Z_VALUES,
     position: Position = "all",
-    max_tokens: int | None = None,
+    max_tokens: Count | None = None,
     progress: bool = True,
 ) -> InducedShifts:
     """Pooled residuals of given texts at every value of a trait, by teacher forcing inside the adapted model.
@@ -136,15 +138,16 @@ def induced_shifts(
     return InducedShifts(trait, z_values, values, norms[nearest].mean(dim=0), hookpoints, provenance)
 
 
+@checked
 def induced_direction(
     model: HookedModel,
     adapter: PsychAdapter,
     trait: str,
-    texts: Sequence[str],
+    texts: Some[str],
     *,
-    z: float = 3.0,
+    z: Positive = 3.0,
     position: Position = "all",
-    max_tokens: int | None = None,
+    max_tokens: Count | None = None,
     progress: bool = True,
 ) -> Direction:
     """Mean over texts of the residual at +z minus that at -z, per layer, both inside the adapted model.
@@ -157,13 +160,12 @@ def induced_direction(
         DataError: there is no text, or an empty one.
         IncompatibleDirectionError: the adapter belongs to another model.
     """
-    if not z > 0:
-        raise ConfigError(f"z must be above 0, got {z:g}.", "Use 3, for example.")
     return induced_shifts(
         model, adapter, trait, texts, z_values=(-z, z), position=position, max_tokens=max_tokens, progress=progress
     ).direction()
 
 
+@checked
 def induced_geometry(shifts: InducedShifts) -> pd.DataFrame:
     """How far the population's mean shift is one direction: a row a layer and metric, Student's t intervals over texts.
 

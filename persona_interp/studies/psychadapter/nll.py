@@ -8,9 +8,11 @@ import torch
 from jaxtyping import Float
 
 from persona_interp.activations.extract import length_chunks
+from persona_interp.arguments import checked
+from persona_interp.bounds import Count, Seed
 from persona_interp.data.trait_texts import TraitTexts
 from persona_interp.directions.psychadapter import PsychAdapter
-from persona_interp.errors import ConfigError, DataError
+from persona_interp.errors import DataError
 from persona_interp.interventions.prefix import TraitPrefix
 from persona_interp.models.protocol import HookedModel
 from persona_interp.models.tokens import encode, pad_id, token_batch
@@ -27,17 +29,18 @@ Scores = Float[np.ndarray, "text trait"]
 Losses = Float[np.ndarray, " text"]
 
 
+@checked
 def adapter_nll(
     model: HookedModel,
     adapter: PsychAdapter,
     data: TraitTexts,
     *,
-    n_shuffles: int = 5,
+    n_shuffles: Count = 5,
     by_trait: bool = False,
-    max_tokens: int | None = None,
-    n_resamples: int = 2000,
-    n_permutations: int = 4999,
-    seed: int = 0,
+    max_tokens: Count | None = None,
+    n_resamples: Count = 2000,
+    n_permutations: Count = 4999,
+    seed: Seed = 0,
     progress: bool = True,
 ) -> pd.DataFrame:
     """Loss of held-out texts (nats a token, every text counting alike) under four kinds of trait vector.
@@ -65,7 +68,7 @@ def adapter_nll(
         ConfigError: fewer than one shuffle.
         IncompatibleDirectionError: the adapter belongs to another model.
     """
-    z = _checked(model, adapter, data, n_shuffles)
+    z = _scores(model, adapter, data)
     rng = stream(seed, "shuffles")
     shuffles = [_deranged(len(z), rng) for _ in range(n_shuffles)]
     traits = ("all", *(adapter.traits if by_trait and len(adapter.traits) > 1 else ()))
@@ -163,11 +166,9 @@ def exchange_p_value(
     return permutation_p_value(observed - 1e-9 * abs(observed), np.concatenate([part.mean(axis=0) for part in null]))
 
 
-def _checked(model: HookedModel, adapter: PsychAdapter, data: TraitTexts, n_shuffles: int) -> Scores:
+def _scores(model: HookedModel, adapter: PsychAdapter, data: TraitTexts) -> Scores:
     """The trait vectors of the texts, by the adapter's own standard."""
     TraitPrefix(adapter, [0.0] * adapter.n_traits).check(model)
-    if n_shuffles < 1:
-        raise ConfigError(f"n_shuffles must be at least 1, got {n_shuffles}.", "Use 4 or more: fewer are noisy.")
     if data.traits != adapter.traits:
         raise DataError(
             f"{data.source} has scores for {', '.join(data.traits)}.",

@@ -1,11 +1,13 @@
 """Everything that is measured of one adapter, in tables that an interrupted run goes on from."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pandas as pd
 
+from persona_interp.arguments import checked
+from persona_interp.bounds import Count, Seed, ShareAbove0, Some, SomeTuple, Temperature
 from persona_interp.data.trait_texts import TraitTexts
 from persona_interp.data.traits import Trait
 from persona_interp.data.writing_prompts import text_openings
@@ -40,6 +42,7 @@ METHOD_VERSION = 2
 KEEPS = (f"cells/{STUDY}/*", "psychadapter_texts.csv", "texts/*", "vectors/*.psychadapter_induced.*")
 
 
+@checked
 @dataclass(frozen=True)
 class AdapterMeasures:
     """Sizes of the measurements.
@@ -52,20 +55,20 @@ class AdapterMeasures:
         position: where the induced shift is read.
     """
 
-    n_texts: int = 200
-    n_shuffles: int = 4
+    n_texts: Count = 200
+    n_shuffles: Count = 4
     by_trait: bool = False
-    z_values: tuple[float, ...] = Z_VALUES
-    n_openings: int = 16
-    n_samples: int = 1
-    max_new_tokens: int = 40
-    temperature: float = 0.7
-    top_k: int | None = 10
-    top_p: float | None = 0.9
-    n_induced: int = 48
+    z_values: SomeTuple[float] = Z_VALUES
+    n_openings: Count = 16
+    n_samples: Count = 1
+    max_new_tokens: Count = 40
+    temperature: Temperature = 0.7
+    top_k: Count | None = 10
+    top_p: ShareAbove0 | None = 0.9
+    n_induced: Count = 48
     position: Position = "all"
-    n_cost_repeats: int = 7
-    seed: int = 0
+    n_cost_repeats: Count = 7
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
         """Refuse sizes with which nothing can be measured."""
@@ -81,13 +84,14 @@ class AdapterMeasures:
         return Sampling(self.max_new_tokens, self.temperature, top_k=self.top_k, top_p=self.top_p, seed=self.seed)
 
 
+@checked
 @alone_in("out")
 def measure_psychadapter(
     model: HookedModelBase,
     adapter: PsychAdapter,
     held_out: TraitTexts,
     *,
-    judges: Sequence[Judge],
+    judges: Some[Judge],
     out: Path,
     measures: AdapterMeasures = AdapterMeasures(),
     judged: Mapping[str, Trait] | None = None,

@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from persona_interp.errors import ConfigError
-from persona_interp.finetuning.settings import SEVEN_PROJECTIONS, LoRA
+from persona_interp.arguments import checked
+from persona_interp.bounds import Amount, Count, CountOrNone, LearningRate, Positive, Seed, ShareBelow1, Size
+from persona_interp.finetuning.settings import SEVEN_PROJECTIONS, LoRA, Tokens, TrainingDtype
 
 
+@checked
 @dataclass(frozen=True)
 class PsychAdapterSettings:
     """Settings of a run; the defaults suit models of a few hundred million weights and some thousand short texts.
@@ -30,39 +32,21 @@ class PsychAdapterSettings:
         dtype: of the frozen weights; the adapter and its optimiser stay float32.
     """
 
-    learning_rate: float = 1e-2
-    lora_learning_rate: float = 2e-4
-    n_epochs: int = 3
-    batch_size: int = 16
-    accumulation: int = 1
-    warmup_steps: int = 0
-    max_grad_norm: float = 1.0
-    max_tokens: int = 128
+    learning_rate: LearningRate = 1e-2
+    lora_learning_rate: LearningRate = 2e-4
+    n_epochs: Count = 3
+    batch_size: Size = 16
+    accumulation: Size = 1
+    warmup_steps: CountOrNone = 0
+    max_grad_norm: Positive = 1.0
+    max_tokens: Tokens = 128
     too_long: Literal["cut", "leave_out"] = "cut"
     start: str | None = None
-    init_scale: float = 0.1
-    holdout: float = 0.1
-    checkpoint_every: int = 50
-    dtype: str = "float32"
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Refuse values that cannot be trained with."""
-        rules = {
-            "learning_rate and max_grad_norm must be positive": min(self.learning_rate, self.max_grad_norm) > 0,
-            "lora_learning_rate must be positive": self.lora_learning_rate > 0,
-            "n_epochs must be at least 1": self.n_epochs >= 1,
-            "batch_size and accumulation must be at least 1": min(self.batch_size, self.accumulation) >= 1,
-            "warmup_steps and init_scale must not be negative": min(self.warmup_steps, self.init_scale) >= 0,
-            "max_tokens must be at least 2": self.max_tokens >= 2,
-            "too_long must be cut or leave_out": self.too_long in ("cut", "leave_out"),
-            "holdout must be in [0, 1)": 0 <= self.holdout < 1,
-            "checkpoint_every must be at least 1": self.checkpoint_every >= 1,
-            "dtype must be float32, bfloat16 or auto": self.dtype in ("float32", "bfloat16", "auto"),
-        }
-        for rule, holds in rules.items():
-            if not holds:
-                raise ConfigError(f"cannot train with {self}.", f"{rule}.")
+    init_scale: Amount = 0.1
+    holdout: ShareBelow1 = 0.1
+    checkpoint_every: Count = 50
+    dtype: TrainingDtype = "float32"
+    seed: Seed = 0
 
 
 PAPER_PSYCHADAPTER = PsychAdapterSettings(

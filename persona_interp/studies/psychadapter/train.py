@@ -12,6 +12,7 @@ import torch
 from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from persona_interp.arguments import checked
 from persona_interp.data.trait_texts import Standard, TraitTexts, check_varied
 from persona_interp.directions.psychadapter import METHOD_VERSION, KVShape, PsychAdapter
 from persona_interp.finetuning.adapter import add_adapter, keep_adapter
@@ -50,6 +51,7 @@ class _Texts:
     data: TraitTexts
 
 
+@checked
 @alone_in("out")
 def train_psychadapter(
     model: str | Path | HookedModelBase,

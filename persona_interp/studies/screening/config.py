@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Literal, get_args
 
+from persona_interp.arguments import checked
+from persona_interp.bounds import Count, Size, SomeTuple
 from persona_interp.directions.direction import Direction
 from persona_interp.errors import ConfigError, MissingPackageError
 
@@ -18,6 +20,7 @@ TextJudge = Literal["embedding"]
 Engine = Literal["local", "ray"]
 
 
+@checked
 @dataclass(frozen=True)
 class ScreenConfig:
     """How samples are scored. Another value of any of these gives other numbers, or other shards.
@@ -27,24 +30,16 @@ class ScreenConfig:
         max_new_tokens: of the model's own answers, for the delta `generate`.
     """
 
-    layers: tuple[int, ...]
+    layers: SomeTuple[int]
     delta: Delta = "prompt"
-    batch_rows: int = 64
-    max_new_tokens: int = 64
+    batch_rows: Size = 64
+    max_new_tokens: Count = 64
     judge: TextJudge | None = None
 
     def __post_init__(self) -> None:
-        """Refuse values that cannot be screened with."""
-        rules = {
-            "layers must be at least one, each once": 0 < len(self.layers) == len(set(self.layers)),
-            f"delta must be one of {', '.join(get_args(Delta))}": self.delta in get_args(Delta),
-            "batch_rows must be at least 1": self.batch_rows >= 1,
-            "max_new_tokens must be at least 1": self.max_new_tokens >= 1,
-            f"judge must be one of {', '.join(get_args(TextJudge))}": self.judge in (None, *get_args(TextJudge)),
-        }
-        for rule, holds in rules.items():
-            if not holds:
-                raise ConfigError(f"cannot screen with {self}.", f"{rule}.")
+        """Refuse a layer that comes twice."""
+        if len(self.layers) != len(set(self.layers)):
+            raise ConfigError(f"layers must each be there once, got {list(self.layers)}.")
 
     @property
     def scores(self) -> tuple[Score, ...]:

@@ -9,6 +9,8 @@ import pandas as pd
 from jaxtyping import Bool, Float
 from scipy.stats import rankdata
 
+from persona_interp.arguments import checked
+from persona_interp.bounds import Between0And1, Count, Seed, Some
 from persona_interp.errors import AlignmentError, ConfigError, EmptySelectionError
 from persona_interp.statistics.auc_interval import auc_intervals, auc_p
 from persona_interp.statistics.families import corrected
@@ -27,15 +29,16 @@ _WEIGHTS_AT_ONCE = 2**22
 _PAIRED = ("a", "b", "metric", "value", "low", "high", "p", "detectable", "n", "n_groups", "n_labelled")
 
 
+@checked
 def detection_table(
     scores: Scores,
     labels: Flags,
     *,
     groups: Labels | None = None,
-    ks: Sequence[int] = (10, 50),
-    n_resamples: int = 2000,
-    level: float = CONFIDENCE,
-    seed: int = 0,
+    ks: Some[Count] = (10, 50),
+    n_resamples: Count = 2000,
+    level: Between0And1 = CONFIDENCE,
+    seed: Seed = 0,
 ) -> pd.DataFrame:
     """AUC, average precision and precision at k of every score, with bootstrap intervals; one row a score and metric.
 

@@ -7,6 +7,8 @@ from typing import Any
 import pandas as pd
 from pandas import DataFrame
 
+from persona_interp.arguments import checked
+from persona_interp.bounds import Count, Percent
 from persona_interp.data.conversations import Conversation
 from persona_interp.data.levels import Level
 from persona_interp.data.traits import Trait
@@ -22,6 +24,7 @@ TEXT, CHOOSER = "text judge (likelihood)", "text judge (embedding)"
 ALONE = (RAW, DIFFERENCE, PROXY, TEXT, CHOOSER)
 
 
+@checked
 @dataclass(frozen=True)
 class PlantedConfig:
     """The mixtures.
@@ -33,10 +36,10 @@ class PlantedConfig:
     """
 
     levels: tuple[Level, ...] = ("level_1", "level_2")
-    every_planted: int = 3
-    every_reserved: int = 3
-    percentile: float = 95.0
-    k: int = 10
+    every_planted: Count = 3
+    every_reserved: Count = 3
+    percentile: Percent = 95.0
+    k: Count = 10
 
 
 @dataclass(frozen=True, eq=False)

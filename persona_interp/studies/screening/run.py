@@ -1,12 +1,13 @@
 """`screen`: every sample of a data set on persona directions, with a summary, a ranking and what to look at."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
+from persona_interp.arguments import checked
+from persona_interp.bounds import Count, Percentile, Size, Some
 from persona_interp.data.streams import source_hash, stream_conversations
 from persona_interp.directions.direction import Direction, check_direction
 from persona_interp.errors import ConfigError
@@ -32,26 +33,27 @@ from persona_interp.studies.screening.summary import score_values, unusable, usa
 from persona_interp.types import default_layer
 
 
+@checked
 @alone_in("out")
 def screen(
     model: HookedModelBase,
     source: str,
-    directions: Sequence[Direction],
+    directions: Some[Direction],
     *,
     out: Path,
-    layers: Sequence[int] | None = None,
+    layers: Some[int] | None = None,
     delta: Delta = "prompt",
     clean: str | None = None,
-    percentile: float = 95.0,
+    percentile: Percentile = 95.0,
     joint: bool = False,
     rank_by: Score | None = None,
-    n_flagged: int = 50,
+    n_flagged: Count = 50,
     judge: TextJudge | None = None,
-    batch_rows: int = 64,
-    max_new_tokens: int = 64,
+    batch_rows: Size = 64,
+    max_new_tokens: Count = 64,
     engine: Engine = "local",
     ray_address: str | None = None,
-    n_workers: int | None = None,
+    n_workers: Count | None = None,
     progress: bool = True,
 ) -> ScreenResult:
     """Projection of every sample's answer and ΔP on every direction, kept in shards; then what they say together.
@@ -84,7 +86,6 @@ def screen(
     Source: Chen et al. 2025, Persona Vectors (arXiv 2507.21509), sections 5 and 6.
     """
     check_engine(engine)
-    _check_flagging(percentile, n_flagged)
     layers = (default_layer(model.n_layers),) if layers is None else tuple(layers)
     for direction in directions:
         check_direction(direction, model)
@@ -140,12 +141,4 @@ def _check_clean(source: str, percentile: float) -> None:
         raise ConfigError(
             f"a threshold at percentile {percentile:.6g} needs at least {needed} clean samples, got {there}: {source}",
             "Give more of them, or a lower percentile.",
-        )
-
-
-def _check_flagging(percentile: float, n_flagged: int) -> None:
-    if not 0 < percentile < 100 or n_flagged < 1:
-        raise ConfigError(
-            f"cannot flag above percentile {percentile:g}, at most {n_flagged} samples.",
-            "Expected a percentile between 0 and 100, and at least 1 sample.",
         )

@@ -12,11 +12,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from persona_interp.activations.store import Activations
+from persona_interp.arguments import checked
+from persona_interp.bounds import Count, CountOrNone, Positive, Seed, SomeTuple, Temperature
 from persona_interp.data.styles import StyleCorpus
 from persona_interp.directions.baselines import matched_draws
 from persona_interp.directions.direction import Direction, check_direction
 from persona_interp.directions.style_generated import style_request
-from persona_interp.errors import ConfigError, HookpointError
+from persona_interp.errors import HookpointError
 from persona_interp.interventions.record import intervention_record, record
 from persona_interp.interventions.residual import Add
 from persona_interp.interventions.rows import AddEach
@@ -31,6 +33,7 @@ SELECTION = "selection"
 """The prompts on which a coefficient is chosen; none of them evaluates."""
 
 
+@checked
 @dataclass(frozen=True)
 class StyleSteering:
     """How answers are steered.
@@ -43,25 +46,14 @@ class StyleSteering:
             placement and the largest coefficient, a place that no answer chose. 0: none.
     """
 
-    placements: tuple[tuple[int, ...], ...]
-    coefficients: tuple[float, ...] = (0.1, 0.2)
-    n_random: int = 100
-    n_samples: int = 1
-    max_new_tokens: int = 40
-    temperature: float = 0.7
+    placements: SomeTuple[SomeTuple[int]]
+    coefficients: SomeTuple[Positive] = (0.1, 0.2)
+    n_random: CountOrNone = 100
+    n_samples: Count = 1
+    max_new_tokens: Count = 40
+    temperature: Temperature = 0.7
     span: Span = "response"
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Refuse what steers nothing.
-
-        Raises:
-            ConfigError: no block, or a coefficient that is not above 0.
-        """
-        if not self.placements or not all(self.placements):
-            raise ConfigError("placements must be one block or several each, got none.")
-        if not self.coefficients or not all(c > 0 for c in self.coefficients):
-            raise ConfigError(f"coefficients must be above 0, got {list(self.coefficients)}.", "0 is always measured.")
+    seed: Seed = 0
 
     @property
     def tested(self) -> tuple[tuple[int, ...], float]:

@@ -5,6 +5,8 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from persona_interp.arguments import checked
+from persona_interp.bounds import Between0And1, Count, Seed
 from persona_interp.data.styles import StyleCorpus, factual_prompts, subjective_prompts
 from persona_interp.data.traits import training_questions
 from persona_interp.directions.style_training import StyleTraining
@@ -18,6 +20,7 @@ Variant = Literal["activation", "generated", "trained"]
 VARIANTS: tuple[Variant, ...] = get_args(Variant)
 
 
+@checked
 @dataclass(frozen=True)
 class StyleRun:
     """What is done with a corpus.
@@ -37,16 +40,16 @@ class StyleRun:
     styles: tuple[str, ...] = ()
     variants: tuple[Variant, ...] = ("activation",)
     published_reading: bool = False
-    n_sentences: int | None = None
-    held_out: float = 0.3
-    n_questions: int = 20
-    n_selection: int = 8
-    n_generated: int = 20
-    n_trained: int = 8
+    n_sentences: Count | None = None
+    held_out: Between0And1 = 0.3
+    n_questions: Count = 20
+    n_selection: Count = 8
+    n_generated: Count = 20
+    n_trained: Count = 8
     training: StyleTraining = StyleTraining()
-    n_null: int = 1000
-    n_resamples: int = 2000
-    seed: int = 0
+    n_null: Count = 1000
+    n_resamples: Count = 2000
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
         """Refuse what cannot be done.

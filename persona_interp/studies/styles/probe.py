@@ -14,6 +14,8 @@ from jaxtyping import Bool, Float
 from scipy.stats import rankdata
 
 from persona_interp.activations.store import Activations
+from persona_interp.arguments import checked
+from persona_interp.bounds import Between0And1, Count, Seed, Some
 from persona_interp.directions.probes import logistic_vectors
 from persona_interp.directions.style import styles_of
 from persona_interp.errors import AlignmentError, ConfigError
@@ -32,14 +34,15 @@ READOUTS = (PROBE, VECTOR)
 Scores = Float[np.ndarray, "test layer"]
 
 
+@checked
 def style_probe(
     train: Activations,
     test: Activations,
     *,
-    styles: Sequence[str] | None = None,
-    n_null: int = 1000,
-    level: float = CONFIDENCE,
-    seed: int = 0,
+    styles: Some[str] | None = None,
+    n_null: Count = 1000,
+    level: Between0And1 = CONFIDENCE,
+    seed: Seed = 0,
     progress: bool = True,
 ) -> pd.DataFrame:
     """Held-out AUC of every style against the others, per layer, by a logistic probe and by the style vector.

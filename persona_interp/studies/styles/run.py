@@ -9,6 +9,8 @@ from typing import Any
 import pandas as pd
 
 from persona_interp.activations.store import Activations
+from persona_interp.arguments import checked
+from persona_interp.bounds import Some
 from persona_interp.data.styles import StyleCorpus, style_trait
 from persona_interp.directions.direction import Direction
 from persona_interp.directions.style import extract_style_activations, style_vector
@@ -49,13 +51,14 @@ class StyleResult:
     provenance: Mapping[str, Any]
 
 
+@checked
 @alone_in("out")
 def run_styles(
     model: HookedModel,
     corpus: StyleCorpus,
     run: StyleRun,
     *,
-    judges: Sequence[Judge],
+    judges: Some[Judge],
     coherence: CoherenceJudge,
     out: Path,
     progress: bool = True,

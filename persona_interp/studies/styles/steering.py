@@ -6,6 +6,8 @@ from pathlib import Path
 import pandas as pd
 
 from persona_interp.activations.store import Activations
+from persona_interp.arguments import checked
+from persona_interp.bounds import Some
 from persona_interp.data.styles import StyleCorpus, style_trait
 from persona_interp.data.traits import Trait
 from persona_interp.directions.direction import Direction
@@ -42,6 +44,7 @@ METHOD_VERSION = 2
 """Raised where the same answers come to get other scores."""
 
 
+@checked
 @alone_in("folder")
 def measure_styles(
     model: HookedModel,
@@ -50,9 +53,9 @@ def measure_styles(
     *,
     activations: Activations,
     settings: StyleSteering,
-    judges: Sequence[Judge],
+    judges: Some[Judge],
     coherence: CoherenceJudge,
-    selection: Sequence[str],
+    selection: Some[str],
     prompts: Mapping[str, Sequence[str]],
     random_judge: str = "",
     folder: Path | None = None,

@@ -7,6 +7,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
 
+from persona_interp.arguments import checked
+from persona_interp.bounds import Count, Seed
 from persona_interp.errors import ConfigError
 from persona_interp.measurements.frame import Measurements
 from persona_interp.measurements.roles import CONTROL, NULL, TREATMENT
@@ -27,8 +29,9 @@ _ARM = ["method", "layers", "coefficient"]
 _CELL = ["style", "prompts", *_ARM]
 
 
+@checked
 def style_table(
-    measured: Measurements, *, judge: str, tested: tuple[str, float], n_resamples: int = N_RESAMPLES, seed: int = 0
+    measured: Measurements, *, judge: str, tested: tuple[str, float], n_resamples: Count = N_RESAMPLES, seed: Seed = 0
 ) -> pd.DataFrame:
     """One row a style, set of evaluation prompts, arm and judge: mean expression, and what the arm changes.
 

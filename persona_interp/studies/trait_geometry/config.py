@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from persona_interp.arguments import checked
+from persona_interp.bounds import Share, SomeTuple
 from persona_interp.directions.direction import Direction
 from persona_interp.directions.formats import ModelShape, load_persona_vectors
 from persona_interp.errors import ConfigError
@@ -14,6 +16,7 @@ Vectors = Mapping[str, Mapping[str, Direction]]
 """Model -> trait -> direction."""
 
 
+@checked
 @dataclass(frozen=True)
 class GeometryConfig:
     """What is compared.
@@ -26,9 +29,9 @@ class GeometryConfig:
     """
 
     shapes: tuple[ModelShape, ...]
-    traits: tuple[str, ...]
-    depths: tuple[float, ...] = tuple(step / 20 for step in range(1, 20))
-    mid_depth: float = 0.5
+    traits: SomeTuple[str]
+    depths: SomeTuple[Share] = tuple(step / 20 for step in range(1, 20))
+    mid_depth: Share = 0.5
     correlations: tuple[Correlation, ...] = ("pearson", "spearman")
 
     def __post_init__(self) -> None:

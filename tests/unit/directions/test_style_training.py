@@ -14,7 +14,7 @@ from persona_interp.types import Hookpoint
 from tests.small import StubModel
 from tests.styles import corpus
 
-FAST = StyleTraining(0.05, 3, max_loss=1e9, batch_size=3)
+FAST = StyleTraining(0.05, 3, max_loss=1e6, batch_size=3)
 
 
 def train(model: HookedModelBase, folder: Path | None = None, settings: StyleTraining = FAST) -> TrainedStyleVectors:
@@ -55,7 +55,7 @@ def test_an_interrupted_run_goes_on(model: HookedModelBase, tmp_path: Path, monk
     torch.testing.assert_close(first.values, second.values)
     assert first.sentences.equals(second.sentences)
     with pytest.raises(ConfigError, match="learning_rate: there 0.05, now 0.1"):
-        train(model, tmp_path, StyleTraining(0.1, 3, max_loss=1e9, batch_size=3))
+        train(model, tmp_path, StyleTraining(0.1, 3, max_loss=1e6, batch_size=3))
 
 
 def real(*arguments, **options):
