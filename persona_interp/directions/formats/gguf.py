@@ -35,7 +35,9 @@ from persona_interp.directions.formats.shape import (
     shape_of,
 )
 from persona_interp.errors import AlignmentError, ArtefactError, ConfigError
-from persona_interp.io import atomic_write_bytes, read_bytes, sha256_bytes
+from persona_interp.files import MIB, read_bytes
+from persona_interp.gguf_header import check_gguf
+from persona_interp.io import atomic_write_bytes, sha256_bytes
 from persona_interp.models.protocol import HookedModel
 from persona_interp.types import Hookpoint
 
@@ -43,6 +45,8 @@ FORMAT = "gguf"
 ARCHITECTURE = "controlvector"
 Convention = Literal["block_output", "hidden_state"]
 CONVENTIONS: tuple[Convention, ...] = get_args(Convention)
+MOST_BYTES = 1024 * MIB
+"""Of a file: the vectors of the largest models fill a few."""
 _TENSOR = re.compile(r"direction\.(0|[1-9][0-9]{0,5})")
 _MEANINGS = (
     "block_output: direction.N is added to the output of block N (llama.cpp's loader, repeng).",
@@ -179,7 +183,8 @@ def _convention(
 def _read(path: Path, shape: ModelShape) -> _File:
     from gguf import GGUFReader
 
-    data = read_bytes(path)
+    data = read_bytes(path, most=MOST_BYTES)
+    check_gguf(path, most_entries=1000)
     try:
         with np.errstate(all="ignore"):
             reader = GGUFReader(path)
