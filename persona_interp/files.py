@@ -1,19 +1,36 @@
-"""Files that somebody gives: opened only where they are regular files of a size that can be read."""
+"""Files: read only where they are regular files of a size that can be read, written whole or not at all."""
 
 import errno
 import os
+import re
 import stat
+import tempfile
 from pathlib import Path
 
 from persona_interp.errors import ArtefactError
 
 MIB = 2**20
+TEMPORARY = ".persona-interp.tmp"
+"""How the name of every temporary file of this program ends, so that no other file is ever taken for one."""
 _KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a pipe",
     stat.S_IFSOCK: "a socket",
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
+}
+_WRITE_ADVICE = {
+    errno.ENOSPC: "Free space",
+    errno.EDQUOT: "Free space of your quota",
+    errno.EACCES: "Change the permissions of the folder",
+    errno.EPERM: "Change the permissions of the folder",
+    errno.EROFS: "Mount the file system so that it can be written to",
+    errno.EISDIR: "Move the folder of that name away",
+    errno.ENOTEMPTY: "Move the folder of that name away",
+    errno.EEXIST: "Move the file that stands where a folder is needed away",
+    errno.ENOTDIR: "Move the file that stands where a folder is needed away",
+    errno.ENAMETOOLONG: "Give a shorter name or path",
+    errno.ELOOP: "Take away the symbolic link that leads back to itself",
 }
 _READ_ADVICE = {
     errno.ELOOP: "Its symbolic links lead back to themselves: give the file itself.",
@@ -95,3 +112,87 @@ def _near(path: Path) -> str:
 
 def _given(remedy: str) -> tuple[str, ...]:
     return (remedy,) if remedy else ()
+
+
+def atomic_write_bytes(path: Path, data: bytes) -> None:
+    """Write to a temporary file beside `path`, flush it to disk, and rename: never a partial file."""
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(
+            dir=path.parent, prefix=f".{_cut(path.name)}.{os.getpid()}-", suffix=TEMPORARY
+        )
+        temporary = Path(name)
+        with os.fdopen(descriptor, "wb") as handle:
+            handle.write(data)
+            handle.flush()
+            os.fsync(handle.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except BaseException as error:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, ValueError):
+            raise ArtefactError(f"{shown(path)!r} is no path: it holds a character that no path has.") from error
+        if not isinstance(error, OSError):
+            raise
+        raise ArtefactError(
+            f"could not write {shown(path)} ({len(data):,} bytes): {error.strerror or error}.",
+            "Nothing was written there.",
+            f"{write_advice(error)} Then run the same command again: it goes on where it stopped.",
+        ) from error
+
+
+def write_advice(error: OSError, other: str = "choose another folder") -> str:
+    """What to do where a file could not be written; space is spoken of only where there is none.
+
+    Args:
+        other: how to write elsewhere.
+    """
+    found = _WRITE_ADVICE.get(error.errno or 0)
+    return f"{other[:1].upper()}{other[1:]}." if found is None else f"{found}, or {other}."
+
+
+def _cut(name: str) -> str:
+    """At most 100 bytes of a name, so that a temporary one is no longer than the system allows."""
+    return os.fsencode(name)[:100].decode(errors="ignore")
+
+
+def remove_partial_writes(folder: Path) -> None:
+    """Delete the temporary files that killed processes of this program left in a folder.
+
+    Files of other programs stay, whatever their names, and so do those of a process that is still alive.
+    """
+    for left in folder.rglob(f".*{TEMPORARY}"):
+        written_by = re.fullmatch(r".*\.(\d+)-[^.]*", left.name.removesuffix(TEMPORARY))
+        if written_by and not is_alive(int(written_by[1])):
+            left.unlink(missing_ok=True)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether another process of this machine has this number; this one counts as gone, having nothing half written."""
+    if pid == os.getpid():
+        return False
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):  # no process can have a number that large
+        return False
+    except OSError:  # it is somebody else's
+        return True
+    return True
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is a regular file; False where the system cannot say, as of a name that is too long."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def is_folder(path: Path) -> bool:
+    """Whether there is a folder; False where the system cannot say."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False

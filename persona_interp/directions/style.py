@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase
 from persona_interp.activations.extract import extract_activations
 from persona_interp.activations.store import Activations
 from persona_interp.data.styles import StyleCorpus
-from persona_interp.directions.direction import Direction
+from persona_interp.directions.direction import Direction, unit_norms
 from persona_interp.errors import AlignmentError, ConfigError
 from persona_interp.models.protocol import HookedModel
 from persona_interp.models.tokens import encode
@@ -143,7 +143,7 @@ def style_vector(
         method=method,
         positive_pole=style,
         provenance=replace(provenance, layer_convention=CONVENTIONS[reading]),
-        residual_norms=None if norms is None else norms[[activations.hookpoints.index(h) for h in sources]],
+        residual_norms=None if norms is None else unit_norms(norms[[activations.hookpoints.index(h) for h in sources]]),
     )
 
 
