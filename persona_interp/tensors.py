@@ -40,7 +40,7 @@ def as_float32(tensor: Tensor, name: str) -> Float[Tensor, "..."]:
     """
     wide = tensor.detach().to(device="cpu", dtype=torch.float32).contiguous().clone()
     if not torch.equal(wide.isfinite(), tensor.isfinite()):
-        raise ArtefactError(f"{name}: some values are too large for float32.", _DAMAGED)
+        raise ArtefactError(f"{name} has values that are too large for float32.", _DAMAGED)
     return wide
 
 
@@ -51,7 +51,7 @@ def finite(tensor: Float[Tensor, "..."], name: str) -> Float[Tensor, "..."]:
         ArtefactError: one is.
     """
     if not bool(tensor.isfinite().all()):
-        raise ArtefactError(f"{name}: some values are not finite.", _DAMAGED)
+        raise ArtefactError(f"{name} has values that are not finite.", _DAMAGED)
     return tensor
 
 

@@ -91,7 +91,7 @@ def test_values_that_are_not_finite_are_refused(refused: Callable[..., str], usi
     save_file({"vectors": torch.full((3, 32), torch.nan)}, damaged)
     alter_manifest(damaged, sha256=io.sha256_file(damaged))
     error = refused(*using(damaged))
-    assert error.startswith(f"ArtefactError: vectors of {damaged}: some values are not finite.")
+    assert error.startswith(f"ArtefactError: vectors of {damaged} has values that are not finite.")
 
 
 class _Trap:

@@ -207,7 +207,7 @@ def test_altered_weights_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "fault"),
     [
-        (lambda a: a.affine.weight.data[0, 0].fill_(torch.nan), "some values are not finite"),
+        (lambda a: a.affine.weight.data[0, 0].fill_(torch.nan), "values that are not finite"),
         (lambda a: setattr(a, "provenance", provenance(n_layers=4)), "it must have 4 layers, got 3"),
         (lambda a: setattr(a, "standard", Standard(("one", "two"), (0.0, 0.0), (1.0, 0.0))), "its standard deviations"),
     ],
