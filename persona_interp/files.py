@@ -196,3 +196,11 @@ def is_folder(path: Path) -> bool:
         return path.is_dir()
     except OSError:
         return False
+
+
+def expanded(path: Path | str) -> Path:
+    """A path with `~` as the user's folder; unchanged where there is no such user."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from persona_interp.errors import TraitError
-from persona_interp.files import is_file
+from persona_interp.files import is_file, shown
 from persona_interp.io import path_part, read_json, sha256_json
 from persona_interp.texts import clean_text
 
@@ -190,9 +190,9 @@ def _low_pole(trait: Trait, low: Mapping[str, str]) -> Trait:
 
 
 def _from_file(path: Path) -> Trait:
-    if not path.exists() and not path.is_symlink():
+    if not _is_there(path):
         raise TraitError(
-            f"the trait file {path} does not exist.", f"Traits of the package: {', '.join(list_traits())}."
+            f"the trait file {shown(path)} does not exist.", f"Traits of the package: {', '.join(list_traits())}."
         )
     data = {"name": path.stem, **_object(path)}
     sibling = path.parent.parent / "trait_data_eval" / path.name
@@ -201,6 +201,16 @@ def _from_file(path: Path) -> Trait:
         _require(beside, ("questions",), str(sibling))
         data["eval_questions"] = _texts(beside["questions"], "questions", str(sibling))
     return trait_from_dict(data, source=str(path))
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except (OSError, ValueError):  # read_json says what is wrong
+        return True
+    return True
 
 
 def _object(path: Path) -> dict[str, Any]:
@@ -212,7 +222,7 @@ def _object(path: Path) -> dict[str, Any]:
 
 def _unknown(name: str) -> TraitError:
     return TraitError(
-        f"no trait is called {name!r}.",
+        f"no trait is called {name[:80]!r}.",
         f"Traits of the package: {', '.join(list_traits())}.",
         "Or give the path of a JSON file with instruction, questions and eval_prompt.",
     )
