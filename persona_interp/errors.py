@@ -1,15 +1,24 @@
 """Errors a user can cause: what failed, what was given, what was expected, what to do."""
 
+import re
+
+_LONGEST = 2000
+"""Characters of a message, whatever was given."""
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+
 
 class PersonaInterpError(Exception):
     """Base of every error that this package raises for a caller's mistake.
 
     The message is one paragraph: a first line that says what failed and what was given, then indented
-    lines that say what was expected and what to do.
+    lines that say what was expected and what to do. Characters that cannot be printed are escaped, and the middle of a
+    message of over 2,000 characters is left out.
     """
 
     def __init__(self, what: str, *advice: str) -> None:
-        super().__init__("\n  ".join([what, *advice]))
+        text = _UNPRINTABLE.sub(lambda found: repr(found[0])[1:-1], "\n  ".join([what, *advice]))
+        half = _LONGEST // 2
+        super().__init__(text if len(text) <= _LONGEST else f"{text[:half]} … {text[-half:]}")
 
 
 class ModelError(PersonaInterpError):

@@ -18,12 +18,14 @@ from threading import Lock
 from typing import ParamSpec, TypeVar
 
 from persona_interp.errors import ArtefactError, ConfigError
-from persona_interp.io import TEMPORARY, is_alive, remove_partial_writes, write_advice
+from persona_interp.files import TEMPORARY, is_alive, read_bytes, remove_partial_writes, shown, write_advice
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 NAME = ".persona-interp.lock"
+_LONGEST = 10_000
+"""Bytes of a lock."""
 STALE_S = 7 * 24 * 3600.0
 """Age at which a lock of another machine, whose processes cannot be looked up, no longer counts."""
 
@@ -43,11 +45,11 @@ class Holder:
     def read(cls, path: Path) -> "Holder | None":
         """What a lock says; None where it is gone or was never finished."""
         try:
-            found = json.loads(path.read_text())
+            found = json.loads(read_bytes(path, most=_LONGEST))
             holder = cls(str(found["host"]), int(found["pid"]), float(found["since"]), str(found["token"]))
             time.localtime(holder.since)  # a damaged one may name no time
             return holder
-        except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        except (ArtefactError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
             return None
 
     def is_at_work(self) -> bool:
@@ -87,7 +89,7 @@ def locked(folder: Path) -> Iterator[None]:
     with ExitStack() as stack:
         with _changing:
             if folder not in _held:
-                made = [place for place in (folder, *folder.parents) if not place.exists()]
+                made = _missing(folder)
                 own = Holder(socket.gethostname(), os.getpid(), time.time(), token_hex(8))
                 _take(folder / NAME, own)
                 _held[folder] = _Held(own, made)
@@ -100,7 +102,20 @@ def locked(folder: Path) -> Iterator[None]:
 
 def _real(folder: Path) -> Path:
     """One path of a folder that has several, by links or `..`."""
-    return Path(os.path.realpath(folder))
+    try:
+        return Path(os.path.realpath(folder))
+    except ValueError as error:
+        raise ArtefactError(f"{shown(folder)!r} is no path: it holds a character that no path has.") from error
+
+
+def _missing(folder: Path) -> list[Path]:
+    """A folder and those above it that are not there."""
+    try:
+        return [place for place in (folder, *folder.parents) if not place.exists()]
+    except OSError as error:
+        raise ArtefactError(
+            f"could not write {shown(folder)}: {error.strerror or error}.", write_advice(error)
+        ) from error
 
 
 def _leave(folder: Path) -> None:
@@ -207,6 +222,8 @@ def _create(path: Path, own: Holder) -> None:
 def _clear(path: Path, stale: Holder | None, own: Holder) -> None:
     """Take a stale lock away; one that another process has put in its place meanwhile is put back."""
     aside = _beside(path, own)
+    if path.is_dir():
+        raise ArtefactError(f"{path} is a folder.", "It stands where a lock is needed: move it away.")
     with suppress(FileNotFoundError):
         path.rename(aside)
         if Holder.read(aside) != stale:

@@ -17,7 +17,7 @@ import pandas as pd
 from pandas import DataFrame, Series
 
 from persona_interp.errors import AlignmentError, ArtefactError, ConfigError
-from persona_interp.io import atomic_write_bytes, read_bytes
+from persona_interp.files import atomic_write_bytes, is_file, read_bytes
 
 Kind = Literal["text", "number", "whole", "truth"]
 
@@ -215,7 +215,7 @@ def kept_table(path: Path, make: Callable[[], DataFrame], form: Form | None = No
 
     The folder must belong to the inputs of `make`: a path alone says nothing of them.
     """
-    if not path.is_file():
+    if not is_file(path):
         write_table(path, make(), form)
     return read_table(path, form)
 

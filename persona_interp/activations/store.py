@@ -14,7 +14,9 @@ from torch import Tensor
 from persona_interp.arguments import checked
 from persona_interp.errors import AlignmentError, ArtefactError, EmptySelectionError
 from persona_interp.io import load_tensors, save_tensors
+from persona_interp.manifests import ACTIVATIONS
 from persona_interp.tables import read_table, write_table
+from persona_interp.tensors import read_floats
 from persona_interp.types import Hookpoint, Pooling, Provenance
 
 KIND = "activations"
@@ -46,6 +48,11 @@ class Activations:
                 f"got activations of shape {tuple(self.values.shape)} with {len(self.samples)} samples and"
                 f" {len(self.hookpoints)} hookpoints.",
                 "Give one sample a row and one hookpoint a layer.",
+            )
+        if self.norms is not None and self.norms.shape != self.values.shape[:2]:
+            raise AlignmentError(
+                f"got activations of shape {tuple(self.values.shape)} with norms of shape {tuple(self.norms.shape)}.",
+                "Give one norm for each sample and hookpoint.",
             )
 
     def __len__(self) -> int:
@@ -90,20 +97,22 @@ class Activations:
     @checked
     def load(cls, path: Path) -> "Activations":
         """Load what `save` wrote, checked by hash."""
-        tensors, manifest = load_tensors(path, kind=KIND, keys={"hookpoints": list, "pooling": str, "provenance": dict})
+        tensors, manifest = load_tensors(path, kind=KIND, keys=ACTIVATIONS)
+        values = read_floats(tensors, "values", str(path), ("sample", "hookpoint", "d_model"))
+        norms = read_floats(tensors, "norms", str(path), ("sample", "hookpoint")) if "norms" in tensors else None
         samples = read_table(path.with_suffix(".parquet"))
         try:
             return cls(
-                values=tensors["values"],
+                values=values,
                 hookpoints=hookpoints_from_list(manifest["hookpoints"]),
                 pooling=manifest["pooling"],
                 samples=samples,
                 provenance=Provenance.from_dict(manifest["provenance"]),
-                norms=tensors.get("norms"),
+                norms=norms,
             )
-        except (AlignmentError, KeyError, TypeError, ValueError) as error:
+        except AlignmentError as error:
             raise ArtefactError(
-                f"{path} with its .json and .parquet does not hold activations: {error}.",
+                f"{path} with its .json and .parquet does not hold activations: {error}",
                 "One of them was altered. Restore all three, or delete them and make them again.",
             ) from error
 

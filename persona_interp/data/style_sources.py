@@ -5,8 +5,6 @@ corpus's `source` says how much: pairs with an empty or the same text on both si
 sentence, and texts with two labels.
 """
 
-import csv
-import io
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
 
+from persona_interp.data.csv_text import csv_rows
 from persona_interp.data.optional import imported
 from persona_interp.data.r_data import read_frames
 from persona_interp.data.style_corpus import StyleCorpus, corpus_of_rows, same_text
@@ -186,21 +185,22 @@ def _confidence(value: str, place: str) -> float:
 
 
 def _csv(path: Path, text: str, columns: tuple[str, ...]) -> Iterator[tuple[str, dict[str, str]]]:
-    reader = csv.DictReader(io.StringIO(text, newline=""))
-    missing = [column for column in columns if column not in (reader.fieldnames or ())]
-    if missing:
-        found = ", ".join(reader.fieldnames or ()) or "nothing"
-        raise DataError(f"{path} lacks the column {' and '.join(missing)}.", f"Found {found}.")
-    for row in reader:
-        yield f"{path}, line {reader.line_num}", {column: row[column] or "" for column in columns}
+    for line, row in csv_rows(path, text):
+        missing = [column for column in columns if column not in row]
+        if missing:
+            found = ", ".join(row)[:200]
+            raise DataError(f"{path} lacks the column {' and '.join(missing)}.", f"Found {found}.")
+        yield f"{path}, line {line}", {column: row[column] for column in columns}
 
 
 def _bible(path: Path, word: str) -> Any:
     modules = imported("pysword.modules", "pysword", "verses of Sword modules").SwordModules(str(path))
     try:
         found = list(modules.parse_modules())
-    except (OSError, BadZipFile) as error:
-        raise DataError(f"{path} is no folder or zip of Sword modules: {error}.", "Expected mods.d in it.") from error
+    except (OSError, BadZipFile, ValueError, KeyError, NotImplementedError) as error:
+        raise DataError(
+            f"{path} is no folder or zip of Sword modules: {str(error)[:200]}.", "Expected mods.d in it."
+        ) from error
     named = [name for name in found if word in name.upper()]
     if len(named) != 1:
         raise DataError(

@@ -11,6 +11,7 @@ from persona_interp.data.style_corpus import StyleCorpus, corpus_of_rows
 from persona_interp.data.style_files import FORMS, csv_rows, decode, folder_rows, jsonl_rows
 from persona_interp.data.traits import ContrastPair, Exemplar, Trait
 from persona_interp.errors import DataError
+from persona_interp.files import is_file, is_folder, shown
 
 _PROMPTS = "prompts.json"
 _RUBRIC = (
@@ -40,16 +41,16 @@ def load_styles(name_or_path: str | Path) -> StyleCorpus:
         ArtefactError: the file cannot be read.
     """
     path = Path(name_or_path)
-    if path.is_dir():
+    if is_folder(path):
         return corpus_of_rows(folder_rows(path), name=path.name, source=str(path))
     if path.suffix in (".jsonl", ".csv"):
         read = jsonl_rows if path.suffix == ".jsonl" else csv_rows
         return corpus_of_rows(read(path, decode(path)), name=path.stem, source=str(path))
-    if path.is_file():
+    if is_file(path):
         raise DataError(f"{path} cannot be read as a style corpus.", FORMS)
     if str(name_or_path) not in list_styles():
         raise DataError(
-            f"no style corpus is called {str(name_or_path)!r}.",
+            f"no style corpus is called {shown(str(name_or_path), 80)!r}.",
             f"Corpora of the package: {', '.join(list_styles())}.",
             f"Or give the path of your own. {FORMS}",
         )

@@ -3,15 +3,16 @@
 import csv
 import math
 import reprlib
-import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 
+from persona_interp.data.archives import MOST_UNPACKED, member
+from persona_interp.data.csv_text import LONGEST_FIELD
 from persona_interp.data.rows import parse_json
 from persona_interp.errors import ArtefactError, ConfigError, DataError
-from persona_interp.io import read_bytes
+from persona_interp.files import is_folder, read_bytes
+from persona_interp.texts import clean_text
 
 FORM = (
     "Expected CSV with the columns message_id, message and one for each trait,"
@@ -26,7 +27,6 @@ RATED_PARTS: Mapping[str, str] = {
 """Snippets of film reviews, product reviews, news and tweets, and their files."""
 _ARCHIVE = "hutto_ICWSM_2014.tar.gz"
 _TEXT, _ID = ("message", "text"), ("message_id", "id")
-_LONGEST_FIELD = 2**24
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,9 @@ def rated_rows(source: Path, parts: Sequence[str]) -> Iterator[ScoredRow]:
 
 
 def _csv_rows(path: Path, content: str) -> Iterator[ScoredRow]:
-    csv.field_size_limit(max(csv.field_size_limit(), _LONGEST_FIELD))
+    if "\0" in content:
+        raise DataError(f"{path} holds a NUL character.", FORM)
+    csv.field_size_limit(max(csv.field_size_limit(), LONGEST_FIELD))
     reader = csv.reader(content.splitlines(keepends=True))
     try:
         header = [name.strip() for name in next(reader, [])]
@@ -87,7 +89,7 @@ def _csv_rows(path: Path, content: str) -> Iterator[ScoredRow]:
         traits = [name for name in header if name not in (text, row_id)]
         if text is None or not traits or len(set(header)) < len(header):
             lacks = "no text column" if text is None else "no trait column" if not traits else "two columns of one name"
-            raise DataError(f"{path} has {lacks}: {', '.join(header) or 'it is empty'}.", FORM)
+            raise DataError(f"{path} has {lacks}: {', '.join(header)[:200] or 'it is empty'}.", FORM)
         for k, fields in enumerate((fields for fields in reader if fields), start=1):
             where = f"{path.name}, row {k}"
             if len(fields) != len(header):
@@ -120,13 +122,13 @@ def _jsonl_rows(path: Path, content: str) -> Iterator[ScoredRow]:
 def _text(value: object, where: str) -> str:
     if not isinstance(value, str) or not value.strip():
         raise DataError(f"{where}: the text is {'empty' if isinstance(value, str) else 'missing'}.", FORM)
-    return value.strip()
+    return clean_text(value, f"{where}: the text", error=DataError).strip()
 
 
 def _number(value: object, where: str, column: str) -> float:
     try:
         number = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else math.nan
-    except ValueError:
+    except (ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
         raise DataError(
@@ -138,27 +140,13 @@ def _number(value: object, where: str, column: str) -> float:
 
 def _rated_file(source: Path, name: str) -> bytes:
     """The bytes of a file in an unpacked folder, in the inner archive, or in the source distribution around it."""
-    if source.is_dir():
+    if is_folder(source):
         found = next(iter(sorted(source.rglob(name))), None)
         if found is not None:
             return read_bytes(found)
         source = next(iter(sorted(source.rglob(_ARCHIVE))), source / _ARCHIVE)
-    data = _member(source, read_bytes(source), (name, _ARCHIVE))
-    return _member(source, data, (name,)) if data[:2] == b"\x1f\x8b" else data
-
-
-def _member(source: Path, data: bytes, names: Sequence[str]) -> bytes:
-    """The first of these files in an archive."""
-    try:
-        with tarfile.open(fileobj=BytesIO(data)) as archive:
-            for name in names:
-                for member in archive.getmembers():
-                    handle = archive.extractfile(member) if Path(member.name).name == name else None
-                    if handle is not None:
-                        return handle.read()
-    except (tarfile.TarError, OSError, EOFError) as error:
-        raise ArtefactError(f"could not read {source} as an archive: {error}.", _EXPECTED) from error
-    raise ArtefactError(f"{source} holds no {names[0]}.", _EXPECTED)
+    data = member(source, read_bytes(source, most=MOST_UNPACKED), (name, _ARCHIVE), _EXPECTED)
+    return member(source, data, (name,), _EXPECTED) if data[:2] == b"\x1f\x8b" else data
 
 
 _EXPECTED = (

@@ -10,9 +10,13 @@ from typing import Any, Literal
 
 from persona_interp.arguments import checked
 from persona_interp.errors import TraitError
+from persona_interp.files import is_file, shown
 from persona_interp.io import path_part, read_json, sha256_json
+from persona_interp.texts import clean_text
 
 Side = Literal["positive", "negative"]
+LONGEST = 100_000
+"""Characters of a text of a trait."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,7 @@ def load_trait(name: str | Path) -> Trait:
         TraitError: no such trait, or the file misses a key or has a value of the wrong form.
     """
     path = Path(name)
-    if path.suffix == ".json" or path.is_file():
+    if path.suffix == ".json" or is_file(path):
         return _from_file(path)
     if not str(name).isidentifier():
         raise _unknown(str(name))
@@ -106,7 +110,7 @@ def trait_from_dict(data: Mapping[str, Any], *, source: str) -> Trait:
         TraitError: a key is missing or a value has the wrong form.
     """
     _require(data, ("name", "instruction", "questions", "eval_prompt"), source)
-    check_name(str(data["name"]), source)
+    check_name(_text(data["name"], "name", source), source)
     questions = _texts(data["questions"], "questions", source)
     evaluation = data.get("eval_questions")
     if evaluation is None:
@@ -114,14 +118,14 @@ def trait_from_dict(data: Mapping[str, Any], *, source: str) -> Trait:
         if half == 0:
             raise TraitError(f"{source} has {len(questions)} question.", "Give at least two, or `eval_questions`.")
         questions, evaluation = questions[:half], questions[half:]
-    rubric = data["eval_prompt"]
-    if not isinstance(rubric, str) or "{question}" not in rubric or "{answer}" not in rubric:
+    rubric = _text(data["eval_prompt"], "eval_prompt", source)
+    if "{question}" not in rubric or "{answer}" not in rubric:
         raise TraitError(f"the eval_prompt of {source} lacks {{question}} or {{answer}}.", "Put both in the text.")
     return Trait(
-        name=str(data["name"]),
-        positive=str(data.get("positive", data["name"])),
-        negative=str(data.get("negative", "helpful")),
-        description=str(data.get("description", "")),
+        name=data["name"],
+        positive=_text(data.get("positive", data["name"]), "positive", source),
+        negative=_text(data.get("negative", "helpful"), "negative", source),
+        description=_text(data.get("description", ""), "description", source),
         instructions=tuple(
             ContrastPair(**row) for row in _rows(data["instruction"], ("pos", "neg"), "instruction", source)
         ),
@@ -188,23 +192,39 @@ def _low_pole(trait: Trait, low: Mapping[str, str]) -> Trait:
 
 
 def _from_file(path: Path) -> Trait:
-    if not path.is_file():
+    if not _is_there(path):
         raise TraitError(
-            f"the trait file {path} does not exist.", f"Traits of the package: {', '.join(list_traits())}."
+            f"the trait file {shown(path)} does not exist.", f"Traits of the package: {', '.join(list_traits())}."
         )
+    data = {"name": path.stem, **_object(path)}
+    sibling = path.parent.parent / "trait_data_eval" / path.name
+    if "eval_questions" not in data and path.parent.name == "trait_data_extract" and is_file(sibling):
+        beside = _object(sibling)
+        _require(beside, ("questions",), str(sibling))
+        data["eval_questions"] = _texts(beside["questions"], "questions", str(sibling))
+    return trait_from_dict(data, source=str(path))
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except (OSError, ValueError):  # read_json says what is wrong
+        return True
+    return True
+
+
+def _object(path: Path) -> dict[str, Any]:
     data = read_json(path)
     if not isinstance(data, dict):
         raise TraitError(f"{path} holds a {type(data).__name__}.", "Expected one JSON object.")
-    data = {"name": path.stem, **data}
-    sibling = path.parent.parent / "trait_data_eval" / path.name
-    if "eval_questions" not in data and path.parent.name == "trait_data_extract" and sibling.is_file():
-        data["eval_questions"] = read_json(sibling).get("questions")
-    return trait_from_dict(data, source=str(path))
+    return data
 
 
 def _unknown(name: str) -> TraitError:
     return TraitError(
-        f"no trait is called {name!r}.",
+        f"no trait is called {name[:80]!r}.",
         f"Traits of the package: {', '.join(list_traits())}.",
         "Or give the path of a JSON file with instruction, questions and eval_prompt.",
     )
@@ -218,9 +238,15 @@ def _require(data: Mapping[str, Any], keys: Sequence[str], source: str) -> None:
         )
 
 
+def _text(value: Any, key: str, source: str) -> str:
+    return clean_text(value, f"{key} of {source}", longest=LONGEST, error=TraitError)
+
+
 def _texts(value: Any, key: str, source: str) -> list[str]:
     if not isinstance(value, list) or not value or not all(isinstance(v, str) and v.strip() for v in value):
         raise TraitError(f"{key} of {source} must be a list of non-empty texts.", f"Got {str(value)[:80]!r}.")
+    for n, text in enumerate(value, start=1):
+        _text(text, f"number {n} of {key}", source)
     return value
 
 
@@ -232,7 +258,7 @@ def _rows(value: Any, keys: Sequence[str], key: str, source: str, *, empty: bool
         raise TraitError(
             f"{key} of {source} must be a list of objects with {', '.join(keys)}.", f"Got {str(value)[:80]!r}."
         )
-    return [{k: row[k] for k in keys} for row in value]
+    return [{k: _text(row[k], f"{k} of {key} {n}", source) for k in keys} for n, row in enumerate(value, start=1)]
 
 
 def training_questions(*measured: Trait) -> list[str]:

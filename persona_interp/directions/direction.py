@@ -12,9 +12,11 @@ from torch import Tensor
 from persona_interp.activations.store import Activations, hookpoints_from_list, hookpoints_to_list
 from persona_interp.arguments import checked
 from persona_interp.errors import AlignmentError, ArtefactError, ConfigError, HookpointError, IncompatibleDirectionError
-from persona_interp.io import load_tensors, manifest_path, save_tensors
+from persona_interp.io import load_tensors, path_part, save_tensors
+from persona_interp.manifests import DIRECTION
 from persona_interp.models.identity import FORMAT_CHANGED, format_changed
 from persona_interp.models.protocol import HookedModel
+from persona_interp.tensors import finite, read_floats
 from persona_interp.types import Hookpoint, Provenance
 
 KIND = "direction"
@@ -43,11 +45,14 @@ class Direction:
         """Refuse vectors that do not match the hookpoints or are not finite."""
         if len(self.vectors) != len(self.hookpoints):
             raise AlignmentError(f"got {len(self.vectors)} vectors and {len(self.hookpoints)} hookpoints.")
-        if self.residual_norms is not None and len(self.residual_norms) != len(self.vectors):
+        norms = self.residual_norms
+        if norms is not None and norms.shape != self.vectors.shape[:1]:
             raise AlignmentError(
-                f"{self.trait} must have one residual norm a vector, got {len(self.residual_norms)} for"
+                f"{self.trait} must have one residual norm a vector, got a tensor of shape {tuple(norms.shape)} for"
                 f" {len(self.vectors)} vectors."
             )
+        if norms is not None and not _positive(norms):
+            raise AlignmentError(f"the residual norms of {self.trait} must be positive and finite.")
         if not torch.isfinite(self.vectors).all():
             bad = [str(h) for h, v in zip(self.hookpoints, self.vectors, strict=True) if not torch.isfinite(v).all()]
             raise AlignmentError(f"the direction {self.trait} has values that are not finite, at {bad[0]}.")
@@ -120,7 +125,12 @@ class Direction:
 
     @checked
     def save(self, path: str | Path) -> None:
-        """Save as safetensors with a manifest beside it."""
+        """Save as safetensors with a manifest beside it.
+
+        Raises:
+            DataError: no file can be named after the trait.
+        """
+        path_part(self.trait, "trait")
         tensors: dict[str, Tensor] = {"vectors": self.vectors}
         if self.residual_norms is not None:
             tensors["residual_norms"] = self.residual_norms
@@ -142,43 +152,43 @@ class Direction:
             ArtefactError: missing, truncated or altered.
             IncompatibleDirectionError: made with another model.
         """
-        tensors, manifest = load_tensors(Path(path), kind=KIND)
-        norms = tensors.get("residual_norms")
-        try:
-            if norms is not None and norms.shape != tensors["vectors"].shape[:1]:
-                raise ValueError(f"{len(tensors['vectors'])} vectors have {norms.numel()} residual norms")
-            direction = cls(
-                vectors=tensors["vectors"],
-                hookpoints=hookpoints_from_list(manifest["hookpoints"]),
-                trait=manifest["trait"],
-                method=manifest["method"],
-                positive_pole=manifest["positive_pole"],
-                provenance=Provenance.from_dict(manifest["provenance"]),
-                residual_norms=norms,
-            )
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise ArtefactError(
-                f"{path} with {manifest_path(Path(path))} does not describe a direction: {error}.",
-                "One of them was altered. Restore both or make them again.",
-            ) from error
-        _check_read(direction, Path(path))
+        path = Path(path)
+        tensors, manifest = load_tensors(path, kind=KIND, keys=DIRECTION)
+        vectors = finite(read_floats(tensors, "vectors", str(path), ("hookpoint", "d_model")), f"vectors of {path}")
+        has_norms = "residual_norms" in tensors
+        norms = read_floats(tensors, "residual_norms", str(path), ("hookpoint",)) if has_norms else None
+        hookpoints = hookpoints_from_list(manifest["hookpoints"])
+        provenance = Provenance.from_dict(manifest["provenance"])
+        _check_read(vectors, norms, hookpoints, provenance, path)
+        direction = cls(
+            vectors=vectors,
+            hookpoints=hookpoints,
+            trait=manifest["trait"],
+            method=manifest["method"],
+            positive_pole=manifest["positive_pole"],
+            provenance=provenance,
+            residual_norms=norms,
+        )
         if model is not None:
             check_direction(direction, model)
         return direction
 
 
-def _check_read(direction: Direction, path: Path) -> None:
+def _check_read(
+    vectors: Tensor, norms: Tensor | None, hookpoints: Sequence[Hookpoint], own: Provenance, path: Path
+) -> None:
     """Refuse a file whose vectors, places or norms cannot be those of the model that its manifest names."""
-    own, norms = direction.provenance, direction.residual_norms
-    outside = [h for h in direction.hookpoints if not 0 <= h.layer < own.n_layers]
+    n_vectors, width = vectors.shape
+    n_norms = n_vectors if norms is None else len(norms)
+    outside = [h.layer for h in hookpoints if h.layer >= own.n_layers]
     faults = {
-        f"it must hold a vector, got shape {tuple(direction.vectors.shape)}": not direction.hookpoints,
-        f"its width must be {own.d_model}, got {direction.vectors.shape[-1]}": direction.vectors.shape[-1]
-        != own.d_model,
-        f"its layers must be 0 to {own.n_layers - 1}, got {outside[0].layer if outside else 0}": bool(outside),
-        "its hookpoints must differ, got one twice": len(set(direction.hookpoints)) < len(direction.hookpoints),
-        "its residual norms must be positive and finite": norms is not None
-        and not bool((torch.isfinite(norms) & (norms > 0)).all()),
+        f"it must have a vector for each hookpoint, got {n_vectors} for {len(hookpoints)}": n_vectors
+        != len(hookpoints),
+        f"it must have one residual norm a vector, got {n_norms} for {n_vectors}": n_norms != n_vectors,
+        f"its width must be {own.d_model}, got {width}": width != own.d_model,
+        f"its layers must be 0 to {own.n_layers - 1}, got {max(outside, default=0)}": bool(outside),
+        "its hookpoints must differ, got one twice": len(set(hookpoints)) < len(hookpoints),
+        "its residual norms must be positive and finite": norms is not None and not _positive(norms),
     }
     for fault, holds in faults.items():
         if holds:
@@ -186,6 +196,15 @@ def _check_read(direction: Direction, path: Path) -> None:
                 f"{path} cannot be a direction of {own.model}: {fault}.",
                 "The file or its manifest was altered. Restore both or make them again.",
             )
+
+
+def unit_norms(norms: Float[Tensor, " layer"]) -> Float[Tensor, " layer"] | None:
+    """Mean residual norms as the unit of coefficients; None where they are none, as those of empty answers."""
+    return norms if _positive(norms) else None
+
+
+def _positive(norms: Tensor) -> bool:
+    return bool((torch.isfinite(norms) & (norms > 0)).all())
 
 
 def unit_vectors(directions: Sequence[Direction], hookpoint: Hookpoint) -> Float[Tensor, "direction d_model"]:

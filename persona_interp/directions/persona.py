@@ -7,7 +7,7 @@ import pandas as pd
 from persona_interp.activations.store import Activations
 from persona_interp.arguments import checked
 from persona_interp.bounds import Percent
-from persona_interp.directions.direction import Direction
+from persona_interp.directions.direction import Direction, unit_norms
 from persona_interp.errors import AlignmentError, ConfigError, EmptySelectionError
 from persona_interp.rollouts.generate import Rollouts
 from persona_interp.types import Pooling
@@ -86,7 +86,7 @@ def mean_difference(
         raise AlignmentError(f"positive and negative activations of {trait} come from different models.")
     norms = None
     if positive.norms is not None and negative.norms is not None:
-        norms = (positive.norms.nanmean(0) + negative.norms.nanmean(0)) / 2
+        norms = unit_norms((positive.norms.nanmean(0) + negative.norms.nanmean(0)) / 2)
     return Direction(
         vectors=positive.values.mean(0) - negative.values.mean(0),
         hookpoints=positive.hookpoints,

@@ -13,11 +13,20 @@ from transformers import PreTrainedConfig
 from persona_interp.arguments import checked
 from persona_interp.bounds import Some
 from persona_interp.data.trait_texts import Standard
-from persona_interp.errors import ArtefactError, ConfigError, IncompatibleDirectionError, ModelError
+from persona_interp.errors import (
+    AlignmentError,
+    ArtefactError,
+    ConfigError,
+    DataError,
+    IncompatibleDirectionError,
+    ModelError,
+)
 from persona_interp.io import load_tensors, manifest_path, path_part, save_tensors
+from persona_interp.manifests import PSYCHADAPTER
 from persona_interp.models.cache import has_kv_cache
 from persona_interp.models.identity import FORMAT_CHANGED, format_changed
 from persona_interp.models.protocol import HookedModel
+from persona_interp.tensors import finite, read_floats
 from persona_interp.types import KVPrefix, Provenance
 
 KIND = "psychadapter"
@@ -175,19 +184,22 @@ class PsychAdapter(nn.Module):
             ArtefactError: missing, truncated, altered, or of another kind.
             IncompatibleDirectionError: trained on another model.
         """
-        tensors, manifest = load_tensors(Path(path), kind=KIND)
+        tensors, manifest = load_tensors(Path(path), kind=KIND, keys=PSYCHADAPTER)
+        axes = {"weight": ("output", "trait"), "bias": ("output",)}
+        weights = {key: finite(read_floats(tensors, key, str(path), of), str(path)) for key, of in axes.items()}
+        _check_shape(weights, manifest, Path(path))
         try:
             traits, standard = tuple(manifest["traits"]), manifest["standard"]
             adapter = filled(
-                KVShape(**manifest["shape"]),
+                KVShape(**{name: manifest["shape"][name] for name in ("n_layers", "n_kv_heads", "d_head")}),
                 traits,
                 Provenance.from_dict(manifest["provenance"]),
                 None if standard is None else Standard(traits, tuple(standard["mean"]), tuple(standard["std"])),
-                tensors,
+                weights,
             )
-        except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        except (AlignmentError, ConfigError, DataError, ValueError) as error:
             raise ArtefactError(
-                f"{path} with {manifest_path(Path(path))} does not describe an adapter: {error}.",
+                f"{path} with {manifest_path(Path(path))} does not describe an adapter: {error}",
                 "One of them was altered. Restore both or train again.",
             ) from error
         _check_read(adapter, Path(path))
@@ -196,12 +208,31 @@ class PsychAdapter(nn.Module):
         return adapter
 
 
+def _check_shape(weights: Mapping[str, Tensor], manifest: Mapping[str, Any], path: Path) -> None:
+    """Refuse weights of another shape than the manifest states, before an adapter of that shape is made."""
+    shape = KVShape(**{name: manifest["shape"][name] for name in ("n_layers", "n_kv_heads", "d_head")})
+    needed = (shape.n_outputs, len(manifest["traits"]))
+    if weights["weight"].shape != needed or weights["bias"].shape != needed[:1]:
+        found = " and ".join(str(list(weight.shape)) for weight in weights.values())
+        raise ArtefactError(
+            f"{path} has weights and biases of shape {found}.",
+            f"Its manifest states {shape} and {needed[1]} traits: {list(needed)} and {[needed[0]]}.",
+            "One of them was altered. Restore both or train again.",
+        )
+    standard = manifest["standard"]
+    lengths = [] if standard is None else [len(standard["mean"]), len(standard["std"])]
+    if any(length != needed[1] for length in lengths):
+        raise ArtefactError(
+            f"{manifest_path(path)} has {lengths[0]} means and {lengths[1]} deviations of {needed[1]} traits.",
+            "Restore both files or train again.",
+        )
+
+
 def _check_read(adapter: PsychAdapter, path: Path) -> None:
     """Refuse a file whose values are not finite, or whose layers are not those of the model that it names."""
     own, standard = adapter.provenance, adapter.standard
     spread = () if standard is None else standard.std
     faults = {
-        "its weights must be finite": not all(bool(torch.isfinite(w).all()) for w in adapter.affine.parameters()),
         f"it must have {own.n_layers} layers, got {adapter.shape.n_layers}": adapter.shape.n_layers != own.n_layers,
         "its standard deviations must be positive and finite": not all(0 < s < float("inf") for s in spread),
     }

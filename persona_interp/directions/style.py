@@ -16,7 +16,7 @@ from persona_interp.activations.store import Activations
 from persona_interp.arguments import checked
 from persona_interp.bounds import Count, Size, Some
 from persona_interp.data.styles import StyleCorpus
-from persona_interp.directions.direction import Direction
+from persona_interp.directions.direction import Direction, unit_norms
 from persona_interp.errors import AlignmentError, ConfigError
 from persona_interp.models.protocol import HookedModel
 from persona_interp.models.tokens import encode
@@ -145,7 +145,7 @@ def style_vector(
         method=method,
         positive_pole=style,
         provenance=replace(provenance, layer_convention=CONVENTIONS[reading]),
-        residual_norms=None if norms is None else norms[[activations.hookpoints.index(h) for h in sources]],
+        residual_norms=None if norms is None else unit_norms(norms[[activations.hookpoints.index(h) for h in sources]]),
     )
 
 

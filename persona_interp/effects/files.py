@@ -10,6 +10,7 @@ from persona_interp.arguments import checked
 from persona_interp.effects.effect import CLAIMS, EFFECTS, Claim, Effect, Source
 from persona_interp.effects.tables import claims_table, effects_table, with_q
 from persona_interp.errors import AlignmentError, ArtefactError
+from persona_interp.files import expanded, is_file, is_folder, shown, unreadable
 from persona_interp.lock import locked
 from persona_interp.tables import Form, read_table, write_table
 
@@ -31,7 +32,7 @@ def write_effects(folder: Path, study: str, effects: DataFrame, claims: DataFram
     with locked(folder):
         for name, form, table in ((EFFECTS_FILE, EFFECTS, effects), (CLAIMS_FILE, CLAIMS, claims)):
             path = folder / name
-            kept = _read(path, form) if path.is_file() else form.typed(DataFrame(columns=form.names))[0]
+            kept = _read(path, form) if is_file(path) else form.typed(DataFrame(columns=form.names))[0]
             kept = kept[kept["study"] != study]
             if form is CLAIMS:  # those of studies whose effects are gone rest on nothing
                 kept = kept[kept["study"].isin(saved_studies(folder))]
@@ -66,7 +67,7 @@ def saved_studies(folder: Path) -> list[str]:
         ArtefactError: the file is damaged.
     """
     path = folder / EFFECTS_FILE
-    return list(dict.fromkeys(_read(path, EFFECTS)["study"])) if path.is_file() else []
+    return list(dict.fromkeys(_read(path, EFFECTS)["study"])) if is_file(path) else []
 
 
 def saved_claims(folder: Path, study: str | None = None) -> DataFrame | None:
@@ -79,7 +80,7 @@ def saved_claims(folder: Path, study: str | None = None) -> DataFrame | None:
 
 
 def _of_study(path: Path, form: Form, study: str | None) -> DataFrame | None:
-    table = _read(path, form) if path.is_file() else None
+    table = _read(path, form) if is_file(path) else None
     own = table if table is None or study is None else table[table["study"] == study].reset_index(drop=True)
     return None if own is None or own.empty else own
 
@@ -108,17 +109,27 @@ def load_claims(*folders: Path | str | Sequence[Path | str]) -> DataFrame:
     return _load(folders, CLAIMS_FILE, CLAIMS, _CLAIM)
 
 
+def _found(folder: Path, name: str) -> list[Path]:
+    """The files of a name in and below a folder, or the file that was given in its place."""
+    if is_file(folder):
+        return [folder]
+    try:
+        return sorted(folder.rglob(name)) if is_folder(folder) else []
+    except OSError as error:
+        raise unreadable(folder, error) from error
+
+
 _CLAIM = ["study", "run_id", "claim", "trait"]
 
 
 def _load(folders: Sequence[Path | str | Sequence[Path | str]], name: str, form: Form, same: list[str]) -> DataFrame:
     parts = []
     listed = [part for each in folders for part in ([each] if isinstance(each, Path | str) else each)]
-    for folder in (Path(each).expanduser() for each in listed):
-        found = [folder] if folder.is_file() else sorted(folder.rglob(name))
+    for folder in map(expanded, listed):
+        found = _found(folder, name)
         if not found:
             raise ArtefactError(
-                f"there is no {name} in {folder} or below it.",
+                f"there is no {name} in {shown(folder)} or below it.",
                 "Studies write it when they are done. In a folder of an earlier version, run the command again.",
             )
         parts += [_read(path, form) for path in found]

@@ -14,11 +14,9 @@ from pandas import DataFrame, Series
 from persona_interp.arguments import checked
 from persona_interp.errors import AlignmentError, ArtefactError, ConfigError, EmptySelectionError
 from persona_interp.io import (
-    RESTORE,
     atomic_write_bytes,
     manifest_path,
-    read_bytes,
-    read_record,
+    read_described,
     sha256_bytes,
     write_json,
 )
@@ -145,16 +143,7 @@ class Measurements:
             ArtefactError: the file or its manifest is missing, truncated, altered or of another kind.
         """
         _check_path(path)
-        data, manifest = read_bytes(path), read_record(manifest_path(path), remedy=RESTORE)
-        kind = manifest.get("kind")
-        if kind != KIND:
-            raise ArtefactError(f"{manifest_path(path)} describes {kind!r}.", f"Expected {KIND!r}.")
-        if manifest.get("sha256") != sha256_bytes(data):
-            raise ArtefactError(
-                f"{path} does not match its manifest: expected SHA-256 {str(manifest.get('sha256'))[:12]}…,"
-                f" got {sha256_bytes(data)[:12]}….",
-                f"The file or its manifest was truncated or altered after saving. {RESTORE}",
-            )
+        read_described(path, kind=KIND, version=MANIFEST_VERSION)
         try:
             return cls(_renewed(read_table(path)))
         except AlignmentError as error:

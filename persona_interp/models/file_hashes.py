@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 from transformers.utils.hub import cached_file
 
 from persona_interp.errors import ArtefactError, ModelError
+from persona_interp.files import MIB, expanded, read_bytes
 from persona_interp.io import sha256_bytes, sha256_file, sha256_json, write_json
 
 logger = logging.getLogger(__name__)
@@ -42,7 +43,7 @@ _BESIDE = (
 def cache_folder() -> Path:
     """Where this package keeps what it computed: `$PERSONA_INTERP_CACHE`, or the user's cache folder."""
     chosen = os.environ.get("PERSONA_INTERP_CACHE")
-    return Path(chosen).expanduser() if chosen else user_cache_path("persona_interp")
+    return expanded(chosen) if chosen else user_cache_path("persona_interp")
 
 
 def model_files(model: PreTrainedModel) -> dict[str, Path]:
@@ -100,10 +101,10 @@ def kept(name: str, key: Mapping[str, object], compute: Callable[[], str], settl
     """
     path = cache_folder() / "hashes" / f"{name}.json"
     try:
-        entry = json.loads(path.read_bytes())
+        entry = json.loads(read_bytes(path, most=MIB))
         if entry["key"] == dict(key) and entry["check"] == _check(key, entry["value"]):
             return entry["value"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (ArtefactError, ValueError, KeyError, TypeError, RecursionError):
         pass
     value = compute()
     if settled():

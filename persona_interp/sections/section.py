@@ -12,6 +12,7 @@ from pandas import DataFrame
 from persona_interp.figures.drawn import DrawnFigure, SavedFigure
 from persona_interp.figures.frames import records
 from persona_interp.figures.style import save_figure
+from persona_interp.files import is_file
 from persona_interp.io import read_record
 from persona_interp.sections.words import number, plain, signed, whole
 from persona_interp.tables import Form, read_table
@@ -67,7 +68,7 @@ def saved_table(folder: Path, form: Form) -> DataFrame | None:
         ArtefactError: it is damaged or in another form.
     """
     path = folder / "tables" / f"{form.name}.csv"
-    frame = read_table(path, form, remedy=REMEDY) if path.is_file() else None
+    frame = read_table(path, form, remedy=REMEDY) if is_file(path) else None
     return None if frame is None or frame.empty else frame
 
 
@@ -78,7 +79,7 @@ def read_provenance(folder: Path, command: str) -> Mapping[str, Any]:
         ArtefactError: it is not an object in JSON.
     """
     path = folder / f"provenance_{command}.json"
-    return read_record(path, remedy=REMEDY) if path.is_file() else {}
+    return read_record(path, remedy=REMEDY) if is_file(path) else {}
 
 
 def table(title: str, note: str, frame: DataFrame, columns: Sequence[Column]) -> SectionTable:

@@ -134,7 +134,7 @@ def test_a_missing_folder_is_said_to_hold_nothing(tmp_path: Path):
 
 
 def test_a_folder_in_the_place_of_a_file_is_refused(tmp_path: Path):
-    with pytest.raises(ArtefactError, match="could not read"):
+    with pytest.raises(ArtefactError, match="is a folder"):
         io.read_bytes(tmp_path)
 
 
@@ -195,7 +195,7 @@ def test_a_record_comes_back(there: dict[str, object], tmp_path: Path):
 
 def test_a_manifest_without_a_hash_is_refused(saved: Path):
     saved.with_suffix(".json").write_text(json.dumps({"kind": KIND}))
-    with pytest.raises(ArtefactError, match="does not match its manifest"):
+    with pytest.raises(ArtefactError, match=r"evil\.json has no sha256"):
         io.load_tensors(saved, kind=KIND)
 
 

@@ -158,12 +158,15 @@ def test_hostile_names_everywhere_are_text(few: Path):
         data |= {"model": bad, bad: bad, "judges": {bad: bad}, "backend": bad, "dtype": bad}
         (few / f"{name}.json").write_text(json.dumps(data))
     summary = json.loads((few / "summary.json").read_text())
-    hostile = {key: bad for key in ("trait", "filter", "selection_rule", "effect_judge")} | {"notes": [bad, "\ud800"]}
+    hostile = {key: bad for key in ("trait", "filter", "selection_rule", "effect_judge")} | {"notes": [bad]}
     (few / "summary.json").write_text(json.dumps([summary[0] | hostile]))
     page = Page(write_report(few).read_text(encoding="utf-8"))
     assert "script" not in {tag for tag, _ in page.tags}
     assert "img" not in {tag for tag, _ in page.tags}
     assert page.text.count("<script>1</script>") >= 12
+    (few / "summary.json").write_text(json.dumps([summary[0] | {"notes": ["\ud800"]}]))
+    with pytest.raises(ArtefactError, match=r"summary\.json is not valid JSON: .* half of a surrogate pair \(.ud800\)"):
+        write_report(few)
 
 
 def test_a_seed_that_is_no_number_is_refused(few: Path):

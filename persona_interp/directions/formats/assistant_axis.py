@@ -25,6 +25,7 @@ from persona_interp.directions.formats.shape import (
 from persona_interp.directions.formats.torch_file import load_torch_file, save_torch_file
 from persona_interp.errors import AlignmentError, ArtefactError, ConfigError
 from persona_interp.models.protocol import HookedModel
+from persona_interp.texts import clean_text, path_part
 
 FORMAT = "assistant-axis"
 ASSISTANT = "assistant"
@@ -99,7 +100,8 @@ def _unpack(content: Any, name: str) -> tuple[Any, Layout, str, dict[str, Any]]:
     if isinstance(content, dict) and set(content) == {"vector", "type", "role"}:
         if not isinstance(content["role"], str) or not isinstance(content["type"], str):
             raise ArtefactError(f"{name} has a role or a type that is no text.")
-        return content["vector"], "role", content["role"], {"type": content["type"]}
+        kind = clean_text(content["type"], f"the type in {name}", longest=1000, error=ArtefactError)
+        return content["vector"], "role", path_part(content["role"], f"role in {name[:80]}"), {"type": kind}
     raise ArtefactError(
         f"{name} holds {'the keys ' + ', '.join(keys[:6]) if keys else type(content).__name__}.",
         f"An {FORMAT} file is a tensor, or has the keys axis and metadata, or vector, type and role.",
@@ -110,7 +112,7 @@ def _plain(metadata: Any, name: str) -> Any:
     """The metadata, which must survive JSON to be saved with the direction."""
     try:
         same = json.loads(json.dumps(metadata)) == metadata
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RecursionError):
         same = False
     if not same:
         raise ArtefactError(

@@ -35,14 +35,19 @@ from persona_interp.directions.formats.shape import (
     shape_of,
 )
 from persona_interp.errors import AlignmentError, ArtefactError, ConfigError
-from persona_interp.io import atomic_write_bytes, read_bytes, sha256_bytes
+from persona_interp.files import MIB, read_bytes
+from persona_interp.gguf_header import check_gguf
+from persona_interp.io import atomic_write_bytes, sha256_bytes
 from persona_interp.models.protocol import HookedModel
+from persona_interp.texts import clean_text
 from persona_interp.types import Hookpoint
 
 FORMAT = "gguf"
 ARCHITECTURE = "controlvector"
 Convention = Literal["block_output", "hidden_state"]
 CONVENTIONS: tuple[Convention, ...] = get_args(Convention)
+MOST_BYTES = 1024 * MIB
+"""Of a file: the vectors of the largest models fill a few."""
 _TENSOR = re.compile(r"direction\.(0|[1-9][0-9]{0,5})")
 _MEANINGS = (
     "block_output: direction.N is added to the output of block N (llama.cpp's loader, repeng).",
@@ -80,9 +85,14 @@ def load_gguf(
     convention = _convention(convention, file.texts.get("persona_interp.layer_convention"), numbers, path.name, shape)
     details = {"source": path.name, "source_sha256": file.digest, "numbering": convention}
     if hint := file.texts.get("controlvector.model_hint"):
-        details["model_hint"] = hint
-    name = trait or need_trait(file.texts.get("persona_interp.trait"), path)
-    pole = file.texts.get("persona_interp.positive_pole", name)
+        details["model_hint"] = clean_text(hint, f"the model hint in {path.name}", longest=1000, error=ArtefactError)
+    name = need_trait(trait or file.texts.get("persona_interp.trait"), path)
+    pole = clean_text(
+        file.texts.get("persona_interp.positive_pole", name),
+        f"the positive pole in {path.name}",
+        longest=1000,
+        error=ArtefactError,
+    )
     provenance = imported_provenance(shape, FORMAT, **details)
     normed = None
     if convention == "hidden_state" and numbers[-1] == shape.n_layers:
@@ -179,7 +189,8 @@ def _convention(
 def _read(path: Path, shape: ModelShape) -> _File:
     from gguf import GGUFReader
 
-    data = read_bytes(path)
+    data = read_bytes(path, most=MOST_BYTES)
+    check_gguf(path, most_entries=1000)
     try:
         with np.errstate(all="ignore"):
             reader = GGUFReader(path)

@@ -4,19 +4,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as load_safetensors
 from torch import Tensor
 
 from persona_interp.arguments import checked
 from persona_interp.bounds import Some
 from persona_interp.data.trait_texts import Standard
-from persona_interp.directions.formats.torch_file import load_torch_file
+from persona_interp.directions.formats.torch_file import MOST_BYTES, load_torch_file
 from persona_interp.directions.psychadapter import METHOD_VERSION, KVShape, PsychAdapter, filled
 from persona_interp.errors import ArtefactError, IncompatibleDirectionError
-from persona_interp.io import read_bytes, sha256_bytes
+from persona_interp.files import is_file, is_folder, read_bytes
+from persona_interp.io import parse_safetensors, sha256_bytes
 from persona_interp.models.hooked import HookedModelBase
+from persona_interp.tensors import as_float32, check_dense_floats, finite
 
 _INSIDE = (
     "transform_matrix/transform_matrix.weights",
@@ -51,15 +50,16 @@ def load_official(
     state, sha256 = _state(file)
     tensors = _linear_map(file, state)
     shape, n_traits = KVShape.of(model.config), len(traits)
+    check_dense_floats(tensors["weight"], f"the weight in {file.name}", ("output", "trait"))
+    check_dense_floats(tensors["bias"], f"the bias in {file.name}", ("output",))
     weight, bias = tensors["weight"], tensors["bias"]
-    if weight.dim() != 2 or weight.shape != (shape.n_outputs, n_traits) or bias.shape != (shape.n_outputs,):
+    if weight.shape != (shape.n_outputs, n_traits) or bias.shape != (shape.n_outputs,):
         raise IncompatibleDirectionError(
             f"{file.name} maps {' x '.join(map(str, weight.shape))} numbers (bias {' x '.join(map(str, bias.shape))}).",
             f"{model.name} with {n_traits} traits ({', '.join(traits)}) needs {shape.n_outputs} x {n_traits}: {shape}.",
             "Give the model that it was trained on, and a name for each of its traits.",
         )
-    if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
-        raise ArtefactError(f"{file.name} holds values that are not finite.", "Restore it or download it again.")
+    tensors = {key: finite(as_float32(tensor, file.name), file.name) for key, tensor in tensors.items()}
     provenance = model.provenance.derive(
         "psychadapter", METHOD_VERSION, pooling=None, source=file.name, sha256=sha256, layout="published code"
     )
@@ -67,9 +67,9 @@ def load_official(
 
 
 def _file(path: Path) -> Path:
-    if not path.is_dir():
+    if not is_folder(path):
         return path
-    found = [path / inside for inside in _INSIDE if (path / inside).is_file()]
+    found = [path / inside for inside in _INSIDE if is_file(path / inside)]
     if not found:
         raise ArtefactError(f"{path} holds no checkpoint of a PsychAdapter.", f"Expected one of {', '.join(_INSIDE)}.")
     return found[0]
@@ -78,13 +78,8 @@ def _file(path: Path) -> Path:
 def _state(file: Path) -> tuple[Any, str]:
     if file.suffix != ".safetensors":
         return load_torch_file(file)
-    data = read_bytes(file)
-    try:
-        return load_safetensors(data), sha256_bytes(data)
-    except SafetensorError as error:
-        raise ArtefactError(
-            f"{file} is not a whole safetensors file: {error}.", "Restore it or download it again."
-        ) from error
+    data = read_bytes(file, most=MOST_BYTES)
+    return parse_safetensors(data, file, "Restore it or download it again."), sha256_bytes(data)
 
 
 def _linear_map(file: Path, state: Any) -> dict[str, Tensor]:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -14,6 +13,8 @@ from persona_interp.bounds import Count, Size
 from persona_interp.directions.direction import Direction
 from persona_interp.errors import AlignmentError, ArtefactError, ConfigError, IncompatibleDirectionError
 from persona_interp.models.protocol import HookedModel
+from persona_interp.tensors import as_float32, check_dense_floats, finite
+from persona_interp.texts import path_part
 from persona_interp.types import Hookpoint, Provenance
 
 UNBOUND = "unknown"
@@ -73,7 +74,7 @@ def checked_vector(vector: Any, name: str, shape: ModelShape) -> Float[Tensor, "
 
 
 def checked_rows(vectors: Any, name: str, shape: ModelShape, *, axes: Sequence[str]) -> Float[Tensor, "*rows d_model"]:
-    """Finite float32 vectors of the model's width, with the axes named; bfloat16 and float16 are widened.
+    """Finite float32 vectors of the model's width, with the axes named; other floats become float32.
 
     The shape is checked before a value is touched: a small file can declare a huge tensor.
 
@@ -81,17 +82,7 @@ def checked_rows(vectors: Any, name: str, shape: ModelShape, *, axes: Sequence[s
         ArtefactError: not a plain tensor of floats, or values that are not finite.
         IncompatibleDirectionError: another width.
     """
-    expected = f"Expected a dense float32, bfloat16 or float16 tensor [{', '.join(axes)}]."
-    if not isinstance(vectors, Tensor) or vectors.layout != torch.strided or vectors.is_meta:
-        raise ArtefactError(f"{name} holds {type(vectors).__name__}, not a dense tensor.", expected)
-    if vectors.dtype not in (torch.float32, torch.bfloat16, torch.float16):
-        raise ArtefactError(
-            f"{name} holds {str(vectors.dtype).removeprefix('torch.')} values.",
-            expected,
-            "Other kinds would be rounded: convert them yourself, knowing it, and save again.",
-        )
-    if vectors.dim() != len(axes):
-        raise ArtefactError(f"{name} has shape {list(vectors.shape)}.", expected)
+    check_dense_floats(vectors, name, tuple(axes))
     if vectors.shape[-1] != shape.d_model:
         raise IncompatibleDirectionError(
             f"{name} holds vectors of d_model {vectors.shape[-1]}; {shape.name} has {shape.d_model}.",
@@ -99,10 +90,7 @@ def checked_rows(vectors: Any, name: str, shape: ModelShape, *, axes: Sequence[s
         )
     if vectors.dim() == 2 and vectors.shape[0] > shape.n_layers + 1:
         raise too_many_rows(name, vectors.shape[0], shape)
-    wide = vectors.detach().to(torch.float32).contiguous().clone()
-    if not wide.isfinite().all():
-        raise ArtefactError(f"{name} has values that are not finite.", "The file is damaged, or its making went wrong.")
-    return wide
+    return finite(as_float32(vectors, name), name)
 
 
 def too_many_rows(name: str, n_rows: int, shape: ModelShape) -> AlignmentError:
@@ -166,14 +154,15 @@ def check_pole(direction: Direction, format_name: str) -> None:
 
 
 def need_trait(trait: str | None, path: Path) -> str:
-    """The trait's name, which the file does not carry.
+    """The trait's name, which was given or is in the file.
 
     Raises:
-        ConfigError: none was given.
+        ConfigError: there is none.
+        DataError: no file can be named after it.
     """
     if not trait:
         raise ConfigError(f"{path.name} does not say which trait it holds.", "Name it: trait=... (--trait NAME).")
-    return trait
+    return path_part(trait, f"trait in {path.name[:80]}")
 
 
 def outputs(layers: Sequence[int]) -> tuple[Hookpoint, ...]:

@@ -126,9 +126,12 @@ def _list() -> Outcome:
 
 
 def _lines(path: Path) -> list[str]:
-    from persona_interp.io import read_bytes
+    from persona_interp.data.style_files import decode
+    from persona_interp.errors import DataError
+    from persona_interp.texts import clean_text
 
-    return [line.strip() for line in read_bytes(path).decode("utf-8").splitlines() if line.strip()]
+    lines = [line.strip() for line in decode(path).splitlines() if line.strip()]
+    return [clean_text(line, f"a line of {path}", longest=100_000, error=DataError) for line in lines]
 
 
 def _required(value, option: str, what: str):

@@ -10,6 +10,7 @@ from persona_interp.data.traits import Trait
 from persona_interp.endpoint.endpoint import Endpoint, is_local
 from persona_interp.endpoint.usage import Price, Usage
 from persona_interp.errors import ArtefactError
+from persona_interp.files import is_file
 from persona_interp.io import read_record, write_json
 from persona_interp.judges.coherence import CoherenceJudge
 from persona_interp.judges.embedding import EmbeddingJudge
@@ -140,7 +141,7 @@ def panel(bench: Bench, trait: Trait) -> Panel:
         TraitError: that judge is the one that filters, and answers are to be filtered.
     """
     path = bench.folder / "rollouts" / trait.name / "blind_judges.json"
-    if not path.is_file():
+    if not is_file(path):
         write_json(path, _blind(bench, trait))
     blind = {name: str(reason) for name, reason in read_record(path).items()}
     lexical = () if bench.lexical is None or bench.lexical.unable(trait) is not None else (bench.lexical,)
@@ -198,7 +199,7 @@ def close_api_judge(bench: Bench) -> None:
 def _kept_asked(folder: Path) -> dict[str, Any]:
     """What earlier sessions of the run kept; empty before the first."""
     path = folder / _ASKED
-    return read_record(path, _ASKED_KEYS, remedy=_ASKED_REMEDY) if path.is_file() else {}
+    return read_record(path, _ASKED_KEYS, remedy=_ASKED_REMEDY) if is_file(path) else {}
 
 
 def _usage(kept: Mapping[str, Any], folder: Path) -> Usage:

@@ -12,6 +12,7 @@ from pandas import DataFrame
 
 from persona_interp.effects import EFFECTS_FILE, saved_effects
 from persona_interp.errors import ArtefactError
+from persona_interp.files import is_file
 from persona_interp.io import read_json, read_record
 from persona_interp.studies.persona.rows import STUDY
 from persona_interp.tables import Form, numbers, read_table, texts, wholes
@@ -200,4 +201,4 @@ def _field(value: Any, kind: Any) -> Any:
 
 def _table(folder: Path, form: Form) -> DataFrame | None:
     path = folder / "tables" / f"{form.name}.csv"
-    return read_table(path, form, remedy=REMEDY) if path.is_file() else None
+    return read_table(path, form, remedy=REMEDY) if is_file(path) else None

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from persona_interp.errors import ConfigError
+from persona_interp.files import is_folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,7 +28,7 @@ def read_texts(path: Path) -> "TraitTexts":
     """Texts with scores of a file, or the rated snippets of an archive or folder."""
     from persona_interp.data.trait_texts import read_trait_texts, read_vader_ratings
 
-    archive = path.is_dir() or path.name.endswith((".tar.gz", ".tgz"))
+    archive = is_folder(path) or path.name.endswith((".tar.gz", ".tgz"))
     return read_vader_ratings(path) if archive else read_trait_texts(path)
 
 

@@ -19,7 +19,10 @@ from tests.integration.bad_input.conftest import Uses, alter_manifest
 def test_a_stream_that_does_not_exist_is_refused(refused: Callable[..., str], using: Uses, damaged: Path) -> None:
     alter_manifest(damaged, hookpoints=[{"layer": i, "stream": "resid_mid"} for i in range(3)])
     error = refused(*using(damaged))
-    assert error.startswith("HookpointError: no stream is called 'resid_mid'.\n  Streams: resid_pre, attn_out, ")
+    assert error.startswith(
+        f"ArtefactError: {damaged.with_suffix('.json')}: hookpoints[0].stream is a text, 'resid_mid'.\n"
+        "  Expected resid_pre or attn_out or "
+    )
 
 
 def test_a_vector_of_another_model_is_refused_with_both_names(
@@ -72,10 +75,10 @@ def test_a_truncated_or_altered_manifest_is_refused(refused: Callable[..., str],
     for changes, words in (
         ({"kind": "activations"}, f"{manifest} describes 'activations'.\n  Expected 'direction'."),
         ({"sha256": "0" * 64}, f"{damaged} does not match its manifest: expected SHA-256 "),
-        ({"hookpoints": None}, f"{damaged} with {manifest} does not describe a direction: 'hookpoints'."),
-        ({"hookpoints": [3]}, f"{damaged} with {manifest} does not describe a direction: "),
-        ({"provenance": {}}, f"{damaged} with {manifest} does not describe a direction: "),
-        ({"provenance": None}, f"{damaged} with {manifest} does not describe a direction: 'provenance'."),
+        ({"hookpoints": None}, f"{manifest} has no hookpoints.\n  Expected a list of 1 to "),
+        ({"hookpoints": [3]}, f"{manifest}: hookpoints[0] is a whole number, 3.\n  Expected an object with layer, "),
+        ({"provenance": {}}, f"{manifest} has no provenance.model.\n  Expected a text of at most "),
+        ({"provenance": None}, f"{manifest} has no provenance.\n  Expected an object with model, "),
     ):
         manifest.write_text(whole)
         alter_manifest(damaged, **changes)
@@ -88,7 +91,7 @@ def test_values_that_are_not_finite_are_refused(refused: Callable[..., str], usi
     save_file({"vectors": torch.full((3, 32), torch.nan)}, damaged)
     alter_manifest(damaged, sha256=io.sha256_file(damaged))
     error = refused(*using(damaged))
-    assert error == ("AlignmentError: the direction cheerful has values that are not finite, at resid_post at layer 0.")
+    assert error.startswith(f"ArtefactError: vectors of {damaged} has values that are not finite.")
 
 
 class _Trap:

@@ -92,7 +92,7 @@ def test_a_csv_names_what_it_lacks(tmp_path: Path):
     path.write_text("text,label\nHush now.,calm\n", encoding="utf-8")
     assert said(path) == f"{path}, line 2 lacks the column style.\n  Found text, label.{FORMS}"
     path.write_text("text,style\nHush now.\n", encoding="utf-8")
-    assert said(path) == f"{path}, line 2: text and style must be texts, got ['Hush now.', None].{FORMS}"
+    assert said(path).startswith(f"{path}, line 2 has 1 fields; the header names 2.")
     path.write_text("text,style\n", encoding="utf-8")
     assert said(path) == f"{path} has fewer than two styles: none.\n  A style is told apart from others."
 

@@ -4,10 +4,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
+from torch import Tensor
 
 from persona_interp.directions.direction import Direction, check_direction, rebind_direction
 from persona_interp.errors import AlignmentError, ArtefactError, HookpointError, IncompatibleDirectionError
-from persona_interp.io import save_tensors
+from persona_interp.io import sha256_file
 from persona_interp.types import Hookpoint
 from tests.small import StubModel, activations, direction, provenance
 
@@ -49,11 +51,9 @@ def test_altered_and_truncated_files_are_refused(tmp_path: Path, some: Direction
 @pytest.mark.parametrize(
     ("changes", "fault"),
     [
-        ({"residual_norms": torch.tensor([1.0, 0.0, 1.0])}, "residual norms must be positive"),
-        ({"residual_norms": torch.tensor([1.0, torch.nan, 1.0])}, "residual norms must be positive"),
         ({"hookpoints": (Hookpoint(0), Hookpoint(1), Hookpoint(1))}, "hookpoints must differ"),
         ({"hookpoints": (Hookpoint(0), Hookpoint(1), Hookpoint(7))}, "layers must be 0 to 2, got 7"),
-        ({"hookpoints": (Hookpoint(-1), Hookpoint(1), Hookpoint(2))}, "layers must be 0 to 2, got -1"),
+        ({"hookpoints": (Hookpoint(-1), Hookpoint(1), Hookpoint(2))}, r"hookpoints\[0\]\.layer is a whole number, -1"),
         ({"provenance": provenance(d_model=5)}, "width must be 5, got 4"),
     ],
 )
@@ -63,14 +63,54 @@ def test_a_file_that_no_model_could_have_made_is_refused(tmp_path: Path, some: D
         Direction.load(tmp_path / "loud.safetensors")
 
 
-def test_norms_of_another_length_are_refused(tmp_path: Path, some: Direction):
-    path = tmp_path / "loud.safetensors"
+def saved_with(path: Path, some: Direction, **tensors: Tensor) -> Path:
+    """A file of these tensors, with the manifest of a direction and the right hash."""
     some.save(path)
-    manifest = {key: value for key, value in json.loads(path.with_suffix(".json").read_text()).items() if key != "kind"}
-    del manifest["sha256"]
-    save_tensors(path, {"vectors": some.vectors, "residual_norms": torch.ones(2)}, kind="direction", manifest=manifest)
-    with pytest.raises(ArtefactError, match="3 vectors have 2 residual norms"):
+    save_file(tensors, path)
+    manifest = json.loads(path.with_suffix(".json").read_text())
+    path.with_suffix(".json").write_text(json.dumps(manifest | {"sha256": sha256_file(path)}))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("tensors", "fault"),
+    [
+        ({"residual_norms": torch.ones(2)}, "one residual norm a vector, got 2 for 3"),
+        ({"residual_norms": torch.ones(3, 1)}, r"residual_norms of .* has shape \[3, 1\]"),
+        ({"residual_norms": torch.ones(3, dtype=torch.int64)}, "residual_norms of .* holds int64 values"),
+        ({"residual_norms": torch.tensor([1.0, 0.0, 1.0])}, "its residual norms must be positive and finite"),
+        ({"residual_norms": torch.tensor([1.0, -2.0, 1.0])}, "its residual norms must be positive and finite"),
+        ({"residual_norms": torch.tensor([1.0, torch.nan, 1.0])}, "its residual norms must be positive and finite"),
+        ({"vectors": torch.ones(3, 4, dtype=torch.bool)}, "vectors of .* holds bool values"),
+        ({"vectors": torch.ones(3, 4, dtype=torch.int8)}, "vectors of .* holds int8 values"),
+        ({"vectors": torch.full((3, 4), 1e300, dtype=torch.float64)}, "values that are too large for float32"),
+        ({"vectors": torch.full((3, 4), torch.inf)}, "values that are not finite"),
+        ({"vectors": torch.ones(2, 4)}, "a vector for each hookpoint, got 2 for 3"),
+        ({"vectors": torch.ones(3, 0)}, "its width must be 4, got 0"),
+        ({"vectors": torch.ones(())}, r"has shape \[\]"),
+    ],
+)
+def test_tensors_that_are_no_direction_are_refused(tmp_path: Path, some: Direction, tensors: dict, fault: str):
+    path = saved_with(tmp_path / "loud.safetensors", some, **({"vectors": some.vectors} | tensors))
+    with pytest.raises(ArtefactError, match=fault):
         Direction.load(path)
+    path = saved_with(tmp_path / "loud.safetensors", some, other=some.vectors)
+    with pytest.raises(ArtefactError, match="has no tensor vectors.\n  It has other"):
+        Direction.load(path)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_floats_are_read_as_float32(tmp_path: Path, some: Direction, dtype: torch.dtype):
+    vectors = some.vectors.to(dtype)
+    loaded = Direction.load(saved_with(tmp_path / "loud.safetensors", some, vectors=vectors)).vectors
+    assert loaded.dtype == torch.float32
+    assert torch.equal(loaded.to(dtype), vectors)
+
+
+@pytest.mark.parametrize("norms", [[1.0, 0.0, 1.0], [1.0, -1.0, 1.0], [1.0, torch.nan, 1.0]])
+def test_norms_that_are_no_unit_are_refused(some: Direction, norms: list[float]):
+    with pytest.raises(AlignmentError, match="residual norms of loud must be positive and finite"):
+        replace(some, residual_norms=torch.tensor(norms))
 
 
 def test_a_damaged_manifest_is_refused(tmp_path: Path, some: Direction):

@@ -175,12 +175,24 @@ def test_binding_to_a_copy() -> None:
             rebind_psychadapter(adapter, wrong)
 
 
-@pytest.mark.parametrize("change", [{"traits": ["one"]}, {"shape": {"n_layers": 3}}, {"standard": {"mean": [1.0]}}])
-def test_altered_manifests_are_refused(tmp_path: Path, change: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"traits": ["one"]}, r"has weights and biases of shape \[48, 2\] and \[48\]"),
+        ({"traits": ["one", "one"]}, "does not describe an adapter"),
+        ({"traits": ["one", "../two"]}, r"traits\[1\] is a text, '../two'"),
+        ({"shape": {"n_layers": 3}}, r"has no shape\.n_kv_heads"),
+        ({"shape": {"n_layers": 3, "n_kv_heads": 10**6, "d_head": 10**6}}, "has weights and biases of shape"),
+        ({"standard": {"mean": [1.0]}}, r"has no standard\.std"),
+        ({"standard": {"mean": [1.0], "std": [1.0, 1.0]}}, "has 1 means and 2 deviations of 2 traits"),
+        ({"standard": {"mean": [1.0, float("nan")], "std": [1.0, 1.0]}}, r"standard\.mean\[1\] is a number, nan"),
+    ],
+)
+def test_altered_manifests_are_refused(tmp_path: Path, change: dict[str, Any], fault: str) -> None:
     an_adapter().save(tmp_path / "a.safetensors")
     manifest = read_json(tmp_path / "a.json")
     write_json(tmp_path / "a.json", {**manifest, **change})
-    with pytest.raises(ArtefactError, match="does not describe an adapter"):
+    with pytest.raises(ArtefactError, match=fault):
         PsychAdapter.load(tmp_path / "a.safetensors")
 
 
@@ -195,7 +207,7 @@ def test_altered_weights_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "fault"),
     [
-        (lambda a: a.affine.weight.data[0, 0].fill_(torch.nan), "its weights must be finite"),
+        (lambda a: a.affine.weight.data[0, 0].fill_(torch.nan), "values that are not finite"),
         (lambda a: setattr(a, "provenance", provenance(n_layers=4)), "it must have 4 layers, got 3"),
         (lambda a: setattr(a, "standard", Standard(("one", "two"), (0.0, 0.0), (1.0, 0.0))), "its standard deviations"),
     ],
@@ -206,5 +218,5 @@ def test_an_adapter_that_no_training_could_have_made_is_refused(
     adapter = an_adapter()
     damage(adapter)
     adapter.save(tmp_path / "a.safetensors")
-    with pytest.raises(ArtefactError, match=f"cannot be an adapter of tiny-a: {fault}"):
+    with pytest.raises(ArtefactError, match=fault):
         PsychAdapter.load(tmp_path / "a.safetensors")

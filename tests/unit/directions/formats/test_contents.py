@@ -43,16 +43,17 @@ def test_other_tensors_in_a_gguf(control_vector: Callable[..., Path], tensors: d
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (torch.ones(4, 4, dtype=torch.float64), "holds float64 values."),
+        (torch.full((4, 4), 1e300, dtype=torch.float64), "has values that are too large for float32."),
+        (torch.ones(4, 4, dtype=torch.bool), "holds bool values."),
         (torch.ones(4, 4, dtype=torch.int64), "holds int64 values."),
         (torch.ones(4, 4, dtype=torch.complex64), "holds complex64 values."),
-        (torch.ones(4, 4).to_sparse(), "holds Tensor, not a dense tensor."),
+        (torch.ones(4, 4).to_sparse(), "holds a sparse tensor, not a dense tensor."),
         (torch.ones(4), "has shape [4]."),
         (torch.ones(4, 4, 1), "has shape [4, 4, 1]."),
         (torch.full((4, 4), float("inf")), "has values that are not finite."),
-        ([torch.ones(4)] * 4, "holds list, not a dense tensor."),
-        ("evil", "holds str, not a dense tensor."),
-        ({"axis": torch.ones(4, 4)}, "holds dict, not a dense tensor."),
+        ([torch.ones(4)] * 4, "holds a list, not a dense tensor."),
+        ("evil", "holds a str, not a dense tensor."),
+        ({"axis": torch.ones(4, 4)}, "holds a dict, not a dense tensor."),
     ],
 )
 def test_other_content(saved: Callable[..., Path], content: Any, words: str):
@@ -86,7 +87,7 @@ def test_other_keys_in_an_axis_file(saved: Callable[..., Path], content: Any, wo
         ({"1": torch.ones(4)}, ArtefactError, "s.pt holds the keys '1'."),
         ({True: torch.ones(4)}, ArtefactError, "s.pt holds the keys True."),
         ({}, ArtefactError, "s.pt holds no vectors."),
-        ({1: [1.0]}, ArtefactError, "layer 1 of s.pt holds list"),
+        ({1: [1.0]}, ArtefactError, "layer 1 of s.pt holds a list"),
         (
             {"layer_activations": {1: torch.ones(4)}, "layer_type": "mlp"},
             ArtefactError,
