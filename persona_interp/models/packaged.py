@@ -76,11 +76,16 @@ def packaged_folder(model: PackagedModel) -> Path:
         MissingPackageError: its package is not installed.
         ModelError: the package's file is not the expected one.
     """
-    folder = cache_folder() / "models" / f"{model.name}-{model.sha256[:12]}"
+    folder = cache_folder() / "models" / _folder_name(model)
     if folder.is_dir():
         check_folder(folder)
         return folder
     return _convert(_parts(model), model.sha256, model.name, folder)
+
+
+def packaged_name(folder: Path) -> str | None:
+    """The packaged model that is kept in a folder of the cache, here or on another machine; None of any other."""
+    return next((model.name for model in PACKAGED_MODELS.values() if folder.name == _folder_name(model)), None)
 
 
 def packaged_gguf(model: PackagedModel) -> Path:
@@ -94,7 +99,7 @@ def packaged_gguf(model: PackagedModel) -> Path:
     if len(parts) == 1:
         _check_sha256(parts[0], model.sha256, parts)
         return parts[0]
-    path = cache_folder() / "models" / f"{model.name}-{model.sha256[:12]}.gguf"
+    path = cache_folder() / "models" / f"{_folder_name(model)}.gguf"
     if not path.is_file():
         with scratch_folder(path.parent, path.name, _ELSEWHERE) as scratch:
             _join(parts, scratch / path.name)
@@ -132,6 +137,10 @@ def check_folder(folder: Path) -> None:
                 f"{file} is missing or was altered after conversion.",
                 remedy,
             )
+
+
+def _folder_name(model: PackagedModel) -> str:
+    return f"{model.name}-{model.sha256[:12]}"
 
 
 def _package_folder(package: str) -> Path | None:
