@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from persona_interp.errors import ModelError
+from persona_interp.models.offload import input_device, is_offloaded
 from persona_interp.models.selfcheck import check_batch, not_finite
 from persona_interp.models.sources import ADAPTER_WEIGHTS, Adapter
 from persona_interp.types import TokenBatch
@@ -38,6 +39,11 @@ def merge_adapter(model: PreTrainedModel, adapter: Adapter, tokenizer: PreTraine
     from peft import PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
 
     adapter.files()
+    if is_offloaded(model):
+        raise ModelError(
+            f"the adapter in {adapter.label} cannot be merged into weights that are kept on disk.",
+            "Load the model without device_map, or merge the adapter on a machine that holds it.",
+        )
     try:
         config = _config(adapter)
         _refuse_prompts(config, adapter.label)
@@ -181,7 +187,7 @@ def _below(module: Any) -> Any:
 
 
 def _logits(model: Any, batch: TokenBatch) -> Float[Tensor, "token d_vocab"]:
-    batch = batch.to(next(model.parameters()).device)
+    batch = batch.to(input_device(model))
     inputs = {"attention_mask": batch.mask.long(), "position_ids": batch.position_ids}
     with torch.no_grad():
         return model(input_ids=batch.ids, **inputs, use_cache=False).logits[batch.mask].float().cpu()

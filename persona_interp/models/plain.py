@@ -13,6 +13,7 @@ from transformers.utils import logging as hf_logging
 from persona_interp.errors import ConfigError, ModelError
 from persona_interp.hub import quiet_hub
 from persona_interp.models.file_hashes import files_in, tokenizer_files
+from persona_interp.models.offload import check_device, check_device_map
 from persona_interp.models.sources import EXPECTED, Source, find_source
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -53,6 +54,8 @@ def load_source(
     from persona_interp.models.adapters import merge_adapter
 
     chosen = resolve_dtype(dtype)
+    check_device(device)
+    check_device_map(device_map)
     if Path(source.place).is_dir():
         files_in(Path(source.place))  # refuses a damaged index
     model, tokenizer = _from_pretrained(source, chosen, device, device_map)

@@ -9,6 +9,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from persona_interp.errors import ModelError
 from persona_interp.models.blocks import find_blocks
+from persona_interp.models.offload import input_device
 from persona_interp.models.protocol import HookedModel
 from persona_interp.models.tokens import token_batch
 from persona_interp.types import Hookpoint, TokenBatch
@@ -44,7 +45,7 @@ def reference_states(model: PreTrainedModel, batch: TokenBatch) -> Float[Tensor,
     These are its `hidden_states`, but for the last of them, which is after the final norm: the last block's own output
     takes its place.
     """
-    batch, last = batch.to(model.device), []
+    batch, last = batch.to(input_device(model)), []
     watched = find_blocks(model)[1][-1].register_forward_hook(lambda *passed: last.append(passed[-1]))
     with watched, torch.inference_mode():
         states = model(
