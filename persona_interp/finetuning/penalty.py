@@ -43,7 +43,8 @@ class ProjectionPenalty:
 
     def __post_init__(self) -> None:
         """Refuse values that penalise nothing."""
-        if self.weight <= 0 or (self.target is not None and self.target <= 0) or self.span not in PENALISED:
+        positive = self.weight > 0 and (self.target is None or self.target > 0)
+        if not positive or self.span not in PENALISED:
             raise ConfigError(
                 "a penalty needs a positive weight and target and a span of"
                 f" {', '.join(PENALISED)}, got {self.weight}, {self.target} and {self.span!r}.",

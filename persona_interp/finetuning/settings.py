@@ -26,7 +26,7 @@ class LoRA:
 
     def __post_init__(self) -> None:
         """Refuse values that make no adapter."""
-        if self.rank < 1 or self.alpha <= 0 or not 0 <= self.dropout < 1:
+        if not (self.rank >= 1 and self.alpha > 0 and 0 <= self.dropout < 1):
             raise ConfigError(
                 "rank must be at least 1, alpha positive and dropout in [0, 1),"
                 f" got {self.rank}, {self.alpha} and {self.dropout}.",

@@ -116,7 +116,7 @@ def describe(
         model=name or str(getattr(model, "name_or_path", "")) or type(model).__name__,
         weights=fingerprint(model) if weights is None else weights,
         backend=backend,
-        dtype=str(next(model.parameters()).dtype).removeprefix("torch."),
+        dtype=str(_dtype(model)).removeprefix("torch."),
         n_layers=config.num_hidden_layers,
         d_model=config.hidden_size,
         method="model",
@@ -125,6 +125,11 @@ def describe(
         chat_template=None if tokenizer is None else template_hash(tokenizer),
         versions=library_versions(),
     )
+
+
+def _dtype(model: torch.nn.Module) -> torch.dtype:
+    """What a model computes in: the dtype of its first weights that are not packed."""
+    return next((weight.dtype for weight in model.parameters() if weight.is_floating_point()), torch.float32)
 
 
 def key_of(made: Provenance) -> dict[str, str | None]:

@@ -7,10 +7,11 @@ from typing import Any, Literal, get_args
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from persona_interp.errors import ModelError
+from persona_interp.errors import ConfigError, ModelError
 from persona_interp.models.file_hashes import hash_of_files, model_files
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.identity import describe, loaded_fingerprint
+from persona_interp.models.in_memory import adopted, copied, is_of_transformers
 from persona_interp.models.plain import load_source
 from persona_interp.models.selfcheck import check_batch, check_reads, reference_states
 from persona_interp.models.sources import find_source
@@ -29,6 +30,7 @@ def load_model(
     device_map: str | dict[str, str | int] | None = None,
     revision: str | None = None,
     adapter: str | Path | None = None,
+    tokenizer: PreTrainedTokenizerBase | None = None,
 ) -> HookedModelBase:
     """A causal language model with every block's residual stream open to reading and editing.
 
@@ -37,15 +39,19 @@ def load_model(
     Args:
         name: a hub id, a local folder, a `.gguf` file (its weights are dequantised, since transformers keeps none
             quantised), a packaged model (`persona-interp models` lists them), a folder or hub id of a PEFT adapter
-            (its base is loaded and the adapter merged), or a TransformerLens object (`TransformerBridge` or
-            `HookedTransformer` with unprocessed weights).
+            (its base is loaded and the adapter merged), a model of transformers or a `PeftModel` in memory with its
+            tokenizer (a copy of both is used, in its dtype and on its device: yours stays as it is, and later changes
+            of yours do not reach the copy), or a TransformerLens object (`TransformerBridge` or `HookedTransformer`
+            with unprocessed weights), which is used itself.
         dtype: a torch dtype or its name; `auto` takes bfloat16 where the machine multiplies it in hardware.
         device_map: passed to transformers to spread a model over several GPUs.
         adapter: a folder or hub id with a PEFT adapter of this model, merged into its weights; the merged model
             computes what PEFT computes, which is checked. The result is another model: directions of the base are
             carried over with `rebind_direction`.
+        tokenizer: of a model of transformers in memory.
 
     Raises:
+        ConfigError: an argument that is of no use for what is loaded, or a device or dtype that does not exist.
         ModelError: unknown name or backend, unreadable weights or adapter, an adapter that cannot be merged, folded
             weights, or reads that disagree.
         MissingPackageError: the packaged model's package is not installed.
@@ -53,9 +59,9 @@ def load_model(
     if backend not in BACKENDS:
         raise ModelError(f"no backend is called {backend!r}.", f"Backends: {', '.join(BACKENDS)}.")
     if not isinstance(name, str | Path):
-        if adapter is not None:
-            raise ModelError(f"an adapter cannot be merged into a {type(name).__name__} object.", "Give its name.")
-        return _adopt(name, backend)
+        return _of_object(name, backend, {"adapter": adapter, "device": device, "device_map": device_map}, tokenizer)
+    if tokenizer is not None:
+        raise ConfigError("a tokenizer is given with a model in memory only.", "A name brings its own.")
     started = time.time()
     source = find_source(name, adapter, revision)
     model, tokenizer = load_source(source, dtype=dtype, device=device, device_map=device_map)
@@ -66,6 +72,26 @@ def load_model(
     return _hooked(
         model, tokenizer, backend, describe(model, tokenizer, source.label, backend, files=read, weights=weights)
     )
+
+
+def _of_object(
+    model: Any, backend: Backend, options: dict[str, Any], tokenizer: PreTrainedTokenizerBase | None
+) -> HookedModelBase:
+    """What the caller already has in memory."""
+    kind = type(model).__name__
+    given = [option for option, value in options.items() if value is not None]
+    if given:
+        raise ConfigError(f"{given[0]} cannot be applied to a {kind} object.", "Give its name, or the object as it is.")
+    if isinstance(model, HookedModelBase):
+        if model.backend != backend:
+            raise ConfigError(f"this {kind} is loaded by {model.backend}, not {backend}.", "Give the model's name.")
+        return model
+    if is_of_transformers(model):
+        plain, words, name = copied(model, tokenizer)
+        return _hooked(plain, words, backend, describe(plain, words, name, backend))
+    if tokenizer is not None:
+        raise ConfigError(f"a {kind} object takes no tokenizer.", "It has its own.")
+    return adopted(model, backend)
 
 
 def _hooked(
@@ -97,32 +123,3 @@ def _keep_unembedding_fast(model: PreTrainedModel) -> None:
     head = model.get_output_embeddings()
     if isinstance(head, torch.nn.Module):
         head.register_forward_pre_hook(lambda _, args: (args[0].contiguous(), *args[1:]))
-
-
-def _adopt(model: Any, backend: Backend) -> HookedModelBase:
-    """A TransformerLens object that the caller already has."""
-    from transformer_lens.model_bridge import TransformerBridge
-
-    kind = type(model).__name__
-    if backend != "transformer_lens":
-        raise ModelError(f"a {kind} object cannot be used by the backend {backend}.", "Give a name or a folder.")
-    if isinstance(model, TransformerBridge):
-        from persona_interp.models.transformer_lens import TransformerLensModel
-
-        label = str(model.cfg.model_name)
-        provenance = describe(model.original_model, model.tokenizer, label, backend)
-        adopted = TransformerLensModel(model, name=label, provenance=provenance)
-        batch = check_batch(model.tokenizer)
-        check_reads(adopted, batch, reference_states(model.original_model, batch))  # pyright: ignore
-        return adopted
-    if any(base.__name__ == "HookedTransformer" for base in type(model).__mro__):
-        from persona_interp.models.hooked_transformer import HookedTransformerModel, cached_states
-
-        legacy = HookedTransformerModel(model)
-        batch = check_batch(legacy.tokenizer)
-        check_reads(legacy, batch, cached_states(model, batch))
-        return legacy
-    raise ModelError(
-        f"cannot load an object of type {kind}.",
-        "Give a name, a folder, a .gguf file, a TransformerBridge or a HookedTransformer.",
-    )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from persona_interp.errors import ArtefactError, MissingPackageError, ModelError
+from persona_interp.gguf_header import DamagedGgufError, implausible_sizes, read_gguf_header
 from persona_interp.io import read_record, sha256_file, write_advice, write_json
 from persona_interp.lock import scratch_folder
 from persona_interp.models.file_hashes import cache_folder, kept_sha256
@@ -114,11 +115,14 @@ def gguf_folder(path: Path) -> Path:
     Raises:
         ModelError: the file is truncated, altered or of an architecture that transformers does not read.
     """
+    if not path.is_file():
+        raise ModelError(f"the GGUF file {path} does not exist.", "Give the path of one.")
     digest = kept_sha256(path)
-    folder = cache_folder() / "models" / f"{path.stem}-{digest[:12]}"
+    folder = cache_folder() / "models" / f"{path.stem[:80]}-{digest[:12]}"
     if folder.is_dir():
         check_folder(folder)
         return folder
+    _check_header(path)
     return _convert([path], digest, path.name, folder)
 
 
@@ -166,6 +170,19 @@ def _check_sha256(gguf: Path, sha256: str, parts: Sequence[Path]) -> None:
         raise ModelError(
             f"{' + '.join(p.name for p in parts)} has SHA-256 {found[:12]}…, not {sha256[:12]}….",
             "The file is truncated or altered. Install its package again.",
+        )
+
+
+def _check_header(path: Path) -> None:
+    """Refuse a GGUF file that claims more than it holds before a library believes it."""
+    try:
+        problem = implausible_sizes(read_gguf_header(path))
+    except (DamagedGgufError, OSError) as error:
+        problem = str(error)
+    if problem is not None:
+        raise ModelError(
+            f"cannot read the GGUF file {path.name}: {problem}.",
+            "The file may be truncated or damaged. Get it again.",
         )
 
 

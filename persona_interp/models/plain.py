@@ -3,18 +3,18 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from reprlib import repr as short
+from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as hf_logging
 
-from persona_interp.errors import ConfigError, ModelError
+from persona_interp.errors import ConfigError, ModelError, PersonaInterpError
 from persona_interp.hub import quiet_hub
 from persona_interp.models.file_hashes import files_in, tokenizer_files
 from persona_interp.models.offload import check_device, check_device_map
-from persona_interp.models.sources import EXPECTED, Source, find_source
+from persona_interp.models.quantised import missing_package, refuse_unknown
+from persona_interp.models.sources import EXPECTED, Source, find_source, quoted
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _WITHOUT_ADAPTERS = {"subfolder": "adapters-are-merged-by-persona-interp"}
@@ -102,7 +102,7 @@ def _from_pretrained(
     device_map: str | dict[str, str | int] | None,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     tokenizer = _tokenizer(source)
-    with _readable(source):
+    with _readable(source), _without_report():
         model, loading = AutoModelForCausalLM.from_pretrained(  # pyright: ignore (a pair, with output_loading_info)
             source.place,
             dtype=dtype,
@@ -110,17 +110,32 @@ def _from_pretrained(
             revision=source.revision,
             local_files_only=source.local_only,
             adapter_kwargs=_WITHOUT_ADAPTERS,
+            ignore_mismatched_sizes=True,
             output_loading_info=True,
         )
-    missing = sorted(loading["missing_keys"])
+        if device_map is None and (device is not None or getattr(model, "hf_quantizer", None) is None):
+            model = model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    _check_loaded(source, model, loading)
+    return model.eval().requires_grad_(False), tokenizer
+
+
+def _check_loaded(source: Source, model: PreTrainedModel, loading: dict[str, Any]) -> None:
+    """Refuse a model in which random values stand in for weights, or quantised values pass for weights."""
+    refuse_unknown(source, model.config)
+    missing, misshapen = sorted(loading["missing_keys"]), sorted(loading["mismatched_keys"])
     if missing:
         raise ModelError(
-            f"cannot load {source.name!r}: {len(missing)} of its weights are not in its files, {missing[0]} first.",
+            f"cannot load {quoted(source.name)}: {len(missing)} of its weights are not in its files,"
+            f" {missing[0]} first.",
             "Random values would stand in for them. The files are incomplete, or config.json is of another model.",
         )
-    if device_map is None:
-        model = model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))  # pyright: ignore
-    return model.eval().requires_grad_(False), tokenizer
+    if misshapen:
+        name, there, wanted = misshapen[0]
+        raise ModelError(
+            f"cannot load {quoted(source.name)}: {name} has the shape {tuple(there)} in its files and"
+            f" {tuple(wanted)} by its config.json, and so {len(misshapen)} weights in all.",
+            "The config.json is of another model, or the weights are quantised and it does not say so.",
+        )
 
 
 def _tokenizer(source: Source) -> PreTrainedTokenizerBase:
@@ -135,12 +150,28 @@ def _tokenizer(source: Source) -> PreTrainedTokenizerBase:
 
 @contextmanager
 def _readable(source: Source) -> Iterator[None]:
-    """A context in which what transformers raises over files becomes one paragraph."""
+    """A context in which whatever transformers raises over files becomes one paragraph."""
     try:
         with no_bar_for_local(source.place), quiet_hub():
             yield
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except PersonaInterpError:
+        raise
+    except ImportError as error:
+        raise missing_package(source, error) from error
+    except Exception as error:
+        says = " ".join(str(error).split())
         raise ModelError(
-            f"cannot load {short(source.name)}: {(str(error).splitlines() or [type(error).__name__])[0][:200]}",
+            f"cannot load {quoted(source.name)}: {says[:300] or type(error).__name__}",
             EXPECTED,
         ) from error
+
+
+@contextmanager
+def _without_report() -> Iterator[None]:
+    """A context in which transformers draws no table of weights that do not fit: it becomes an error here."""
+    before = hf_logging.get_verbosity()
+    hf_logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        hf_logging.set_verbosity(before)

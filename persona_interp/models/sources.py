@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from reprlib import repr as short
+from reprlib import Repr
 
 from persona_interp.errors import ModelError
 from persona_interp.hub import ask_hub, quiet_hub
@@ -14,6 +14,12 @@ ADAPTER_CONFIG, ADAPTER_WEIGHTS, _PICKLED = "adapter_config.json", "adapter_mode
 EXPECTED = (
     f"Give a hub id, a folder with config.json and safetensors, a .gguf file, or one of {', '.join(PACKAGED_MODELS)}."
 )
+
+
+_names = Repr()
+_names.maxstring = 300
+quoted = _names.repr
+"""A name in quotation marks, its middle left out where it is longer than a path should be."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +115,7 @@ def _resolved(name: str, revision: str | None, seen: tuple[Path, ...]) -> Source
         inner = _resolved(base, revision, (*seen, folder))
     except ModelError as error:
         raise ModelError(
-            f"the adapter in {name} was trained on {short(base)}, which cannot be loaded:",
+            f"the adapter in {name} was trained on {quoted(base)}, which cannot be loaded:",
             str(error).splitlines()[0][:400],
             "Give the model's name or folder, and this folder as its adapter.",
         ) from error
@@ -126,10 +132,10 @@ def _place(name: str, revision: str | None) -> tuple[Source, Path | None]:
     if _is_dir(path):
         return Source(name, str(path)), path if (path / ADAPTER_CONFIG).is_file() else None
     if _exists(path):
-        raise ModelError(f"cannot load {short(name)}: it is a file, and no GGUF file by its name.", EXPECTED)
+        raise ModelError(f"cannot load {quoted(name)}: it is a file, and no GGUF file by its name.", EXPECTED)
     answer = ask_hub(name, "model", revision)
     if answer.problem is not None:
-        raise ModelError(f"cannot load {short(name)}: {answer.problem}.", EXPECTED)
+        raise ModelError(f"cannot load {quoted(name)}: {answer.problem}.", EXPECTED)
     source = Source(name, name, revision=revision, local_only=not answer.reached)
     is_adapter = ADAPTER_CONFIG in answer.files and "config.json" not in answer.files
     return source, _downloaded(name, revision, source.local_only) if is_adapter else None
@@ -142,7 +148,7 @@ def _adapter_folder(name: str) -> Path:
         return path
     answer = ask_hub(name)
     if answer.problem is not None:
-        raise ModelError(f"cannot load the adapter {short(name)}: {answer.problem}.", "Give the folder PEFT saved.")
+        raise ModelError(f"cannot load the adapter {quoted(name)}: {answer.problem}.", "Give the folder PEFT saved.")
     return _downloaded(name, None, local_only=not answer.reached)
 
 

@@ -21,7 +21,7 @@ class Smoothing:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be averaged with."""
-        if self.window < 1:
+        if not self.window >= 1:
             raise ConfigError(f"got a window of {self.window} tokens.", "Expected 1 (no smoothing) or more.")
         if self.decay is not None and (self.window != 1 or not 0 < self.decay <= 1):
             raise ConfigError(
