@@ -27,7 +27,7 @@ from persona_interp.finetuning.samples import encode_sample
 from persona_interp.finetuning.settings import TrainingSettings
 from persona_interp.finetuning.train import finetune
 from persona_interp.models.identity import describe
-from persona_interp.models.load import load_plain
+from persona_interp.models.plain import load_plain
 from persona_interp.types import Hookpoint
 
 ALONE, WITH = "training alone", "training with the drift callback"

@@ -23,6 +23,7 @@ MOST_ENTRIES = 8_000_000
 MOST_KEYS, MOST_TENSORS, MOST_AXES = 65_536, 1_000_000, 4
 LONGEST_NAME = 65_535
 _STRING, _ARRAY = 8, 9
+_WHOLE = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 10: "Q", 11: "q"}
 _SIZES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
 """Bytes of the kinds of numbers."""
 REMEDY = "It may be truncated or damaged. Restore it, download it again or make it again."
@@ -70,8 +71,10 @@ class _Header:
         return n
 
 
-def check_gguf(path: Path, *, most_entries: int = MOST_ENTRIES) -> None:
+def check_gguf(path: Path, *, most_entries: int = MOST_ENTRIES) -> tuple[dict[str, int], int]:
     """Refuse a GGUF file whose header claims more than the file holds; reads the header alone.
+
+    Returns the whole numbers that it says by their keys, and how many tensors it has.
 
     Args:
         most_entries: of all arrays together.
@@ -86,7 +89,7 @@ def check_gguf(path: Path, *, most_entries: int = MOST_ENTRIES) -> None:
         if size < 24:
             raise _Bad(f"it has {size} bytes, and the shortest header has 24")
         with _mapped(path) as data:
-            _check(data, most_entries)
+            return _check(data, most_entries)
     except _Bad as error:
         raise ArtefactError(f"{shown(path.name)} is not a whole GGUF file: {error}.", REMEDY) from error
 
@@ -102,7 +105,7 @@ def _mapped(path: Path) -> Iterator[mmap.mmap]:
         yield data
 
 
-def _check(data: mmap.mmap, most_entries: int) -> None:
+def _check(data: mmap.mmap, most_entries: int) -> tuple[dict[str, int], int]:
     if data[:4] != b"GGUF":
         raise _Bad(f"it begins with {bytes(data[:4])!r}, not with b'GGUF'")
     header = _Header(data, ">" if data[4:6] == b"\0\0" else "<")
@@ -110,17 +113,18 @@ def _check(data: mmap.mmap, most_entries: int) -> None:
     if version not in VERSIONS:
         raise _Bad(f"its version is {version}, expected 2 or 3")
     n_tensors = header.count("tensors", MOST_TENSORS, 24)
-    alignment = 32
+    numbers: dict[str, int] = {"general.alignment": 32}
     keys: set[str] = set()
     for _ in range(header.count("keys", MOST_KEYS, 13)):
         key = header.name("a key")
         _once(key, keys, "key")
         at = header.at + 4
         kind = _check_value(header, key, most_entries)
-        if key == "general.alignment":
-            if kind != 4:
-                raise _Bad("general.alignment is no 32-bit number")
-            alignment = struct.unpack_from(header.order + "I", data, at)[0]
+        if kind in _WHOLE:
+            numbers[key] = struct.unpack_from(header.order + _WHOLE[kind], data, at)[0]
+        elif key == "general.alignment":
+            raise _Bad("general.alignment is no whole number")
+    alignment = numbers["general.alignment"]
     if alignment < 1 or alignment & (alignment - 1):
         raise _Bad(f"its alignment is {alignment}, expected a power of two")
     tensors: set[str] = set()
@@ -134,6 +138,7 @@ def _check(data: mmap.mmap, most_entries: int) -> None:
                 f"the tensor {_short(name)} must end at byte {start + offset + n_bytes:,} of {len(data):,}, which is"
                 " behind the end"
             )
+    return numbers, n_tensors
 
 
 def _check_value(header: _Header, key: str, most_entries: int) -> int:

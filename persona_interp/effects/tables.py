@@ -58,7 +58,7 @@ def effects_table(source: Source, effects: Sequence[Effect]) -> DataFrame:
             raise AlignmentError(
                 f"an estimate and its interval must be finite, got {numbers}.", "Leave out what is not."
             )
-        if effect.low is not None and effect.high is not None and effect.low > effect.high:
+        if effect.low is not None and effect.high is not None and not effect.low <= effect.high:
             raise AlignmentError(f"an interval must begin below its end, got {effect.low:g} to {effect.high:g}.")
     if len(again := table[table["effect_id"].duplicated()]):
         first = {name: value for name, value in again.iloc[0].items() if isinstance(value, str)}

@@ -10,7 +10,7 @@ from transformers.pytorch_utils import Conv1D
 
 from persona_interp.errors import ConfigError
 from persona_interp.finetuning.settings import LoRA
-from persona_interp.models.load import without_peft_noise
+from persona_interp.models.adapters import without_peft_noise
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 

@@ -173,7 +173,7 @@ def _levels(candidates: pd.DataFrame, min_gap: float) -> dict[Level, pd.Series] 
     if plain.empty or len(asked) < 2:
         return None
     normal, strongest = plain.iloc[0], asked.loc[asked["expression"].idxmax()]
-    if strongest["expression"] - normal["expression"] < min_gap:
+    if not strongest["expression"] - normal["expression"] >= min_gap:
         return None
     others = asked[(asked["answer"] != strongest["answer"]) & (asked["expression"] >= normal["expression"])]
     midway = (normal["expression"] + strongest["expression"]) / 2

@@ -26,7 +26,9 @@ from persona_interp.interventions.record import intervention_record, record
 from persona_interp.lock import alone_in
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.identity import describe
-from persona_interp.models.load import load_plain, local_files_hash
+from persona_interp.models.in_memory import name_to_train
+from persona_interp.models.plain import load_plain
+from persona_interp.models.sources import local_files_hash
 from persona_interp.models.training import TrainingHooks, check_layers
 from persona_interp.types import NO_EDITS
 
@@ -85,7 +87,7 @@ def finetune(
         raise ConfigError("virtual tokens cannot be trained under.", "Give an intervention of edits: Add, Ablate, Cap.")
     if penalty is not None and settings.gradient_checkpointing:
         raise ConfigError("a projection penalty cannot be computed under gradient checkpointing.", "Turn one off.")
-    name = str(model.name if isinstance(model, HookedModelBase) else model)
+    name = name_to_train(model)
     given = _given(dataset)
     plan = _plan(name, given.conversations, lora, settings, intervention, penalty)
     job = _Job(RunFolder.claim(Path(out), name, plan), lora, settings, intervention, penalty, callbacks, progress)

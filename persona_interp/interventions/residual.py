@@ -227,7 +227,7 @@ class Cap(_AlongDirection):
         check_usable(self.direction, self.hookpoints())
         if self.lower is None and self.upper is None:
             raise ConfigError("a Cap needs a bound.", "Give lower=, upper= or both, in residual units.")
-        if self.lower is not None and self.upper is not None and self.lower > self.upper:
+        if self.lower is not None and self.upper is not None and not self.lower <= self.upper:
             raise ConfigError(f"a Cap cannot keep a projection above {self.lower} and below {self.upper}.")
 
     @property

@@ -52,9 +52,9 @@ def weighted_rating(alternatives: tuple[tuple[str, float], ...]) -> Score:
     """
     rated = [(int(text.strip()), math.exp(value)) for text, value in alternatives if _INTEGER.fullmatch(text.strip())]
     mass = math.fsum(probability for _, probability in rated)
-    if mass > 1.01:
+    if not mass <= 1.01:
         return _none(f"the probabilities add up to {mass:.2f}")
-    if mass < MIN_MASS:
+    if not mass >= MIN_MASS:
         return _none(f"integers hold {mass:.2f} of the probability, less than {MIN_MASS}")
     mean = math.fsum(number * probability for number, probability in rated) / mass
     mean = min(100.0, max(0.0, mean))

@@ -25,9 +25,7 @@ _WEIGHTS = (
     ("model.safetensors.index.json", "model.safetensors"),
     ("pytorch_model.bin.index.json", "pytorch_model.bin"),
 )
-_BESIDE = (
-    "config.json",
-    "generation_config.json",
+_TOKENIZER = (
     "tokenizer.json",
     "tokenizer_config.json",
     "tokenizer.model",
@@ -37,6 +35,8 @@ _BESIDE = (
     "added_tokens.json",
     "chat_template.jinja",
 )
+_VOCABULARIES = ("tokenizer.json", "tokenizer.model", "vocab.json")
+_BESIDE = ("config.json", "generation_config.json", *_TOKENIZER)
 """Files that decide what equal weights compute: the architecture's settings, tokens, and where answers end."""
 
 
@@ -62,8 +62,15 @@ def files_in(folder: Path) -> dict[str, Path]:
     Raises:
         ModelError: the index of its weights is damaged.
     """
-    names = [*_weight_files(folder), *_BESIDE]
+    names = [*weight_files(folder), *_BESIDE]
     return {name: folder / name for name in names if (folder / name).is_file()}
+
+
+def tokenizer_files(folder: Path) -> dict[str, Path]:
+    """The files of a tokenizer in a folder, by name; none where there is no vocabulary."""
+    if not any((folder / name).is_file() for name in _VOCABULARIES):
+        return {}
+    return {name: folder / name for name in _TOKENIZER if (folder / name).is_file()}
 
 
 def hash_of_files(files: Mapping[str, Path]) -> str | None:
@@ -130,7 +137,7 @@ def _changed(state: Mapping[str, int]) -> float:
     return max(state["mtime_ns"], state["ctime_ns"]) / 1e9
 
 
-def _weight_files(folder: Path) -> list[str]:
+def weight_files(folder: Path) -> list[str]:
     """The files of weights that transformers reads: safetensors before pickles, whole before parts."""
     for index, whole in _WEIGHTS:
         if (folder / whole).is_file():

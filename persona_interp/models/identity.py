@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from persona_interp.io import sha256_json
 from persona_interp.models.file_hashes import LEAST_KEPT, kept, unchanged_since
+from persona_interp.models.offload import stored_weight
 from persona_interp.models.tokens import template_hash
 from persona_interp.types import Provenance
 
@@ -39,9 +40,10 @@ def fingerprint(model: torch.nn.Module) -> str:
     under them has to be made again.
     """
     digest = hashlib.blake2b(digest_size=8)
-    weights = [*sorted(model.named_parameters()), *sorted(_saved_buffers(model))]
+    weights = [*sorted(_parameters(model)), *sorted(_saved_buffers(model))]
     with ThreadPoolExecutor() as pool:
-        for (name, weight), found in zip(weights, pool.map(_digest, (weight for _, weight in weights)), strict=True):
+        digests = pool.map(lambda named: _digest(stored_weight(model, *named)), weights)
+        for (name, weight), found in zip(weights, digests, strict=True):
             digest.update(f"{name}{tuple(weight.shape)}".encode() + found)
     return f"w{_FINGERPRINT_VERSION}-{digest.hexdigest()}"
 
@@ -68,6 +70,14 @@ def format_changed(one: str, other: str) -> bool:
     """Whether two fingerprints differ by their format, one being of an earlier version."""
     earlier = sum(_EARLIER.fullmatch(weights) is not None for weights in (one, other))
     return earlier == 1 and any(weights.startswith(f"w{_FINGERPRINT_VERSION}-") for weights in (one, other))
+
+
+def _parameters(model: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+    """Named weights, each once: one that is tied to another stands for none of its own, also while it is offloaded."""
+    tied = getattr(model, "all_tied_weights_keys", None) or {}
+    for name, weight in model.named_parameters():
+        if not (weight.is_meta and name in tied):
+            yield name, weight
 
 
 def _saved_buffers(model: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
@@ -106,7 +116,7 @@ def describe(
         model=name or str(getattr(model, "name_or_path", "")) or type(model).__name__,
         weights=fingerprint(model) if weights is None else weights,
         backend=backend,
-        dtype=str(next(model.parameters()).dtype).removeprefix("torch."),
+        dtype=str(_dtype(model)).removeprefix("torch."),
         n_layers=config.num_hidden_layers,
         d_model=config.hidden_size,
         method="model",
@@ -115,6 +125,11 @@ def describe(
         chat_template=None if tokenizer is None else template_hash(tokenizer),
         versions=library_versions(),
     )
+
+
+def _dtype(model: torch.nn.Module) -> torch.dtype:
+    """What a model computes in: the dtype of its first weights that are not packed."""
+    return next((weight.dtype for weight in model.parameters() if weight.is_floating_point()), torch.float32)
 
 
 def key_of(made: Provenance) -> dict[str, str | None]:

@@ -8,6 +8,7 @@ from nnsight import TransformersModel
 from torch import Tensor, nn
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
+from persona_interp.errors import ModelError
 from persona_interp.models.blocks import Site, find_site
 from persona_interp.models.forward import Forward
 from persona_interp.models.hooked import HookedModelBase
@@ -23,13 +24,18 @@ class NNsightModel(HookedModelBase):
     def __init__(
         self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, name: str, provenance: Provenance
     ) -> None:
-        device = next(model.parameters()).device
+        if next(model.parameters()).is_meta:
+            first = next(model.named_parameters())[0].rpartition(".")[0]
+            raise ModelError(
+                f"the first weights of {name}, {first}, are kept on disk, where nnsight would send the tokens too.",
+                f'Give a device_map that keeps these in memory: {{"{first}": "cpu", ...}}.',
+            )
         super().__init__(
             name=name,
             config=model.config,
             tokenizer=tokenizer,
             provenance=provenance,
-            device=device,
+            device=next(model.parameters()).device,
             generation_config=model.generation_config,
         )
         self._module: nn.Module = model

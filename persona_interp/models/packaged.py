@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from persona_interp.errors import ArtefactError, MissingPackageError, ModelError
+from persona_interp.gguf_header import check_gguf
 from persona_interp.io import read_record, sha256_file, write_advice, write_json
 from persona_interp.lock import scratch_folder
 from persona_interp.models.file_hashes import cache_folder, kept_sha256
@@ -15,6 +16,8 @@ from persona_interp.models.file_hashes import cache_folder, kept_sha256
 logger = logging.getLogger(__name__)
 
 CONVERSION_VERSION = 1
+_SIZES = (".block_count", ".embedding_length", ".vocab_size", ".feed_forward_length", ".attention.head_count")
+_WIDEST = 2**24
 _ELSEWHERE = "set PERSONA_INTERP_CACHE to another folder"
 
 
@@ -76,11 +79,16 @@ def packaged_folder(model: PackagedModel) -> Path:
         MissingPackageError: its package is not installed.
         ModelError: the package's file is not the expected one.
     """
-    folder = cache_folder() / "models" / f"{model.name}-{model.sha256[:12]}"
+    folder = cache_folder() / "models" / _folder_name(model)
     if folder.is_dir():
         check_folder(folder)
         return folder
     return _convert(_parts(model), model.sha256, model.name, folder)
+
+
+def packaged_name(folder: Path) -> str | None:
+    """The packaged model that is kept in a folder of the cache, here or on another machine; None of any other."""
+    return next((model.name for model in PACKAGED_MODELS.values() if folder.name == _folder_name(model)), None)
 
 
 def packaged_gguf(model: PackagedModel) -> Path:
@@ -94,7 +102,7 @@ def packaged_gguf(model: PackagedModel) -> Path:
     if len(parts) == 1:
         _check_sha256(parts[0], model.sha256, parts)
         return parts[0]
-    path = cache_folder() / "models" / f"{model.name}-{model.sha256[:12]}.gguf"
+    path = cache_folder() / "models" / f"{_folder_name(model)}.gguf"
     if not path.is_file():
         with scratch_folder(path.parent, path.name, _ELSEWHERE) as scratch:
             _join(parts, scratch / path.name)
@@ -109,11 +117,14 @@ def gguf_folder(path: Path) -> Path:
     Raises:
         ModelError: the file is truncated, altered or of an architecture that transformers does not read.
     """
+    if not path.is_file():
+        raise ModelError(f"the GGUF file {path} does not exist.", "Give the path of one.")
     digest = kept_sha256(path)
-    folder = cache_folder() / "models" / f"{path.stem}-{digest[:12]}"
+    folder = cache_folder() / "models" / f"{path.stem[:80]}-{digest[:12]}"
     if folder.is_dir():
         check_folder(folder)
         return folder
+    _check_header(path)
     return _convert([path], digest, path.name, folder)
 
 
@@ -132,6 +143,10 @@ def check_folder(folder: Path) -> None:
                 f"{file} is missing or was altered after conversion.",
                 remedy,
             )
+
+
+def _folder_name(model: PackagedModel) -> str:
+    return f"{model.name}-{model.sha256[:12]}"
 
 
 def _package_folder(package: str) -> Path | None:
@@ -158,6 +173,21 @@ def _check_sha256(gguf: Path, sha256: str, parts: Sequence[Path]) -> None:
             f"{' + '.join(p.name for p in parts)} has SHA-256 {found[:12]}…, not {sha256[:12]}….",
             "The file is truncated or altered. Install its package again.",
         )
+
+
+def _check_header(path: Path) -> None:
+    """Refuse a GGUF file that claims more than it holds before a library believes it."""
+    try:
+        numbers, n_tensors = check_gguf(path)
+    except ArtefactError as error:
+        raise ModelError(str(error)) from error
+    for key, value in numbers.items():
+        most = n_tensors if key.endswith(".block_count") else _WIDEST
+        if key.endswith(_SIZES) and not 1 <= value <= most:
+            raise ModelError(
+                f"cannot read the GGUF file {path.name}: it says {key} = {value}.",
+                "The file may be truncated or damaged. Get it again.",
+            )
 
 
 def _convert(parts: Sequence[Path], sha256: str, name: str, folder: Path) -> Path:

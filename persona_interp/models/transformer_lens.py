@@ -14,6 +14,7 @@ from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 from persona_interp.errors import HookpointError, ModelError
 from persona_interp.models.forward import Forward, StopForward
 from persona_interp.models.hooked import HookedModelBase
+from persona_interp.models.offload import is_offloaded
 from persona_interp.models.recorder import Tap
 from persona_interp.types import Hookpoint, Provenance
 
@@ -51,7 +52,15 @@ class TransformerLensModel(HookedModelBase):
         """A bridge over a loaded model, whose modules it replaces in place: do not use that model elsewhere.
 
         The attention implementation stays the one transformers chose; the bridge would turn some models to eager.
+
+        Raises:
+            ModelError: some weights are offloaded.
         """
+        if is_offloaded(model):
+            raise ModelError(
+                f"some weights of {name} are kept on disk, where TransformerLens does not reach them.",
+                "Use the backend nnsight, a smaller dtype, or a device_map without disk.",
+            )
         implementation = model.config._attn_implementation
         bridge = TransformerBridge.boot_transformers(
             model.config._name_or_path or name, hf_model=model, tokenizer=tokenizer, dtype=model.dtype

@@ -11,7 +11,9 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
 from persona_interp.errors import ModelError
-from persona_interp.models.load import load_model, load_plain, without_peft_noise
+from persona_interp.models.adapters import without_peft_noise
+from persona_interp.models.load import load_model
+from persona_interp.models.plain import load_plain
 from tests.contract.tiny import BACKENDS, Tiny, make_config, make_tokenizer, uneven_batch
 
 

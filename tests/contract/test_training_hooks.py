@@ -14,7 +14,7 @@ from persona_interp.directions.direction import Direction
 from persona_interp.errors import HookpointError
 from persona_interp.interventions.protocol import Intervention, Stack
 from persona_interp.interventions.residual import Ablate, Add, Cap
-from persona_interp.models.load import without_peft_noise
+from persona_interp.models.adapters import without_peft_noise
 from persona_interp.models.training import TrainingHooks, check_layers
 from persona_interp.types import SPANS, Edit, Edits, Hookpoint, Span, TokenBatch
 from tests.contract.tiny import D_MODEL, N_LAYERS, PAD, TOLERANCE, Tiny, all_hookpoints, shifting, uneven_batch

@@ -23,7 +23,9 @@ from persona_interp.lock import alone_in
 from persona_interp.models.file_hashes import hash_of_files, model_files
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.identity import describe, loaded_fingerprint
-from persona_interp.models.load import load_plain, local_files_hash
+from persona_interp.models.in_memory import name_to_train
+from persona_interp.models.plain import load_plain
+from persona_interp.models.sources import local_files_hash
 from persona_interp.studies.psychadapter.samples import Base, TraitSamples, mean_text_loss, start_text, trait_samples
 from persona_interp.studies.psychadapter.settings import PsychAdapterSettings
 from persona_interp.studies.psychadapter.steps import precision, train_steps
@@ -82,7 +84,7 @@ def train_psychadapter(
 
     Source: Vu et al. 2026, PsychAdapter (npj Artificial Intelligence 2:7), and its published code.
     """
-    name = str(model.name if isinstance(model, HookedModelBase) else model)
+    name = name_to_train(model)
     check_varied(data, data.source)
     folder = RunFolder.claim(Path(out), name, _plan(name, data, settings, lora))
     done = finished(folder.path, name)

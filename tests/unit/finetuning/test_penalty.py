@@ -12,7 +12,7 @@ from persona_interp.directions.direction import Direction
 from persona_interp.errors import ConfigError, HookpointError
 from persona_interp.finetuning.penalty import PENALISED, PenaltyState, ProjectionPenalty
 from persona_interp.finetuning.run_folder import Finetuned
-from persona_interp.models.load import load_plain
+from persona_interp.models.plain import load_plain
 from persona_interp.models.tokens import encode, render_chat, token_batch
 from persona_interp.types import Hookpoint, Span
 from tests.contract.tiny import Tiny

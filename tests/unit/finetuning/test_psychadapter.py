@@ -18,7 +18,7 @@ from persona_interp.finetuning.settings import LoRA
 from persona_interp.interventions.prefix import TraitPrefix
 from persona_interp.interventions.text import generate_text
 from persona_interp.models.identity import fingerprint
-from persona_interp.models.load import load_plain
+from persona_interp.models.plain import load_plain
 from persona_interp.studies.psychadapter.settings import (
     PAPER_PSYCHADAPTER,
     PAPER_PSYCHADAPTER_LORA,

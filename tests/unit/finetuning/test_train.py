@@ -20,7 +20,8 @@ from persona_interp.finetuning.samples import Collator, encode_samples
 from persona_interp.finetuning.settings import LoRA
 from persona_interp.finetuning.train import finetune
 from persona_interp.interventions.residual import Add
-from persona_interp.models.load import load_plain, without_peft_noise
+from persona_interp.models.adapters import without_peft_noise
+from persona_interp.models.plain import load_plain
 from persona_interp.types import TokenBatch
 from tests.contract.tiny import Tiny, uneven_batch
 from tests.unit.finetuning.runs import ROWS, SMALL, Breaks, adapter_of, assert_same_adapter, quick, run

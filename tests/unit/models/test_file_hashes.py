@@ -16,7 +16,9 @@ from persona_interp.errors import ModelError
 from persona_interp.models import file_hashes, identity
 from persona_interp.models.file_hashes import hash_of_files, kept_sha256
 from persona_interp.models.identity import fingerprint
-from persona_interp.models.load import load_model, load_plain, local_files_hash
+from persona_interp.models.load import load_model
+from persona_interp.models.plain import load_source
+from persona_interp.models.sources import local_files_hash
 from tests.contract.tiny import save_tiny
 
 N_TRIES = 100
@@ -157,13 +159,13 @@ def test_a_folder_that_is_rewritten_while_it_loads_keeps_no_fingerprint_of_the_o
 
     def load(*, rewrite: bool) -> str:
         def step(*arguments: Any, **options: Any) -> Any:
-            loaded = load_plain(*arguments, **options)
+            loaded = load_source(*arguments, **options)
             if rewrite:
                 save_file(new, folder / "model.safetensors", metadata={"format": "pt"})
             return loaded
 
         time.sleep(0.3)
-        monkeypatch.setattr("persona_interp.models.load.load_plain", step)
+        monkeypatch.setattr("persona_interp.models.load.load_source", step)
         return load_model(folder, "nnsight", device="cpu").provenance.weights
 
     monkeypatch.setattr(file_hashes, "_SETTLED_S", 0.1)
