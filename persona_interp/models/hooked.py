@@ -1,8 +1,10 @@
 """`run` and `generate`, written once above the one thing a backend does: a forward pass with taps."""
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float
@@ -13,6 +15,7 @@ from persona_interp.errors import ContextLengthError, HookpointError
 from persona_interp.models.cache import is_shared, n_virtual, new_cache, prefixed_cache, shares_prefixes
 from persona_interp.models.decoding import decode
 from persona_interp.models.forward import Forward, forward_segment, prefix_mask, response_logprobs
+from persona_interp.models.generation_settings import GenerationSettings
 from persona_interp.models.prefix_tree import plan_pass
 from persona_interp.models.protocol import Outputs, Sampling
 from persona_interp.models.recorder import Recorder, Segment, Tap, Watch
@@ -27,6 +30,8 @@ from persona_interp.types import (
     Provenance,
     TokenBatch,
 )
+
+logger = logging.getLogger(__name__)
 
 
 class HookedModelBase(ABC):
@@ -52,8 +57,10 @@ class HookedModelBase(ABC):
         self.name = name
         self.config = config
         self.generation_config = generation_config
+        self.generation_settings = GenerationSettings.of(generation_config)
         self.tokenizer = tokenizer
-        self.provenance = provenance
+        details = {**provenance.details, **self.generation_settings.details()}
+        self.provenance = replace(provenance, details=details)
         self.device = device
         self.n_layers: int = text_config.num_hidden_layers
         self.d_model: int = text_config.hidden_size
@@ -61,6 +68,8 @@ class HookedModelBase(ABC):
         self.max_positions: int = getattr(text_config, "max_position_embeddings", None) or 2**31
         self.supports_cache = True
         self._watches: list[Watch] = []
+        if (words := self.generation_settings.words(name)) is not None:
+            logger.log(logging.WARNING if self.generation_settings.ignored else logging.INFO, words)
 
     @abstractmethod
     def tapped(
