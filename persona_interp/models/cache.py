@@ -3,8 +3,15 @@
 from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedConfig
-from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
+from transformers.cache_utils import (
+    DummyLayer,
+    DynamicLayer,
+    DynamicSlidingWindowLayer,
+    LinearAttentionCacheLayerMixin,
+    LinearAttentionLayer,
+)
 
+from persona_interp.errors import ModelError
 from persona_interp.types import KVPrefix
 
 _HEADROOM = 64
@@ -88,6 +95,25 @@ def has_kv_cache(config: PreTrainedConfig) -> bool:
     return bool(layers) and all(type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) for layer in layers)
 
 
+def refuse_unsupported(config: PreTrainedConfig, name: str) -> None:
+    """Refuse models whose tokens see later ones, and those without attention.
+
+    Raises:
+        ModelError: an encoder, or a state-space model.
+    """
+    if getattr(type(config), "is_decoder", None) is not None and not config.is_decoder:
+        raise ModelError(
+            f"{name} is an encoder ({config.model_type}): its tokens see those after them.",
+            "A causal language model is needed, of which each token is predicted from those before it.",
+        )
+    layers = DynamicCache(config=config).layers
+    if layers and all(type(layer) in (LinearAttentionLayer, DummyLayer) for layer in layers):
+        raise ModelError(
+            f"{name} is a state-space model ({config.model_type}): none of its blocks has attention.",
+            "Models of attention blocks can be read and edited, and those that mix them with others.",
+        )
+
+
 def shares_prefixes(config: PreTrainedConfig, length: int) -> bool:
     """Whether rows of `length` tokens may be computed in segments.
 
@@ -103,4 +129,8 @@ def shares_prefixes(config: PreTrainedConfig, length: int) -> bool:
 
 def select_rows(cache: DynamicCache, rows: Int[Tensor, " row"]) -> None:
     """Reorder, repeat or drop the rows of a cache in place."""
-    cache.batch_select_indices(rows)
+    for layer in cache.layers:
+        if isinstance(layer, LinearAttentionCacheLayerMixin):
+            layer.reorder_cache(rows)
+        else:
+            layer.batch_select_indices(rows)

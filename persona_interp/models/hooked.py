@@ -11,8 +11,16 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers import DynamicCache, GenerationConfig, PreTrainedConfig, PreTrainedTokenizerBase
 
-from persona_interp.errors import ContextLengthError, HookpointError
-from persona_interp.models.cache import is_shared, n_virtual, new_cache, prefixed_cache, shares_prefixes
+from persona_interp.errors import ContextLengthError, HookpointError, ModelError
+from persona_interp.models.cache import (
+    has_kv_cache,
+    is_shared,
+    n_virtual,
+    new_cache,
+    prefixed_cache,
+    refuse_unsupported,
+    shares_prefixes,
+)
 from persona_interp.models.decoding import decode
 from persona_interp.models.forward import Forward, forward_segment, prefix_mask, response_logprobs
 from persona_interp.models.generation_settings import GenerationSettings
@@ -53,6 +61,7 @@ class HookedModelBase(ABC):
         device: torch.device,
         generation_config: GenerationConfig | None = None,
     ) -> None:
+        refuse_unsupported(config, name)
         text_config = config.get_text_config(decoder=True)
         self.name = name
         self.config = config
@@ -187,9 +196,18 @@ class HookedModelBase(ABC):
             )
 
     def open_cache(self, prefix: KVPrefix | None, n_rows: int) -> DynamicCache:
-        """An empty cache, or one whose `n_rows` rows start with virtual tokens (in the model's dtype)."""
+        """An empty cache, or one whose `n_rows` rows start with virtual tokens (in the model's dtype).
+
+        Raises:
+            ModelError: virtual tokens for a model with layers that cache something else.
+        """
         if prefix is None:
             return new_cache(self.config)
+        if not has_kv_cache(self.config):
+            raise ModelError(
+                f"{self.name} ({self.config.model_type}) takes no key/value prefix.",
+                "Not every layer of it caches keys and values.",
+            )
         dtype = getattr(torch, self.provenance.dtype)
         virtual = KVPrefix(prefix.keys.to(self.device, dtype), prefix.values.to(self.device, dtype))
         return prefixed_cache(self.config, virtual, n_rows, grad=torch.is_grad_enabled())

@@ -51,11 +51,21 @@ class TransformerLensModel(HookedModelBase):
         """A bridge over a loaded model, whose modules it replaces in place: do not use that model elsewhere.
 
         The attention implementation stays the one transformers chose; the bridge would turn some models to eager.
+
+        Raises:
+            ModelError: TransformerLens does not know the architecture.
         """
         implementation = model.config._attn_implementation
-        bridge = TransformerBridge.boot_transformers(
-            model.config._name_or_path or name, hf_model=model, tokenizer=tokenizer, dtype=model.dtype
-        )
+        try:
+            bridge = TransformerBridge.boot_transformers(
+                model.config._name_or_path or name, hf_model=model, tokenizer=tokenizer, dtype=model.dtype
+            )
+        except (RuntimeError, ValueError, TypeError, AttributeError, LookupError, NotImplementedError) as error:
+            raise ModelError(
+                f"TransformerLens cannot wrap {name}, a {type(model).__name__}:"
+                f" {(str(error).splitlines() or [type(error).__name__])[0][:100]}",
+                'Use the other backend: backend="nnsight".',
+            ) from error
         model.config._attn_implementation = implementation
         bridge.eval()
         return cls(bridge, name=name, provenance=provenance)
