@@ -96,16 +96,11 @@ def has_kv_cache(config: PreTrainedConfig) -> bool:
 
 
 def refuse_unsupported(config: PreTrainedConfig, name: str) -> None:
-    """Refuse models whose tokens see later ones, and those without attention.
+    """Refuse models without attention.
 
     Raises:
-        ModelError: an encoder, or a state-space model.
+        ModelError: a state-space model.
     """
-    if getattr(type(config), "is_decoder", None) is not None and not config.is_decoder:
-        raise ModelError(
-            f"{name} is an encoder ({config.model_type}): its tokens see those after them.",
-            "A causal language model is needed, of which each token is predicted from those before it.",
-        )
     layers = DynamicCache(config=config).layers
     if layers and all(type(layer) in (LinearAttentionLayer, DummyLayer) for layer in layers):
         raise ModelError(
@@ -131,6 +126,6 @@ def select_rows(cache: DynamicCache, rows: Int[Tensor, " row"]) -> None:
     """Reorder, repeat or drop the rows of a cache in place."""
     for layer in cache.layers:
         if isinstance(layer, LinearAttentionCacheLayerMixin):
-            layer.reorder_cache(rows)
+            layer.reorder_cache(rows)  # pyright: ignore (repeats and drops too)
         else:
-            layer.batch_select_indices(rows)
+            layer.batch_select_indices(rows)  # pyright: ignore

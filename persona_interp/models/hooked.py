@@ -24,6 +24,7 @@ from persona_interp.models.cache import (
 from persona_interp.models.decoding import decode
 from persona_interp.models.forward import Forward, forward_segment, prefix_mask, response_logprobs
 from persona_interp.models.generation_settings import GenerationSettings
+from persona_interp.models.parity import PARTS, check_parts
 from persona_interp.models.prefix_tree import plan_pass
 from persona_interp.models.protocol import Outputs, Sampling
 from persona_interp.models.recorder import Recorder, Segment, Tap, Watch
@@ -77,6 +78,7 @@ class HookedModelBase(ABC):
         self.max_positions: int = getattr(text_config, "max_position_embeddings", None) or 2**31
         self.supports_cache = True
         self._watches: list[Watch] = []
+        self._added_up: set[int] = set()
         if (words := self.generation_settings.words(name)) is not None:
             logger.log(logging.WARNING if self.generation_settings.ignored else logging.INFO, words)
 
@@ -168,12 +170,15 @@ class HookedModelBase(ABC):
     def check_hookpoints(self, hookpoints: Sequence[Hookpoint]) -> None:
         """Refuse layers this model does not have.
 
+        Also what a block's attention or MLP adds, where it is not what the block goes on with.
+
         Raises:
-            HookpointError: a layer is outside 0..n_layers-1.
+            HookpointError: a layer is outside 0..n_layers-1, or attn_out or mlp_out is not what is added.
         """
         for hookpoint in hookpoints:
             layer = hookpoint.layer
             if 0 <= layer < self.n_layers:
+                self._check_parts(hookpoint)
                 continue
             hint = f'hidden_states[{layer}] is the output of layer {layer - 1}: Hookpoint({layer - 1}, "resid_post").'
             raise HookpointError(
@@ -181,6 +186,19 @@ class HookedModelBase(ABC):
                 f"Layers run 0..{self.n_layers - 1}.",
                 *([hint] if layer == self.n_layers else []),
             )
+
+    def _check_parts(self, hookpoint: Hookpoint) -> None:
+        if hookpoint.stream not in PARTS or hookpoint.layer in self._added_up:
+            return
+        self._added_up.add(hookpoint.layer)  # the check itself reads these streams, and nobody watches it
+        watches, self._watches = self._watches, []
+        try:
+            check_parts(self, hookpoint)
+        except Exception:
+            self._added_up.remove(hookpoint.layer)
+            raise
+        finally:
+            self._watches = watches
 
     def check_length(self, length: int) -> None:
         """Refuse sequences that the model was not made for.

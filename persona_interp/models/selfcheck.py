@@ -9,8 +9,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from persona_interp.errors import ModelError
 from persona_interp.models.blocks import find_blocks
+from persona_interp.models.parity import check_rows
 from persona_interp.models.protocol import HookedModel
-from persona_interp.models.rowcheck import check_rows
 from persona_interp.models.tokens import token_batch
 from persona_interp.types import Hookpoint, TokenBatch
 

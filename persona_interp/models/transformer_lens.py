@@ -63,7 +63,7 @@ class TransformerLensModel(HookedModelBase):
         except (RuntimeError, ValueError, TypeError, AttributeError, LookupError, NotImplementedError) as error:
             raise ModelError(
                 f"TransformerLens cannot wrap {name}, a {type(model).__name__}:"
-                f" {(str(error).splitlines() or [type(error).__name__])[0][:100]}",
+                f" {(str(error).splitlines() or [type(error).__name__])[0].partition('. ')[0][:200]}.",
                 'Use the other backend: backend="nnsight".',
             ) from error
         model.config._attn_implementation = implementation
@@ -98,7 +98,8 @@ class TransformerLensModel(HookedModelBase):
     def _hook_point(self, hookpoint: Hookpoint) -> HookPoint:
         block = self.bridge.blocks[hookpoint.layer]
         target = block
-        for part in block.hook_aliases[_STREAM_HOOKS[hookpoint.stream]].split("."):
+        alias = block.hook_aliases.get(_STREAM_HOOKS[hookpoint.stream])
+        for part in alias.split(".") if isinstance(alias, str) else ("no alias",):
             target = getattr(target, part, None)
         if not isinstance(target, HookPoint):
             raise HookpointError(
