@@ -115,11 +115,14 @@ def shares_prefixes(config: PreTrainedConfig, length: int) -> bool:
     Segments leave padding inside a row, which masks hide; a sliding window shorter than the row would count it.
     Caches that are not keys and values cannot be split either.
     """
-    if not has_kv_cache(config):
-        return False
+    return has_kv_cache(config) and length <= window_of(config, length)
+
+
+def window_of(config: PreTrainedConfig, default: int) -> int:
+    """Tokens in the shortest sliding window of a model, or the default where it has none."""
     layers = DynamicCache(config=config).layers
     windows = [layer.sliding_window for layer in layers if isinstance(layer, DynamicSlidingWindowLayer)]
-    return length <= min(windows, default=length)
+    return min(windows, default=default)
 
 
 def select_rows(cache: DynamicCache, rows: Int[Tensor, " row"]) -> None:

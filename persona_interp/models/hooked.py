@@ -20,6 +20,7 @@ from persona_interp.models.cache import (
     prefixed_cache,
     refuse_unsupported,
     shares_prefixes,
+    window_of,
 )
 from persona_interp.models.decoding import decode
 from persona_interp.models.forward import Forward, forward_segment, prefix_mask, response_logprobs
@@ -108,6 +109,7 @@ class HookedModelBase(ABC):
         watches = self._started(watch)
         length = n_virtual(prefix) + batch.ids.shape[1]
         self.check_length(length)
+        self._check_window(batch, prefix, length)
         batch = batch.to(self.device)
         recorder = Recorder(read, pool, edits, watches)
         whole = outputs == "logits" or (read and not pool) or grad or bool(recorder.row_spans)
@@ -144,7 +146,9 @@ class HookedModelBase(ABC):
         """Sampled continuations of prompts (see `HookedModel.generate`)."""
         self.check_hookpoints((*read, *edits))
         watches = self._started(watch)
-        self.check_length(n_virtual(prefix) + batch.ids.shape[1] + sampling.max_new_tokens)
+        length = n_virtual(prefix) + batch.ids.shape[1] + sampling.max_new_tokens
+        self.check_length(length)
+        self._check_window(batch, prefix, length)
         recorder = Recorder(read if pool else (), pool, edits, watches)
         with torch.inference_mode():
             ids, finished = self.decoded(batch.to(self.device), recorder, sampling, prefix)
@@ -211,6 +215,20 @@ class HookedModelBase(ABC):
                 f"a sequence of {length} tokens does not fit {self.name}.",
                 f"Its context holds {self.max_positions} tokens, prompt and response together.",
                 "Shorten the prompt or lower max_new_tokens; nothing was truncated.",
+            )
+
+    def _check_window(self, batch: TokenBatch, prefix: KVPrefix | None, length: int) -> None:
+        """Refuse padding between virtual tokens and text where a sliding window would count it.
+
+        Raises:
+            ContextLengthError: rows of unequal length behind a prefix are longer than the window.
+        """
+        window = window_of(self.config, length)
+        if prefix is not None and length > window and not bool(batch.mask.all()):
+            raise ContextLengthError(
+                f"rows of unequal length behind a key/value prefix do not fit a sliding window of {self.name}.",
+                f"With prefix and answer they have up to {length} tokens; the window holds {window}, padding included.",
+                "Give rows of one length, or one row at a time.",
             )
 
     def open_cache(self, prefix: KVPrefix | None, n_rows: int) -> DynamicCache:
