@@ -2,8 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from persona_interp.models.protocol import Sampling
 from persona_interp.models.tokens import token_batch
 from persona_interp.rollouts.generate import answer
 from tests.contract.tiny import BACKENDS, D_VOCAB, PAD, Tiny, words
-from tests.parity import alone, settings, with_settings
+from tests.parity import alone, settings, under, with_settings
 
 PROMPTS = [words(9, 1), words(4, 2), words(6, 3), words(4, 9), words(1, 12)]
 GREEDY = Sampling(16, 0.0)
@@ -52,19 +51,6 @@ ENTRIES: dict[str, dict[str, Any]] = {
         "sequence_bias": [[[44], 2.0]],
     },
 }
-
-
-@contextmanager
-def under(tiny: Tiny, model: HookedModelBase, entries: dict[str, Any]) -> Iterator[None]:
-    """The plain model and ours with these settings."""
-    config, before = settings(entries), (tiny.plain.generation_config, model.generation_config)
-    tiny.plain.generation_config = model.generation_config = config
-    model.generation_settings = GenerationSettings.of(config)
-    try:
-        yield
-    finally:
-        tiny.plain.generation_config, model.generation_config = before
-        model.generation_settings = GenerationSettings.of(model.generation_config)
 
 
 @pytest.mark.parametrize("entries", ENTRIES.values(), ids=list(ENTRIES))

@@ -71,8 +71,9 @@ _COMMON = {
 
 def make_config(architecture: str) -> PreTrainedConfig:
     """The configuration of a tiny model."""
-    common, plain_heads = _COMMON, {name: value for name, value in _COMMON.items() if name != "num_key_value_heads"}
-    experts = {"num_experts_per_tok": 2, "head_dim": D_HEAD}
+    common: dict[str, Any] = _COMMON
+    plain_heads = {name: value for name, value in common.items() if name != "num_key_value_heads"}
+    experts: dict[str, Any] = {"num_experts_per_tok": 2, "head_dim": D_HEAD}
     mixed = [f"{kind}_attention" for kind in ("sliding", "full", "sliding")]
     makers: dict[str, Callable[[], PreTrainedConfig]] = {
         "llama": lambda: LlamaConfig(**common),
@@ -96,7 +97,14 @@ def make_config(architecture: str) -> PreTrainedConfig:
             **common, **experts, num_local_experts=4, sliding_window=WINDOW, layer_types=mixed
         ),
         "jamba": lambda: JambaConfig(
-            **common, num_experts=2, attn_layer_period=2, mamba_d_state=8, use_mamba_kernels=False
+            **common,
+            num_experts=2,
+            attn_layer_period=2,
+            attn_layer_offset=1,
+            expert_layer_period=2,
+            expert_layer_offset=1,
+            mamba_d_state=8,
+            use_mamba_kernels=False,
         ),
         "falcon_h1": lambda: FalconH1Config(
             **common, mamba_d_ssm=32, mamba_n_heads=4, mamba_d_head=D_HEAD, mamba_d_state=8
