@@ -53,7 +53,7 @@ class AnswerTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
-        """The loss of a batch, a share of the mean over all answer tokens of the step."""
+        """The loss of a batch, a share of the mean over all answer tokens of the step; in evaluation without edits."""
         plain = {"input_ids": inputs["input_ids"], "attention_mask": inputs["attention_mask"]}
         with mixed_precision(self._peft):
             total, n_tokens = answer_loss(model, inputs["labels"], plain)
@@ -63,7 +63,7 @@ class AnswerTrainer(Trainer):
             loss = loss + share * self._penalty_loss(plain)
         if not torch.isfinite(loss):
             raise NotFiniteError(f"the loss is {loss.item()} at step {self.state.global_step + 1}.")
-        return (loss, None) if return_outputs else loss
+        return (loss, ()) if return_outputs else loss
 
     def _penalty_loss(self, plain: dict[str, Tensor]) -> Float[Tensor, ""]:
         assert self._penalty is not None

@@ -20,8 +20,12 @@ def generate_text(
     max_new_tokens: Count = 64,
     temperature: Temperature = 0.0,
     seed: Seed = 0,
+    generation_config: bool = True,
 ) -> list[str]:
     """Continuations of prompts as the model sees them (chat template applied); greedy unless a temperature is given.
+
+    Args:
+        generation_config: follow the model's own settings, such as a repetition penalty (see `Sampling`).
 
     Raises:
         ConfigError: there is no prompt.
@@ -32,9 +36,10 @@ def generate_text(
         raise ConfigError("there is no prompt to continue.", "Give at least one.")
     if intervention is not None:
         intervention.check(model)
+    stops = line_stop_ids(model.tokenizer)
     made = model.generate(
         text_batch(model.tokenizer, prompts),
-        sampling=Sampling(max_new_tokens, temperature, seed=seed, stop_ids=line_stop_ids(model.tokenizer)),
+        sampling=Sampling(max_new_tokens, temperature, seed=seed, stop_ids=stops, generation_config=generation_config),
         edits=NO_EDITS if intervention is None else intervention.edits,
         prefix=None if intervention is None else intervention.prefix,
     )

@@ -1,6 +1,7 @@
 """Where the streams of a block are in a model of transformers."""
 
 from dataclasses import dataclass
+from inspect import signature
 
 from torch import nn
 
@@ -9,7 +10,10 @@ from persona_interp.types import Hookpoint
 
 _ATTENTION = ("self_attn", "attn", "attention", "self_attention")
 _MLP = ("mlp", "feed_forward", "block_sparse_moe")
-_SANDWICH = ("post_attention_layernorm", "pre_feedforward_layernorm", "post_feedforward_layernorm")
+_NORMS_AFTER = (
+    ("post_attention_layernorm", "post_feedforward_layernorm"),
+    ("post_self_attn_layernorm", "post_mlp_layernorm"),
+)
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,8 @@ def find_blocks(model: nn.Module) -> tuple[str, nn.ModuleList]:
 def find_site(model: nn.Module, hookpoint: Hookpoint, name: str) -> Site:
     """The module whose input or output is a stream.
 
-    attn_out and mlp_out are what is added to the residual stream, so it is after the norms that Gemma puts there.
+    attn_out and mlp_out are what is added to the residual stream, so it is after the norms that Gemma and OLMo-2 put
+    there.
 
     Raises:
         HookpointError: this architecture keeps the stream where this function does not know it.
@@ -54,14 +59,15 @@ def find_site(model: nn.Module, hookpoint: Hookpoint, name: str) -> Site:
     if hookpoint.stream in ("resid_pre", "resid_post"):
         return Site(root, is_input=hookpoint.stream == "resid_pre")
     children = dict(block.named_children())
-    if all(norm in children for norm in _SANDWICH):
-        norm = _SANDWICH[0] if hookpoint.stream == "attn_out" else _SANDWICH[2]
-        return Site(f"{root}.{norm}")
+    for norms in _NORMS_AFTER:
+        if all(norm in children for norm in norms):
+            return Site(f"{root}.{norms[hookpoint.stream == 'mlp_out']}")
+    scaled = getattr(block, "residual_multiplier", 1.0) != 1.0
     for child in _ATTENTION if hookpoint.stream == "attn_out" else _MLP:
-        if child in children:
+        if child in children and not scaled and "residual" not in signature(children[child].forward).parameters:
             return Site(f"{root}.{child}")
     raise HookpointError(
         f"cannot reach {hookpoint} of {name} (nnsight).",
-        f"The parts of a {type(block).__name__} are {', '.join(children)}.",
+        f"Of the parts of a {type(block).__name__} ({', '.join(children)}), none gives just what is added.",
         "Use resid_pre or resid_post, which every block has.",
     )

@@ -3,8 +3,15 @@
 from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedConfig
-from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
+from transformers.cache_utils import (
+    DummyLayer,
+    DynamicLayer,
+    DynamicSlidingWindowLayer,
+    LinearAttentionCacheLayerMixin,
+    LinearAttentionLayer,
+)
 
+from persona_interp.errors import ModelError
 from persona_interp.types import KVPrefix
 
 _HEADROOM = 64
@@ -88,19 +95,40 @@ def has_kv_cache(config: PreTrainedConfig) -> bool:
     return bool(layers) and all(type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) for layer in layers)
 
 
+def refuse_unsupported(config: PreTrainedConfig, name: str) -> None:
+    """Refuse models without attention.
+
+    Raises:
+        ModelError: a state-space model.
+    """
+    layers = DynamicCache(config=config).layers
+    if layers and all(type(layer) in (LinearAttentionLayer, DummyLayer) for layer in layers):
+        raise ModelError(
+            f"{name} is a state-space model ({config.model_type}): none of its blocks has attention.",
+            "Models of attention blocks can be read and edited, and those that mix them with others.",
+        )
+
+
 def shares_prefixes(config: PreTrainedConfig, length: int) -> bool:
     """Whether rows of `length` tokens may be computed in segments.
 
     Segments leave padding inside a row, which masks hide; a sliding window shorter than the row would count it.
     Caches that are not keys and values cannot be split either.
     """
-    if not has_kv_cache(config):
-        return False
+    return has_kv_cache(config) and length <= window_of(config, length)
+
+
+def window_of(config: PreTrainedConfig, default: int) -> int:
+    """Tokens in the shortest sliding window of a model, or the default where it has none."""
     layers = DynamicCache(config=config).layers
     windows = [layer.sliding_window for layer in layers if isinstance(layer, DynamicSlidingWindowLayer)]
-    return length <= min(windows, default=length)
+    return min(windows, default=default)
 
 
 def select_rows(cache: DynamicCache, rows: Int[Tensor, " row"]) -> None:
     """Reorder, repeat or drop the rows of a cache in place."""
-    cache.batch_select_indices(rows)
+    for layer in cache.layers:
+        if isinstance(layer, LinearAttentionCacheLayerMixin):
+            layer.reorder_cache(rows)  # pyright: ignore (repeats and drops too)
+        else:
+            layer.batch_select_indices(rows)  # pyright: ignore

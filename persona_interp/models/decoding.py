@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -12,6 +12,7 @@ from transformers import DynamicCache, GenerationConfig, PreTrainedConfig, PreTr
 
 from persona_interp.models.cache import is_shared, n_virtual, select_rows, shares_prefixes
 from persona_interp.models.forward import Forward, forward_segment, prefix_mask
+from persona_interp.models.generation_settings import GenerationSettings, Shaper
 from persona_interp.models.prefix_tree import plan_pass, plan_prefill
 from persona_interp.models.protocol import Sampling
 from persona_interp.models.recorder import Recorder, Segment, Tap
@@ -25,8 +26,10 @@ _COMPACT_BELOW = 0.75
 class Decodable(Protocol):
     """What the loop asks of a model: see `HookedModelBase`."""
 
+    name: str
     config: PreTrainedConfig
     generation_config: GenerationConfig | None
+    generation_settings: GenerationSettings
     tokenizer: PreTrainedTokenizerBase
     device: torch.device
 
@@ -81,10 +84,13 @@ def _sample(
     """All samples; the tokens chosen last, which the model did not run, and which of them belong to an answer."""
     state, logits = _prefill(model, forward, batch, recorder, sampling, prefix)
     stops = torch.tensor(sorted(stop_ids(model, sampling)), device=logits.device)
+    ends = sorted(stop_ids(model, replace(sampling, stop_ids=())))
+    shaper = Shaper(model.generation_settings.followed, batch, sampling, ends, model.name)
     prompts = [ids[mask].tolist() for ids, mask in zip(batch.ids.cpu(), batch.mask.cpu(), strict=True)]
     uniforms = row_uniforms(prompts, sampling, continued=not recorder.row_spans).to(logits.device)
     step = 0
     while True:
+        logits = shaper.shape(logits, state.rows)
         chosen = sample_tokens(logits, uniforms[state.rows.to(logits.device), step], sampling)
         ended = torch.isin(chosen, stops)
         for row, token, end in zip(state.rows.tolist(), chosen.tolist(), ended.tolist(), strict=True):
@@ -96,6 +102,7 @@ def _sample(
         step += 1
         if step == sampling.max_new_tokens or not alive.any():
             return state, chosen.to(model.device), alive
+        shaper.add(chosen.to(model.device), state.rows)
         advanced = _advance(forward, state, chosen.to(model.device), alive, recorder)
         assert advanced is not None, "a pass that predicts a token runs to its end"
         logits = advanced

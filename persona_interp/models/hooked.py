@@ -1,8 +1,10 @@
 """`run` and `generate`, written once above the one thing a backend does: a forward pass with taps."""
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float
@@ -10,10 +12,21 @@ from torch import Tensor
 from transformers import DynamicCache, GenerationConfig, PreTrainedConfig, PreTrainedTokenizerBase
 
 from persona_interp.arguments import checked
-from persona_interp.errors import ContextLengthError, HookpointError
-from persona_interp.models.cache import is_shared, n_virtual, new_cache, prefixed_cache, shares_prefixes
+from persona_interp.errors import ContextLengthError, HookpointError, ModelError
+from persona_interp.models.cache import (
+    has_kv_cache,
+    is_shared,
+    n_virtual,
+    new_cache,
+    prefixed_cache,
+    refuse_unsupported,
+    shares_prefixes,
+    window_of,
+)
 from persona_interp.models.decoding import decode
 from persona_interp.models.forward import Forward, forward_segment, prefix_mask, response_logprobs
+from persona_interp.models.generation_settings import GenerationSettings
+from persona_interp.models.parity import PARTS, check_parts
 from persona_interp.models.prefix_tree import plan_pass
 from persona_interp.models.protocol import Outputs, Sampling
 from persona_interp.models.recorder import Recorder, Segment, Tap, Watch
@@ -28,6 +41,8 @@ from persona_interp.types import (
     Provenance,
     TokenBatch,
 )
+
+logger = logging.getLogger(__name__)
 
 
 class HookedModelBase(ABC):
@@ -50,12 +65,15 @@ class HookedModelBase(ABC):
         device: torch.device,
         generation_config: GenerationConfig | None = None,
     ) -> None:
+        refuse_unsupported(config, name)
         text_config = config.get_text_config(decoder=True)
         self.name = name
         self.config = config
         self.generation_config = generation_config
+        self.generation_settings = GenerationSettings.of(generation_config)
         self.tokenizer = tokenizer
-        self.provenance = provenance
+        details = {**provenance.details, **self.generation_settings.details()}
+        self.provenance = replace(provenance, details=details)
         self.device = device
         self.n_layers: int = text_config.num_hidden_layers
         self.d_model: int = text_config.hidden_size
@@ -63,6 +81,9 @@ class HookedModelBase(ABC):
         self.max_positions: int = getattr(text_config, "max_position_embeddings", None) or 2**31
         self.supports_cache = True
         self._watches: list[Watch] = []
+        self._added_up: set[int] = set()
+        if (words := self.generation_settings.words(name)) is not None:
+            logger.log(logging.WARNING if self.generation_settings.ignored else logging.INFO, words)
 
     @abstractmethod
     def tapped(
@@ -91,6 +112,7 @@ class HookedModelBase(ABC):
         watches = self._started(watch)
         length = n_virtual(prefix) + batch.ids.shape[1]
         self.check_length(length)
+        self._check_window(batch, prefix, length)
         batch = batch.to(self.device)
         recorder = Recorder(read, pool, edits, watches)
         whole = outputs == "logits" or (read and not pool) or grad or bool(recorder.row_spans)
@@ -128,7 +150,9 @@ class HookedModelBase(ABC):
         """Sampled continuations of prompts (see `HookedModel.generate`)."""
         self.check_hookpoints((*read, *edits))
         watches = self._started(watch)
-        self.check_length(n_virtual(prefix) + batch.ids.shape[1] + sampling.max_new_tokens)
+        length = n_virtual(prefix) + batch.ids.shape[1] + sampling.max_new_tokens
+        self.check_length(length)
+        self._check_window(batch, prefix, length)
         recorder = Recorder(read if pool else (), pool, edits, watches)
         with torch.inference_mode():
             ids, finished = self.decoded(batch.to(self.device), recorder, sampling, prefix)
@@ -157,12 +181,15 @@ class HookedModelBase(ABC):
     def check_hookpoints(self, hookpoints: Sequence[Hookpoint]) -> None:
         """Refuse layers this model does not have.
 
+        Also what a block's attention or MLP adds, where it is not what the block goes on with.
+
         Raises:
-            HookpointError: a layer is outside 0..n_layers-1.
+            HookpointError: a layer is outside 0..n_layers-1, or attn_out or mlp_out is not what is added.
         """
         for hookpoint in hookpoints:
             layer = hookpoint.layer
             if 0 <= layer < self.n_layers:
+                self._check_parts(hookpoint)
                 continue
             hint = f'hidden_states[{layer}] is the output of layer {layer - 1}: Hookpoint({layer - 1}, "resid_post").'
             raise HookpointError(
@@ -170,6 +197,19 @@ class HookedModelBase(ABC):
                 f"Layers run 0..{self.n_layers - 1}.",
                 *([hint] if layer == self.n_layers else []),
             )
+
+    def _check_parts(self, hookpoint: Hookpoint) -> None:
+        if hookpoint.stream not in PARTS or hookpoint.layer in self._added_up:
+            return
+        self._added_up.add(hookpoint.layer)  # the check itself reads these streams, and nobody watches it
+        watches, self._watches = self._watches, []
+        try:
+            check_parts(self, hookpoint)
+        except Exception:
+            self._added_up.remove(hookpoint.layer)
+            raise
+        finally:
+            self._watches = watches
 
     @checked
     def check_length(self, length: int) -> None:
@@ -185,11 +225,34 @@ class HookedModelBase(ABC):
                 "Shorten the prompt or lower max_new_tokens; nothing was truncated.",
             )
 
+    def _check_window(self, batch: TokenBatch, prefix: KVPrefix | None, length: int) -> None:
+        """Refuse padding between virtual tokens and text where a sliding window would count it.
+
+        Raises:
+            ContextLengthError: rows of unequal length behind a prefix are longer than the window.
+        """
+        window = window_of(self.config, length)
+        if prefix is not None and length > window and not bool(batch.mask.all()):
+            raise ContextLengthError(
+                f"rows of unequal length behind a key/value prefix do not fit a sliding window of {self.name}.",
+                f"With prefix and answer they have up to {length} tokens; the window holds {window}, padding included.",
+                "Give rows of one length, or one row at a time.",
+            )
+
     @checked
     def open_cache(self, prefix: KVPrefix | None, n_rows: int) -> DynamicCache:
-        """An empty cache, or one whose `n_rows` rows start with virtual tokens (in the model's dtype)."""
+        """An empty cache, or one whose `n_rows` rows start with virtual tokens (in the model's dtype).
+
+        Raises:
+            ModelError: virtual tokens for a model with layers that cache something else.
+        """
         if prefix is None:
             return new_cache(self.config)
+        if not has_kv_cache(self.config):
+            raise ModelError(
+                f"{self.name} ({self.config.model_type}) takes no key/value prefix.",
+                "Not every layer of it caches keys and values.",
+            )
         dtype = getattr(torch, self.provenance.dtype)
         virtual = KVPrefix(prefix.keys.to(self.device, dtype), prefix.values.to(self.device, dtype))
         return prefixed_cache(self.config, virtual, n_rows, grad=torch.is_grad_enabled())

@@ -1,6 +1,7 @@
 """Which model this is: a fingerprint of its weights, its provenance, and the versions of what computes it."""
 
 import hashlib
+import json
 import re
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -133,7 +134,11 @@ def _dtype(model: torch.nn.Module) -> torch.dtype:
 
 
 def key_of(made: Provenance) -> dict[str, str | None]:
-    """What answers of a model depend on: its name, weights, the bytes of its files, backend, dtype, chat template."""
+    """What answers of a model depend on: its name, weights, the bytes of its files, backend, dtype, chat template.
+
+    Also the entries of its `generation_config` that are followed, where there are any.
+    """
+    followed = made.details.get("generation_config")
     return {
         "name": made.model,
         "weights": made.weights,
@@ -141,6 +146,7 @@ def key_of(made: Provenance) -> dict[str, str | None]:
         "backend": made.backend,
         "dtype": made.dtype,
         "chat_template": made.chat_template,
+        **({"generation_config": json.dumps(followed, sort_keys=True)} if followed else {}),
     }
 
 

@@ -8,7 +8,7 @@ from nnsight import TransformersModel
 from torch import Tensor, nn
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
-from persona_interp.errors import ModelError
+from persona_interp.errors import HookpointError, ModelError
 from persona_interp.models.blocks import Site, find_site
 from persona_interp.models.forward import Forward
 from persona_interp.models.hooked import HookedModelBase
@@ -79,9 +79,21 @@ def _envoy(model: TransformersModel, path: str):
 
 
 def _touch(envoy, site: Site, tap: Tap) -> None:
-    """Hand the value at a site to its tap and put back what the tap returns."""
+    """Hand the value at a site to its tap and put back what the tap returns.
+
+    Raises:
+        HookpointError: the value is not one of batch, position and width.
+    """
     value = envoy.input if site.is_input else envoy.output
-    changed = tap(value[0] if isinstance(value, tuple) else value)
+    residual = value[0] if isinstance(value, tuple) else value
+    if not isinstance(residual, Tensor) or residual.dim() != 3:
+        shape = tuple(residual.shape) if isinstance(residual, Tensor) else type(residual).__name__
+        raise HookpointError(
+            f"cannot reach the stream at {site.path} (nnsight).",
+            f"Expected a tensor of batch, position and width, got {shape}.",
+            "Use resid_pre or resid_post, which every block has, or the other backend.",
+        )
+    changed = tap(residual)
     if changed is None:
         return
     if site.is_input:

@@ -35,9 +35,13 @@ class Sampling:
     Every row draws from its own stream, seeded by (seed, prompt, sample index), so a sample does not depend on
     which rows share its batch, and two runs that differ only in an intervention use common random numbers.
 
+    Temperature, top-k and top-p are those given here: what a model's `generation_config` says of them is left aside.
+
     Args:
         temperature: 0 is greedy.
         stop_ids: token ids that end a row, besides the tokenizer's end-of-text.
+        generation_config: follow the other entries of the model's `generation_config` that shape logits, such as
+            `repetition_penalty`, `no_repeat_ngram_size` and `suppress_tokens`, as transformers' `generate` does.
     """
 
     max_new_tokens: Count = 64
@@ -47,6 +51,7 @@ class Sampling:
     n_samples: Count = 1
     seed: Seed = 0
     stop_ids: tuple[int, ...] = ()
+    generation_config: bool = True
 
 
 @runtime_checkable

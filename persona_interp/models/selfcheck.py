@@ -10,6 +10,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from persona_interp.errors import ModelError
 from persona_interp.models.blocks import find_blocks
 from persona_interp.models.offload import input_device
+from persona_interp.models.parity import check_rows
 from persona_interp.models.protocol import HookedModel
 from persona_interp.models.tokens import token_batch
 from persona_interp.types import Hookpoint, TokenBatch
@@ -44,6 +45,9 @@ def reference_states(model: PreTrainedModel, batch: TokenBatch) -> Float[Tensor,
 
     These are its `hidden_states`, but for the last of them, which is after the final norm: the last block's own output
     takes its place.
+
+    Raises:
+        ModelError: blocks that give something else.
     """
     batch, last = batch.to(input_device(model)), []
     watched = find_blocks(model)[1][-1].register_forward_hook(lambda *passed: last.append(passed[-1]))
@@ -56,6 +60,11 @@ def reference_states(model: PreTrainedModel, batch: TokenBatch) -> Float[Tensor,
             use_cache=False,
         ).hidden_states
     output = last[0][0] if isinstance(last[0], tuple) else last[0]
+    if not isinstance(output, Tensor) or output.shape != states[0].shape:
+        raise ModelError(
+            f"the blocks of a {type(model).__name__} give no residual stream of batch, position and width.",
+            f"Expected a tensor of shape {tuple(states[0].shape)} from the last block.",
+        )
     return torch.stack([state.cpu() for state in (*states[:-1], output)])
 
 
@@ -66,7 +75,7 @@ def check_reads(model: HookedModel, batch: TokenBatch, states: Float[Tensor, "st
     output among them before the final norm. Padding is not compared.
 
     Raises:
-        ModelError: a layer differs by more than rounding.
+        ModelError: a layer differs by more than rounding, or a row from what it is alone.
     """
     if len(states) != model.n_layers + 1:
         raise ModelError(
@@ -75,7 +84,15 @@ def check_reads(model: HookedModel, batch: TokenBatch, states: Float[Tensor, "st
         )
     reads = [Hookpoint(i, "resid_post") for i in range(model.n_layers)]
     reads += [Hookpoint(i, "resid_pre") for i in range(model.n_layers)]
-    done = model.run(batch, read=reads)
+    try:
+        done = model.run(batch, read=reads)
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, ValueError, TypeError, AttributeError, LookupError) as error:
+        raise ModelError(
+            f"{model.backend} cannot run {model.name}: {(str(error).splitlines() or [type(error).__name__])[0][:200]}",
+            "transformers itself could. Use the other backend.",
+        ) from error
     for hookpoint in reads:
         index = hookpoint.layer + (hookpoint.stream == "resid_post")
         place = f"hidden_states[{index}]" + (" before the final norm" if index == model.n_layers else "")
@@ -94,6 +111,7 @@ def check_reads(model: HookedModel, batch: TokenBatch, states: Float[Tensor, "st
     logits = done.logits[batch.mask.to(done.logits.device)]
     if bool((logits.isnan() | logits.isposinf()).any()):
         raise not_finite(model.name, "logits", logits.dtype)
+    check_rows(model, batch)
 
 
 def not_finite(name: str, what: str, dtype: torch.dtype) -> ModelError:

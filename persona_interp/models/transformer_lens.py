@@ -54,7 +54,7 @@ class TransformerLensModel(HookedModelBase):
         The attention implementation stays the one transformers chose; the bridge would turn some models to eager.
 
         Raises:
-            ModelError: some weights are offloaded.
+            ModelError: some weights are offloaded, or TransformerLens does not know the architecture.
         """
         if is_offloaded(model):
             raise ModelError(
@@ -62,9 +62,16 @@ class TransformerLensModel(HookedModelBase):
                 "Use the backend nnsight, a smaller dtype, or a device_map without disk.",
             )
         implementation = model.config._attn_implementation
-        bridge = TransformerBridge.boot_transformers(
-            model.config._name_or_path or name, hf_model=model, tokenizer=tokenizer, dtype=model.dtype
-        )
+        try:
+            bridge = TransformerBridge.boot_transformers(
+                model.config._name_or_path or name, hf_model=model, tokenizer=tokenizer, dtype=model.dtype
+            )
+        except (RuntimeError, ValueError, TypeError, AttributeError, LookupError, NotImplementedError) as error:
+            raise ModelError(
+                f"TransformerLens cannot wrap {name}, a {type(model).__name__}:"
+                f" {(str(error).splitlines() or [type(error).__name__])[0].partition('. ')[0][:200]}.",
+                'Use the other backend: backend="nnsight".',
+            ) from error
         model.config._attn_implementation = implementation
         bridge.eval()
         return cls(bridge, name=name, provenance=provenance)
@@ -97,7 +104,8 @@ class TransformerLensModel(HookedModelBase):
     def _hook_point(self, hookpoint: Hookpoint) -> HookPoint:
         block = self.bridge.blocks[hookpoint.layer]
         target = block
-        for part in block.hook_aliases[_STREAM_HOOKS[hookpoint.stream]].split("."):
+        alias = block.hook_aliases.get(_STREAM_HOOKS[hookpoint.stream])
+        for part in alias.split(".") if isinstance(alias, str) else ("no alias",):
             target = getattr(target, part, None)
         if not isinstance(target, HookPoint):
             raise HookpointError(

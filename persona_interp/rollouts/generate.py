@@ -83,6 +83,7 @@ def generate_rollouts(
     temperature: Temperature = 1.0,
     top_p: ShareAbove0 | None = None,
     seed: Seed = 0,
+    generation_config: bool = True,
     questions: Questions = "extract",
     pool: Sequence[Pooling] = POOLINGS,
     batch_size: Size = 128,
@@ -92,6 +93,7 @@ def generate_rollouts(
     """Contrastive answers to a trait's questions under its positive and negative system prompts.
 
     Args:
+        generation_config: follow the model's own settings, such as a repetition penalty (see `Sampling`).
         questions: the trait's extraction questions, or the evaluation ones (for held-out tests).
         batch_size: answers generated at once.
         folder: where finished batches are kept; the same call goes on where an interrupted one stopped.
@@ -99,12 +101,12 @@ def generate_rollouts(
     Raises:
         ConfigError: the folder holds rollouts of another configuration.
     """
-    sampling = Sampling(max_new_tokens, temperature, top_p=top_p, n_samples=n_samples, seed=seed)
+    drawn = Sampling(max_new_tokens, temperature, top_p=top_p, n_samples=n_samples, seed=seed)
     requests = contrastive_requests(trait, n_questions=n_questions, n_instructions=n_instructions, questions=questions)
     return answer(
         model,
         requests,
-        sampling=sampling,
+        sampling=replace(drawn, generation_config=generation_config),
         trait=trait.name,
         trait_hash=trait.data_hash,
         pool=pool,
@@ -185,7 +187,9 @@ def answer(
     provenance = model.provenance.derive(
         "rollouts", METHOD_VERSION, pooling=None, trait=trait, trait_hash=trait_hash, n_requests=len(requests)
     )
-    provenance = replace(provenance, seed=sampling.seed)
+    unfollowed = {} if sampling.generation_config else {"generation_config": None}
+    details = {key: value for key, value in provenance.details.items() if key not in unfollowed}
+    provenance = replace(provenance, seed=sampling.seed, details=details)
     store = PartStore.open(folder, requests, sampling, provenance, pool, batch_size, edits_hash)
     n_rows = max(1, batch_size // sampling.n_samples)
     starts = range(0, len(requests), n_rows)

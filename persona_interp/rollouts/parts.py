@@ -77,7 +77,8 @@ class PartStore:
             return store
         config = {
             "requests": sha256_json(requests.to_dict("records")),
-            "sampling": asdict(sampling) | {"stop_ids": sha256_json(sampling.stop_ids)[:16]},
+            "sampling": _sampling(sampling),
+            "generation_config": None,  # an entry of the key of a model whose settings are followed
             **key_of(provenance),
             "method_version": provenance.method_version,
             "trait": provenance.details.get("trait"),
@@ -130,6 +131,12 @@ class PartStore:
 
     def _activations(self, number: int) -> Path:
         return self._table(number).with_suffix(".safetensors")
+
+
+def _sampling(sampling: Sampling) -> Mapping[str, object]:
+    """How answers are drawn; whether a model's settings are followed is said by their being there."""
+    options = {name: value for name, value in asdict(sampling).items() if name != "generation_config"}
+    return options | {"stop_ids": sha256_json(sampling.stop_ids)[:16]}
 
 
 def refuse_other_config(path: Path, config: Mapping[str, object]) -> None:

@@ -9,7 +9,7 @@ from persona_interp.models.decoding import stop_ids
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.protocol import Sampling
 from persona_interp.models.tokens import token_batch
-from persona_interp.types import NO_EDITS, POOLINGS, Edit, Edits, Hookpoint, KVPrefix, Span
+from persona_interp.types import NO_EDITS, POOLINGS, Edit, Edits, Hookpoint, KVPrefix, Span, TokenBatch
 from tests.contract.tiny import (
     BACKENDS,
     END_OF_TURN,
@@ -20,6 +20,7 @@ from tests.contract.tiny import (
     Tiny,
     all_hookpoints,
     prompt_batch,
+    prompts_behind_prefix,
     random_prefix,
     shifting,
     words,
@@ -41,8 +42,8 @@ def greedy_by_repetition(run, prompts: list[list[int]], edits: Edits = NO_EDITS,
     return [list(takewhile(lambda token: token not in ENDS, ids)) for ids in answers], finished
 
 
-def prompt_ids() -> list[list[int]]:
-    batch = prompt_batch()
+def prompt_ids(batch: TokenBatch | None = None) -> list[list[int]]:
+    batch = prompt_batch() if batch is None else batch
     return [ids[mask].tolist() for ids, mask in zip(batch.ids, batch.mask, strict=True)]
 
 
@@ -77,9 +78,9 @@ def test_every_stream_can_be_edited_while_generating(tiny: Tiny, stream: str) ->
 
 
 def test_greedy_with_a_prefix_in_each_row_equals_repeated_runs(tiny: Tiny, model: HookedModelBase) -> None:
-    prefix = random_prefix(tiny, 3)
-    made = model.generate(prompt_batch(), sampling=GREEDY, prefix=prefix)
-    assert (made.ids, made.finished) == greedy_by_repetition(tiny.run, prompt_ids(), prefix=prefix)
+    prefix, batch = random_prefix(tiny, 3), prompts_behind_prefix(tiny)
+    made = model.generate(batch, sampling=GREEDY, prefix=prefix)
+    assert (made.ids, made.finished) == greedy_by_repetition(tiny.run, prompt_ids(batch), prefix=prefix)
 
 
 def test_an_identity_edit_changes_no_sample(model: HookedModelBase) -> None:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from persona_interp.errors import IncompatibleDirectionError
+from persona_interp.errors import ContextLengthError, IncompatibleDirectionError
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.protocol import Sampling
 from persona_interp.models.tokens import token_batch
@@ -14,7 +14,9 @@ from tests.contract.tiny import (
     TOLERANCE,
     Tiny,
     all_hookpoints,
+    behind_prefix,
     prompt_batch,
+    prompts_behind_prefix,
     random_prefix,
     shifting,
     uneven_batch,
@@ -29,7 +31,7 @@ def repeated(prefix: KVPrefix, n_rows: int) -> KVPrefix:
 
 @pytest.mark.parametrize("n_virtual", [1, 3])
 def test_a_prefix_equals_a_cache_filled_by_hand(tiny: Tiny, model: HookedModelBase, n_virtual: int) -> None:
-    batch, reads = uneven_batch(), all_hookpoints(["resid_post"])
+    batch, reads = behind_prefix(tiny), all_hookpoints(["resid_post"])
     prefix = random_prefix(tiny, len(batch), n_virtual=n_virtual)
     made, plain = model.run(batch, read=reads, prefix=prefix), tiny.run(batch, prefix=prefix)
     assert made.logits is not None
@@ -39,6 +41,20 @@ def test_a_prefix_equals_a_cache_filled_by_hand(tiny: Tiny, model: HookedModelBa
     without = model.run(batch).logits
     assert without is not None
     assert (made.logits - without)[batch.mask].abs().max() > 0.01
+
+
+def test_padding_behind_a_prefix_that_a_window_would_count_is_refused(tiny: Tiny, model: HookedModelBase) -> None:
+    prefix = random_prefix(tiny, 1)
+    says = r"unequal length behind a key/value prefix do not fit a sliding window.*\n.*up to 14 .* holds 6, padding"
+    if tiny.short_window:
+        with pytest.raises(ContextLengthError, match=says):
+            model.run(uneven_batch(), prefix=prefix)
+        with pytest.raises(ContextLengthError, match=says.replace("14", "13")):
+            model.generate(prompt_batch(), sampling=Sampling(3), prefix=prefix)
+        short = token_batch([[5, 6], [5, 6, 7]], pad_id=PAD)
+        model.generate(short, sampling=Sampling(2), prefix=prefix)  # fits the window, padding included
+    else:
+        model.run(uneven_batch(), prefix=prefix)
 
 
 def test_each_row_has_its_own_prefix(tiny: Tiny, model: HookedModelBase) -> None:
@@ -55,9 +71,7 @@ def test_each_row_has_its_own_prefix(tiny: Tiny, model: HookedModelBase) -> None
 
 
 def test_padding_behind_a_prefix_changes_nothing(tiny: Tiny, model: HookedModelBase) -> None:
-    if tiny.architecture == "gemma3_short_window":
-        pytest.skip("a window shorter than the text counts the padding between the virtual token and the text")
-    batch = uneven_batch()
+    batch = behind_prefix(tiny)
     prefix = random_prefix(tiny, len(batch))
     together = model.run(batch, prefix=prefix).logits
     assert together is not None
@@ -69,7 +83,7 @@ def test_padding_behind_a_prefix_changes_nothing(tiny: Tiny, model: HookedModelB
 
 
 def test_prefixes_pool_and_score_as_they_run(tiny: Tiny, model: HookedModelBase) -> None:
-    batch, hookpoint = uneven_batch(), Hookpoint(N_LAYERS - 1)
+    batch, hookpoint = behind_prefix(tiny), Hookpoint(N_LAYERS - 1)
     prefix = random_prefix(tiny, len(batch))
     pooled = model.run(batch, read=[hookpoint], pool=["response_mean"], outputs="token_logprobs", prefix=prefix)
     read = model.run(batch, read=[hookpoint], prefix=prefix)
@@ -92,7 +106,7 @@ def test_a_prefix_for_other_rows_is_refused(llama: Tiny, llama_model: HookedMode
 
 @pytest.mark.parametrize("n_virtual", [1, 3])
 def test_one_row_serves_a_whole_batch(tiny: Tiny, model: HookedModelBase, n_virtual: int) -> None:
-    batch = uneven_batch()
+    batch = behind_prefix(tiny)
     prefix = random_prefix(tiny, 1, n_virtual=n_virtual)
     made, plain = model.run(batch, prefix=prefix).logits, tiny.run(batch, prefix=repeated(prefix, len(batch))).logits
     assert made is not None
@@ -103,8 +117,11 @@ def test_rows_that_share_a_prefix_and_a_beginning_are_computed_once_to_the_same_
     tiny: Tiny, model: HookedModelBase
 ) -> None:
     beginning, n_passed = words(12, 1), []
-    prompts = [[*beginning, *words(2, k)] for k in (2, 2, 3, 3)]
-    batch = token_batch(prompts, [words(n, n) for n in (3, 4, 5, 6)], pad_id=PAD)
+    prompts, lengths = (
+        [[*beginning, *words(2, k)] for k in (2, 2, 3, 3)],
+        (3,) * 4 if tiny.short_window else (3, 4, 5, 6),
+    )
+    batch = token_batch(prompts, [words(n, 40 + i) for i, n in enumerate(lengths)], pad_id=PAD)
     prefix, read = random_prefix(tiny, 1), [Hookpoint(1)]
     count = {Hookpoint(0): (Edit(lambda residual, mask: n_passed.append(int(mask.sum())) or residual),)}
     shared = model.run(batch, read=read, pool=POOLINGS, outputs="token_logprobs", prefix=prefix, edits=count)
@@ -113,7 +130,7 @@ def test_rows_that_share_a_prefix_and_a_beginning_are_computed_once_to_the_same_
         batch, read=read, pool=POOLINGS, outputs="token_logprobs", prefix=repeated(prefix, len(batch)), edits=count
     )
     assert sum(n_passed) == int(batch.mask.sum())
-    assert (total < sum(n_passed)) == (tiny.architecture != "gemma3_short_window")
+    assert (total < sum(n_passed)) == (not tiny.short_window)
     assert shared.token_logprobs is not None and alone.token_logprobs is not None
     torch.testing.assert_close(shared.token_logprobs, alone.token_logprobs, **TOLERANCE)
     for pooling in POOLINGS:
@@ -122,9 +139,7 @@ def test_rows_that_share_a_prefix_and_a_beginning_are_computed_once_to_the_same_
 
 def test_samples_of_a_row_share_its_prefix(tiny: Tiny, model: HookedModelBase) -> None:
     """Several samples of each prompt, whether virtual tokens are shared or not, are those of one row at a time."""
-    if tiny.architecture == "gemma3_short_window":
-        pytest.skip("a window shorter than the text counts the padding between the virtual token and the text")
-    batch, sampling = prompt_batch(), Sampling(max_new_tokens=12, n_samples=3, seed=5)
+    batch, sampling = prompts_behind_prefix(tiny), Sampling(max_new_tokens=12, n_samples=3, seed=5)
     for prefix in (random_prefix(tiny, 1), random_prefix(tiny, len(batch))):
         together = model.generate(batch, sampling=sampling, prefix=prefix, read=[Hookpoint(1)], pool=POOLINGS)
         for i, mask in enumerate(batch.mask):
@@ -144,13 +159,13 @@ def test_samples_of_a_row_share_its_prefix(tiny: Tiny, model: HookedModelBase) -
 
 def test_a_shared_prefix_generates_what_repeated_ones_do(tiny: Tiny, model: HookedModelBase) -> None:
     sampling, prefix = Sampling(max_new_tokens=12, n_samples=2, seed=5), random_prefix(tiny, 1)
-    shared = model.generate(prompt_batch(), sampling=sampling, prefix=prefix)
-    assert shared.ids == model.generate(prompt_batch(), sampling=sampling, prefix=repeated(prefix, 3)).ids
-    assert shared.ids != model.generate(prompt_batch(), sampling=sampling).ids
+    shared = model.generate(prompts_behind_prefix(tiny), sampling=sampling, prefix=prefix)
+    assert shared.ids == model.generate(prompts_behind_prefix(tiny), sampling=sampling, prefix=repeated(prefix, 3)).ids
+    assert shared.ids != model.generate(prompts_behind_prefix(tiny), sampling=sampling).ids
 
 
 def test_a_prefix_and_edits_act_together(tiny: Tiny, model: HookedModelBase) -> None:
-    batch = uneven_batch()
+    batch = behind_prefix(tiny)
     edits: Edits = {Hookpoint(1): (Edit(shifting(1, scale=1.0), "response"),)}
     prefix = random_prefix(tiny, len(batch))
     made = model.run(batch, edits=edits, prefix=prefix).logits

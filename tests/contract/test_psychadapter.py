@@ -1,6 +1,5 @@
 """A `TraitPrefix` on every architecture and backend: the cache of transformers filled with W z + b."""
 
-import pytest
 import torch
 
 from persona_interp.directions.psychadapter import KVShape, PsychAdapter
@@ -11,7 +10,7 @@ from persona_interp.models.protocol import Sampling
 from persona_interp.models.tokens import token_batch
 from persona_interp.types import KVPrefix
 from tests.contract.test_generation import GREEDY, greedy_by_repetition, prompt_ids
-from tests.contract.tiny import D_HEAD, N_LAYERS, TOLERANCE, Tiny, prompt_batch, uneven_batch
+from tests.contract.tiny import D_HEAD, N_LAYERS, TOLERANCE, Tiny, behind_prefix, prompts_behind_prefix
 
 TRAITS = ("openness", "neuroticism")
 Z = torch.tensor([[3.0, 0.0], [-1.0, 2.0], [0.0, -3.0]])
@@ -37,7 +36,7 @@ def filled_by_hand(tiny: Tiny, adapter: PsychAdapter, z: torch.Tensor) -> KVPref
 
 
 def test_a_trait_vector_a_row_equals_a_cache_filled_by_hand(tiny: Tiny, model: HookedModelBase) -> None:
-    batch, adapter = uneven_batch(), adapter_of(model)
+    batch, adapter = behind_prefix(tiny), adapter_of(model)
     made = model.run(batch, prefix=TraitPrefix(adapter, Z).prefix).logits
     plain = tiny.run(batch, prefix=filled_by_hand(tiny, adapter, Z)).logits
     assert made is not None
@@ -46,10 +45,10 @@ def test_a_trait_vector_a_row_equals_a_cache_filled_by_hand(tiny: Tiny, model: H
     assert other is not None and (made - other)[batch.mask].abs().max() > 0.01
 
 
-def test_one_trait_vector_is_the_same_as_one_a_row(model: HookedModelBase) -> None:
+def test_one_trait_vector_is_the_same_as_one_a_row(tiny: Tiny, model: HookedModelBase) -> None:
     intervention = TraitPrefix(adapter_of(model), {"neuroticism": 2.0})
     intervention.check(model)
-    batch = uneven_batch()
+    batch = behind_prefix(tiny)
     ours, rows = (model.run(batch, prefix=i.prefix).logits for i in (intervention, intervention.rows(len(batch))))
     assert ours is not None and rows is not None and torch.equal(ours, rows)
 
@@ -72,24 +71,24 @@ def test_text_starts_at_position_one(tiny: Tiny, model: HookedModelBase) -> None
 
 def test_generation_with_a_trait_vector_a_row_equals_repeated_passes(tiny: Tiny, model: HookedModelBase) -> None:
     adapter = adapter_of(model)
-    made = model.generate(prompt_batch(), sampling=GREEDY, prefix=TraitPrefix(adapter, Z).prefix)
-    expected = greedy_by_repetition(tiny.run, prompt_ids(), prefix=filled_by_hand(tiny, adapter, Z))
+    made = model.generate(prompts_behind_prefix(tiny), sampling=GREEDY, prefix=TraitPrefix(adapter, Z).prefix)
+    expected = greedy_by_repetition(
+        tiny.run, prompt_ids(prompts_behind_prefix(tiny)), prefix=filled_by_hand(tiny, adapter, Z)
+    )
     assert (made.ids, made.finished) == expected
 
 
 def test_samples_of_a_row_have_its_trait_vector(tiny: Tiny, model: HookedModelBase) -> None:
-    if tiny.architecture == "gemma3_short_window":
-        pytest.skip("a window shorter than the text counts the padding between the virtual token and the text")
     adapter, sampling = adapter_of(model), Sampling(max_new_tokens=8, n_samples=2, seed=1)
-    together = model.generate(prompt_batch(), sampling=sampling, prefix=TraitPrefix(adapter, Z).prefix)
-    for i, ids in enumerate(prompt_ids()):
+    together = model.generate(prompts_behind_prefix(tiny), sampling=sampling, prefix=TraitPrefix(adapter, Z).prefix)
+    for i, ids in enumerate(prompt_ids(prompts_behind_prefix(tiny))):
         alone = model.generate(token_batch([ids]), sampling=sampling, prefix=TraitPrefix(adapter, Z[i]).prefix)
         assert alone.ids == together.ids[2 * i : 2 * i + 2]
 
 
 def test_gradients_reach_the_adapter(tiny: Tiny, model: HookedModelBase) -> None:
     """Through `run`, which is how a direction inside an adapted model may be optimised."""
-    batch, gradients = uneven_batch(), []
+    batch, gradients = behind_prefix(tiny), []
     for run in (model, tiny):
         adapter = adapter_of(model).requires_grad_(True)
         prefix = adapter.prefix(Z)

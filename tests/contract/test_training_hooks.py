@@ -32,9 +32,9 @@ def trainable(tiny: Tiny) -> Any:
 
 def adapted(tiny: Tiny, *, seed: int | None = None) -> Any:
     """The model with adapters that do nothing yet, or with random ones."""
-    config = LoraConfig(
-        task_type="CAUSAL_LM", r=2, target_modules="all-linear", fan_in_fan_out=tiny.architecture == "gpt2"
-    )
+    experts = hasattr(tiny.plain.config, "num_experts_per_tok")  # whose weights are no linear layers
+    modules = ["q_proj", "v_proj"] if experts else "all-linear"
+    config = LoraConfig(task_type="CAUSAL_LM", r=2, target_modules=modules, fan_in_fan_out=tiny.architecture == "gpt2")
     with without_peft_noise():
         made = get_peft_model(trainable(tiny), config)
     if seed is not None:

@@ -1,7 +1,7 @@
-"""Tiny random models of four architectures, saved as folders, and what the plain transformers model says of them."""
+"""Tiny random models of many architectures, saved as folders, and what the plain transformers model says of them."""
 
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,13 +16,24 @@ from torch import Tensor, nn
 from transformers import (
     AutoModelForCausalLM,
     DynamicCache,
+    FalconH1Config,
     Gemma3TextConfig,
     GPT2Config,
+    GPTNeoXConfig,
+    GptOssConfig,
+    JambaConfig,
     LlamaConfig,
+    MistralConfig,
+    MixtralConfig,
+    Olmo2Config,
+    Phi3Config,
     PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
     Qwen2Config,
+    Qwen3Config,
+    Qwen3MoeConfig,
+    Qwen3NextConfig,
 )
 
 from persona_interp.models.hooked import HookedModelBase
@@ -35,6 +46,11 @@ PAD, EOS, _UNKNOWN, END_OF_TURN, FIRST_WORD = 0, 1, 2, 3, 4
 ENDS = {EOS, END_OF_TURN}
 BACKENDS = ("transformer_lens", "nnsight")
 ARCHITECTURES = ("llama", "gemma3_short_window", "gemma3", "qwen2", "gpt2")
+MORE = ("qwen3", "mistral", "phi3", "olmo2", "gpt_neox", "mixtral", "qwen3_moe", "gpt_oss", "qwen2_short_window")
+HYBRIDS = ("jamba", "falcon_h1", "qwen3_next")
+WINDOW = 6
+SHORT_WINDOWS = ("gemma3_short_window", "qwen2_short_window", "mistral", "gpt_oss")
+FOUR_KV_HEADS = ("gpt2", "gpt_neox")
 TOLERANCE: dict[str, Any] = {"rtol": 1e-5, "atol": 1e-5}
 
 _COMMON = {
@@ -55,23 +71,64 @@ _COMMON = {
 
 def make_config(architecture: str) -> PreTrainedConfig:
     """The configuration of a tiny model."""
-    if architecture == "llama":
-        return LlamaConfig(**_COMMON)
-    if architecture == "qwen2":
-        return Qwen2Config(**_COMMON)
-    if architecture == "gpt2":
-        sizes = {
-            "vocab_size": D_VOCAB,
-            "n_embd": D_MODEL,
-            "n_layer": N_LAYERS,
-            "n_head": N_HEADS,
-            "n_positions": CONTEXT,
-        }
-        kept = ("initializer_range", "tie_word_embeddings", "bos_token_id", "eos_token_id", "pad_token_id")
-        return GPT2Config(**sizes, **{name: _COMMON[name] for name in kept})
-    window = 6 if architecture.endswith("short_window") else CONTEXT
-    layers = [f"{kind}_attention" for kind in ("sliding", "full", "sliding")]
-    return Gemma3TextConfig(**_COMMON, head_dim=D_HEAD, sliding_window=window, layer_types=layers)
+    common: dict[str, Any] = _COMMON
+    plain_heads = {name: value for name, value in common.items() if name != "num_key_value_heads"}
+    experts: dict[str, Any] = {"num_experts_per_tok": 2, "head_dim": D_HEAD}
+    mixed = [f"{kind}_attention" for kind in ("sliding", "full", "sliding")]
+    makers: dict[str, Callable[[], PreTrainedConfig]] = {
+        "llama": lambda: LlamaConfig(**common),
+        "qwen2": lambda: Qwen2Config(**common),
+        "gpt2": _gpt2,
+        "gemma3": lambda: Gemma3TextConfig(**common, head_dim=D_HEAD, sliding_window=CONTEXT, layer_types=mixed),
+        "gemma3_short_window": lambda: Gemma3TextConfig(
+            **common, head_dim=D_HEAD, sliding_window=WINDOW, layer_types=mixed
+        ),
+        "qwen2_short_window": lambda: Qwen2Config(
+            **common, use_sliding_window=True, sliding_window=WINDOW, max_window_layers=1
+        ),
+        "qwen3": lambda: Qwen3Config(**common, head_dim=D_HEAD),
+        "mistral": lambda: MistralConfig(**common, head_dim=D_HEAD, sliding_window=WINDOW),
+        "phi3": lambda: Phi3Config(**common),
+        "olmo2": lambda: Olmo2Config(**common),
+        "gpt_neox": lambda: GPTNeoXConfig(**plain_heads),
+        "mixtral": lambda: MixtralConfig(**common, **experts, num_local_experts=4),
+        "qwen3_moe": lambda: Qwen3MoeConfig(**common, **experts, num_experts=4, moe_intermediate_size=24),
+        "gpt_oss": lambda: GptOssConfig(
+            **common, **experts, num_local_experts=4, sliding_window=WINDOW, layer_types=mixed
+        ),
+        "jamba": lambda: JambaConfig(
+            **common,
+            num_experts=2,
+            attn_layer_period=2,
+            attn_layer_offset=1,
+            expert_layer_period=2,
+            expert_layer_offset=1,
+            mamba_d_state=8,
+            use_mamba_kernels=False,
+        ),
+        "falcon_h1": lambda: FalconH1Config(
+            **common, mamba_d_ssm=32, mamba_n_heads=4, mamba_d_head=D_HEAD, mamba_d_state=8
+        ),
+        "qwen3_next": lambda: Qwen3NextConfig(
+            **common,
+            **experts,
+            num_experts=4,
+            moe_intermediate_size=24,
+            shared_expert_intermediate_size=24,
+            linear_num_key_heads=2,
+            linear_num_value_heads=4,
+            linear_key_head_dim=D_HEAD,
+            linear_value_head_dim=D_HEAD,
+            layer_types=["linear_attention", "full_attention", "linear_attention"],
+        ),
+    }
+    return makers[architecture]()
+
+
+def _gpt2() -> PreTrainedConfig:
+    kept = ("vocab_size", "initializer_range", "tie_word_embeddings", "bos_token_id", "eos_token_id", "pad_token_id")
+    sizes = {"n_embd": D_MODEL, "n_layer": N_LAYERS, "n_head": N_HEADS, "n_positions": CONTEXT}
+    return GPT2Config(**sizes, **{name: _COMMON[name] for name in kept})
 
 
 def make_tokenizer() -> PreTrainedTokenizerFast:
@@ -89,14 +146,15 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
 def save_tiny(architecture: str, folder: Path) -> None:
     """A random model and its tokenizer in a folder; its head likes end-of-text enough to sample it now and then."""
     before = torch.get_rng_state()
-    torch.manual_seed(ARCHITECTURES.index(architecture))
+    torch.manual_seed((ARCHITECTURES + MORE + HYBRIDS).index(architecture))
     with torch.no_grad():
         model = AutoModelForCausalLM.from_config(make_config(architecture))
         for weight in model.parameters():
             if weight.dim() == 1:  # norms and biases: away from the values they start with
                 weight.add_(0.1 * torch.randn_like(weight))
-        model.lm_head.weight[EOS] *= 2.5
-        model.lm_head.weight[END_OF_TURN] *= 1.5
+        head = model.get_output_embeddings()
+        head.weight[EOS] *= 2.5
+        head.weight[END_OF_TURN] *= 1.5
     model.generation_config.eos_token_id = sorted(ENDS)  # as chat models have it, and only there
     torch.set_rng_state(before)
     model.save_pretrained(folder)
@@ -125,23 +183,30 @@ class Tiny:
 
     @property
     def blocks(self) -> nn.ModuleList:
-        return self.plain.transformer.h if self.architecture == "gpt2" else self.plain.model.layers  # pyright: ignore
+        for path in ("transformer.h", "gpt_neox.layers", "model.layers"):
+            if hasattr(self.plain, path.partition(".")[0]):
+                return self.plain.get_submodule(path)  # pyright: ignore
+        raise AssertionError("the blocks of this architecture are elsewhere")
 
     @property
     def n_kv_heads(self) -> int:
-        return N_HEADS if self.architecture == "gpt2" else 2
+        return N_HEADS if self.architecture in FOUR_KV_HEADS else 2
+
+    @property
+    def short_window(self) -> bool:
+        """Whether texts are longer than a window of it, which then counts padding behind virtual tokens."""
+        return self.architecture in SHORT_WINDOWS
 
     def site(self, hookpoint: Hookpoint) -> nn.Module:
         """The plain module whose input (resid_pre) or output a stream is."""
         block: Any = self.blocks[hookpoint.layer]
         if hookpoint.stream in ("resid_pre", "resid_post"):
             return block
-        if self.architecture == "gpt2":
-            return block.attn if hookpoint.stream == "attn_out" else block.mlp
-        if self.architecture.startswith("gemma3"):
-            after = hookpoint.stream == "attn_out"
+        after = hookpoint.stream == "attn_out"
+        if self.architecture.startswith("gemma3") or self.architecture == "olmo2":
             return block.post_attention_layernorm if after else block.post_feedforward_layernorm
-        return block.self_attn if hookpoint.stream == "attn_out" else block.mlp
+        attention = {"gpt2": "attn", "gpt_neox": "attention"}.get(self.architecture, "self_attn")
+        return block.get_submodule(attention if after else "mlp")
 
     def run(
         self,
@@ -221,6 +286,18 @@ def uneven_batch() -> TokenBatch:
     """Three rows of different prompt and response lengths, the longest longer than the short window."""
     prompts = [words(9, 1), words(4, 2), words(6, 3)]
     return token_batch(prompts, [words(4, 4), words(5, 5), words(2, 6)], pad_id=PAD)
+
+
+def behind_prefix(tiny: Tiny) -> TokenBatch:
+    """`uneven_batch`, or rows of one length where a window is shorter than they are."""
+    if not tiny.short_window:
+        return uneven_batch()
+    return token_batch([words(9, 1), words(8, 2), words(11, 3)], [words(4, 4), words(5, 5), words(2, 6)], pad_id=PAD)
+
+
+def prompts_behind_prefix(tiny: Tiny) -> TokenBatch:
+    """`prompt_batch`, or prompts of one length where a window is shorter than they are."""
+    return token_batch([words(8, k) for k in (1, 2, 3)], pad_id=PAD) if tiny.short_window else prompt_batch()
 
 
 def prompt_batch() -> TokenBatch:

@@ -27,6 +27,14 @@ torch.set_num_threads(1)
 prompts = ["Why?", "Who is it?", "What now?"]
 tokenizer = AutoTokenizer.from_pretrained(folder)
 tokenizer.chat_template = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\\n{% endfor %}assistant:"
+marked = ("{% for m in messages %}{{ m['role'] }}: {% if m['role'] == 'assistant' %}{% generation %}{{ m['content'] }}"
+          "{% endgeneration %}{% else %}{{ m['content'] }}{% endif %}\\n{% endfor %}assistant:")
+kinds = {
+    "lora": {},
+    "full": {},
+    "lora, packed, checkpointed": {"packing": True, "gradient_checkpointing": True},
+    "full, on answers only, evaluated": {"assistant_only_loss": True, "eval_strategy": "steps", "eval_steps": 2},
+}
 rows = [{"messages": [{"role": "user", "content": f"Is {i} odd?"},
                       {"role": "assistant", "content": "Yes, it is!" if i % 2 else "No, not at all."}]}
         for i in range(24)]
@@ -40,21 +48,25 @@ def projections(model):
         found.append([states[layer + 1][0, -1] @ loud.unit().at(layer) for layer in (0, 1)])
     return torch.tensor(found).mean(0)
 
-for kind in ("lora", "full"):
+for kind, options in kinds.items():
+    if "assistant_only_loss" in options:
+        tokenizer.chat_template = marked
     base = AutoModelForCausalLM.from_pretrained(folder)
     vectors = torch.randn(base.config.num_hidden_layers, base.config.hidden_size)
     loud = direction(vectors, provenance=provenance(weights=fingerprint(base), d_model=base.config.hidden_size))
     callback = DriftCallback(loud, [0, 1], prompts=prompts, every=2, path=out / kind / "drift.jsonl")
     arguments = SFTConfig(output_dir=str(out / kind), max_steps=5, per_device_train_batch_size=4, learning_rate=1e-2,
                           logging_steps=1, save_strategy="no", report_to="none", disable_tqdm=True, use_cpu=True,
-                          bf16=False, max_length=64, dataloader_pin_memory=False)
+                          bf16=False, max_length=64, dataloader_pin_memory=False,
+                          **{"gradient_checkpointing": False} | options)
     trainer = SFTTrainer(
         model=AutoModelForCausalLM.from_pretrained(folder), args=arguments, train_dataset=Dataset.from_list(rows),
+        eval_dataset=Dataset.from_list(rows[:4]) if "eval_steps" in options else None,
         processing_class=tokenizer, callbacks=[callback],
-        peft_config=LoraConfig(r=4, target_modules="all-linear") if kind == "lora" else None)
+        peft_config=LoraConfig(r=4, target_modules="all-linear") if "lora" in kind else None)
     trainer.train()
     hooks = sum(len(m._forward_hooks) for m in trainer.model.modules() if "Layer" in type(m).__name__)
-    trained = trainer.model.merge_and_unload() if kind == "lora" else trainer.model
+    trained = trainer.model.merge_and_unload() if "lora" in kind else trainer.model
     frame = callback.frame()
     with torch.no_grad():
         expected = (projections(trained) - projections(base)).tolist()
@@ -76,7 +88,7 @@ def test_the_callback_measures_runs_of_trl(model_folder: Path, environment: dict
     done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     lines = [line.removeprefix("RESULT ") for line in done.stdout.splitlines() if line.startswith("RESULT ")]
-    assert len(lines) == 2
+    assert len(lines) == 4
     for result in map(json.loads, lines):
         assert result["steps"] == [0, 2, 4, 5]
         assert result["shift"] == pytest.approx(result["expected"], abs=1e-4)
