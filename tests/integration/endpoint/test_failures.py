@@ -28,7 +28,7 @@ def test_retry_after_is_kept_to(ask: Ask):
 
 PASSING = {
     "HTTP 500: no": failure(500),
-    "HTTP 429: slow down": failure(429, "slow down"),
+    "HTTP 429: rate limit: slow down (it asks to wait 0.01 s)": failure(429, "slow down"),
     "HTTP 400: bad": failure(400, "bad"),
     "HTTP 302": Sent(status=302, headers={"Location": "http://127.0.0.1:9/"}),
 }
@@ -96,7 +96,9 @@ def test_a_key_that_was_good_is_not_blamed_for_one_refused_row(ask: Ask):
     """Some providers answer 403 where they moderate what was sent."""
     client, server = ask(lambda body, _: failure(403, "flagged") if "seed" in body else echo(body, 0))
     assert isinstance(client.ask(requests(1))[0], ChatReply)
-    assert client.ask(requests(1, seed=7)) == [RequestFailure("HTTP 403: flagged")]
+    assert client.ask(requests(1, seed=7)) == [
+        RequestFailure("HTTP 403: the server's content filter refused it: flagged")
+    ]
     assert len(server.bodies) == 2
 
 
