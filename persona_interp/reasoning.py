@@ -23,6 +23,7 @@ _TAGS = (
     ("<|channel|>analysis<|message|>", "<|end|>"),
 )
 _CLOSING = dict(_TAGS)
+_FINAL_HEADER = "<|channel|>final<|message|>"
 _FINAL = re.compile(r"\s*<\|channel\|>final(?: ?<\|constrain\|>\w+)?<\|message\|>\s*")
 _FRAME = re.compile(rf"\s*(?:<\|start\|>assistant)?(?:{_FINAL.pattern})?\s*")
 """What stands between the block and the answer: white space, and the header of gpt-oss' final channel."""
@@ -82,10 +83,33 @@ def closed_prompt(prompt: str) -> str:
     return f"{begun}\n\n{closing}\n\n"
 
 
+def continued(prompt: str, answer: str) -> tuple[str, str]:
+    """A prompt and a given answer as one follows the other, where the prompt opened a block; else as they are.
+
+    The block is closed where the answer has no reasoning, and is opened once where it has its own.
+    """
+    if not opens_reasoning(prompt):
+        return prompt, answer
+    if not split_reasoning(answer).reasoned:
+        return closed_prompt(prompt), answer
+    opening = _opening(answer, 0)
+    return prompt, answer if opening is None else answer.split(opening, 1)[1].lstrip()
+
+
 def may_open(text: str) -> bool:
     """Whether a text could still grow into one that starts with a block."""
     begun = text.lstrip()
-    return any(opening.startswith(begun) for opening in _CLOSING)
+    return any(opening.startswith(begun) for opening in (*_CLOSING, _FINAL_HEADER))
+
+
+def may_end(text: str) -> bool:
+    """Whether a text holds a mark that ends a block."""
+    return any(closing in text for closing in _CLOSING.values())
+
+
+def may_go_on(answer: str) -> bool:
+    """Whether what came after a block so far could still become another block, or the header of the answer."""
+    return may_open(answer) or f"<|start|>assistant{_FINAL_HEADER}".startswith(answer.strip())
 
 
 def _end_of_first(text: str, opened: bool | None) -> int | None:

@@ -15,7 +15,9 @@ from persona_interp.models.decoding import decode
 from persona_interp.models.forward import Forward, forward_segment, prefix_mask, response_logprobs
 from persona_interp.models.prefix_tree import plan_pass
 from persona_interp.models.protocol import Outputs, Sampling
+from persona_interp.models.reasoning import ReasoningRows, opened_by
 from persona_interp.models.recorder import Recorder, Segment, Tap, Watch
+from persona_interp.reasoning import Reasoning
 from persona_interp.types import (
     NO_EDITS,
     Edits,
@@ -120,12 +122,18 @@ class HookedModelBase(ABC):
         edits: Edits = NO_EDITS,
         prefix: KVPrefix | None = None,
         watch: Watch | None = None,
+        reasoning: Reasoning = "skip",
     ) -> Generation:
         """Sampled continuations of prompts (see `HookedModel.generate`)."""
         self.check_hookpoints((*read, *edits))
         watches = self._started(watch)
         self.check_length(n_virtual(prefix) + batch.ids.shape[1] + sampling.max_new_tokens)
-        recorder = Recorder(read if pool else (), pool, edits, watches)
+        rows = None
+        if reasoning == "skip" and "response_mean" in pool:
+            prompts = [ids[mask].tolist() for ids, mask in zip(batch.ids.cpu(), batch.mask.cpu(), strict=True)]
+            opened = opened_by(self.tokenizer, prompts)
+            rows = ReasoningRows(self.tokenizer, [begun for begun in opened for _ in range(sampling.n_samples)])
+        recorder = Recorder(read if pool else (), pool, edits, watches, rows)
         with torch.inference_mode():
             ids, finished = self.decoded(batch.to(self.device), recorder, sampling, prefix)
         texts = self.tokenizer.batch_decode(ids, skip_special_tokens=True)

@@ -2,9 +2,10 @@
 
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, get_args
 
 import torch
@@ -19,6 +20,7 @@ from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.identity import describe, loaded_fingerprint
 from persona_interp.models.packaged import PACKAGED_MODELS, gguf_folder, packaged_folder
 from persona_interp.models.selfcheck import check_batch, check_reads, reference_states
+from persona_interp.models.templates import set_template_options
 
 Backend = Literal["transformer_lens", "nnsight"]
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
@@ -35,6 +37,7 @@ def load_model(
     device_map: str | dict[str, str | int] | None = None,
     revision: str | None = None,
     adapter: str | Path | None = None,
+    template_options: Mapping[str, Any] = MappingProxyType({}),
 ) -> HookedModelBase:
     """A causal language model with every block's residual stream open to reading and editing.
 
@@ -47,8 +50,10 @@ def load_model(
         device_map: passed to transformers to spread a model over several GPUs.
         adapter: a folder with a PEFT adapter of this model, merged into its weights. The result is another model:
             directions of the base are carried over with `rebind_direction`.
+        template_options: values for variables of the chat template, such as {"enable_thinking": False}.
 
     Raises:
+        ConfigError: the chat template has no such option.
         ModelError: unknown name or backend, unreadable weights or adapter, folded weights, or reads that disagree.
         MissingPackageError: the packaged model's package is not installed.
     """
@@ -57,9 +62,11 @@ def load_model(
     if not isinstance(name, str | Path):
         if adapter is not None:
             raise ModelError(f"an adapter cannot be merged into a {type(name).__name__} object.", "Give its name.")
+        set_template_options(getattr(name, "tokenizer", None), template_options)
         return _adopt(name, backend)
     started = time.time()
     model, tokenizer = load_plain(name, dtype=dtype, device=device, device_map=device_map, revision=revision)
+    set_template_options(tokenizer, template_options)
     label, files = str(name), model_files(model)
     if adapter is not None:
         model, label = merge_adapter(model, Path(adapter)), f"{label} + {adapter}"

@@ -9,6 +9,7 @@ from transformers import PreTrainedTokenizerBase
 
 from persona_interp.errors import ConfigError
 from persona_interp.models.recorder import Watch
+from persona_interp.reasoning import Reasoning
 from persona_interp.types import (
     NO_EDITS,
     Edits,
@@ -109,9 +110,11 @@ class HookedModel(Protocol):
         edits: Edits = NO_EDITS,
         prefix: KVPrefix | None = None,
         watch: Watch | None = None,
+        reasoning: Reasoning = "skip",
     ) -> Generation:
         """Sampled continuations of prompts; residuals at `read` are pooled while generating.
 
-        A `watch` sees the residuals of every prompt and answer token, as they are computed.
+        Responses are pooled after their reasoning block, if they have one, or with it (`reasoning="include"`); the
+        texts are whole. A `watch` sees the residuals of every prompt and answer token, as they are computed.
         """
         ...
