@@ -104,7 +104,7 @@ def may_open(text: str) -> bool:
 
 def may_end(text: str) -> bool:
     """Whether a text holds a mark that ends a block."""
-    return any(closing in text for closing in _CLOSING.values())
+    return any(mark in text for mark in (*_CLOSING.values(), _FINAL_HEADER))
 
 
 def may_go_on(answer: str) -> bool:

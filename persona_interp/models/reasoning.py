@@ -6,7 +6,7 @@ from transformers import PreTrainedTokenizerBase
 
 from persona_interp.reasoning import may_end, may_go_on, may_open, opens_reasoning, split_reasoning
 
-_TAIL = 16
+_TAIL = 32
 """Tokens in which the mark that ends a block is looked for."""
 
 

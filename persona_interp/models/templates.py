@@ -63,9 +63,21 @@ def asks_for_date(tokenizer: PreTrainedTokenizerBase) -> bool:
 
 def apply_template(tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, Any]], *, prompt: bool) -> str:
     """The chat template applied to messages, on the fixed date."""
-    today = datetime.fromisoformat(_date(str(tokenizer.chat_template)))
-    clock: dict[str, Any] = {_CLOCK: today.strftime} if asks_for_date(tokenizer) else {}
-    return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=prompt, **clock))
+    template = None
+    if asks_for_date(tokenizer):
+        template = tokenizer.get_chat_template()
+        template = _clock(_date(template)) + template
+    return str(
+        tokenizer.apply_chat_template(messages, chat_template=template, tokenize=False, add_generation_prompt=prompt)
+    )
+
+
+def _clock(date: str) -> str:
+    """A macro that stands in for the clock of templates: `strftime` of that date's midnight, by replacement."""
+    day = datetime.fromisoformat(date)
+    forms = [f"%{flag}{letter}" for flag in ("-", "") for letter in "aAbBcdHIjmMpSyYxX"]
+    filled = "".join(f" | replace({form!r}, {day.strftime(form)!r})" for form in forms)
+    return f"{{%- macro {_CLOCK}(form) -%}}{{{{- form{filled} | replace('%%', '%') -}}}}{{%- endmacro %}}"
 
 
 def _date(template: str) -> str:
@@ -89,7 +101,7 @@ def _line(name: str, value: Any, template: str) -> str:
             f"the template option {name} must be a text, number, truth value, list or object of these, got"
             f" {reprlib.repr(value)}."
         ) from error
-    return f"{{%- set {name} = {'none' if value is None else literal} -%}}"
+    return f"{{%- set {name} = {'none' if value is None else literal} %}}"
 
 
 def _checked_date(value: Any) -> str:
