@@ -182,7 +182,7 @@ def test_the_answer_after_its_reasoning_is_projected(model: HookedModelBase) -> 
     found = project_samples(model, [plain, reasoned], [direction], [1], keep_tokens=True, progress=False)
     assert found.token_ids is not None and found.tokens is not None
     assert found.n_answer_tokens.tolist() == [3, 2] and found.n_prompt_tokens[0] == found.n_prompt_tokens[1]
-    assert model.tokenizer.decode(found.token_ids[1]) == "so"
+    assert model.tokenizer.decode(list(found.token_ids[1])) == "so"
     np.testing.assert_allclose(found.prompt_last[0], found.prompt_last[1], rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(found.tokens[1].mean(0), found.response[1], rtol=1e-4, atol=1e-5)
     prompt, answer = conversation_ids(model.tokenizer, reasoned)
