@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-TERMINATED = 143
-"""Exit code: 128 and the number of the signal, as shells have it."""
+INTERRUPTED, TERMINATED = 130, 143
+"""Exit codes: 128 and the number of the signal, as shells have it."""
 
 
 KEPT = " What was finished is kept: run the same command again to go on."

@@ -28,7 +28,8 @@ def of_package(method_version: int) -> dict[str, Any]:
 
 def _of_judge(judge: Judge | CoherenceJudge) -> str | list[Any]:
     if isinstance(judge, OpenAIJudge):  # its description says how ratings were read so far, which changes
-        return [judge.client.endpoint.model, judge.client.endpoint.base_url]
+        reasoning = [part for part in (judge.reasoning_tokens, judge.reasoning_effort) if part]
+        return [judge.client.endpoint.model, judge.client.endpoint.base_url, *reasoning]
     if isinstance(judge, LikelihoodJudge):
         return [judge.description, of_model(judge.model)]
     return judge.description

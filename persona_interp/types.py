@@ -102,11 +102,15 @@ class TokenBatch:
     """Left-padded token ids with two masks: which positions are real, and which of those are the response.
 
     The response, where there is one, is at the right end of every row.
+
+    Args:
+        n_reasoning: how many first tokens of each response are no part of its answer, and are not pooled with it.
     """
 
     ids: Int[Tensor, "batch pos"]
     mask: Bool[Tensor, "batch pos"]
     response: Bool[Tensor, "batch pos"]
+    n_reasoning: Int[Tensor, " batch"] | None = None
 
     def __len__(self) -> int:
         """Number of rows."""
@@ -116,6 +120,13 @@ class TokenBatch:
     def prompt(self) -> Bool[Tensor, "batch pos"]:
         """Real positions that are not response."""
         return self.mask & ~self.response
+
+    @property
+    def answer(self) -> Bool[Tensor, "batch pos"]:
+        """The response without its reasoning."""
+        if self.n_reasoning is None:
+            return self.response
+        return self.response & (self.response.cumsum(-1) > self.n_reasoning[:, None])
 
     @property
     def last_prompt(self) -> Bool[Tensor, "batch pos"]:
@@ -143,7 +154,8 @@ class TokenBatch:
     @checked
     def to(self, device: torch.device | str) -> "TokenBatch":
         """The same batch on another device."""
-        return TokenBatch(self.ids.to(device), self.mask.to(device), self.response.to(device))
+        n_reasoning = None if self.n_reasoning is None else self.n_reasoning.to(device)
+        return TokenBatch(self.ids.to(device), self.mask.to(device), self.response.to(device), n_reasoning)
 
 
 EditFunction = Callable[

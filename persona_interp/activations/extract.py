@@ -10,8 +10,10 @@ from persona_interp.arguments import checked
 from persona_interp.bounds import Count
 from persona_interp.errors import AlignmentError, EmptySelectionError
 from persona_interp.models.protocol import HookedModel
+from persona_interp.models.reasoning import reasoning_lengths
 from persona_interp.models.tokens import encode, pad_id, token_batch
 from persona_interp.progress import track
+from persona_interp.reasoning import Reasoning
 from persona_interp.types import NO_EDITS, Edits, Hookpoint, Pooling
 
 METHOD_VERSION = 1
@@ -27,6 +29,7 @@ def extract_activations(
     hookpoints: Sequence[Hookpoint] | None = None,
     samples: pd.DataFrame | None = None,
     edits: Edits = NO_EDITS,
+    reasoning: Reasoning = "skip",
     tokens_at_once: Count = 16_384,
     progress: bool = True,
 ) -> Activations:
@@ -39,6 +42,8 @@ def extract_activations(
         prompts: as the model sees them (chat template applied).
         responses: texts, or token ids where the very tokens matter.
         hookpoints: default: the output of every block.
+        reasoning: a response is pooled after its reasoning block, if it has one, or with it ("include"). Nothing is
+            left of a response that only reasons: its mean is NaN.
 
     Raises:
         AlignmentError: prompts and responses differ in number.
@@ -56,12 +61,18 @@ def extract_activations(
             f"the {what} of row {empty[0]} has no token to pool ({len(empty)} of {len(pooled)} rows).",
             "Leave such rows out, or pool what every row has.",
         )
+    skipped = [0] * len(prompts)
+    if reasoning == "skip" and pooling == "response_mean":
+        skipped = reasoning_lengths(model.tokenizer, prompt_ids, response_ids)
     chunks = length_chunks(prompt_ids, response_ids, tokens_at_once)
     values = torch.empty(len(prompts), len(hookpoints), model.d_model)
     norms = torch.empty(len(prompts), len(hookpoints))
     for chunk in track(chunks, "extract activations", total=len(chunks), show=progress):
         batch = token_batch(
-            [prompt_ids[i] for i in chunk], [response_ids[i] for i in chunk], pad_id=pad_id(model.tokenizer)
+            [prompt_ids[i] for i in chunk],
+            [response_ids[i] for i in chunk],
+            pad_id=pad_id(model.tokenizer),
+            n_reasoning=[skipped[i] for i in chunk],
         )
         result = model.run(batch, read=hookpoints, pool=(pooling,), outputs="none", edits=edits)
         assert result.norms is not None, "pooled passes record norms"
@@ -72,7 +83,13 @@ def extract_activations(
         hookpoints=hookpoints,
         pooling=pooling,
         samples=frame,
-        provenance=model.provenance.derive("extract_activations", METHOD_VERSION, pooling=pooling, n=len(prompts)),
+        provenance=model.provenance.derive(
+            "extract_activations",
+            METHOD_VERSION,
+            pooling=pooling,
+            n=len(prompts),
+            **({"reasoning": reasoning} if reasoning == "include" or any(skipped) else {}),
+        ),
         norms=norms,
     )
 

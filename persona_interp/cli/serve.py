@@ -1,11 +1,13 @@
 """`persona-interp serve`: a model on this machine with an OpenAI-compatible interface, or a rehearsal without one."""
 
+import os
+import sys
 import threading
-from contextlib import suppress
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
+from persona_interp.ending import INTERRUPTED, TERMINATED, told
 from persona_interp.errors import ConfigError
 from persona_interp.studies.options import DEFAULT_MODEL
 
@@ -41,14 +43,19 @@ def serve(
     server = start_server(path, model if known else path.stem, port=port, parallel=parallel, context=context)
     try:
         _wait(server.base_url, server.model)
-    finally:
-        server.close()
+    except KeyboardInterrupt:
+        _leave()
 
 
 def _wait(base_url: str, model: str) -> None:
     """Say how to use the server, and wait for Ctrl-C."""
-    with suppress(KeyboardInterrupt):
-        typer.echo(f"export OPENAI_BASE_URL={base_url}\nexport OPENAI_MODEL={model}")
-        typer.echo("Give these two lines to another shell. It serves until Ctrl-C.", err=True)
-        threading.Event().wait()
+    typer.echo(f"export OPENAI_BASE_URL={base_url}\nexport OPENAI_MODEL={model}")
+    typer.echo("Give these two lines to another shell. It serves until Ctrl-C.", err=True)
+    threading.Event().wait()
+
+
+def _leave() -> NoReturn:
+    """End the process at once: freeing the model would wait for every request in work, however long it takes."""
     typer.echo("stopped.", err=True)
+    sys.stdout.flush()
+    os._exit(TERMINATED if told() else INTERRUPTED)

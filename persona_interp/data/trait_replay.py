@@ -8,15 +8,14 @@ import json
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import cycle
 from typing import Any
 
 from persona_interp.data.traits import Trait
+from persona_interp.endpoint.stand_in import HOST, refusal, serving
 from persona_interp.errors import ConfigError
 
-HOST, MODEL = "127.0.0.1", "replay"
-_LARGEST = 1_000_000
+MODEL = "replay"
 
 
 class TraitReplay:
@@ -59,33 +58,8 @@ def replaying(trait: Trait, *, port: int = 0) -> Iterator[str]:
     if not trait.exemplars:
         raise ConfigError(f"{trait.name} has no exemplars, so it cannot be replayed whole.", "Give another trait.")
     replay = TraitReplay(trait)
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            length = int(self.headers.get("Content-Length") or 0)
-            status, body = _answer(replay, self.rfile.read(min(length, _LARGEST)))
-            data = json.dumps(body).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        def log_message(self, format: str, *args: Any) -> None:
-            """Say nothing."""
-
-    try:
-        server = ThreadingHTTPServer((HOST, port), Handler)
-    except (OSError, OverflowError) as error:
-        raise ConfigError(f"port {port} of {HOST} cannot be used: {error}.", "Give another --port.") from error
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    try:
-        yield f"http://{HOST}:{server.server_address[1]}/v1"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with serving(lambda data: _answer(replay, data), port=port) as chosen:
+        yield f"http://{HOST}:{chosen}/v1"
 
 
 def _answer(replay: TraitReplay, data: bytes) -> tuple[int, Mapping[str, Any]]:
@@ -93,11 +67,10 @@ def _answer(replay: TraitReplay, data: bytes) -> tuple[int, Mapping[str, Any]]:
     try:
         keys = json.loads(data)["response_format"]["json_schema"]["schema"]["required"]
         texts = replay.texts([str(key) for key in keys])
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, RecursionError):
         texts = {}
     if not texts:
-        message = "This server only replays a trait to requests for one. It holds no model."
-        return 400, {"error": {"message": message, "type": "invalid_request_error"}}
+        return 400, refusal("This server only replays a trait to requests for one. It holds no model.")
     message = {"role": "assistant", "content": json.dumps(texts)}
     choice = {"index": 0, "message": message, "finish_reason": "stop"}
     return 200, {

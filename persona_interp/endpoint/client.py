@@ -1,49 +1,46 @@
 """`ChatClient`: many chat completions in flight, retried, cached and counted."""
 
+import logging
 import threading
 import time
 import weakref
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import httpx2
-from openai import (
-    APIConnectionError,
-    APIStatusError,
-    APITimeoutError,
-    BadRequestError,
-    OpenAI,
-    OpenAIError,
-    UnprocessableEntityError,
-)
+from openai import APIStatusError, OpenAI, OpenAIError
 
 from persona_interp.arguments import checked
 from persona_interp.bounds import Count, CountOrNone, Positive
 from persona_interp.endpoint.cache import ReplyCache
 from persona_interp.endpoint.endpoint import Endpoint
+from persona_interp.endpoint.failures import failure, kind_of, said
 from persona_interp.endpoint.pool import in_threads
 from persona_interp.endpoint.replies import MalformedReplyError, read_reply
-from persona_interp.endpoint.requests import ChatReply, ChatRequest, RequestFailure
-from persona_interp.endpoint.transport import NO_CONNECTION, BoundedClient, OversizedReplyError, UnreachableError
+from persona_interp.endpoint.requests import MAX_REASONING_TOKENS, ChatReply, ChatRequest, RequestFailure
+from persona_interp.endpoint.transport import BoundedClient
 from persona_interp.endpoint.usage import Counter, Price, Usage
 from persona_interp.endpoint.wording import Wording
-from persona_interp.errors import EndpointError
 from persona_interp.progress import track
 
 __all__ = ["ChatClient", "ChatReply", "ChatRequest", "Endpoint", "Price", "RequestFailure", "Usage"]
 
+logger = logging.getLogger(__name__)
+
 _CLOSE_S = 2.0
-_RESUME = "What was answered is in the cache, if there is one: the same command goes on from there."
 
 
 class ChatClient:
     """Asks one endpoint, with a limit of requests in flight that holds over all threads that use the client.
 
-    429, 5xx, dropped connections and time-outs are retried with back-off, by `openai`, which keeps to Retry-After.
+    429, 5xx, dropped connections and time-outs are retried with back-off, by `openai`, which keeps to Retry-After. A
+    server that is silent is named after 5 seconds, and ends in an error where it does not answer the first request,
+    asked twice, or later some 30 requests in a row.
 
     Args:
         timeout_s: for one reply as a whole.
-        cache: an SQLite file for replies; processes may share it. Failures are not kept.
+        cache: an SQLite file for replies; processes may share it. Failures and replies that were cut off are not kept.
         price: for the running cost.
 
     Raises:
@@ -69,7 +66,8 @@ class ChatClient:
         self._counter = Counter(price)
         self._cache = None if cache is None else ReplyCache(cache)
         self._wording = Wording()
-        http = BoundedClient(timeout_s)
+        self._timeout_s = timeout_s
+        http = BoundedClient(timeout_s, redact=endpoint.redact, patience=2 * in_flight + 2)
         self._openai = OpenAI(
             api_key=endpoint.api_key or "none",
             base_url=endpoint.base_url,
@@ -99,18 +97,19 @@ class ChatClient:
         """One outcome a request, in their order. Equal requests are asked once.
 
         Raises:
-            EndpointError: no request can succeed: no connection, a wrong key, an unknown model, no credit left.
+            EndpointError: no request can succeed: no connection, no reply, a wrong key, an unknown model,
+                no credit left.
             ArtefactError: the cache cannot be read or written.
         """
         keys = [request.key(self.endpoint.base_url, self.endpoint.model) for request in requests]
         distinct = dict(zip(keys, requests, strict=True))
         outcomes: dict[str, ChatReply | RequestFailure] = {}
         if self._cache is not None:
-            outcomes.update(self._cache.get(keys))
+            outcomes.update({key: reply for key, reply in self._cache.get(keys).items() if not reply.cut_off})
         for reply in outcomes.values():
             self._counter.add(reply)
         todo = [(key, request) for key, request in distinct.items() if key not in outcomes]
-        answered = in_threads(self._answer, todo, threads=self.in_flight)
+        answered = in_threads(self._answer, todo, threads=self.in_flight, idle=self._say_idle)
         for (key, _), outcome in track(answered, label, total=len(todo), show=self.progress):
             outcomes[key] = outcome
         return [outcomes[key] for key in keys]
@@ -120,7 +119,11 @@ class ChatClient:
         key, request = item
         with self._slots:
             outcome = self._exchange(request)
-            if self._cache is not None and isinstance(outcome, ChatReply):
+            if request.reasoning_tokens and outcome.cut_off:
+                self._counter.add(outcome)
+                room = min(2 * request.reasoning_tokens, MAX_REASONING_TOKENS)
+                outcome = self._exchange(replace(request, reasoning_tokens=room))
+            if self._cache is not None and isinstance(outcome, ChatReply) and not outcome.cut_off:
                 self._cache.put(key, outcome)
             self._counter.add(outcome)
         return outcome
@@ -131,8 +134,9 @@ class ChatClient:
         while True:
             try:
                 reply = self._send(request, wording)
-            except (BadRequestError, UnprocessableEntityError) as error:
-                plainer = wording.plainer(request, str(error))
+            except APIStatusError as error:
+                malformed = error.status_code in (400, 422)
+                plainer = wording.plainer(request, said(error), malformed=malformed and not self._is_final(error))
                 if plainer is None:
                     return self._failure(error)
                 wording = plainer
@@ -151,47 +155,30 @@ class ChatClient:
     def _send(self, request: ChatRequest, wording: Wording) -> ChatReply:
         body = wording.body(request, self.endpoint.model)
         response = self._openai.post("/chat/completions", cast_to=httpx2.Response, body=body)
-        return read_reply(response.content, max_tokens=request.max_tokens, logprobs=request.top_logprobs is not None)
+        reply = read_reply(response.content, max_tokens=request.limit, logprobs=request.top_logprobs is not None)
+        return self._redacted(reply)
+
+    def _redacted(self, reply: ChatReply) -> ChatReply:
+        """The reply without the key, which escapes and the borders of tokens may have hidden."""
+        text = self.endpoint.redact(reply.text)
+        written = "".join(max(token, key=lambda pair: pair[1])[0] for token in reply.alternatives or () if token)
+        spoken = text != reply.text or self.endpoint.redact(written) != written or "[key]" in text
+        reason = self.endpoint.redact(reply.finish_reason)
+        return replace(reply, text=text, finish_reason=reason, alternatives=None if spoken else reply.alternatives)
 
     def _failure(self, error: OpenAIError) -> RequestFailure:
-        """The failure of one row; an error where every row would fail in the same way."""
-        if isinstance(error, UnreachableError) or isinstance(error.__cause__, NO_CONNECTION):
-            reason = str(error) if isinstance(error, UnreachableError) else type(error.__cause__).__name__
-            raise EndpointError(
-                f"cannot reach {self.endpoint.base_url} ({reason}).",
-                "Check the address (base_url, or OPENAI_BASE_URL) and that the server runs.",
-                _RESUME,
-            ) from None
-        if isinstance(error, APITimeoutError):
-            return RequestFailure("no reply in time")
-        if isinstance(error, APIConnectionError):
-            return RequestFailure(f"the connection broke ({type(error.__cause__).__name__})")
-        if isinstance(error, OversizedReplyError):
-            return RequestFailure(f"the reply is too large: {error}")
-        if isinstance(error, APIStatusError):
-            return self._refused(error)
-        return RequestFailure(type(error).__name__)
+        return failure(error, self.endpoint, good_key=self._has_answered())
 
-    def _refused(self, error: APIStatusError) -> RequestFailure:
-        where, model, status = self.endpoint.base_url, self.endpoint.model, error.status_code
+    def _is_final(self, error: APIStatusError) -> bool:
+        """Whether a refusal names its reason, so that another wording would not be taken either."""
+        return kind_of(error.status_code, said(error), good_key=self._has_answered()) not in ("other", "model")
+
+    def _has_answered(self) -> bool:
         usage = self.usage
-        answered = usage.requests > usage.failed  # so the key is good, and a 403 is about this request's content
-        if status == 401 or (status == 403 and not answered):
-            raise EndpointError(
-                f"{where} refuses the key (HTTP {status}).",
-                "Check api_key, or OPENAI_API_KEY, and that the key may use this model.",
-                _RESUME,
-            ) from None
-        if status == 404:
-            raise EndpointError(
-                f"{where} knows no model {model!r}, or is no such server (HTTP 404).",
-                "Check model and base_url (OPENAI_MODEL, OPENAI_BASE_URL); the address usually ends in /v1.",
-                _RESUME,
-            ) from None
-        if error.code == "insufficient_quota":
-            raise EndpointError(
-                f"{where} has no credit left for this key (HTTP {status}).", "Add credit.", _RESUME
-            ) from None
-        told = error.body.get("message") if isinstance(error.body, dict) else None
-        said = self.endpoint.redact(told if isinstance(told, str) else error.message)
-        return RequestFailure(f"HTTP {status}: {''.join(c if c.isprintable() else ' ' for c in said)[:200]}")
+        return usage.requests > usage.failed
+
+    def _say_idle(self, waited_s: float) -> None:
+        logger.warning(
+            "%s at %s: no reply for %g s; a request waits up to %g s and is then sent again",
+            *(self.endpoint.model, self.endpoint.base_url, waited_s, self._timeout_s),
+        )

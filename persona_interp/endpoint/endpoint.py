@@ -1,7 +1,9 @@
 """`Endpoint`: where a model is served, under which name, and the key, which is never shown."""
 
 import ipaddress
+import json
 import os
+import re
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -10,6 +12,7 @@ from persona_interp.bounds import Text
 from persona_interp.errors import ConfigError
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
+SHORTEST_SECRET = 8
 
 
 @checked
@@ -66,8 +69,16 @@ class Endpoint:
 
     @checked
     def redact(self, text: Text) -> str:
-        """The text without the key."""
-        return text.replace(self.api_key, "[key]") if self.api_key else text
+        """The text without the key, as it is and as JSON may write it.
+
+        A key of fewer than 8 characters, such as a server without keys is given, is no secret: it stays, because it may
+        well be a word or a number of the text.
+        """
+        if len(self.api_key) < SHORTEST_SECRET:
+            return text
+        for written in (self.api_key, json.dumps(self.api_key)[1:-1], self.api_key.replace("/", "\\/")):
+            text = text.replace(written, "[key]")
+        return text
 
 
 def is_local(base_url: str) -> bool:
@@ -99,6 +110,9 @@ def _check_address(base_url: str) -> None:
 
 
 def _shown(base_url: str) -> str:
-    """The address as errors may show it: without what could be a secret."""
-    start, at, end = base_url.partition("?")[0].rpartition("@")
-    return f"{start.partition('://')[0]}://[hidden]@{end}" if at else end
+    """The address as errors may show it: without what could be a secret, and not at all where it has no scheme."""
+    start, at, end = re.split("[?#]", base_url)[0][:200].rpartition("@")
+    scheme, colon, _ = base_url.partition("://")
+    if not colon:
+        return f"{base_url[:6]}[hidden]" if len(base_url) > 2 * SHORTEST_SECRET else base_url
+    return f"{scheme}://[hidden]@{end}" if at else f"{start}{end}"

@@ -13,6 +13,7 @@ logger = logging.getLogger(__name__)
 HOST = "127.0.0.1"
 _INSTALL = 'pip install "persona-interp[server]"'
 _ERRORS_ONLY = 1
+_READ_S = 60
 
 
 @dataclass(eq=False)
@@ -29,7 +30,11 @@ class LocalServer:
     _running: Any
 
     def close(self) -> None:
-        """Stop answering and free the model."""
+        """Stop answering and free the model, once all requests in work are finished.
+
+        llama.cpp cannot be told to drop them, and nothing else in this process runs until then: a process that need not
+        go on ends by `os._exit`.
+        """
         self._running = None
 
 
@@ -54,6 +59,7 @@ def start_server(gguf: Path, model: str, *, port: int = 8080, parallel: int = 4,
     settings.model_alias = {model}
     settings.n_ctx, settings.n_parallel, settings.kv_unified = parallel * context, parallel, False
     settings.hostnames, settings.port = [HOST], port
+    settings.timeout_read = _READ_S
     settings.warmup, settings.ui, settings.verbosity = False, False, _ERRORS_ONLY
     try:
         running = xllamacpp.Server(settings)

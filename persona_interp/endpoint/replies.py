@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from persona_interp.endpoint.requests import Alternatives, ChatReply
+from persona_interp.reasoning import split_reasoning
 
 MAX_TOKEN_LENGTH = 256
 NEVER = -9999.0
@@ -26,17 +27,21 @@ def read_reply(body: bytes, *, max_tokens: int, logprobs: bool) -> ChatReply:
         raise MalformedReplyError("the reply has no choices")
     first = _object(choice[0], "the choice")
     reason = first.get("finish_reason")
-    text = _text(_object(first.get("message"), "the message"), reason)
-    if len(text) > MAX_TOKEN_LENGTH * max_tokens:
-        raise MalformedReplyError(f"got {len(text):,} characters where at most {max_tokens:,} tokens were asked for")
+    message = _object(first.get("message"), "the message")
+    written = _text(message, reason)
+    if len(written) > MAX_TOKEN_LENGTH * max_tokens:
+        raise MalformedReplyError(f"got {len(written):,} characters where at most {max_tokens:,} tokens were asked for")
+    split = split_reasoning(written)
+    reasoned = split.reasoned or _reasoning(message)
     prompt_tokens, completion_tokens = _counts(data.get("usage"))
     return ChatReply(
-        text=text,
-        alternatives=_alternatives(first.get("logprobs")) if logprobs else None,
+        text=split.answer,
+        alternatives=_alternatives(first.get("logprobs"), split.answer if reasoned else None) if logprobs else None,
         prompt_tokens=prompt_tokens,
         completion_tokens=completion_tokens,
         finish_reason=reason[:40] if isinstance(reason, str) else "",
         cached=False,
+        reasoned=reasoned,
     )
 
 
@@ -49,6 +54,7 @@ def pack(reply: ChatReply) -> str:
             "prompt_tokens": reply.prompt_tokens,
             "completion_tokens": reply.completion_tokens,
             "finish_reason": reply.finish_reason,
+            **({"reasoned": True} if reply.reasoned else {}),
         }
     )
 
@@ -68,7 +74,8 @@ def unpack(packed: str) -> ChatReply:
     if tokens is not None:
         alternatives = tuple(tuple(_pair(pair) for pair in _list(token, "a token")) for token in _list(tokens, "it"))
     prompt_tokens, completion_tokens = _counts(data)
-    return ChatReply(text, alternatives, prompt_tokens, completion_tokens, reason, cached=True)
+    reasoned = data.get("reasoned") is True
+    return ChatReply(text, alternatives, prompt_tokens, completion_tokens, reason, cached=True, reasoned=reasoned)
 
 
 def _parse(body: bytes) -> Any:
@@ -94,10 +101,28 @@ def _text(message: dict[str, Any], reason: Any) -> str:
     content = message.get("content")
     if isinstance(content, str):
         return content
+    if isinstance(content, list) and all(isinstance(part, dict) for part in content):
+        return "".join(map(_part, content))
     if content is None and isinstance(message.get("refusal"), str):
         raise MalformedReplyError("the model declined to answer")
+    if content is None and (reason == "length" or _reasoning(message)):
+        return ""
     suffix = f" (finish_reason {reason})" if reason in ("stop", "length", "content_filter", "tool_calls") else ""
     raise MalformedReplyError(f"the content is {_kind(content)}, not a text{suffix}")
+
+
+def _part(part: dict[str, Any]) -> str:
+    """The text of a part of a content in parts; nothing of a part that holds reasoning."""
+    text = part.get("text") if part.get("type") in ("text", "output_text") else ""
+    return text if isinstance(text, str) else ""
+
+
+def _reasoning(message: dict[str, Any]) -> bool:
+    """Whether a server gives the reasoning apart from the answer."""
+    content = message.get("content")
+    parts = content if isinstance(content, list) else []
+    apart = any(isinstance(part, dict) and part.get("type") in ("thinking", "reasoning") for part in parts)
+    return apart or any(message.get(name) for name in ("reasoning_content", "reasoning", "reasoning_details"))
 
 
 def _counts(usage: Any) -> tuple[int, int]:
@@ -114,17 +139,30 @@ def _count(value: Any) -> int:
     return value
 
 
-def _alternatives(logprobs: Any) -> Alternatives | None:
+def _alternatives(logprobs: Any, answer: str | None) -> Alternatives | None:
+    """The alternatives of every token; of a reply that reasoned those of its answer, None where they are not found."""
     content = None if logprobs is None else _object(logprobs, "logprobs").get("content")
     if content is None or content == []:
         return None
+    entries = [_object(entry, "a token") for entry in _list(content, "the list of log-probabilities")]
+    if answer is not None:
+        entries = _ending(entries, answer.strip())
     tokens = []
-    for entry in _list(content, "the list of log-probabilities"):
-        token = _object(entry, "a token")
+    for token in entries:
         listed = _list(token.get("top_logprobs") or [token], "a token's alternatives")
         named = [_object(alternative, "an alternative") for alternative in listed]
         tokens.append(tuple(_pair([alternative.get("token"), alternative.get("logprob")]) for alternative in named))
-    return tuple(tokens)
+    return tuple(tokens) or None
+
+
+def _ending(entries: list[dict[str, Any]], answer: str) -> list[dict[str, Any]]:
+    """The last tokens, which together are the answer; none where no number of them is."""
+    text = ""
+    for i in range(len(entries) - 1, -1, -1):
+        text = f"{entries[i].get('token')}{text}"
+        if len(text.strip()) >= len(answer):
+            return entries[i:] if answer and text.strip() == answer else []
+    return []
 
 
 def _pair(pair: Any) -> tuple[str, float]:

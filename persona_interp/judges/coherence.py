@@ -12,7 +12,7 @@ import pandas as pd
 
 from persona_interp.arguments import checked
 from persona_interp.errors import EmptySelectionError
-from persona_interp.judges.protocol import check_pairs
+from persona_interp.judges.protocol import judged_parts
 from persona_interp.judges.scoring import mean_logprobs
 from persona_interp.judges.sentences import SentenceEncoder
 from persona_interp.models.protocol import HookedModel
@@ -53,7 +53,7 @@ class CoherenceJudge:
     @checked
     def signs(self, questions: Sequence[str], answers: Sequence[str]) -> pd.DataFrame:
         """The three signs of every answer: nats a token, share of distinct bigrams, cosine."""
-        check_pairs(questions, answers)
+        answers = judged_parts(questions, answers)
         logprob = mean_logprobs(self.model, [None], questions, answers, progress=self.progress, label="coherence")[:, 0]
         embedded = self.encoder.encode([*questions, *answers])
         cosine = (embedded[: len(questions)] * embedded[len(questions) :]).sum(-1)

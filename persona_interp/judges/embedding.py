@@ -11,8 +11,8 @@ from persona_interp.judges.protocol import (
     Calibration,
     Score,
     calibrate,
-    check_pairs,
     first_line,
+    judged_parts,
     require_exemplars,
     score_rollouts,
 )
@@ -58,7 +58,7 @@ class EmbeddingJudge:
     @checked
     def rate(self, trait: Trait, questions: Sequence[str], answers: Sequence[str]) -> list[Score]:
         """One score an answer; NaN for an empty answer."""
-        check_pairs(questions, answers)
+        answers = judged_parts(questions, answers)
         axis, calibration = self._axis(trait)
         raw = self._embed(questions, answers) @ axis
         raw[[not answer.strip() for answer in answers]] = np.nan

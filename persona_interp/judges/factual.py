@@ -11,7 +11,7 @@ import numpy as np
 from persona_interp.arguments import checked
 from persona_interp.data.traits import Trait
 from persona_interp.errors import ConfigError
-from persona_interp.judges.protocol import Score, check_pairs
+from persona_interp.judges.protocol import Score, judged_parts
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class FactualRuleJudge:
         Raises:
             ConfigError: the trait is not hallucinating, or a question is not one of the factual ones.
         """
-        check_pairs(questions, answers)
+        answers = judged_parts(questions, answers)
         if (why := self.unable(trait)) is not None:
             raise ConfigError(f"{why}.", "It judges hallucinating only.")
         return [self._score(question, answer) for question, answer in zip(questions, answers, strict=True)]

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from persona_interp.arguments import checked
 from persona_interp.data.traits import Trait
 from persona_interp.errors import ConfigError
-from persona_interp.judges.protocol import Score, check_pairs
+from persona_interp.judges.protocol import Score, judged_parts
 
 
 @checked
@@ -77,7 +77,7 @@ class LexicalJudge:
         Raises:
             ConfigError: the trait has no declared sign.
         """
-        check_pairs(questions, answers)
+        answers = judged_parts(questions, answers)
         if self.unable(trait) is not None:
             raise ConfigError(
                 f"the lexical judge has no signed reading of {trait.name}.",

@@ -12,8 +12,8 @@ from persona_interp.judges.protocol import (
     Calibration,
     Score,
     calibrate,
-    check_pairs,
     first_line,
+    judged_parts,
     require_exemplars,
     score_rollouts,
 )
@@ -27,7 +27,8 @@ class LikelihoodJudge:
 
     In nats a token; larger means more of the trait. The model is never steered while it judges, but where it has the
     weights of the model under test the judgement is the model's view of itself, and reports say so. Works for base
-    models. Calibrated on the trait's exemplars.
+    models. Calibrated on the trait's exemplars. An answer's reasoning is left out: its own would give the pole away, so
+    every answer follows its prompt at once, after an empty block where the template opens one.
 
     Args:
         n_pairs: how many of the trait's prompt pairs to average over; fewer is faster and noisier.
@@ -68,7 +69,6 @@ class LikelihoodJudge:
     @checked
     def rate(self, trait: Trait, questions: Sequence[str], answers: Sequence[str]) -> list[Score]:
         """One score an answer; NaN for an empty answer."""
-        check_pairs(questions, answers)
         calibration = self.calibration(trait)
         return [Score(calibration(raw), float(raw)) for raw in self.log_ratios(trait, questions, answers)]
 
@@ -79,6 +79,7 @@ class LikelihoodJudge:
         Raises:
             TraitError: the trait has no contrastive system prompts.
         """
+        answers = judged_parts(questions, answers)
         if not trait.instructions:
             raise TraitError(
                 f"{self.name} compares system prompts of both poles, and {trait.name} has none.",

@@ -8,6 +8,7 @@ import numpy as np
 
 from persona_interp.data.traits import Trait, load_trait
 from persona_interp.errors import AlignmentError, TraitError
+from persona_interp.reasoning import answer_after
 from persona_interp.rollouts.generate import Rollouts
 
 
@@ -110,11 +111,12 @@ def require_exemplars(trait: Trait, judge: str, *, at_least: int = 2) -> None:
         )
 
 
-def check_pairs(questions: Sequence[str], answers: Sequence[str]) -> None:
-    """Refuse unequal numbers of questions and answers.
+def judged_parts(questions: Sequence[str], answers: Sequence[str]) -> list[str]:
+    """What of each answer is judged: what comes after its reasoning block, or all of it where there is none.
 
     Raises:
-        AlignmentError: they differ.
+        AlignmentError: the numbers of questions and answers differ.
     """
     if len(questions) != len(answers):
         raise AlignmentError(f"got {len(questions)} questions and {len(answers)} answers.", "Give one each.")
+    return [answer_after(answer) for answer in answers]

@@ -8,11 +8,14 @@ from persona_interp.endpoint.requests import ChatReply
 from persona_interp.judges.protocol import Score
 
 Tokens = Literal["whole", "digits", "unknown"]
-Way = Literal["weighted", "digits", "no logprobs", "undecided"]
+Way = Literal["weighted", "digits", "no logprobs", "reasoned", "undecided"]
 MIN_MASS = 0.25
 REFUSAL = "refusal"
 FAILED = "request failed"
 """How the note of an answer begins for which the server gave no reply: the only ones worth asking again."""
+
+CUT_OFF = "cut off"
+"""How the note of an answer begins whose reply ended at its limit of tokens."""
 
 _INTEGER = re.compile(r"0|[1-9][0-9]?|100")
 _REPLY = re.compile(r"(?:(?:score|rating)\s*[:=]?\s*)?([0-9]{1,3})(?:\s*/\s*100)?\s*\.?", re.IGNORECASE)
@@ -29,7 +32,7 @@ def way_of_reading(reply: ChatReply, tokens: Tokens) -> Way:
     """
     first = _first_token(reply)
     if first is None:
-        return "no logprobs"
+        return "reasoned" if reply.reasoned else "no logprobs"
     if tokens == "unknown":
         return "undecided"
     return "digits" if tokens == "digits" or _goes_on(reply.text, first) else "weighted"
@@ -67,6 +70,8 @@ def parse_rating(text: str, *, cut: bool = False) -> Score:
     Args:
         cut: the reply ended at its limit of tokens, so that a number at its end may lack digits.
     """
+    if not text.strip():
+        return _none(f"{CUT_OFF} before the answer began" if cut else "an empty reply")
     shown = repr(text[:40])
     match = _REPLY.fullmatch(text.strip())
     if match is None:
@@ -75,7 +80,7 @@ def parse_rating(text: str, *, cut: bool = False) -> Score:
     if number > 100:
         return _none(f"not a number from 0 to 100: {shown}")
     if cut and text[-1].isdigit():
-        return _none(f"cut off: {shown}")
+        return _none(f"{CUT_OFF}: {shown}")
     return Score(float(number), float(number))
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from persona_interp.models.protocol import HookedModel
 from persona_interp.models.tokens import encode, pad_id, render_prompt, token_batch
 from persona_interp.progress import track
+from persona_interp.reasoning import closed_prompt
 
 _LOGIT_BUDGET = 150_000_000
 _TOKEN_BUDGET = 16_384
@@ -118,5 +119,5 @@ def _encoded_prompts(
     model: HookedModel, systems: Sequence[str | None], questions: Sequence[str]
 ) -> dict[tuple[str, int], tuple[int, ...]]:
     keys = [(question, s) for s in range(len(systems)) for question in dict.fromkeys(questions)]
-    texts = [render_prompt(model.tokenizer, question, system=systems[s]) for question, s in keys]
+    texts = [closed_prompt(render_prompt(model.tokenizer, question, system=systems[s])) for question, s in keys]
     return dict(zip(keys, map(tuple, encode(model.tokenizer, texts)), strict=True))

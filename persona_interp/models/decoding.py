@@ -70,6 +70,7 @@ def decode(
     if recorder.wants_last_token and alive.any():
         with model.tapped(taps, stop_after=recorder.deepest) as forward:
             _advance(forward, state, chosen, alive, recorder)
+    recorder.finish()
     return state.tokens, state.finished
 
 
@@ -161,6 +162,7 @@ def _advance(
     recorder: Recorder,
 ) -> Float[Tensor, "left d_vocab"] | None:
     """The pass over the chosen tokens, without the rows that ended once they are many."""
+    recorder.generated(state.tokens)
     if alive.float().mean() < _COMPACT_BELOW:
         chosen, alive = _compact(state, chosen, alive)
     step = alive[:, None]

@@ -29,7 +29,9 @@ from persona_interp.models.generation_settings import GenerationSettings
 from persona_interp.models.parity import PARTS, check_parts
 from persona_interp.models.prefix_tree import plan_pass
 from persona_interp.models.protocol import Outputs, Sampling
+from persona_interp.models.reasoning import ReasoningRows, opened_by
 from persona_interp.models.recorder import Recorder, Segment, Tap, Watch
+from persona_interp.reasoning import Reasoning
 from persona_interp.types import (
     NO_EDITS,
     Edits,
@@ -146,6 +148,7 @@ class HookedModelBase(ABC):
         edits: Edits = NO_EDITS,
         prefix: KVPrefix | None = None,
         watch: Watch | None = None,
+        reasoning: Reasoning = "skip",
     ) -> Generation:
         """Sampled continuations of prompts (see `HookedModel.generate`)."""
         self.check_hookpoints((*read, *edits))
@@ -153,7 +156,12 @@ class HookedModelBase(ABC):
         length = n_virtual(prefix) + batch.ids.shape[1] + sampling.max_new_tokens
         self.check_length(length)
         self._check_window(batch, prefix, length)
-        recorder = Recorder(read if pool else (), pool, edits, watches)
+        rows = None
+        if reasoning == "skip" and "response_mean" in pool:
+            prompts = [ids[mask].tolist() for ids, mask in zip(batch.ids.cpu(), batch.mask.cpu(), strict=True)]
+            opened = opened_by(self.tokenizer, prompts)
+            rows = ReasoningRows(self.tokenizer, [begun for begun in opened for _ in range(sampling.n_samples)])
+        recorder = Recorder(read if pool else (), pool, edits, watches, rows)
         with torch.inference_mode():
             ids, finished = self.decoded(batch.to(self.device), recorder, sampling, prefix)
         texts = self.tokenizer.batch_decode(ids, skip_special_tokens=True)

@@ -21,7 +21,8 @@ from persona_interp.models.protocol import Sampling
 from persona_interp.models.recorder import Recorder, Segment, Tap
 from persona_interp.models.row_edits import renumbered
 from persona_interp.models.sampling import row_uniforms, sample_tokens
-from persona_interp.models.tokens import template_hash, token_batch
+from persona_interp.models.templates import template_hash
+from persona_interp.models.tokens import token_batch
 from persona_interp.types import Hookpoint, KVPrefix, Provenance, TokenBatch
 
 

@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase
 from persona_interp.io import sha256_json
 from persona_interp.models.file_hashes import LEAST_KEPT, kept, unchanged_since
 from persona_interp.models.offload import stored_weight
-from persona_interp.models.tokens import template_hash
+from persona_interp.models.templates import template_hash
 from persona_interp.types import Provenance
 
 _VERSIONED = ("persona-interp", "torch", "transformers", "transformer-lens", "nnsight")

@@ -1,7 +1,9 @@
 """`load_model`: a hub id, a folder, a GGUF file, a packaged model or a model in memory, with a backend."""
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, get_args
 
 import torch
@@ -16,6 +18,7 @@ from persona_interp.models.in_memory import adopted, copied, is_of_transformers
 from persona_interp.models.plain import load_source
 from persona_interp.models.selfcheck import check_batch, check_reads, reference_states
 from persona_interp.models.sources import find_source
+from persona_interp.models.templates import set_template_options
 from persona_interp.types import Provenance
 
 Backend = Literal["transformer_lens", "nnsight"]
@@ -33,6 +36,7 @@ def load_model(
     revision: str | None = None,
     adapter: str | Path | None = None,
     tokenizer: PreTrainedTokenizerBase | None = None,
+    template_options: Mapping[str, Any] = MappingProxyType({}),
 ) -> HookedModelBase:
     """A causal language model with every block's residual stream open to reading and editing.
 
@@ -51,9 +55,11 @@ def load_model(
             computes what PEFT computes, which is checked. The result is another model: directions of the base are
             carried over with `rebind_direction`.
         tokenizer: of a model of transformers in memory.
+        template_options: values for variables of the chat template, such as {"enable_thinking": False}.
 
     Raises:
-        ConfigError: an argument that is of no use for what is loaded, or a device or dtype that does not exist.
+        ConfigError: an argument that is of no use for what is loaded, a missing device or dtype, or an option
+            that the chat template does not have.
         ModelError: unknown name or backend, unreadable weights or adapter, an adapter that cannot be merged, folded
             weights, or reads that disagree.
         MissingPackageError: the packaged model's package is not installed.
@@ -61,12 +67,14 @@ def load_model(
     if backend not in BACKENDS:
         raise ModelError(f"no backend is called {backend!r}.", f"Backends: {', '.join(BACKENDS)}.")
     if not isinstance(name, str | Path):
-        return _of_object(name, backend, {"adapter": adapter, "device": device, "device_map": device_map}, tokenizer)
+        options = {"adapter": adapter, "device": device, "device_map": device_map}
+        return _of_object(name, backend, options, tokenizer, template_options)
     if tokenizer is not None:
         raise ConfigError("a tokenizer is given with a model in memory only.", "A name brings its own.")
     started = time.time()
     source = find_source(name, adapter, revision)
     model, tokenizer = load_source(source, dtype=dtype, device=device, device_map=device_map)
+    set_template_options(tokenizer, template_options)
     files = model_files(model) | source.adapter_files()
     read = hash_of_files(files)
     # a merged sum may round otherwise on another device, so only weights that are as in their files are known by these
@@ -77,7 +85,11 @@ def load_model(
 
 
 def _of_object(
-    model: Any, backend: Backend, options: dict[str, Any], tokenizer: PreTrainedTokenizerBase | None
+    model: Any,
+    backend: Backend,
+    options: dict[str, Any],
+    tokenizer: PreTrainedTokenizerBase | None,
+    template_options: Mapping[str, Any],
 ) -> HookedModelBase:
     """What the caller already has in memory."""
     kind = type(model).__name__
@@ -90,9 +102,11 @@ def _of_object(
         return model
     if is_of_transformers(model):
         plain, words, name = copied(model, tokenizer)
+        set_template_options(words, template_options)
         return _hooked(plain, words, backend, describe(plain, words, name, backend))
     if tokenizer is not None:
         raise ConfigError(f"a {kind} object takes no tokenizer.", "It has its own.")
+    set_template_options(getattr(model, "tokenizer", None), template_options)
     return adopted(model, backend)
 
 

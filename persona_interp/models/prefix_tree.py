@@ -28,6 +28,7 @@ class _Level:
     parent: list[int] | None
     n_response: list[int]
     ends_prompt: bool
+    n_reasoning: list[int] | None = None
 
 
 def plan_pass(batch: TokenBatch, *, predict_only: bool = False) -> list[Segment]:
@@ -57,7 +58,8 @@ def plan_pass(batch: TokenBatch, *, predict_only: bool = False) -> list[Segment]
         parent = [parents[p][1] for p in parent]
     if predict_only and min(n_response) > 0:
         tails, n_response = [tail[:-1] for tail in tails], [n - 1 for n in n_response]
-    levels.append(_Level(tails, parent, n_response, ends_prompt=True))
+    n_reasoning = None if batch.n_reasoning is None else batch.n_reasoning.tolist()
+    levels.append(_Level(tails, parent, n_response, ends_prompt=True, n_reasoning=n_reasoning))
     return [_pad(level, batch.ids.device) for level in levels]
 
 
@@ -134,11 +136,14 @@ def _rows(batch: TokenBatch) -> list[Tokens]:
 def _pad(level: _Level, device: torch.device) -> Segment:
     n_rows, width = len(level.tokens), max(map(len, level.tokens))
     ids = torch.zeros(n_rows, width, dtype=torch.long)
-    mask, response, last = (torch.zeros(n_rows, width, dtype=torch.bool) for _ in range(3))
-    for i, (row, n) in enumerate(zip(level.tokens, level.n_response, strict=True)):
+    mask, response, last, answer = (torch.zeros(n_rows, width, dtype=torch.bool) for _ in range(4))
+    skipped = [0] * n_rows if level.n_reasoning is None else level.n_reasoning
+    for i, (row, n, skip) in enumerate(zip(level.tokens, level.n_response, skipped, strict=True)):
         ids[i, width - len(row) :] = torch.tensor(row)
         mask[i, width - len(row) :] = True
         response[i, width - n :] = n > 0
+        answer[i, width - n + min(skip, n) :] = n > skip
         last[i, width - n - 1] = level.ends_prompt
     parent = None if level.parent is None else torch.tensor(level.parent, device=device)
-    return Segment(ids.to(device), mask.to(device), response.to(device), last.to(device), parent)
+    ids, mask, response, last, answer = (part.to(device) for part in (ids, mask, response, last, answer))
+    return Segment(ids, mask, response, last, parent, answer)

@@ -10,6 +10,7 @@ from transformers import PreTrainedTokenizerBase
 from persona_interp.arguments import checked
 from persona_interp.bounds import Count, Seed, ShareAbove0, Temperature
 from persona_interp.models.recorder import Watch
+from persona_interp.reasoning import Reasoning
 from persona_interp.types import (
     NO_EDITS,
     Edits,
@@ -103,9 +104,11 @@ class HookedModel(Protocol):
         edits: Edits = NO_EDITS,
         prefix: KVPrefix | None = None,
         watch: Watch | None = None,
+        reasoning: Reasoning = "skip",
     ) -> Generation:
         """Sampled continuations of prompts; residuals at `read` are pooled while generating.
 
-        A `watch` sees the residuals of every prompt and answer token, as they are computed.
+        Responses are pooled after their reasoning block, if they have one, or with it (`reasoning="include"`); the
+        texts are whole. A `watch` sees the residuals of every prompt and answer token, as they are computed.
         """
         ...

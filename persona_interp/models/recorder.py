@@ -9,6 +9,7 @@ from einops import einsum
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from persona_interp.models.reasoning import ReasoningRows
 from persona_interp.types import EditFunction, Edits, Hookpoint, Pooling, RowEditFunction, Span, TokenBatch
 
 Tap = Callable[[Float[Tensor, "batch pos d_model"]], Float[Tensor, "batch pos d_model"] | None]
@@ -19,7 +20,8 @@ Tap = Callable[[Float[Tensor, "batch pos d_model"]], Float[Tensor, "batch pos d_
 class Segment:
     """Consecutive tokens of every row, computed in one pass on top of what earlier segments cached.
 
-    `parent[i]` is the row of the previous segment that row i continues (None: the first segment).
+    `parent[i]` is the row of the previous segment that row i continues (None: the first segment). `answer` is the part
+    of the response that is pooled (None: all of it).
     """
 
     ids: Int[Tensor, "batch pos"]
@@ -27,11 +29,12 @@ class Segment:
     response: Bool[Tensor, "batch pos"]
     last: Bool[Tensor, "batch pos"]
     parent: Int[Tensor, " batch"] | None = None
+    answer: Bool[Tensor, "batch pos"] | None = None
 
     @classmethod
     def whole(cls, batch: TokenBatch) -> "Segment":
         """The batch as a single segment."""
-        return cls(batch.ids, batch.mask, batch.response, batch.last_prompt)
+        return cls(batch.ids, batch.mask, batch.response, batch.last_prompt, answer=batch.answer)
 
     def span(self, span: Span, *, last_prompt_token: bool) -> Bool[Tensor, "batch pos"]:
         """The positions of a span within this segment (as `TokenBatch.span`)."""
@@ -47,7 +50,9 @@ class Segment:
         """The positions that a pooling averages over, within this segment."""
         if pooling == "prompt_last":
             return self.last
-        return self.response if pooling == "response_mean" else self.mask & ~self.response
+        if pooling == "prompt_mean":
+            return self.mask & ~self.response
+        return self.response if self.answer is None else self.answer
 
 
 @runtime_checkable
@@ -90,15 +95,24 @@ class Recorder:
 
     A backend calls `tap(hookpoint)` once and then the returned function at every forward pass; the model calls
     `begin` before each segment. Edits come first: what is read or pooled is what the model goes on with.
+
+    Args:
+        reasoning: the rows that are generated, where responses are pooled without their reasoning.
     """
 
     def __init__(
-        self, read: Sequence[Hookpoint], pool: Sequence[Pooling], edits: Edits, watches: Sequence[Watch] = ()
+        self,
+        read: Sequence[Hookpoint],
+        pool: Sequence[Pooling],
+        edits: Edits,
+        watches: Sequence[Watch] = (),
+        reasoning: ReasoningRows | None = None,
     ) -> None:
         self.read = tuple(read)
         self.watches = tuple(watches)
         self.pool = tuple(pool) if self.read else ()
         self.edits = edits
+        self.reasoning = reasoning
         self.residuals: dict[Hookpoint, Float[Tensor, "batch pos d_model"]] = {}
         self._sums: Float[Tensor, "pooling batch layer d_model"] | None = None
         self._counts: Float[Tensor, "pooling batch"] | None = None
@@ -171,6 +185,26 @@ class Recorder:
             self._sums, self._counts = self._sums[:, parent], self._counts[:, parent]
         if self._norms is not None:
             self._norms = self._norms[parent]
+
+    def generated(self, tokens: Sequence[Sequence[int]]) -> None:
+        """Another token of every row was chosen, and is not yet passed on: means of responses start with an answer."""
+        if self.reasoning is not None:
+            self._restart(self.reasoning.begin_answers(tokens))
+
+    def finish(self) -> None:
+        """Nothing more is generated: a row that only reasoned has no answer to pool."""
+        if self.reasoning is not None:
+            self._restart(self.reasoning.unanswered())
+
+    def _restart(self, rows: Sequence[int]) -> None:
+        """Forget what was pooled of the responses of these rows."""
+        if not rows or self._sums is None or self._counts is None or "response_mean" not in self.pool:
+            return
+        k = self.pool.index("response_mean")
+        self._sums[k, list(rows)] = 0
+        self._counts[k, list(rows)] = 0
+        if k == len(self.pool) - 1 and self._norms is not None:
+            self._norms[list(rows)] = 0
 
     def taps(self) -> dict[Hookpoint, Tap]:
         """The tap of every hookpoint."""

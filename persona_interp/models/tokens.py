@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerBase
 from persona_interp.arguments import checked
 from persona_interp.bounds import Text
 from persona_interp.errors import AlignmentError, ConfigError, EmptySelectionError
-from persona_interp.io import sha256_bytes
+from persona_interp.models.templates import apply_template
 from persona_interp.types import TokenBatch, Turn
 
 
@@ -19,11 +19,18 @@ def encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[lis
 
 
 def token_batch(
-    prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]] | None = None, *, pad_id: int = 0
+    prompts: Sequence[Sequence[int]],
+    responses: Sequence[Sequence[int]] | None = None,
+    *,
+    pad_id: int = 0,
+    n_reasoning: Sequence[int] | None = None,
 ) -> TokenBatch:
     """Left-padded batch of prompts, each followed by its response.
 
     Ids are joined, never re-tokenised across the border, so the response mask is exact.
+
+    Args:
+        n_reasoning: how many first tokens of each response come before its answer; those are not pooled.
 
     Raises:
         EmptySelectionError: there is no row, or a prompt without tokens.
@@ -42,7 +49,8 @@ def token_batch(
         ids[i, width - len(row) :] = torch.tensor(row)
         mask[i, width - len(row) :] = True
         in_response[i, width - len(response) :] = len(response) > 0
-    return TokenBatch(ids, mask, in_response)
+    skipped = torch.tensor(n_reasoning) if n_reasoning is not None and any(n_reasoning) else None
+    return TokenBatch(ids, mask, in_response, skipped)
 
 
 def pad_id(tokenizer: PreTrainedTokenizerBase) -> int:
@@ -73,7 +81,8 @@ def render_prompt(tokenizer: PreTrainedTokenizerBase, user: Text, *, system: Tex
 def render_chat(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Turn], *, prompt: bool = True) -> str:
     """A conversation as the model sees it: by its chat template, or as plain dialogue for a base model.
 
-    A template that refuses a system turn gets the system prompt in front of the user's first words.
+    A template that refuses a system turn gets the system prompt in front of the user's first words. One that inserts
+    today's date is given the same date every day (`models/templates.py`).
 
     Args:
         prompt: end where the next answer begins.
@@ -105,15 +114,9 @@ def line_stop_ids(tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
     return tuple(sorted(i for token, i in tokenizer.get_vocab().items() if any(mark in token for mark in marks)))
 
 
-def template_hash(tokenizer: PreTrainedTokenizerBase) -> str:
-    """Short hash of the chat template (`plain dialogue` where there is none)."""
-    template = tokenizer.chat_template
-    return "plain dialogue" if template is None else sha256_bytes(str(template).encode())[:16]
-
-
 def _template(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Turn], *, prompt: bool) -> str:
     messages = [{"role": turn.role, "content": turn.content} for turn in turns]
-    return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=prompt))
+    return apply_template(tokenizer, messages, prompt=prompt)
 
 
 def _merge_system(turns: Sequence[Turn]) -> list[Turn] | None:

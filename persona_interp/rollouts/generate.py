@@ -16,10 +16,12 @@ from persona_interp.data.traits import Trait
 from persona_interp.errors import AlignmentError, ConfigError
 from persona_interp.lock import alone_in
 from persona_interp.models.protocol import HookedModel, Sampling
-from persona_interp.models.tokens import line_stop_ids, render_prompt, text_batch
+from persona_interp.models.reasoning import parted, reasoning_lengths
+from persona_interp.models.tokens import encode, line_stop_ids, render_prompt, text_batch
 from persona_interp.progress import track
+from persona_interp.reasoning import Reasoning
 from persona_interp.rollouts.parts import Part, PartStore
-from persona_interp.types import NO_EDITS, POOLINGS, Edits, Hookpoint, Pooling, Provenance
+from persona_interp.types import NO_EDITS, POOLINGS, Edits, Generation, Hookpoint, Pooling, Provenance
 
 Questions = Literal["extract", "eval"]
 METHOD_VERSION = 1
@@ -86,6 +88,7 @@ def generate_rollouts(
     generation_config: bool = True,
     questions: Questions = "extract",
     pool: Sequence[Pooling] = POOLINGS,
+    reasoning: Reasoning = "skip",
     batch_size: Size = 128,
     folder: Path | None = None,
     progress: bool = True,
@@ -95,6 +98,7 @@ def generate_rollouts(
     Args:
         generation_config: follow the model's own settings, such as a repetition penalty (see `Sampling`).
         questions: the trait's extraction questions, or the evaluation ones (for held-out tests).
+        reasoning: responses are pooled after their reasoning block, if they have one, or with it ("include").
         batch_size: answers generated at once.
         folder: where finished batches are kept; the same call goes on where an interrupted one stopped.
 
@@ -110,6 +114,7 @@ def generate_rollouts(
         trait=trait.name,
         trait_hash=trait.data_hash,
         pool=pool,
+        reasoning=reasoning,
         batch_size=batch_size,
         folder=folder,
         label=f"{trait.name}: {questions} rollouts",
@@ -162,6 +167,7 @@ def answer(
     edits: Edits | EditsOf = NO_EDITS,
     edits_hash: str | None = None,
     pool: Sequence[Pooling] = (),
+    reasoning: Reasoning = "skip",
     batch_size: Size = 128,
     folder: Path | None = None,
     label: str = "generate",
@@ -170,10 +176,12 @@ def answer(
     """Answers to every request, `sampling.n_samples` each, in batches that are kept as they are done.
 
     Requests with a column `prompt` bring their prompts as the model sees them; the others are rendered from their
-    question and system prompt.
+    question and system prompt. A reasoning block before an answer is no part of the column `answer`; where there is
+    one, the table has a column `reasoning`.
 
     Args:
         edits: of every batch; or what gives them for the requests of a batch, one row each (edits by row).
+        reasoning: responses are pooled after their reasoning block, if they have one, or with it ("include").
         edits_hash: what the edits do, so that a folder of other edits is refused.
 
     Raises:
@@ -190,6 +198,8 @@ def answer(
     unfollowed = {} if sampling.generation_config else {"generation_config": None}
     details = {key: value for key, value in provenance.details.items() if key not in unfollowed}
     provenance = replace(provenance, seed=sampling.seed, details=details)
+    if reasoning == "include":
+        provenance = replace(provenance, details={**provenance.details, "reasoning": reasoning})
     store = PartStore.open(folder, requests, sampling, provenance, pool, batch_size, edits_hash)
     n_rows = max(1, batch_size // sampling.n_samples)
     starts = range(0, len(requests), n_rows)
@@ -200,17 +210,32 @@ def answer(
         prompts = _prompts(model, chunk)
         batch = text_batch(model.tokenizer, prompts)
         made = model.generate(
-            batch, sampling=sampling, read=hookpoints, pool=pool, edits=edits(chunk) if callable(edits) else edits
+            batch,
+            sampling=sampling,
+            read=hookpoints,
+            pool=pool,
+            edits=edits(chunk) if callable(edits) else edits,
+            reasoning=reasoning,
         )
         rows = chunk.assign(prompt=prompts).loc[chunk.index.repeat(sampling.n_samples)].reset_index(drop=True)
         rows = rows.assign(
             sample=[i % sampling.n_samples for i in range(len(rows))],
-            answer=[text.strip() for text in made.texts],
+            **_parts(model, prompts, made, sampling.n_samples),
             response_ids=made.ids,
             finished=made.finished,
         )
         store.add(k, rows, made.pooled, made.norms)
     return Rollouts(trait=trait, frame=store.frame(), provenance=provenance, hookpoints=hookpoints, parts=store.parts())
+
+
+def _parts(model: HookedModel, prompts: Sequence[str], made: Generation, n_samples: int) -> dict[str, list[str]]:
+    """The column of answers, and one of what came before them where a block of reasoning did."""
+    ids = [prompt for prompt in encode(model.tokenizer, prompts) for _ in range(n_samples)]
+    lengths = reasoning_lengths(model.tokenizer, ids, made.ids)
+    if not any(lengths):
+        return {"answer": [text.strip() for text in made.texts]}
+    texts = [parted(model.tokenizer, *row) for row in zip(made.ids, lengths, strict=True)]
+    return {"answer": [text for _, text in texts], "reasoning": [text for text, _ in texts]}
 
 
 def _prompts(model: HookedModel, requests: pd.DataFrame) -> list[str]:

@@ -85,6 +85,7 @@ class PartStore:
             "pool": list(pool),
             "batch_size": batch_size,
             "edits": edits_hash,
+            "reasoning": provenance.details.get("reasoning"),
         }
         refuse_other_config(folder / "config.json", config)
         return store
@@ -115,7 +116,8 @@ class PartStore:
             tables = [self._rows[number] for number in sorted(self._rows)]
         else:
             tables = [_answers(path) for path in sorted(self._folder.glob("part-*.parquet"))]
-        return pd.concat(tables, ignore_index=True)
+        joined = pd.concat(tables, ignore_index=True)
+        return joined.fillna({"reasoning": ""}) if "reasoning" in joined else joined
 
     def parts(self) -> tuple[Part, ...]:
         """All activations in order; empty where none were recorded."""

@@ -1,17 +1,20 @@
 """`persona-interp serve`: refusals, and (slow) the packaged model behind real HTTP until Ctrl-C."""
 
 import importlib.util
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from persona_interp.cli import app
+from persona_interp.ending import INTERRUPTED
 from persona_interp.endpoint.client import ChatClient, ChatReply, ChatRequest, Endpoint
 from persona_interp.endpoint.local_server import start_server
 from persona_interp.errors import ConfigError, MissingPackageError, ModelError
@@ -19,7 +22,7 @@ from persona_interp.models.packaged import PACKAGED_MODELS, is_installed, packag
 from tests.integration.conftest import HEARS_CTRL_C
 
 SMOLLM2 = PACKAGED_MODELS["smollm2-135m-instruct"]
-SERVE = (sys.executable, "-c", HEARS_CTRL_C + "from persona_interp.cli import app; app()", "serve")
+SERVE = (sys.executable, "-c", HEARS_CTRL_C + "from persona_interp.__main__ import main; main()", "serve")
 
 
 @pytest.fixture
@@ -105,5 +108,45 @@ def test_the_packaged_model_answers_in_form_with_log_probabilities_until_ctrl_c(
             _, errors = job.communicate(timeout=60)
     assert isinstance(reply, ChatReply) and reply.text.lstrip().startswith("{")
     assert isinstance(plain, ChatReply) and plain.alternatives is not None and len(plain.alternatives[0]) == 5
-    assert job.returncode == 0, errors
+    assert job.returncode == INTERRUPTED, errors
     assert "Traceback" not in errors
+
+
+UNFINISHED = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+LONG = json.dumps(
+    {"messages": [{"role": "user", "content": "Count."}], "max_tokens": 3000, "ignore_eos": True}
+).encode()
+
+
+@pytest.mark.parametrize(
+    ("what", "request_"),
+    [
+        (("--replay", "impolite"), UNFINISHED + b"Content-Length: 1000\r\n\r\n{"),
+        pytest.param((), UNFINISHED + b"Content-Length: 1000\r\n\r\n{", marks=pytest.mark.slow),
+        pytest.param((), UNFINISHED + b"Content-Length: %d\r\n\r\n%b" % (len(LONG), LONG), marks=pytest.mark.slow),
+    ],
+    ids=["replay", "half a request", "a long answer"],
+)
+def test_ctrl_c_does_not_wait_for_requests(
+    environment: dict[str, str], port: int, what: tuple[str, ...], request_: bytes
+) -> None:
+    if not what and (not is_installed(SMOLLM2) or importlib.util.find_spec("xllamacpp") is None):
+        pytest.skip("no packaged model, or no xllamacpp")
+    command = [*SERVE, *what, "--port", str(port)]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as job:
+        try:
+            assert job.stdout is not None
+            assert [job.stdout.readline()[:6] for _ in range(2)] == ["export"] * 2
+            held = [socket.create_connection(("127.0.0.1", port)) for _ in range(3)]
+            for connection in held:
+                connection.sendall(request_)
+            time.sleep(0.3)
+            os.kill(job.pid, signal.SIGINT)
+            start = time.monotonic()
+            _, errors = job.communicate(timeout=20)
+        finally:
+            job.kill()
+    assert job.returncode == INTERRUPTED and time.monotonic() - start < 10, errors
+    assert "Traceback" not in errors
+    for connection in held:
+        connection.close()

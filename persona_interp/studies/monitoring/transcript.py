@@ -15,6 +15,7 @@ from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.recorder import Segment
 from persona_interp.models.tokens import encode, pad_id, render_chat, token_batch
 from persona_interp.progress import track
+from persona_interp.reasoning import answer_after, opens_reasoning, split_reasoning
 from persona_interp.studies.monitoring.monitor import Monitor
 
 _EXPECTED = 'Expected {"messages": [{"role": "user", "content": "..."}, {"role": "assistant", "content": "..."}, ...]}.'
@@ -116,17 +117,19 @@ def _pieces(tokenizer: PreTrainedTokenizerBase, conversation: Conversation) -> l
     """The rendered conversation cut around what the assistant says; those pieces have the number of their turn."""
     turns, pieces, done = conversation.turns, [], ""
     for k, turn in enumerate(turns):
-        if turn.role != "assistant" or not turn.content.strip():
+        if turn.role != "assistant" or not answer_after(turn.content).strip():
             continue
         before, whole = render_chat(tokenizer, turns[:k]), render_chat(tokenizer, turns[: k + 1], prompt=False)
-        said = turn.content.strip()
-        at = whole.find(said, len(before)) if whole.startswith(before) and before.startswith(done) else -1
-        if at < 0 or whole[len(before) : at].strip():
+        said = answer_after(turn.content).strip()
+        split = split_reasoning(whole[len(before) :], opened=opens_reasoning(before))
+        start = len(before) + split.start  # a block of reasoning is not what is said
+        at = whole.find(said, start) if whole.startswith(before) and before.startswith(done) else -1
+        if at < 0 or whole[start:at].strip():
             raise ConfigError(
                 f"{conversation.name}: the chat template does not leave turn {k} and those before it as they are.",
                 "Monitoring a transcript needs a template under which a longer conversation begins as a shorter one.",
             )
-        pieces += [(None, before[len(done) :]), (k, whole[len(before) : at] + said)]
+        pieces += [(None, whole[len(done) : start]), (k, whole[start:at] + said)]
         done = whole[: at + len(said)]
     return pieces
 

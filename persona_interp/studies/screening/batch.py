@@ -17,6 +17,8 @@ from persona_interp.judges.embedding import EmbeddingJudge
 from persona_interp.measurements.projection_difference import projection_difference
 from persona_interp.measurements.sample_projections import conversation_ids, project_samples
 from persona_interp.models.hooked import HookedModelBase
+from persona_interp.models.reasoning import reasoning_lengths
+from persona_interp.reasoning import ONLY_REASONING
 from persona_interp.studies.screening.config import Channel, ScreenConfig, channels
 
 Row = tuple[int, Conversation | Unusable]
@@ -115,12 +117,15 @@ class Screener:
             return str(error).splitlines()[0]
         if not prompt or not answer:
             return f"its {'answer' if prompt else 'prompt'} has no token"
+        reasoned = reasoning_lengths(self.model.tokenizer, [prompt], [answer])[0]
+        if reasoned == len(answer):
+            return ONLY_REASONING
         own = self.config.max_new_tokens if self.config.delta == "generate" else 0
         length = len(prompt) + max(len(answer), own)
         if length > self.model.max_positions:
             with_own = " with an answer of the model's own" if own > len(answer) else ""
             return f"{length} tokens{with_own}; the model's context holds {self.model.max_positions}"
-        return len(prompt), len(answer)
+        return len(prompt), len(answer) - reasoned
 
     def _scored(self, rows: Sequence[Conversation]) -> Iterator[tuple[list[int], dict[str, Column] | str]]:
         """The scores of rows, by where they are; row by row if an own answer is too long once read back as text."""

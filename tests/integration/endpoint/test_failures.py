@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from persona_interp.endpoint import pool
 from persona_interp.endpoint.client import ChatReply, RequestFailure
 from persona_interp.errors import EndpointError
 from tests.integration.endpoint.conftest import Ask, echo, echo_text, requests
@@ -28,7 +29,7 @@ def test_retry_after_is_kept_to(ask: Ask):
 
 PASSING = {
     "HTTP 500: no": failure(500),
-    "HTTP 429: slow down": failure(429, "slow down"),
+    "HTTP 429: rate limit: slow down (it asks to wait 0.01 s)": failure(429, "slow down"),
     "HTTP 400: bad": failure(400, "bad"),
     "HTTP 302": Sent(status=302, headers={"Location": "http://127.0.0.1:9/"}),
 }
@@ -96,7 +97,9 @@ def test_a_key_that_was_good_is_not_blamed_for_one_refused_row(ask: Ask):
     """Some providers answer 403 where they moderate what was sent."""
     client, server = ask(lambda body, _: failure(403, "flagged") if "seed" in body else echo(body, 0))
     assert isinstance(client.ask(requests(1))[0], ChatReply)
-    assert client.ask(requests(1, seed=7)) == [RequestFailure("HTTP 403: flagged")]
+    assert client.ask(requests(1, seed=7)) == [
+        RequestFailure("HTTP 403: the server's content filter refused it: flagged")
+    ]
     assert len(server.bodies) == 2
 
 
@@ -112,3 +115,45 @@ def test_a_server_that_is_not_there(ask: Ask):
         "  Check the address (base_url, or OPENAI_BASE_URL) and that the server runs.\n"
         "  What was answered is in the cache, if there is one: the same command goes on from there."
     )
+
+
+def test_a_silent_server_is_named_and_ends_in_an_error(ask: Ask, monkeypatch: pytest.MonkeyPatch, caplog: Any):
+    """It is asked twice, not seven times, although the client may retry six times."""
+    monkeypatch.setattr(pool, "PATIENCE_S", (0.05,))
+    client, server = ask(lambda *_: completion("x", delay_s=3.0), timeout_s=0.3, max_retries=6)
+    start = time.monotonic()
+    with pytest.raises(EndpointError) as caught:
+        client.ask(requests(1))
+    assert time.monotonic() - start < 4 and server.counts.total() == 2
+    assert str(caught.value).startswith(
+        f"{server.base_url} does not answer: no reply in 0.3 s, asked twice.\n  It may be"
+    )
+    said = [r.getMessage() for r in caplog.records if r.name.startswith("persona_interp")]
+    assert said[0] == (
+        f"judge-1 at {server.base_url}: no reply for 0.05 s; a request waits up to 0.3 s and is then sent again"
+    )
+
+
+def test_a_server_that_falls_silent_ends_in_an_error(ask: Ask):
+    """After so many requests in a row, not after each of them has used up its time."""
+    client, server = ask(
+        lambda body, _: completion("x", delay_s=0.0 if echo_text(body) == "number 0" else 2.0),
+        timeout_s=0.1,
+        max_retries=0,
+        in_flight=2,
+    )
+    client.ask(requests(1))
+    with pytest.raises(EndpointError, match="does not answer: 6 requests in a row, no reply in 0.1 s"):
+        client.ask(requests(50))
+    assert server.counts.total() < 12
+
+
+def test_what_was_cut_off_at_its_limit_is_a_failure_with_that_name(ask: Ask):
+    words = "max_tokens or model output limit was reached"
+    client, server = ask(lambda *_: failure(400, words), max_retries=0)
+    assert client.ask(requests(1, reasoning_tokens=10)) == [
+        RequestFailure(
+            "HTTP 400: cut off before the answer: max_tokens or model output limit was reached", cut_off=True
+        )
+    ]
+    assert [body["max_tokens"] for body in server.bodies] == [14, 24]

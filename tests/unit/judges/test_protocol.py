@@ -14,7 +14,7 @@ from persona_interp.judges.protocol import (
     Judge,
     Score,
     calibrate,
-    check_pairs,
+    judged_parts,
     require_exemplars,
     score_rollouts,
 )
@@ -77,9 +77,9 @@ def test_exemplars_are_required():
 
 
 def test_questions_and_answers_must_be_as_many():
-    check_pairs(["a"], ["b"])
+    judged_parts(["a"], ["b"])
     with pytest.raises(AlignmentError) as caught:
-        check_pairs(["a"], [])
+        judged_parts(["a"], [])
     assert str(caught.value) == "got 1 questions and 0 answers.\n  Give one each."
 
 

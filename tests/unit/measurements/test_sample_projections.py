@@ -22,7 +22,7 @@ from persona_interp.errors import (
 )
 from persona_interp.measurements.sample_projections import SampleProjections, conversation_ids, project_samples
 from persona_interp.models.hooked import HookedModelBase
-from persona_interp.models.tokens import encode, render_chat
+from persona_interp.models.tokens import encode, render_chat, token_batch
 from persona_interp.types import Hookpoint, Turn
 from tests.contract.tiny import BACKENDS, D_MODEL, N_LAYERS, Tiny
 from tests.small import make_small, provenance
@@ -173,3 +173,19 @@ def test_what_cannot_be_projected_is_refused(model: HookedModelBase) -> None:
 def _tokens(found: SampleProjections) -> tuple[np.ndarray, ...]:
     assert found.tokens is not None
     return found.tokens
+
+
+def test_the_answer_after_its_reasoning_is_projected(model: HookedModelBase) -> None:
+    """As if the block were the end of the prompt; the last prompt token is still the one before the block."""
+    direction = random_direction(model, 7)
+    plain, reasoned = question_and_answer("Why?", "so"), question_and_answer("Why?", "<think>a</think>\n\nso")
+    found = project_samples(model, [plain, reasoned], [direction], [1], keep_tokens=True, progress=False)
+    assert found.token_ids is not None and found.tokens is not None
+    assert found.n_answer_tokens.tolist() == [3, 2] and found.n_prompt_tokens[0] == found.n_prompt_tokens[1]
+    assert model.tokenizer.decode(list(found.token_ids[1])) == "so"
+    np.testing.assert_allclose(found.prompt_last[0], found.prompt_last[1], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(found.tokens[1].mean(0), found.response[1], rtol=1e-4, atol=1e-5)
+    prompt, answer = conversation_ids(model.tokenizer, reasoned)
+    residual = model.run(token_batch([prompt], [answer]), read=[Hookpoint(1)]).residuals[Hookpoint(1)][0, -2:]
+    expected = (residual @ direction.at(1) / direction.at(1).norm()).mean()
+    assert float(found.response[1, 0, 0]) == pytest.approx(float(expected), rel=1e-3, abs=1e-4)
