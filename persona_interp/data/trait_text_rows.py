@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
-from persona_interp.data.rows import parse_json
+from persona_interp.data.values import parse_json
 from persona_interp.errors import ArtefactError, ConfigError, DataError
 from persona_interp.io import read_bytes
 

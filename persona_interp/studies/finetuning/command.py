@@ -10,7 +10,9 @@ from persona_interp.studies.options import DEFAULT_MODEL, Model, Out, Seed, alon
 
 @alone_in_out
 def finetune(
-    data: Annotated[Path, typer.Argument(help="JSONL of conversations.")],
+    data: Annotated[
+        str, typer.Argument(help="Conversations: JSON, CSV or Parquet, a folder of such, or a data set of the hub.")
+    ],
     out: Out,
     model: Model = DEFAULT_MODEL,
     preset: Annotated[

@@ -8,8 +8,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float
 
-from persona_interp.data.conversations import Conversation, Unusable
-from persona_interp.data.streams import stream_conversations
+from persona_interp.data.conversations import Conversation, Unusable, stream_conversations
 from persona_interp.data.traits import Trait, load_trait
 from persona_interp.directions.direction import Direction
 from persona_interp.errors import ConfigError, ContextLengthError, DataError, TraitError

@@ -13,7 +13,12 @@ _TOKENS = 64
 
 @options.alone_in_out
 def screen(
-    data: Annotated[str, typer.Argument(help="JSONL, Parquet or CSV of conversations, or a data set of the hub.")],
+    data: Annotated[
+        str,
+        typer.Argument(
+            help="Conversations or preference pairs: JSON, CSV or Parquet, a folder, or a data set of the hub."
+        ),
+    ],
     vectors: Annotated[str, typer.Option("--vectors", "-v", help="Saved directions, separated by commas.")],
     out: options.Out,
     model: options.Model = options.DEFAULT_MODEL,
@@ -48,7 +53,7 @@ def screen(
     workers: Annotated[int | None, typer.Option(help="Ray workers; default: one a GPU, or one a CPU.")] = None,
 ) -> Path:
     """Projections of every sample of a data set, a summary, a ranking, and the samples above a clean data set's."""
-    from persona_interp.data.streams import stream_conversations
+    from persona_interp.data.conversations import stream_conversations
     from persona_interp.directions.direction import Direction
     from persona_interp.errors import ConfigError
     from persona_interp.models.load import load_model

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from persona_interp import errors
-from persona_interp.data.streams import count_rows, stream_conversations
+from persona_interp.data.streams import count_rows, stream_rows
 from persona_interp.directions.direction import Direction
 from persona_interp.errors import ConfigError, ModelError, PersonaInterpError
 from persona_interp.io import remove_partial_writes
@@ -129,7 +129,7 @@ def screen_on_ray(
 def missing_batches(source: str, shards: Shards, at_once: int) -> list[int]:
     """The batches of a data set without a shard; a source that cannot say how many rows it has is read through."""
     n = count_rows(source)
-    n = 1 + max((row for row, _ in stream_conversations(source)), default=-1) if n is None else n
+    n = 1 + max((row for row, _ in stream_rows(source)), default=-1) if n is None else n
     return [number for number in range(-(-n // at_once)) if not shards.has(number)]
 
 

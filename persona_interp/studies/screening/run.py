@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from persona_interp.data.streams import source_hash, stream_conversations
+from persona_interp.data.conversations import stream_conversations
+from persona_interp.data.streams import source_hash
 from persona_interp.directions.direction import Direction, check_direction
 from persona_interp.errors import ConfigError
 from persona_interp.lock import alone_in
