@@ -52,14 +52,20 @@ def screen(
     ),
     workers: Annotated[int | None, typer.Option(help="Ray workers; default: one a GPU, or one a CPU.")] = None,
 ) -> Path:
-    """Projections of every sample of a data set, a summary, a ranking, and the samples above a clean data set's."""
+    """Projections of every sample of a data set, a summary, a ranking, and the samples above a clean data set's.
+
+    Preference data (prompt, chosen, rejected) are screened as pairs: chosen minus rejected, and the pairs that most
+    teach each trait.
+    """
     from persona_interp.data.conversations import stream_conversations
+    from persona_interp.data.streams import holds_preferences
     from persona_interp.directions.direction import Direction
     from persona_interp.errors import ConfigError
     from persona_interp.models.load import load_model
     from persona_interp.studies.screening.config import check_engine
+    from persona_interp.studies.screening.pair_run import screen_pairs
     from persona_interp.studies.screening.run import screen as screen_data
-    from persona_interp.studies.screening.text_report import text_report
+    from persona_interp.studies.screening.text_report import pair_report, text_report
 
     options.refuse_idle(percentile, "--percentile", clean is not None, "--clean")
     options.refuse_idle(joint or None, "--joint", clean is not None, "--clean")
@@ -73,8 +79,36 @@ def screen(
     for source in (data, clean):
         if source is not None:
             next(iter(stream_conversations(source)), None)  # a missing file is said before the model is loaded
+    pairs = holds_preferences(data)
+    if pairs:
+        idle = {
+            "--clean": clean,
+            "--rank-by": rank_by,
+            "--judge": judge,
+            "--delta": None if delta == "prompt" else delta,
+        }
+        if given := [name for name, value in idle.items() if value is not None]:
+            raise ConfigError(
+                f"{', '.join(given)} would do nothing: the data are preference pairs.",
+                "Their answers are compared with each other, chosen minus rejected. Leave it out.",
+            )
     loaded = load_model(model, backend, dtype=dtype)  # pyright: ignore (checked by load_model)
     directions = [Direction.load(path, loaded) for path in paths]
+    if pairs:
+        compared = screen_pairs(
+            loaded,
+            data,
+            directions,
+            out=out,
+            layers=options.parse_numbers(layer, int, "layer") or None,
+            n_shown=n_flagged,
+            batch_rows=batch_rows,
+            engine=engine,  # pyright: ignore (checked above)
+            ray_address=ray_address,
+            n_workers=workers,
+        )
+        typer.echo(pair_report(compared))
+        return out
     result = screen_data(
         loaded,
         data,
