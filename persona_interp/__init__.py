@@ -142,6 +142,7 @@ if TYPE_CHECKING:
     from persona_interp.studies.psychadapter.settings import PsychAdapterSettings as PsychAdapterSettings
     from persona_interp.studies.psychadapter.train import train_psychadapter as train_psychadapter
     from persona_interp.studies.screening.detection import detection_table as detection_table
+    from persona_interp.studies.screening.pair_run import screen_pairs as screen_pairs
     from persona_interp.studies.screening.run import screen as screen
     from persona_interp.studies.styles.arms import StyleSteering as StyleSteering
     from persona_interp.studies.styles.config import StyleRun as StyleRun
@@ -243,6 +244,7 @@ _HOMES = {
     "models.tokens": "render_chat render_prompt",
     "rollouts.contexts": "graded_system_prompts many_shot_contexts",
     "rollouts.generate": "generate_rollouts",
+    "studies.screening.pair_run": "screen_pairs",
     "studies.screening.run": "screen",
     "types": "Hookpoint Turn depth_of layer_at_depth layers_at_depth",
 }

@@ -23,6 +23,7 @@ from persona_interp.studies.persona.results import MainJobResults, load_results
 from persona_interp.studies.persona.rows import STUDY as MAIN_JOB
 from persona_interp.studies.persona.section import main_job_parts
 from persona_interp.studies.psychadapter.section import psychadapter_section
+from persona_interp.studies.screening.section import screening_section
 from persona_interp.studies.styles.section import styles_section
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -108,6 +109,7 @@ def sections_of(folder: Path) -> list[Section]:
         ArtefactError: a file is damaged or in another form.
     """
     own = {"styles": styles_section, "psychadapter": psychadapter_section, "inventory": inventory_section}
+    own |= {"screening": screening_section}
     found = [own[name](folder) if name in own else plain_section(folder, name)
              for name in saved_studies(folder) if name != MAIN_JOB]  # fmt: skip
     return [section for section in found if section is not None]

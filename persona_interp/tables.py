@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from pandas import DataFrame, Series
 
+from persona_interp.csv_texts import as_given, inert
 from persona_interp.errors import AlignmentError, ArtefactError, ConfigError
 from persona_interp.files import atomic_write_bytes, is_file, read_bytes
 
@@ -142,6 +143,9 @@ def truths(names: str, *, optional: bool = False) -> tuple[Column, ...]:
 def table_bytes(frame: DataFrame, suffix: str, *, digits: int | None = None) -> bytes:
     """The bytes of a CSV or Parquet file with these rows, without the index.
 
+    Spreadsheets run a CSV cell that begins with =, +, - or @ as a formula. In CSV such a text, unless it is a number,
+    is written with an apostrophe before it, which `read_table` takes away; Parquet has the text itself.
+
     Args:
         digits: significant digits of numbers in CSV; default: as many as bring back the same number.
 
@@ -156,7 +160,8 @@ def table_bytes(frame: DataFrame, suffix: str, *, digits: int | None = None) -> 
         raise ConfigError(f"a table is kept as .csv or .parquet, got {suffix!r}.")
     quoting = csv.QUOTE_NONNUMERIC if _has_bare_return(frame) else csv.QUOTE_MINIMAL
     shown = None if digits is None else f"%.{digits}g"
-    return frame.to_csv(index=False, lineterminator="\n", float_format=shown, quoting=quoting).encode()
+    text = inert(frame).to_csv(index=False, lineterminator="\n", float_format=shown, quoting=quoting)
+    return text.encode()
 
 
 def write_table(path: Path, frame: DataFrame, form: Form | None = None, *, digits: int | None = None) -> None:
@@ -228,13 +233,14 @@ def _read(path: Path, as_text: bool, remedy: str) -> DataFrame:
         if path.suffix == ".parquet":
             return pd.read_parquet(io.BytesIO(data), engine="pyarrow")
         types: Any = str if as_text else None
-        return pd.read_csv(
+        found = pd.read_csv(
             io.BytesIO(data),
             dtype=types,
             keep_default_na=False,
             na_values=[] if as_text else [""],
             encoding="utf-8",
         )
+        return as_given(found)
     except (ValueError, OSError, RecursionError, OverflowError) as error:  # pandas' and Arrow's are among them
         kind = "Parquet file" if path.suffix == ".parquet" else "CSV table in UTF-8"
         raise ArtefactError(f"{path} is not a whole {kind}: {' '.join(str(error).split())[:200]}.", remedy) from error

@@ -23,8 +23,8 @@ Pooling = Literal["prompt_last", "prompt_mean", "response_mean"]
 Span = Literal["all", "prompt", "response", "last"]
 """Positions that an edit touches. `last` is the last prompt token. Padding is never touched."""
 
-Role = Literal["system", "user", "assistant"]
-"""Who speaks in a conversation."""
+Role = Literal["system", "user", "assistant", "tool", "tool_call"]
+"""Who speaks in a conversation. `tool_call` is what the assistant writes to a tool, `tool` what comes back."""
 
 STREAMS: tuple[Stream, ...] = get_args(Stream)
 POOLINGS: tuple[Pooling, ...] = get_args(Pooling)

@@ -1,17 +1,19 @@
 """Conversations of a data set: rows as finetuning files hold them, read row by row with what is unusable.
 
-The forms of a row are described in `rows`.
+The forms of a row are described in `rows`, the kinds of files in `streams`. Every command and function reads by these.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from persona_interp.arguments import checked
-from persona_interp.data.rows import EXPECTED, parse_json, row_turns, up_to_last_answer
+from persona_interp.data.rows import EXPECTED, Unusable, is_preference, row_turns, up_to_last_answer
+from persona_interp.data.sources import shown
+from persona_interp.data.streams import stream_rows
 from persona_interp.errors import DataError
-from persona_interp.io import atomic_write_bytes, read_bytes, sha256_json
+from persona_interp.io import atomic_write_bytes, sha256_json
 from persona_interp.types import Turn
 
 _SHOWN = 3
@@ -34,14 +36,6 @@ class Conversation:
     def answer(self) -> str:
         """The last answer."""
         return self.turns[-1].content
-
-
-@dataclass(frozen=True)
-class Unusable:
-    """A row that cannot be a conversation: where it is, and why."""
-
-    name: str
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -70,44 +64,51 @@ def write_conversations(path: Path, conversations: Iterable[Conversation]) -> No
     atomic_write_bytes(path, ("\n".join(lines) + "\n").encode())
 
 
+def stream_conversations(source: str | Path, *, start: int = 0) -> Iterator[tuple[int, Conversation | Unusable]]:
+    """(number, row) of every row of a data set from number `start` on, as `stream_rows` reads them.
+
+    Raises:
+        ArtefactError, ConfigError, DataError: as there.
+    """
+    return ((k, parse_row(row, name)) for k, (name, row) in stream_rows(source, start=start))
+
+
 @checked
-def read_conversations(path: Path) -> ConversationSet:
-    """Every conversation of a JSONL file; a bad line becomes unusable, and the rest goes on.
+def read_conversations(source: str | Path) -> ConversationSet:
+    """Every conversation of a data set in any form that `stream_rows` reads; a bad row becomes unusable.
 
     Names are `file.jsonl, line 7`, counted from 1. Blank lines are skipped and counted.
 
     Raises:
-        DataError: no line is usable.
-        ArtefactError: the file is missing or cannot be read.
+        DataError: no row is usable, or one is a pair of a chosen and a rejected answer.
+        ArtefactError: the file is missing, empty, or cannot be read.
     """
-    found = [
-        parse_line(line, f"{path.name}, line {k}")
-        for k, line in enumerate(read_bytes(path).split(b"\n"), start=1)
-        if line.strip()
-    ]
-    usable = tuple(row for row in found if isinstance(row, Conversation))
-    unusable = tuple(row for row in found if isinstance(row, Unusable))
+    usable, unusable = [], []
+    for _, (name, row) in stream_rows(source):
+        if is_preference(row):
+            raise DataError(
+                f"{shown(source)} is preference data: {name}, holds a chosen and a rejected answer to one prompt.",
+                "Conversations were expected. `persona-interp screen` compares the answers of such pairs along persona"
+                " vectors. To train on the chosen ones, write each with its prompt as a conversation of its own.",
+            )
+        found = parse_row(row, name)
+        (unusable if isinstance(found, Unusable) else usable).append(found)
     if not usable:
         first = (f"{row.name}: {row.reason}" for row in unusable[:_SHOWN])
-        raise DataError(f"{path} holds no usable conversation: {len(unusable)} lines were left out.", *first, EXPECTED)
-    return ConversationSet(usable, unusable)
+        raise DataError(
+            f"{shown(source)} holds no usable conversation: {len(unusable)} rows were left out.", *first, EXPECTED
+        )
+    return ConversationSet(tuple(usable), tuple(unusable))
 
 
 def parse_row(row: object, name: str) -> Conversation | Unusable:
     """The conversation of a row, or why it cannot be one."""
+    if isinstance(row, Unusable):
+        return Unusable(name, row.reason)
     try:
         return Conversation(name, up_to_last_answer(row_turns(row)))
     except DataError as error:
         return Unusable(name, str(error))
-
-
-def parse_line(line: bytes, name: str) -> Conversation | Unusable:
-    """The conversation of a line of JSON, or why it cannot be one."""
-    try:
-        row = parse_json(line)
-    except DataError as error:
-        return Unusable(name, str(error))
-    return parse_row(row, name)
 
 
 def _messages(turns: Sequence[Turn]) -> list[dict[str, str]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from persona_interp.data.archives import MOST_UNPACKED, member
 from persona_interp.data.csv_text import LONGEST_FIELD
-from persona_interp.data.rows import parse_json
+from persona_interp.data.values import parse_json
 from persona_interp.errors import ArtefactError, ConfigError, DataError
 from persona_interp.files import is_folder, read_bytes
 from persona_interp.texts import clean_text

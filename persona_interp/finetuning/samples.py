@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerBase
 
 from persona_interp.data.conversations import Conversation, Unusable
+from persona_interp.data.turns import answer_positions
 from persona_interp.errors import ConfigError, DataError
 from persona_interp.models.tokens import encode, pad_id, render_chat
 
@@ -54,7 +55,6 @@ def encode_samples(
     """
     kept, unusable = [], []
     for conversation in conversations:
-        in_words = any(turn.role == "assistant" and turn.content.strip() for turn in conversation.turns)
         try:
             sample = encode_sample(tokenizer, conversation)
         except ConfigError as error:
@@ -62,7 +62,7 @@ def encode_samples(
             continue
         if len(sample.ids) > max_tokens:
             unusable.append(Unusable(conversation.name, f"{len(sample.ids)} tokens, more than {max_tokens}"))
-        elif not any(sample.in_answer) or not in_words:
+        elif not any(sample.in_answer):
             unusable.append(Unusable(conversation.name, "no answer to train on"))
         else:
             kept.append(sample)
@@ -77,15 +77,14 @@ def encode_samples(
 
 
 def encode_sample(tokenizer: PreTrainedTokenizerBase, conversation: Conversation) -> Sample:
-    """Token ids in pieces that are joined, never tokenised across the border of an answer.
+    """Token ids in pieces that are joined, never tokenised across the border of an answer (`answer_positions`).
 
+    Calls of tools, what they give back, blank turns and a greeting before the first question are not trained on.
     A template that rewrites earlier turns (one that drops earlier reasoning, say) is followed: what it rewrites is not
     trained on.
     """
     text, pieces = "", []
-    for i, turn in enumerate(conversation.turns):
-        if turn.role != "assistant":
-            continue
+    for i in answer_positions(conversation.turns):
         head = render_chat(tokenizer, conversation.turns[:i])
         whole = render_chat(tokenizer, conversation.turns[: i + 1], prompt=False)
         if not head.startswith(text):

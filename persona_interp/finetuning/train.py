@@ -71,7 +71,8 @@ def finetune(
 
     Args:
         model: a name or folder; of a hooked model its name, of which a fresh copy is trained.
-        dataset: a JSONL file of conversations, or what was read from one. Unusable rows are left out and counted.
+        dataset: a file, folder or data set of the hub that `read_conversations` reads, or what was read from one.
+            Unusable rows are left out and counted.
 
     Raises:
         DataError: no sample is left to train on.
@@ -105,7 +106,7 @@ def finetune(
 def _given(dataset: str | Path | ConversationSet | Sequence[Conversation]) -> ConversationSet:
     if isinstance(dataset, ConversationSet):
         return dataset
-    return read_conversations(Path(dataset)) if isinstance(dataset, str | Path) else ConversationSet(tuple(dataset))
+    return read_conversations(dataset) if isinstance(dataset, str | Path) else ConversationSet(tuple(dataset))
 
 
 def _run(job: _Job, plain: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, given: ConversationSet) -> None:

@@ -13,6 +13,7 @@ from persona_interp.activations.extract import length_chunks
 from persona_interp.arguments import checked
 from persona_interp.bounds import Count, Some
 from persona_interp.data.conversations import Conversation
+from persona_interp.data.turns import answer_positions
 from persona_interp.directions.direction import Direction, check_direction, unit_vectors
 from persona_interp.errors import ConfigError, ContextLengthError, DataError, EmptySelectionError
 from persona_interp.models.protocol import HookedModel
@@ -61,7 +62,8 @@ def conversation_ids(tokenizer: PreTrainedTokenizerBase, conversation: Conversat
         DataError: nothing comes before the answer, or the chat template refuses the order of roles.
     """
     prompt, answer = conversation.prompt, conversation.answer.strip()
-    if not prompt or conversation.turns[-1].role != "assistant":
+    last = len(conversation.turns) - 1
+    if conversation.turns[-1].role != "assistant" or (answer and last not in answer_positions(conversation.turns)):
         raise DataError(
             f"{conversation.name or 'a conversation'} is not a prompt with an answer.",
             "Expected at least a user turn, and the assistant's last.",

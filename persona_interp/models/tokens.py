@@ -1,6 +1,8 @@
 """From text to left-padded token ids, and from a question to the prompt as the model sees it."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
+from itertools import groupby
 
 import torch
 from jinja2.exceptions import TemplateError
@@ -10,7 +12,9 @@ from persona_interp.arguments import checked
 from persona_interp.bounds import Text
 from persona_interp.errors import AlignmentError, ConfigError, EmptySelectionError
 from persona_interp.models.templates import apply_template
-from persona_interp.types import TokenBatch, Turn
+from persona_interp.types import Role, TokenBatch, Turn
+
+_AS_SPOKEN: Mapping[Role, Role] = {"tool_call": "assistant", "tool": "user"}
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
@@ -81,8 +85,10 @@ def render_prompt(tokenizer: PreTrainedTokenizerBase, user: Text, *, system: Tex
 def render_chat(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Turn], *, prompt: bool = True) -> str:
     """A conversation as the model sees it: by its chat template, or as plain dialogue for a base model.
 
-    A template that refuses a system turn gets the system prompt in front of the user's first words. One that inserts
-    today's date is given the same date every day (`models/templates.py`).
+    A template that refuses a system turn gets the system prompt in front of the user's first words. A call of a tool is
+    written as the assistant's words; what the tool gave back has the role `tool` where the template names that, else it
+    is the user's. Where a template refuses them, neighbours that have one role by this are joined. A template that
+    inserts today's date is given the same date every day (`models/templates.py`).
 
     Args:
         prompt: end where the next answer begins.
@@ -97,9 +103,9 @@ def render_chat(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Turn], *, pr
     try:
         return _template(tokenizer, turns, prompt=prompt)
     except TemplateError as error:
-        merged = _merge_system(turns)
-        if merged is not None:
-            return render_chat(tokenizer, merged, prompt=prompt)
+        simpler = _without_tools(turns) or _merge_system(turns)
+        if simpler is not None:
+            return render_chat(tokenizer, simpler, prompt=prompt)
         raise ConfigError(
             f"the chat template refuses this conversation ({', '.join(turn.role for turn in turns[:6])}): {error}.",
             "Most templates want user and assistant in turn, after at most one system prompt.",
@@ -115,7 +121,9 @@ def line_stop_ids(tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
 
 
 def _template(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Turn], *, prompt: bool) -> str:
-    messages = [{"role": turn.role, "content": turn.content} for turn in turns]
+    knows_tools = bool(re.search(r"""["']tool["']""", str(tokenizer.chat_template)))
+    spoken = {"tool_call": "assistant", "tool": "tool" if knows_tools else "user"}
+    messages = [{"role": spoken.get(turn.role, turn.role), "content": turn.content} for turn in turns]
     return apply_template(tokenizer, messages, prompt=prompt)
 
 
@@ -126,8 +134,18 @@ def _merge_system(turns: Sequence[Turn]) -> list[Turn] | None:
     return [Turn("user", f"{turns[0].content}\n\n{turns[1].content}"), *turns[2:]]
 
 
+def _without_tools(turns: Sequence[Turn]) -> list[Turn] | None:
+    """Calls of tools as the assistant's words, replies as the user's, neighbours joined; None where there is none."""
+    if not any(turn.role in _AS_SPOKEN for turn in turns):
+        return None
+    plain = [Turn(_AS_SPOKEN.get(turn.role, turn.role), turn.content) for turn in turns]
+    groups = [list(group) for _, group in groupby(plain, key=lambda turn: turn.role)]
+    return [Turn(group[0].role, "\n\n".join(turn.content for turn in group)) for group in groups]
+
+
 def _dialogue(turns: Sequence[Turn], *, prompt: bool) -> str:
     forms = {"system": "{}\n\n", "user": "Question: {}\n", "assistant": "Answer: {}\n\n"}
+    forms |= {"tool_call": forms["assistant"], "tool": forms["user"]}
     text = "".join(forms[turn.role].format(turn.content) for turn in turns if turn.role != "system" or turn.content)
     return f"{text}Answer:" if prompt else text
 

@@ -6,6 +6,7 @@ screening, inventories in inventory/test_statistics.py, slopes in psychadapter/t
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,6 +23,7 @@ from persona_interp.studies.inventory.reliability import cronbach_alpha, feldt_b
 from persona_interp.studies.psychadapter.expression_tables import effect_table
 from persona_interp.studies.screening.cross_fitted import cross_fitted_auc
 from persona_interp.studies.screening.detection import percentile_threshold
+from persona_interp.studies.screening.pair_summary import pair_statistics
 
 TABLE = Path(__file__).parent / "levels" / "others.csv"
 Rng = np.random.Generator
@@ -119,6 +121,19 @@ def regression(n: int, k: int) -> Callable[[Rng, int], float]:
     return one
 
 
+def pairs(n_prompts: int, skewed: bool, alike: float, *, covered: bool) -> Callable[[Rng, int], float]:
+    """Preference pairs without a mean difference, one to three of each prompt: the p of zero, or the interval."""
+
+    def one(rng: Rng, seed: int) -> float:  # noqa: ARG001
+        prompts = np.repeat(np.arange(n_prompts), rng.integers(1, 4, n_prompts))
+        draw = (lambda size: rng.standard_exponential(size) - 1) if skewed else rng.standard_normal
+        difference = np.sqrt(alike) * draw(n_prompts)[prompts] + np.sqrt(1 - alike) * draw(len(prompts))
+        found: dict[str, Any] = pair_statistics(difference, np.zeros(len(prompts)), prompts)
+        return float(found["low"] <= 0 <= found["high"] if covered else found["p"] <= ALPHA)
+
+    return one
+
+
 PASSED, REJECTED, COVERED = "share of new clean samples above", "rejected without an effect", "covered"
 SETTINGS: dict[tuple[str, str], tuple[int, Callable[[Rng, int], float]]] = {
     **{(PASSED, f"threshold at percentile 95, {n} samples"): (1000, passing(n, 1)) for n in (19, 34, 49, 100)},
@@ -160,6 +175,15 @@ SETTINGS: dict[tuple[str, str], tuple[int, Callable[[Rng, int], float]]] = {
         (COVERED, f"Cronbach's alpha, {n} rows, 10 items, r {r:g}"): (2000, alpha(n, r))
         for n in (10, 30)
         for r in (0.0, 0.1, 0.5)
+    },
+    **{
+        (what, f"preference pairs of {n} prompts, 1 to 3 each, {kind}"): (
+            1000,
+            pairs(n, kind == "exponential", 0.5, covered=what == COVERED),
+        )
+        for what in (REJECTED, COVERED)
+        for n in (12, 40)
+        for kind in ("normal", "exponential")
     },
     **{
         (COVERED, f"cross-fitted AUC without information, {n} samples, {k} scores"): (200, regression(n, k))

@@ -9,7 +9,7 @@ from persona_interp.data.conversations import question_and_answer, write_convers
 
 PEAK = """
 import json, sys, tracemalloc
-from persona_interp.data.streams import stream_conversations
+from persona_interp.data.conversations import stream_conversations
 
 peaks = []
 for path in sys.argv[1:]:

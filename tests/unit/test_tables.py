@@ -1,5 +1,6 @@
 """Tables on disk: what is written comes back, what is damaged or in another form is named."""
 
+import csv
 from pathlib import Path
 
 import numpy as np
@@ -160,3 +161,26 @@ def test_a_kept_table_is_made_once(tmp_path: Path) -> None:
 
 def test_digits_are_those_asked_for() -> None:
     assert table_bytes(DataFrame({"a": [1 / 3]}), ".csv", digits=3) == b"a\n0.333\n"
+
+
+FORMULAS = [
+    *("=1+1", "+cmd|' /C calc'!A0", "-abc", "@SUM(A1)", "\t=1", "'=1", "''@x", "'-5", "-", "- a list"),
+    *("-5", "+1.5e3", "'quoted'", "a=b", "5-3", "", "\u2212x"),
+]
+
+
+@pytest.mark.parametrize("form", [None, Form("t", texts("text", filled=True))])
+def test_no_text_of_a_csv_is_a_formula_and_each_is_read_back(form: Form | None, tmp_path: Path) -> None:
+    frame = DataFrame({"text": FORMULAS})
+    write_table(tmp_path / "t.csv", frame, form)
+    with (tmp_path / "t.csv").open(newline="") as handle:
+        cells = [row[0] for row in csv.reader(handle)][1:]
+    assert cells[:4] == ["'=1+1", "'+cmd|' /C calc'!A0", "'-abc", "'@SUM(A1)"] and cells[10:] == FORMULAS[10:]
+    assert [cell for cell in cells if cell[:1] in tuple("=+-@\t")] == ["-5", "+1.5e3"]
+    back = read_table(tmp_path / "t.csv", form)["text"].tolist()
+    assert ["" if cell != cell else cell for cell in back] == FORMULAS
+    write_table(tmp_path / "t.parquet", frame, form)
+    assert pd.read_parquet(tmp_path / "t.parquet")["text"].tolist() == FORMULAS
+    write_table(tmp_path / "n.csv", DataFrame({"-x": [-1.5, 2.0], "y": [-1, 2]}))
+    assert (tmp_path / "n.csv").read_text() == "'-x,y\n-1.5,-1\n2.0,2\n"
+    assert read_table(tmp_path / "n.csv").columns.tolist() == ["-x", "y"]

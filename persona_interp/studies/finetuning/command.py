@@ -11,7 +11,9 @@ from persona_interp.studies.options import Outcome, refuse_idle
 
 @options.alone_in_out
 def finetune(
-    data: Annotated[Path, typer.Argument(help="JSONL of conversations.")],
+    data: Annotated[
+        str, typer.Argument(help="Conversations: JSON, CSV or Parquet, a folder of such, or a data set of the hub.")
+    ],
     out: options.Out,
     model: options.Model = options.DEFAULT_MODEL,
     preset: Annotated[

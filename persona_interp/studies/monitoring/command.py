@@ -12,11 +12,11 @@ _RATE = 0.01
 
 
 def monitor(
-    transcript: Annotated[Path, typer.Argument(help='JSONL of {"messages": [{"role", "content"}, ...]}, or one JSON.')],
+    transcript: Annotated[str, typer.Argument(help="Conversations: JSON, CSV or Parquet; every row is data.")],
     vector: options.Vectors,
     layer: options.Layer,
     threshold: Annotated[float | None, typer.Option(help="Alert above this score, in residual units.")] = None,
-    neutral: Annotated[Path | None, typer.Option(help="Transcript of neutral answers that sets the threshold.")] = None,
+    neutral: Annotated[str | None, typer.Option(help="Transcript of neutral answers that sets the threshold.")] = None,
     false_alarm_rate: Annotated[
         float | None,
         typer.Option(help=f"Share of neutral answers that may raise an alert; default {_RATE}.", min=0, max=1),

@@ -8,9 +8,10 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from persona_interp.data.conversations import Conversation
-from persona_interp.data.rows import message_list, parse_json, parse_turns
+from persona_interp.data.rows import Unusable, row_turns
+from persona_interp.data.streams import stream_rows
+from persona_interp.data.turns import answer_positions
 from persona_interp.errors import ArtefactError, ConfigError, ContextLengthError, DataError, EmptySelectionError
-from persona_interp.io import read_bytes, read_json
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.recorder import Segment
 from persona_interp.models.tokens import encode, pad_id, render_chat, token_batch
@@ -21,25 +22,19 @@ from persona_interp.studies.monitoring.monitor import Monitor
 _EXPECTED = 'Expected {"messages": [{"role": "user", "content": "..."}, {"role": "assistant", "content": "..."}, ...]}.'
 
 
-def read_transcript(path: Path) -> list[Conversation]:
-    """Conversations of a file: JSON lines, or one JSON object, with `messages` (or `conversation`) in each.
+def read_transcript(path: str | Path) -> list[Conversation]:
+    """Conversations of a file in any form that `stream_rows` reads: JSON lines, one JSON object, an array, a table.
 
-    The second is what transcripts of the Assistant Axis look like. Everything in the file is data. Turns after the last
-    of the assistant are cut off; other than in a data set, users may speak twice in a row and answers may be empty.
+    One JSON object with `conversation` is what transcripts of the Assistant Axis look like. Everything in the file is
+    data, so a row that cannot be read is an error. Turns after the last answer are cut off; other than in a data set,
+    users may speak twice in a row and answers may be empty. What is no answer (`answer_positions`) is not monitored.
 
     Raises:
-        ArtefactError: missing, not JSON, or a turn without role or content; the line and the turn are named.
-        EmptySelectionError: no conversation, or one without an assistant turn.
+        ArtefactError: missing, not JSON, or a turn without role or content; the row and the turn are named.
+        EmptySelectionError: no conversation, or one without an answer.
     """
-    if path.suffix == ".jsonl":
-        lines = enumerate(read_bytes(path).split(b"\n"), start=1)
-        rows = [(f"{path}, line {i}", line) for i, line in lines if line.strip()]
-        found = [_conversation(_parsed(line, where), where) for where, line in rows]
-    else:
-        found = [_conversation(read_json(path), str(path))]
-    if not found:
-        raise EmptySelectionError(f"{path} holds no conversation.", _EXPECTED, "One such object a line.")
-    return found
+    folder = Path(path).parent if Path(path).is_file() else Path()
+    return [_conversation(row, str(folder / name)) for _, (name, row) in stream_rows(path)]
 
 
 def monitor_transcripts(
@@ -116,11 +111,11 @@ def _segment(ids: torch.Tensor, start: int, end: int) -> Segment:
 def _pieces(tokenizer: PreTrainedTokenizerBase, conversation: Conversation) -> list[tuple[int | None, str]]:
     """The rendered conversation cut around what the assistant says; those pieces have the number of their turn."""
     turns, pieces, done = conversation.turns, [], ""
-    for k, turn in enumerate(turns):
-        if turn.role != "assistant" or not answer_after(turn.content).strip():
+    for k in answer_positions(turns):
+        said = answer_after(turns[k].content).strip()
+        if not said:
             continue
         before, whole = render_chat(tokenizer, turns[:k]), render_chat(tokenizer, turns[: k + 1], prompt=False)
-        said = answer_after(turn.content).strip()
         split = split_reasoning(whole[len(before) :], opened=opens_reasoning(before))
         start = len(before) + split.start  # a block of reasoning is not what is said
         at = whole.find(said, start) if whole.startswith(before) and before.startswith(done) else -1
@@ -134,24 +129,14 @@ def _pieces(tokenizer: PreTrainedTokenizerBase, conversation: Conversation) -> l
     return pieces
 
 
-def _parsed(line: bytes, where: str) -> object:
+def _conversation(row: object, where: str) -> Conversation:
     try:
-        return parse_json(line)
-    except DataError as error:
-        raise ArtefactError(f"{where}: {error}", "Each line must be one JSON object.") from error
-
-
-def _conversation(data: object, where: str) -> Conversation:
-    try:
-        messages = message_list(data)
-        if messages is None:
-            raise DataError("no list of messages.")
-        turns = parse_turns(messages)
+        if isinstance(row, Unusable):
+            raise DataError(row.reason)
+        turns = row_turns(row)
     except DataError as error:
         raise ArtefactError(f"{where}: {error}", _EXPECTED) from error
-    if not any(turn.role == "assistant" and turn.content.strip() for turn in turns):
+    answers = answer_positions(turns)
+    if not answers:
         raise EmptySelectionError(f"{where}: no assistant turn to monitor.", "Give conversations with answers.")
-    if turns[0].role == "assistant":
-        raise ArtefactError(f"{where}: the conversation begins with the assistant.", "Begin with the user's words.")
-    last = max(k for k, turn in enumerate(turns) if turn.role == "assistant")
-    return Conversation(where, turns[: last + 1])
+    return Conversation(where, turns[: answers[-1] + 1])

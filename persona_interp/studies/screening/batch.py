@@ -3,13 +3,13 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
 from jaxtyping import Float
 
-from persona_interp.data.conversations import Conversation, Unusable
-from persona_interp.data.streams import stream_conversations
+from persona_interp.data.conversations import Conversation, Unusable, stream_conversations
 from persona_interp.data.traits import Trait, load_trait
 from persona_interp.directions.direction import Direction
 from persona_interp.errors import ConfigError, ContextLengthError, DataError, TraitError
@@ -24,13 +24,48 @@ from persona_interp.studies.screening.config import Channel, ScreenConfig, chann
 Row = tuple[int, Conversation | Unusable]
 Column = Float[np.ndarray, " sample"]
 _MIN_EXEMPLARS = 3
+_R = TypeVar("_R")
+
+
+@runtime_checkable
+class Scorer(Protocol):
+    """What scores the rows of a data set: conversations (`Screener`), or preference pairs (`PairScreener`)."""
+
+    @property
+    def model(self) -> HookedModelBase:
+        """What the answers are read by."""
+        ...
+
+    @property
+    def directions(self) -> tuple[Direction, ...]:
+        """What they are projected on."""
+        ...
+
+    @property
+    def config(self) -> ScreenConfig:
+        """How they are scored."""
+        ...
+
+    def batches(self, source: str, *, start: int = 0, stop: int | None = None) -> Iterator[tuple[int, list[Any]]]:
+        """The numbered batches of a data set."""
+        ...
+
+    def table(self, rows: Sequence[Any]) -> pa.Table:
+        """One line a row: its scores, or the reason why it has none."""
+        ...
 
 
 def batches(
     source: str, batch_rows: int, *, start: int = 0, stop: int | None = None
 ) -> Iterator[tuple[int, list[Row]]]:
     """The numbered batches of a data set, read row by row; row i is in batch i // batch_rows."""
-    rows = stream_conversations(source, start=start * batch_rows)
+    yield from grouped(stream_conversations(source, start=start * batch_rows), batch_rows, stop=stop)
+
+
+def grouped(
+    rows: Iterator[tuple[int, _R]], batch_rows: int, *, stop: int | None = None
+) -> Iterator[tuple[int, list[tuple[int, _R]]]]:
+    """Numbered rows in batches by their number, up to batch number `stop`."""
     for number, group in groupby(rows, key=lambda row: row[0] // batch_rows):
         if stop is not None and number >= stop:
             return
@@ -67,6 +102,10 @@ class Screener:
                 f"It needs a trait of the package with {_MIN_EXEMPLARS} exemplar answers. Leave the judge out.",
             )
         return cls(model, tuple(directions), config, traits, EmbeddingJudge())
+
+    def batches(self, source: str, *, start: int = 0, stop: int | None = None) -> Iterator[tuple[int, list[Row]]]:
+        """The numbered batches of a data set, as many rows each as its configuration says."""
+        return batches(source, self.config.batch_rows, start=start, stop=stop)
 
     @property
     def channels(self) -> tuple[Channel, ...]:
@@ -111,21 +150,8 @@ class Screener:
         """Tokens of a row's prompt and answer, or why it cannot be scored."""
         if isinstance(row, Unusable):
             return row.reason
-        try:
-            prompt, answer = conversation_ids(self.model.tokenizer, row)
-        except DataError as error:
-            return str(error).splitlines()[0]
-        if not prompt or not answer:
-            return f"its {'answer' if prompt else 'prompt'} has no token"
-        reasoned = reasoning_lengths(self.model.tokenizer, [prompt], [answer])[0]
-        if reasoned == len(answer):
-            return ONLY_REASONING
         own = self.config.max_new_tokens if self.config.delta == "generate" else 0
-        length = len(prompt) + max(len(answer), own)
-        if length > self.model.max_positions:
-            with_own = " with an answer of the model's own" if own > len(answer) else ""
-            return f"{length} tokens{with_own}; the model's context holds {self.model.max_positions}"
-        return len(prompt), len(answer) - reasoned
+        return sample_size(self.model, row, own=own)
 
     def _scored(self, rows: Sequence[Conversation]) -> Iterator[tuple[list[int], dict[str, Column] | str]]:
         """The scores of rows, by where they are; row by row if an own answer is too long once read back as text."""
@@ -172,6 +198,28 @@ class Screener:
         assert self.judge is not None and trait is not None, "a judged channel has a judge and a trait"
         questions = [next((turn.content for turn in reversed(row.prompt) if turn.role == "user"), "") for row in rows]
         return np.array([score.value for score in self.judge.rate(trait, questions, [row.answer for row in rows])])
+
+
+def sample_size(model: HookedModelBase, talk: Conversation, *, own: int = 0) -> tuple[int, int] | str:
+    """Tokens of a conversation's prompt and answer, or why it cannot be scored.
+
+    Args:
+        own: tokens of an answer of the model's own that must fit too.
+    """
+    try:
+        prompt, answer = conversation_ids(model.tokenizer, talk)
+    except DataError as error:
+        return str(error).splitlines()[0]
+    if not prompt or not answer:
+        return f"its {'answer' if prompt else 'prompt'} has no token"
+    reasoned = reasoning_lengths(model.tokenizer, [prompt], [answer])[0]
+    if reasoned == len(answer):
+        return ONLY_REASONING
+    length = len(prompt) + max(len(answer), own)
+    if length > model.max_positions:
+        with_own = " with an answer of the model's own" if own > len(answer) else ""
+        return f"{length} tokens{with_own}; the model's context holds {model.max_positions}"
+    return len(prompt), len(answer) - reasoned
 
 
 def _judged_trait(name: str) -> Trait | None:

@@ -11,7 +11,12 @@ _PERCENTILE = 95.0
 
 @options.alone_in_out
 def screen(
-    data: Annotated[str, typer.Argument(help="JSONL, Parquet or CSV of conversations, or a data set of the hub.")],
+    data: Annotated[
+        str,
+        typer.Argument(
+            help="Conversations or preference pairs: JSON, CSV or Parquet, a folder, or a data set of the hub."
+        ),
+    ],
     vector: options.Vectors,
     out: options.Out,
     model: options.Model = options.DEFAULT_MODEL,
@@ -51,12 +56,19 @@ def screen(
     ),
     workers: Annotated[int | None, typer.Option(help="Ray workers; default: one a GPU or CPU.", min=1)] = None,
 ) -> options.Outcome:
-    """Projections of every sample of a data set, a summary, a ranking, and the samples above a clean data set's."""
-    from persona_interp.data.streams import stream_conversations
+    """Projections of every sample of a data set, a summary, a ranking, and the samples above a clean data set's.
+
+    Preference data (prompt, chosen, rejected) are screened as pairs: chosen minus rejected, and the pairs that most
+    teach each trait.
+    """
+    from persona_interp.data.conversations import stream_conversations
+    from persona_interp.data.streams import holds_preferences
     from persona_interp.directions.direction import check_direction
+    from persona_interp.errors import ConfigError
     from persona_interp.models.load import load_model
+    from persona_interp.studies.screening.pair_run import screen_pairs
     from persona_interp.studies.screening.run import screen as screen_data
-    from persona_interp.studies.screening.text_report import text_report
+    from persona_interp.studies.screening.text_report import pair_report, text_report
 
     options.refuse_idle(percentile, "--percentile", clean is not None, "--clean")
     options.refuse_idle(joint or None, "--joint", clean is not None, "--clean")
@@ -67,10 +79,37 @@ def screen(
     for source in (data, clean):
         if source is not None:
             next(iter(stream_conversations(source)), None)  # a missing file is said before the model is loaded
+    pairs = holds_preferences(data)
+    if pairs:
+        idle = {
+            "--clean": clean,
+            "--rank-by": rank_by,
+            "--judge": judge,
+            "--delta": None if delta == "prompt" else delta,
+        }
+        if given := [name for name, value in idle.items() if value is not None]:
+            raise ConfigError(
+                f"{', '.join(given)} would do nothing: the data are preference pairs.",
+                "Their answers are compared with each other, chosen minus rejected. Leave it out.",
+            )
     directions = options.directions(vector)
     loaded = load_model(model, backend, dtype=dtype)
     for direction in directions:
         check_direction(direction, loaded)
+    if pairs:
+        compared = screen_pairs(
+            loaded,
+            data,
+            directions,
+            out=out,
+            layers=list(layers) or None,
+            n_shown=n_flagged,
+            batch_rows=batch_rows,
+            engine=engine,
+            ray_address=ray_address,
+            n_workers=workers,
+        )
+        return options.Outcome([pair_report(compared)], {}, out, reported=True)
     result = screen_data(
         loaded,
         data,

@@ -98,7 +98,7 @@ def _mean(row: Mapping[str, Any], channel: Channel, of: Screened) -> Effect:
         method=direction.method,
         pooling=pooling,
         condition="samples of a data set",
-        data=_named(of.source),
+        data=named(of.source),
         reference=_COMPARED[of.config.delta] if row["score"] == "difference" else None,
         fixed="judge" if judged else "direction",
         n=row["n"],
@@ -115,7 +115,7 @@ def _share(mean: Effect, found: Exceedances, of: Screened) -> Effect:
         metric=SHARE,
         unit="share of samples",
         condition=f"{mean.metric.removeprefix('mean ')} of a sample above the threshold",
-        reference=f"samples such as those of {_named(of.clean or '')}",
+        reference=f"samples such as those of {named(of.clean or '')}",
         estimate=found.share,
         low=found.low,
         high=found.high,
@@ -137,7 +137,7 @@ def _passes(channel: Channel, tests: Sequence[tuple[Effect, float]], of: Screene
     place += f", the clearest of {len(tests)}," if len(tests) > 1 else ""
     said = "passes" if found == "holds" else "is not shown to pass"
     sentence = (
-        f"{_named(of.source)} {said} the threshold of {channel.name}{place} more often than clean samples would:"
+        f"{named(of.source)} {said} the threshold of {channel.name}{place} more often than clean samples would:"
         f" {interval(best.estimate, best.low, best.high, digits=3)} of {best.n:,}, up to"
         f" {number(float(best.null_high or 0), 3)} without a difference, q {number(q)}."
     )
@@ -145,6 +145,6 @@ def _passes(channel: Channel, tests: Sequence[tuple[Effect, float]], of: Screene
     return replace(claim, trait=channel.name, effects=[effect for effect, _ in tests])
 
 
-def _named(source: str) -> str:
+def named(source: str) -> str:
     """A data set by its name: the file's, without its folder, or the hub's."""
     return Path(source).name if Path(source).suffix else source

@@ -11,9 +11,11 @@ from persona_interp.figures.drawn import DrawnFigure
 from persona_interp.figures.forest import NOTE_PAD, plot_forest
 from persona_interp.figures.frames import distinct, keep
 from persona_interp.figures.style import PALETTE, TEXT, legend_below, panel_figure
+from persona_interp.studies.screening.pair_effects import PAIR_DIFFERENCE, PAIR_SHARE
 from persona_interp.studies.screening.planted import DIFFERENCE, reserved_threshold
 from persona_interp.studies.screening.planted_effects import AUC, MIXED
 
+_FOREST = ["trait", "series", "estimate", "low", "high"]
 SIDES = {False: ("clean", PALETTE[0], "-"), True: ("planted", PALETTE[1], "--")}
 
 
@@ -49,6 +51,33 @@ def draw_planted(effects: DataFrame, samples: DataFrame, *, percentile: float) -
         DrawnFigure("detection_auc", detected, rows, "AUC of planted samples by score and mixture."),
         DrawnFigure("projection_difference", spread, pd.concat(shown), "ΔP of clean and planted samples."),
     ]
+
+
+def draw_pairs(effects: DataFrame) -> DrawnFigure:
+    """Preference pairs: the mean difference of chosen and rejected answers, and how often it is positive, by trait.
+
+    Call it in the style of papers.
+
+    Args:
+        effects: with the metrics of `pair_effects`; a colour a layer.
+    """
+    several = effects.groupby("trait")["method"].nunique().max() > 1
+    named = effects["trait"] + (" (" + effects["method"] + ")" if several else "")
+    rows = effects.assign(trait=named, series="layer " + effects["layers"].astype(str))
+    traits, layers = distinct(rows, "trait"), distinct(rows, "series")
+    figure, axes = panel_figure(1, 2, panel_height=max(1.6, 0.35 * len(traits) + 0.9))
+    measures = (
+        (PAIR_DIFFERENCE, 0.0, "chosen minus rejected, residual units"),
+        (PAIR_SHARE, 0.5, "share chosen higher"),
+    )
+    for ax, (metric, none, label) in zip(axes[0], measures, strict=True):
+        own = keep(rows, "metric", metric)
+        plot_forest(own[_FOREST], ax, traits=traits, names=layers, chance=none, label=label)
+    axes[0][0].set_title(f"n = {int(rows['n'].max()):,} pairs, {int(rows['n_cluster'].max()):,} prompts", fontsize=6.5)
+    axes[0][1].set_yticklabels([])
+    if len(layers) > 1:
+        legend_below(figure)
+    return DrawnFigure("preference_pairs", figure, rows, "What chosen answers have more of than rejected ones.")
 
 
 def plot_detection(

@@ -34,5 +34,37 @@ FLAGGED = Form(
 )
 """The first samples of the ranking with their text."""
 
+PAIRS = Form(
+    "pairs",
+    (
+        *_PLACE,
+        *_SAMPLE,
+        *texts("prompt", filled=True),
+        *numbers("chosen rejected difference", unit="residual units"),
+        *wholes("n_prompt_tokens n_chosen_tokens n_rejected_tokens"),
+    ),
+)
+"""A row a pair, direction and layer, the largest difference first: what most teaches the trait to who prefers so.
+
+`prompt` is a name for what both answers are to: pairs that share it are one cluster.
+"""
+
+PAIR_SUMMARY = Form(
+    "pair_summary",
+    (
+        *_PLACE,
+        *wholes("n n_prompts"),
+        *numbers("chosen rejected mean low high", unit="residual units"),
+        Column("interval", "text", allowed=("bootstrap", "normal")),
+        *numbers("sd p detectable"),
+        Column("test", "text"),
+        *numbers("share_higher share_low share_high"),
+    ),
+)
+"""A row a direction and layer: the mean difference with its interval and test, and the share of positive ones."""
+
+PAIR_TEXTS = Form("pair_texts", (*_PLACE, *_SAMPLE, *numbers("difference"), *texts("question chosen rejected")))
+"""The first pairs of the ranking with their text."""
+
 UNUSABLE = Form("unusable", (Column("row", "whole", filled=True), *texts("name reason")))
 """The rows that could not be scored."""

@@ -14,14 +14,15 @@ from pathlib import Path
 import numpy as np
 
 from persona_interp import errors
-from persona_interp.data.streams import count_rows, stream_conversations
+from persona_interp.data.streams import count_rows, stream_rows
 from persona_interp.directions.direction import Direction
 from persona_interp.errors import ConfigError, ModelError, PersonaInterpError
 from persona_interp.io import remove_partial_writes
 from persona_interp.models.load import load_model
 from persona_interp.progress import track
-from persona_interp.studies.screening.batch import Screener, batches
+from persona_interp.studies.screening.batch import Scorer, Screener
 from persona_interp.studies.screening.config import ScreenConfig, check_engine
+from persona_interp.studies.screening.pairs import PairScreener
 from persona_interp.studies.screening.store import Shards
 
 _SPANS_A_WORKER = 8
@@ -38,14 +39,16 @@ class Recipe:
     weights: str
     directions: tuple[Direction, ...]
     config: ScreenConfig
+    kind: type[Screener | PairScreener] = Screener
 
     @classmethod
-    def of(cls, screener: Screener) -> "Recipe":
+    def of(cls, screener: Scorer) -> "Recipe":
         """The recipe that makes an equal screener."""
         own = screener.model.provenance
-        return cls(screener.model.name, own.backend, own.dtype, own.weights, screener.directions, screener.config)
+        kind = PairScreener if isinstance(screener, PairScreener) else Screener
+        return cls(screener.model.name, own.backend, own.dtype, own.weights, screener.directions, screener.config, kind)
 
-    def make(self) -> Screener:
+    def make(self) -> Screener | PairScreener:
         """Load the model, which must be the same one.
 
         Raises:
@@ -57,7 +60,7 @@ class Recipe:
                 f"a Ray worker's {self.model} has weights {model.provenance.weights}, not {self.weights}.",
                 "Every machine must load the same model under this name.",
             )
-        return Screener.make(model, self.directions, self.config)
+        return self.kind.make(model, self.directions, self.config)
 
 
 class Worker:
@@ -68,7 +71,7 @@ class Worker:
 
     def __init__(self, recipe: Recipe) -> None:
         self._recipe = recipe
-        self._screener: Screener | None = None
+        self._screener: Scorer | None = None
 
     def __call__(self, spans: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The span, whose bounds are batch numbers, and the error that ended it: its kind and its text, or nothing."""
@@ -84,11 +87,11 @@ class Worker:
     def _screen(self, source: str, shards: Shards, start: int, stop: int) -> None:
         screener = self._screener = self._screener or self._recipe.make()
         if not all(shards.has(number) for number in range(start, stop)):
-            shards.fill(batches(source, screener.config.batch_rows, start=start, stop=stop), screener)
+            shards.fill(screener.batches(source, start=start, stop=stop), screener)
 
 
 def screen_on_ray(
-    screener: Screener,
+    screener: Scorer,
     parts: Sequence[tuple[str, Shards]],
     *,
     address: str | None = None,
@@ -129,7 +132,7 @@ def screen_on_ray(
 def missing_batches(source: str, shards: Shards, at_once: int) -> list[int]:
     """The batches of a data set without a shard; a source that cannot say how many rows it has is read through."""
     n = count_rows(source)
-    n = 1 + max((row for row, _ in stream_conversations(source)), default=-1) if n is None else n
+    n = 1 + max((row for row, _ in stream_rows(source)), default=-1) if n is None else n
     return [number for number in range(-(-n // at_once)) if not shards.has(number)]
 
 

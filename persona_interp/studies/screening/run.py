@@ -8,9 +8,11 @@ import numpy as np
 
 from persona_interp.arguments import checked
 from persona_interp.bounds import Count, Percentile, Size, Some
-from persona_interp.data.streams import source_hash, stream_conversations
+from persona_interp.data.conversations import stream_conversations
+from persona_interp.data.sources import shown
+from persona_interp.data.streams import holds_preferences, source_hash
 from persona_interp.directions.direction import Direction, check_direction
-from persona_interp.errors import ConfigError
+from persona_interp.errors import ConfigError, DataError
 from persona_interp.lock import alone_in
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.statistics.thresholds import conformal_rank, fewest_samples
@@ -63,7 +65,7 @@ def screen(
     they give equal numbers where they run as many threads (a Ray worker runs one).
 
     Args:
-        source: JSONL, Parquet or CSV, or a data set of the hub.
+        source: a data set in any form that `stream_rows` reads.
         layers: 0-based blocks; default: the one nearest to depth 0.6.
         delta: ΔP against the projection of the last prompt token (`prompt`, no extra cost), against the model's own
             greedy answers (`generate`, which takes most of the time), or none.
@@ -78,6 +80,7 @@ def screen(
 
     Raises:
         ConfigError: an option cannot be used, or the folder holds another screening.
+        DataError: the data are preference pairs, which `screen_pairs` screens.
         EmptySelectionError: no row can be scored.
         HookpointError: the model, or a direction, has no such layer.
         IncompatibleDirectionError: a direction belongs to another model.
@@ -86,6 +89,11 @@ def screen(
     Source: Chen et al. 2025, Persona Vectors (arXiv 2507.21509), sections 5 and 6.
     """
     check_engine(engine)
+    if holds_preferences(source):
+        raise DataError(
+            f"{shown(source)} is preference data: its rows hold a chosen and a rejected answer.",
+            "Call screen_pairs, which compares the two.",
+        )
     layers = (default_layer(model.n_layers),) if layers is None else tuple(layers)
     for direction in directions:
         check_direction(direction, model)

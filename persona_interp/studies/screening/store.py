@@ -1,6 +1,6 @@
 """The folder of a screening: one Parquet shard a batch, each written whole or not at all."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from persona_interp.errors import ArtefactError
 from persona_interp.io import atomic_write_bytes, read_bytes, sha256_bytes
 from persona_interp.studies.folder import RunFolder
-from persona_interp.studies.screening.batch import Row, Screener
+from persona_interp.studies.screening.batch import Scorer
 from persona_interp.studies.screening.effects import STUDY
 
 SAMPLES = "samples"
@@ -20,13 +20,18 @@ METHOD_VERSION = 1
 """Raised where the same inputs come to give other numbers."""
 
 
-def claim_folder(folder: Path, screener: Screener, *, source_hash: str) -> RunFolder:
+def claim_folder(
+    folder: Path, screener: Scorer, *, source_hash: str, more: Mapping[str, Any] | None = None
+) -> RunFolder:
     """The folder for the shards of a data set: new, or that of an interrupted run of the same identity.
+
+    Args:
+        more: what else the shards depend on.
 
     Raises:
         ConfigError: the folder holds shards of another configuration or data set, or of nothing that is said.
     """
-    return RunFolder.claim(folder, STUDY, _identity(screener, source_hash), keeps=KEEPS)
+    return RunFolder.claim(folder, STUDY, {**_identity(screener, source_hash), **(more or {})}, keeps=KEEPS)
 
 
 class Shards:
@@ -56,7 +61,7 @@ class Shards:
         pq.write_table(table, buffer)
         atomic_write_bytes(self.path(number), buffer.getvalue())
 
-    def fill(self, batches: Iterable[tuple[int, list[Row]]], screener: Screener) -> None:
+    def fill(self, batches: Iterable[tuple[int, list[Any]]], screener: Scorer) -> None:
         """Score the batches that have no shard yet."""
         for number, rows in batches:
             if not self.has(number):
@@ -85,7 +90,7 @@ def _tables(paths: Sequence[Path], columns: Sequence[str] | None) -> Iterator[pa
             ) from error
 
 
-def _identity(screener: Screener, source_hash: str) -> dict[str, Any]:
+def _identity(screener: Scorer, source_hash: str) -> dict[str, Any]:
     """What the shards depend on. Names and versions are not among it: equal weights give equal numbers."""
     config, provenance = screener.config, screener.model.provenance
     return {

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from persona_interp.effects import saved_claims
 from persona_interp.studies.screening.effects import STUDY
+from persona_interp.studies.screening.pair_run import PairResult
 from persona_interp.studies.screening.result import ScreenResult
 
 
@@ -23,6 +24,26 @@ def text_report(result: ScreenResult, *, width: int = 120) -> str:
     return _rendered(_table(result.summary), width) + "\n".join(lines)
 
 
+def pair_report(result: PairResult, *, width: int = 120) -> str:
+    """What preference pairs have more of in the chosen answers: plain text, with the summary as a table."""
+    lines = [
+        f"{result.source}: {result.n_rows - result.n_unusable:,} of {result.n_rows:,} preference pairs screened, of"
+        f" {result.n_prompts:,} prompts"
+        + (f"; {result.n_unusable:,} unusable (unusable.csv says why)." if result.n_unusable else "."),
+        *_claims(result),
+        f"The pairs that most teach each trait, with text: {result.folder / 'pair_texts.jsonl'}",
+    ]
+    table = Table("direction")
+    for name in ("layer", "pairs", "prompts", "chosen - rejected [95 %]", "p", "chosen higher [95 %]"):
+        table.add_column(name, no_wrap=True, justify="right")
+    for row in result.summary.to_dict("records"):
+        mean = f"{_number(row['mean'])} [{_number(row['low'])}, {_number(row['high'])}]"
+        share = f"{_number(row['share_higher'])} [{_number(row['share_low'])}, {_number(row['share_high'])}]"
+        p = "" if pd.isna(row["p"]) else f"{row['p']:.2g}"
+        table.add_row(row["direction"], str(row["layer"]), f"{row['n']:,}", f"{row['n_prompts']:,}", mean, p, share)
+    return _rendered(table, width) + "\n".join(lines)
+
+
 def _threshold_line(result: ScreenResult) -> str:
     clean = result.clean
     if clean is None:
@@ -34,7 +55,7 @@ def _threshold_line(result: ScreenResult) -> str:
     )
 
 
-def _claims(result: ScreenResult) -> list[str]:
+def _claims(result: ScreenResult | PairResult) -> list[str]:
     claims = saved_claims(result.folder, STUDY)
     return [] if claims is None else claims["sentence"].tolist()
 

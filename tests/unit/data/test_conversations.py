@@ -16,6 +16,7 @@ from persona_interp.data.conversations import (
     read_conversations,
     write_conversations,
 )
+from persona_interp.data.turns import KNOWN_ROLES, answer_positions
 from persona_interp.errors import ArtefactError, DataError
 from persona_interp.types import Turn
 
@@ -24,6 +25,10 @@ ASKED = (Turn("user", "Hi?"), Turn("assistant", "Yes."))
 SYSTEM = Turn("system", "Be short.")
 USER, ANSWER = {"role": "user", "content": "Hi?"}, {"role": "assistant", "content": "Yes."}
 BLANK = {"role": "assistant", "content": " \n"}
+CALL = {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "add", "arguments": "2, 2"}}]}
+REPLY = {"role": "tool", "content": "4"}
+ROLES = f"Roles: {KNOWN_ROLES}."
+PREFERRED = "preference data: it holds a chosen and a rejected answer, not one conversation."
 SAID = {"role": "system", "content": "Be short."}
 
 
@@ -49,6 +54,25 @@ def parts(*texts: str) -> list[dict[str, str]]:
         {"instruction": "Hi?", "input": "", "output": "Yes."},
         {"messages": [{"role": "user", "content": parts("Hi", "?")}, ANSWER]},
         {"messages": [USER, ANSWER, USER, USER]},
+        [USER, ANSWER],
+        ["Hi?", "Yes."],
+        [["Hi?", "Yes."]],
+        {"conversations": [["Hi?", "Yes."]]},
+        {"conversations": [["human", "Hi?"], ["gpt", "Yes."]]},
+        {"Prompt": "Hi?", "Response": "Yes."},
+        {"messages": "[{'role': 'user', 'content': 'Hi?'}, {'role': 'assistant', 'content': 'Yes.'}]"},
+        {"messages": {"role": ["user", "assistant"], "content": ["Hi?", "Yes."]}},
+        *(
+            {"messages": [{"role": user, "content": "Hi?"}, {"role": model, "content": "Yes."}]}
+            for user, model in (
+                ("human", "gpt"),
+                ("USER", "ASSISTANT"),
+                ("Human", "bot"),
+                ("prompter", "Model"),
+                ("user", "chatbot"),
+                ("User", "AI"),
+            )
+        ),
     ],
 )
 def test_every_form_is_the_same_conversation(row: object) -> None:
@@ -59,6 +83,37 @@ def read(row: object) -> Conversation:
     found = parse_row(row, "")
     assert isinstance(found, Conversation)
     return found
+
+
+@pytest.mark.parametrize(
+    ("messages", "roles"),
+    [
+        ([USER, CALL, REPLY, ANSWER], "user tool_call tool assistant"),
+        ([USER, {**CALL, "content": "I look."}, REPLY, REPLY, ANSWER], "user assistant tool_call tool tool assistant"),
+        (
+            [
+                {"from": "human", "value": "Hi?"},
+                {"from": "function_call", "value": "f()"},
+                {"from": "observation", "value": "4"},
+                {"from": "gpt", "value": "Yes."},
+            ],
+            "user tool_call tool assistant",
+        ),
+        ([USER, {**ANSWER, "content": "<tool_call>{}</tool_call>\n"}, REPLY, ANSWER], "user tool_call tool assistant"),
+        ([USER, {**ANSWER, "content": "<functioncall> {}"}, REPLY, ANSWER], "user tool_call tool assistant"),
+        ([USER, {**ANSWER, "content": [{"type": "tool_use", "name": "f", "input": {}}]},
+          {"role": "user", "content": [{"type": "tool_result", "content": "4"}]}, ANSWER],
+         "user tool_call tool assistant"),
+        ([{"role": "developer", "content": "Be short."}, USER, ANSWER], "system user assistant"),
+        ([ANSWER, USER, ANSWER], "assistant user assistant"),
+        ([USER, ANSWER, USER, CALL, REPLY], "user assistant"),
+    ],
+)  # fmt: skip
+def test_tools_and_greetings_are_context_and_never_answers(messages: list, roles: str) -> None:
+    found = read({"messages": messages})
+    assert " ".join(turn.role for turn in found.turns) == roles
+    said = [found.turns[k].content for k in answer_positions(found.turns)]
+    assert found.answer == "Yes." and said == (["I look."] if "I look." in str(messages) else []) + ["Yes."]
 
 
 def test_system_turns_input_and_longer_talk_are_kept() -> None:
@@ -82,7 +137,9 @@ def test_system_turns_input_and_longer_talk_are_kept() -> None:
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
-        ([USER, ANSWER], "not an object but of type list."),
+        ([USER, 3], "not an object, nor a list of turns."),
+        ([USER, ["Hi?"]], "turn 1 has the role None and a content of type NoneType. {ROLES}"),
+        (["a", "b", "c"], "a list of 3 texts; a question and its answer were expected."),
         ("Hi?", "not an object but of type str."),
         (None, "not an object but of type NoneType."),
         ({}, "none of the known forms; keys with a value: none."),
@@ -91,24 +148,16 @@ def test_system_turns_input_and_longer_talk_are_kept() -> None:
         ({"messages": "[1, "}, "not valid JSON (Expecting value: line 1 column 5 (char 4))."),
         ({"messages": {"role": "user"}}, "messages is of type dict, not a list of messages."),
         (
-            {"messages": [USER, {"role": "tool", "content": "4"}, ANSWER]},
-            "turn 1 has the role 'tool' and a content of type str. Roles: system, user, assistant.",
-        ),
-        (
             {"conversations": [{"from": "bard", "value": "4"}]},
-            "turn 0 has the role 'bard' and a content of type str. Roles: system, user, assistant, human, gpt.",
-        ),
-        (
-            {"messages": [{"role": "human", "content": "4"}]},
-            "turn 0 has the role 'human' and a content of type str. Roles: system, user, assistant.",
+            "turn 0 has the role 'bard' and a content of type str. {ROLES}",
         ),
         (
             {"messages": [{"role": ["user"], "content": "4"}]},
-            "turn 0 has the role ['user'] and a content of type str. Roles: system, user, assistant.",
+            "turn 0 has the role ['user'] and a content of type str. {ROLES}",
         ),
         (
             {"messages": ["Hi"]},
-            "turn 0 has the role None and a content of type NoneType. Roles: system, user, assistant.",
+            "turn 0 has the role None and a content of type NoneType. {ROLES}",
         ),
         (
             {"messages": [USER, {"role": "assistant", "content": None}]},
@@ -134,15 +183,17 @@ def test_system_turns_input_and_longer_talk_are_kept() -> None:
         ({"prompt": "Hi?", "response": ""}, "empty answer: turn 1, the last of the assistant, is blank."),
         ({"messages": [USER, USER, ANSWER]}, "turns 0 and 1 are both the user's."),
         ({"messages": [SAID, USER, ANSWER, ANSWER]}, "turns 2 and 3 are both the assistant's."),
-        ({"messages": [ANSWER, USER, ANSWER]}, "the assistant speaks first; a user turn was expected."),
-        ({"messages": [SAID, ANSWER]}, "the assistant speaks first; a user turn was expected."),
+        ({"messages": [SAID, ANSWER]}, "the assistant speaks first; a user turn was expected before the answer."),
+        ({"messages": [USER, CALL]}, "its only answer is a call of a tool."),
+        ({"messages": [USER, CALL, REPLY, BLANK]}, "empty answer: turn 3, the last of the assistant, is blank."),
+        ({"chosen": "a", "rejected": "b", "prompt": "c", "response": "d"}, PREFERRED),
         ({"messages": [USER, SAID, ANSWER]}, "turn 1 is a system turn; only the first one can be."),
         ({"messages": [USER, ANSWER, SAID]}, "turn 2 is a system turn; only the first one can be."),
         ({"messages": [SAID, SAID, USER, ANSWER]}, "turn 1 is a system turn; only the first one can be."),
     ],
 )  # fmt: skip
 def test_every_refusal_says_why(row: object, reason: str) -> None:
-    assert parse_row(row, "f.jsonl, line 7") == Unusable("f.jsonl, line 7", reason)
+    assert parse_row(row, "f.jsonl, line 7") == Unusable("f.jsonl, line 7", reason.replace("{ROLES}", ROLES))
 
 
 def test_a_strangers_value_is_not_quoted_whole() -> None:
@@ -173,11 +224,11 @@ def test_a_file_without_a_usable_line_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         read_conversations(path)
     first, *more = str(caught.value).split("\n  ")
-    assert first == f"{path} holds no usable conversation: 4 lines were left out."
+    assert first == f"{path} holds no usable conversation: 4 rows were left out."
     assert more[0] == "file.jsonl, line 1: none of the known forms; keys with a value: 'a'." and len(more) == 4
     assert more[-1].startswith("A row is a JSON object with messages")
     path.write_text("\n")
-    with pytest.raises(DataError, match="0 lines were left out"):
+    with pytest.raises(ArtefactError, match="is empty: it holds no row"):
         read_conversations(path)
     with pytest.raises(ArtefactError, match="does not exist"):
         read_conversations(tmp_path / "none.jsonl")

@@ -2,38 +2,61 @@
 
 import csv
 import gzip
+import io
 import json
+import os
+import tracemalloc
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from datasets import Dataset, DatasetDict
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from persona_interp.data.conversations import Conversation, Unusable, question_and_answer
+from persona_interp.data.conversations import Conversation, Unusable, question_and_answer, stream_conversations
 from persona_interp.data.hub import HubSource, hub_rows, hub_source
-from persona_interp.data.streams import count_rows, source_hash, stream_conversations
+from persona_interp.data.streams import count_rows, source_hash
 from persona_interp.errors import ArtefactError, ConfigError, DataError
 
 FORMATS = ("jsonl", "jsonl.gz", "parquet", "csv")
+OTHERS = ("ndjson", "jsonl.zst", "json", "json.gz", "json.zst", "tsv", "tsv.gz", "csv.zst", "parquet.gz", "arrow")
 
 
 def write(path: Path, rows: Sequence[dict[str, object]]) -> str:
     """Rows that all have the same keys, in the format that the name says."""
-    lines = "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows).encode()
-    if path.suffix == ".parquet":
-        pq.write_table(pa.Table.from_pylist(list(rows)), path, row_group_size=3)
-    elif path.suffix == ".csv":
-        with path.open("w", newline="", encoding="utf-8") as handle:
-            table = csv.writer(handle)
-            table.writerow(rows[0])
-            for row in rows:
-                table.writerow([v if isinstance(v, str) else json.dumps(v, ensure_ascii=False) for v in row.values()])
+    kind = path.name.split(".")[1]
+    if kind == "parquet":
+        buffer = io.BytesIO()
+        pq.write_table(pa.Table.from_pylist(list(rows)), buffer, row_group_size=3)
+        data = buffer.getvalue()
+    elif kind == "arrow":
+        buffer, table = io.BytesIO(), pa.Table.from_pylist(list(rows))
+        with pa.ipc.new_stream(buffer, table.schema) as stream:
+            stream.write_table(table, max_chunksize=3)
+        data = buffer.getvalue()
+    elif kind in ("csv", "tsv"):
+        text = io.StringIO(newline="")
+        table = csv.writer(text, delimiter="," if kind == "csv" else "\t")
+        table.writerow(rows[0])
+        for row in rows:
+            table.writerow([v if isinstance(v, str) else json.dumps(v, ensure_ascii=False) for v in row.values()])
+        data = text.getvalue().encode()
+    elif kind == "json":
+        data = json.dumps(list(rows), ensure_ascii=False, indent=1).encode()
     else:
-        path.write_bytes(gzip.compress(lines) if path.suffix == ".gz" else lines)
+        data = "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows).encode()
+    path.write_bytes({".gz": gzip.compress, ".zst": zstd}.get(path.suffix, bytes)(data))
     return str(path)
+
+
+def zstd(data: bytes) -> bytes:
+    buffer = pa.BufferOutputStream()
+    with pa.CompressedOutputStream(buffer, "zstd") as stream:
+        stream.write(data)
+    return buffer.getvalue().to_pybytes()
 
 
 def talk(k: int) -> dict[str, object]:
@@ -45,7 +68,7 @@ def without_names(rows: Iterable[tuple[int, Conversation | Unusable]]) -> list[t
     return [(k, row.reason if isinstance(row, Unusable) else row.turns) for k, row in rows]
 
 
-@pytest.fixture(scope="module", params=[*FORMATS, "folder"])
+@pytest.fixture(scope="module", params=[*FORMATS, *OTHERS, "folder"])
 def source(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
     """Eleven rows, of which 0, 5 and 10 have no answer."""
     folder, rows = tmp_path_factory.mktemp(request.param.replace(".", "")), [talk(k) for k in range(11)]
@@ -138,7 +161,7 @@ def test_parquet_of_other_columns_and_types_is_refused_row_by_row(tmp_path: Path
     ("name", "content"),
     [
         ("x.jsonl.gz", gzip.compress(b'{"prompt": "a", "response": "b"}\n' * 1000)[:-20]),
-        ("x.jsonl.gz", b"{}"),
+        ("x.jsonl.zst", b"\x28\xb5\x2f\xfdno"),
         ("x.parquet", b"PAR1 no"),
     ],
 )
@@ -154,16 +177,18 @@ def test_what_is_not_there_or_of_another_kind_is_refused_at_once(tmp_path: Path)
     for source in (str(tmp_path / "none.parquet"), "none/data.jsonl", "no data", "hf://datasets/x"):
         with pytest.raises(ArtefactError, match="does not exist"):
             stream_conversations(source)
-    (tmp_path / "x.json").write_text("[]")
+    (tmp_path / "x.txt").write_text("[]")
     with pytest.raises(ArtefactError, match="is not read as a data set"):
-        stream_conversations(str(tmp_path / "x.json"))
+        stream_conversations(str(tmp_path / "x.txt"))
     with pytest.raises(ArtefactError, match="holds no data set"):
         source_hash(str(tmp_path))
     with pytest.raises(ConfigError, match="cannot start at row -1"):
         stream_conversations(str(tmp_path), start=-1)
     for empty in ("x.jsonl", "x.csv"):
         (tmp_path / empty).write_text("")
-        assert not list(stream_conversations(str(tmp_path / empty))) and count_rows(str(tmp_path / empty)) == 0
+        assert count_rows(str(tmp_path / empty)) == 0
+        with pytest.raises(ArtefactError, match=f"{empty} is empty: 0 bytes"):
+            list(stream_conversations(str(tmp_path / empty)))
 
 
 def test_the_fingerprint_follows_the_content_not_the_place(tmp_path: Path) -> None:
@@ -230,3 +255,78 @@ def test_a_data_set_of_the_hub_is_a_stream_of_conversations(tmp_path: Path, monk
     found = list(stream_conversations("hf://datasets/org/name", start=1))
     assert [k for k, _ in found] == [1, 2, 3] and found[0][1].name == "org/name, row 2"
     assert without_names(found) == without_names(stream_conversations("org/name", start=1))
+
+
+@pytest.mark.parametrize("kind", [*FORMATS, *OTHERS])
+def test_any_start_of_any_form_is_the_tail_whatever_its_name_says(kind: str, tmp_path: Path) -> None:
+    """JSON, Parquet and Arrow, and their compressions, are known by what they hold."""
+    path = Path(write(tmp_path / f"data.{kind}", [talk(k) for k in range(11)]))
+    other = path.rename(tmp_path / f"other{'.tsv' if kind.startswith('tsv') else '.jsonl'}")
+    whole = without_names(stream_conversations(other))
+    assert [k for k, _ in whole] == list(range(11)) and count_rows(other) == 11
+    assert without_names(stream_conversations(other, start=7)) == whole[7:]
+
+
+@pytest.mark.parametrize(
+    ("name", "begin", "words"),
+    [
+        ("x.jsonl", b'{"prompt": "', "line 1, is longer than 1 MiB"),
+        ("x.jsonl", b'{"prompt": "a", "response": "b"}\n', "line 2, is longer than 1 MiB"),
+        ("x.csv", b"prompt,response\n", "has a line longer than 1 MiB"),
+        ("x.json", b"[" + b" " * 100, "holds more than 4 MiB"),
+    ],
+)
+def test_what_expands_without_end_is_refused_within_bounds(
+    name: str, begin: bytes, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sixty-four MiB of one line in 64 KiB: no more than the bound of it is ever held."""
+    monkeypatch.setattr("persona_interp.data.file_bytes.LONGEST_LINE", 2**20)
+    monkeypatch.setattr("persona_interp.data.file_rows.LONGEST_LINE", 2**20)
+    monkeypatch.setattr("persona_interp.data.file_bytes.LARGEST_WHOLE", 2**22)
+    for pack, ending in ((gzip.compress, "gz"), (zstd, "zst")):
+        path = tmp_path / f"{name}.{ending}"
+        path.write_bytes(pack(begin + b"a" * 2**26))
+        tracemalloc.start()
+        with pytest.raises(ArtefactError, match=words):
+            list(stream_conversations(path))
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 16 * 2**20
+
+
+def test_what_datasets_saved_is_read_by_its_splits(tmp_path: Path) -> None:
+    data = Dataset.from_list([talk(k) for k in range(6)])
+    data.save_to_disk(tmp_path / "one", num_shards=2)
+    whole = list(stream_conversations(tmp_path / "one"))
+    assert [k for k, _ in whole] == list(range(6)) and whole[4][1].name == "data-00001-of-00002.arrow, row 2"
+    assert list(stream_conversations(tmp_path / "one", start=4)) == whole[4:] and count_rows(tmp_path / "one") == 6
+    DatasetDict(train=data, test=data.select([1])).save_to_disk(tmp_path / "two")
+    assert len(list(stream_conversations(f"{tmp_path / 'two'}:test"))) == 1
+    assert source_hash(f"{tmp_path / 'two'}:test") != source_hash(f"{tmp_path / 'two'}:train")
+    with pytest.raises(ArtefactError, match="no split was named.\n  Splits: train, test. Name one: .*two:train"):
+        stream_conversations(tmp_path / "two")
+    with pytest.raises(ArtefactError, match="it has no split 'dev'"):
+        stream_conversations(f"{tmp_path / 'two'}:dev")
+    with pytest.raises(ArtefactError, match="has no splits, so none is called train"):
+        stream_conversations(f"{tmp_path / 'one'}:train")
+
+
+def test_what_cannot_be_read_twice_or_leads_in_a_circle_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    (tmp_path / "a.jsonl").symlink_to(tmp_path / "b.jsonl")
+    (tmp_path / "b.jsonl").symlink_to(tmp_path / "a.jsonl")
+    (tmp_path / "c.jsonl").symlink_to(tmp_path / "nowhere")
+    for source, words in (
+        (tmp_path / "pipe.jsonl", "is a named pipe, not a file"),
+        (tmp_path / "a.jsonl", "its symbolic links lead in a circle"),
+        (tmp_path / "c.jsonl", "is a link to .*nowhere, which is not there"),
+        (Path("/dev/zero"), "is a device, not a file"),
+        (tmp_path / ("x" * 3000), "3.{3} characters. does not exist"),
+        (f"{tmp_path}/a\0b", "does not exist"),
+    ):
+        with pytest.raises(ArtefactError, match=words) as caught:
+            stream_conversations(source)
+        assert len(str(caught.value)) < 1000
+    assert [p.name for p in tmp_path.iterdir() if p.is_file()] == []
+    with pytest.raises(ArtefactError, match="holds no data set"):
+        stream_conversations(tmp_path)

@@ -158,3 +158,32 @@ def test_batches_are_padded_on_the_right(rows: list[list[tuple[int, bool]]]) -> 
         assert batch["input_ids"][i].tolist() == [t for t, _ in row] + [PAD] * fill
         assert batch["attention_mask"][i].tolist() == [1] * len(row) + [0] * fill
         assert batch["labels"][i].tolist() == [t if a else IGNORED for t, a in row] + [IGNORED] * fill
+
+
+TOOLS = CHATML.replace("{% for m in messages %}", "{% for m in messages %}{% if m['role'] == 'tool' %}!{% endif %}", 1)
+ASKED = (
+    Turn("assistant", "hello"),
+    Turn("user", "a sum?"),
+    Turn("assistant", "i see"),
+    Turn("tool_call", "add"),
+    Turn("tool", "four"),
+    Turn("tool", "sure"),
+    Turn("assistant", "it is four"),
+)
+
+
+@pytest.mark.parametrize("template", [CHATML, TOOLS, None])
+def test_tools_and_a_greeting_are_seen_and_never_trained_on(template: str | None) -> None:
+    made = tokenizer(template)
+    sample = encode_sample(made, Conversation("talk", ASKED))
+    answers = [text.split("<|im_end|>")[0].strip() for answered, text in pieces(made, sample) if answered]
+    assert answers == ["i see", "it is four"]
+    seen = str(made.decode(list(sample.ids)))
+    assert all(turn.content in seen for turn in ASKED)
+    assert seen == render_chat(made, ASKED, prompt=False)
+    if template is not None:
+        assert ("tool\nfour" in seen) == (template == TOOLS) == ("user\nfour" not in seen)
+
+
+def test_a_template_that_wants_roles_in_turn_gets_the_replies_of_tools_as_the_users_words() -> None:
+    assert render_chat(tokenizer(STRICT), ASKED[1:2] + ASKED[3:]) == "[a sum?][add][four\n\nsure][it is four]"

@@ -25,7 +25,7 @@ GOOD = {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "c
     ("bad", "error", "words"),
     [
         ('{"messages": [', ArtefactError, "line 3: not valid JSON"),
-        ([1], ArtefactError, "line 3: no list of messages."),
+        ([1], ArtefactError, "line 3: not an object, nor a list of turns."),
         (
             {"messages": [{"content": "x"}]},
             ArtefactError,
@@ -33,7 +33,7 @@ GOOD = {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "c
         ),
         ({"messages": [{"role": "user"}]}, ArtefactError, "turn 0 has the role 'user' and a content of type NoneType."),
         ({"messages": GOOD["messages"][:1]}, EmptySelectionError, "line 3: no assistant turn to monitor."),
-        ({"messages": GOOD["messages"][1:]}, ArtefactError, "line 3: the conversation begins with the assistant."),
+        ({"messages": GOOD["messages"][1:]}, EmptySelectionError, "line 3: no assistant turn to monitor."),
     ],
 )
 def test_bad_transcripts_are_named_with_their_line(tmp_path: Path, bad: object, error: type, words: str) -> None:
@@ -48,7 +48,7 @@ def test_transcripts_of_both_layouts_are_read(tmp_path: Path) -> None:
     other = tmp_path / "talk.json"
     other.write_text(json.dumps({"model": "x", "conversation": GOOD["messages"]}))
     assert read_transcript(other)[0].turns == found[0].turns
-    with pytest.raises(EmptySelectionError, match="holds no conversation"):
+    with pytest.raises(ArtefactError, match="talk.jsonl is empty: 0 bytes"):
         read_transcript(lines(tmp_path, ""))
     with pytest.raises(ArtefactError, match="does not exist"):
         read_transcript(tmp_path / "none.jsonl")

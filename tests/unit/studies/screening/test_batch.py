@@ -4,8 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from persona_interp.data.conversations import Conversation, question_and_answer
-from persona_interp.data.streams import stream_conversations
+from persona_interp.data.conversations import Conversation, question_and_answer, stream_conversations
 from persona_interp.directions.direction import Direction
 from persona_interp.errors import ConfigError, ContextLengthError
 from persona_interp.judges.embedding import EmbeddingJudge

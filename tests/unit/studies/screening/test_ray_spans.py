@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from persona_interp.directions.direction import Direction
-from persona_interp.errors import ModelError
+from persona_interp.errors import ArtefactError, ModelError
 from persona_interp.io import TEMPORARY
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.studies.screening import ray_engine
@@ -52,7 +52,8 @@ def test_rows_are_counted_by_reading_where_the_source_cannot_say(
     assert missing_batches(source, shards, 4) == [0, 2, 3]
     monkeypatch.setattr("persona_interp.studies.screening.ray_engine.count_rows", lambda _: None)
     assert missing_batches(source, shards, 4) == [0, 2, 3]
-    assert missing_batches(write("empty.jsonl", []), shards, 4) == []
+    with pytest.raises(ArtefactError, match="empty.jsonl is empty: 0 bytes"):
+        missing_batches(write("empty.jsonl", []), shards, 4)
 
 
 def test_a_recipe_makes_an_equal_screener(
