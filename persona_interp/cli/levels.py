@@ -15,6 +15,7 @@ def levels(
     model: options.Model = options.DEFAULT_MODEL,
     backend: options.Backend = "transformer_lens",
     dtype: options.Dtype = "auto",
+    template_option: options.TemplateOptions = options.NONE,
     judge: Annotated[
         Literal["embedding", "likelihood"], typer.Option(help="What chooses the answer of each level.")
     ] = "embedding",
@@ -46,7 +47,7 @@ def levels(
     questions = training_questions(wanted)
     if n_questions is not None and not 1 <= n_questions <= len(questions):
         raise ConfigError(f"--n-questions must be 1 to {len(questions)}, got {n_questions}.")
-    loaded = load_model(model, backend, dtype=dtype)
+    loaded = load_model(model, backend, dtype=dtype, template_options=options.template_options(template_option))
     encoder = SentenceEncoder.packaged()
     if judge == "embedding":
         rater = EmbeddingJudge(encoder)

@@ -18,6 +18,7 @@ def extract(
     model: options.Model = options.DEFAULT_MODEL,
     backend: options.Backend = "transformer_lens",
     dtype: options.Dtype = "auto",
+    template_option: options.TemplateOptions = options.NONE,
     n_questions: options.Questions = 20,
     n_samples: options.Samples = 1,
     max_new_tokens: options.AnswerTokens = options.ANSWER_TOKENS,
@@ -33,7 +34,7 @@ def extract(
 
     wanted = load_trait(trait)
     contrastive_requests(wanted, n_questions=n_questions)  # too many are refused before the model is loaded
-    loaded = load_model(model, backend, dtype=dtype)
+    loaded = load_model(model, backend, dtype=dtype, template_options=options.template_options(template_option))
     rollouts = generate_rollouts(
         loaded,
         wanted,
@@ -60,6 +61,7 @@ def steer(
     model: options.Model = options.DEFAULT_MODEL,
     backend: options.Backend = "transformer_lens",
     dtype: options.Dtype = "auto",
+    template_option: options.TemplateOptions = options.NONE,
     max_new_tokens: options.AnswerTokens = options.ANSWER_TOKENS,
     temperature: Annotated[float, typer.Option(help="0 is greedy.", min=0, max=100)] = 0.0,
     seed: options.Seed = 0,
@@ -75,7 +77,7 @@ def steer(
 
     strengths = sorted({0.0, *options.numbers(coefficient, "coefficient")})
     direction = Direction.load(vector)
-    loaded = load_model(model, backend, dtype=dtype)
+    loaded = load_model(model, backend, dtype=dtype, template_options=options.template_options(template_option))
     check_direction(direction, loaded)
     prompts = [render_prompt(loaded.tokenizer, text) for text in prompt]
     columns = [
@@ -107,6 +109,7 @@ def project(
     model: options.Model = options.DEFAULT_MODEL,
     backend: options.Backend = "transformer_lens",
     dtype: options.Dtype = "auto",
+    template_option: options.TemplateOptions = options.NONE,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="CSV file; default: standard output.")] = None,
 ) -> Outcome:
     """Projection a.v/|v| of texts onto saved directions at a layer."""
@@ -117,7 +120,7 @@ def project(
     from persona_interp.tables import table_bytes
 
     samples, directions = read_samples(source), options.directions(vector)
-    loaded = load_model(model, backend, dtype=dtype)
+    loaded = load_model(model, backend, dtype=dtype, template_options=options.template_options(template_option))
     for direction in directions:
         check_direction(direction, loaded)
     frame = project_texts(loaded, samples, directions, layer)

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import os
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as hf_logging
@@ -54,6 +55,8 @@ def load_source(
     from persona_interp.models.adapters import merge_adapter
 
     chosen = resolve_dtype(dtype)
+    if device is None and device_map is None:
+        device = os.environ.get("PERSONA_INTERP_DEVICE") or None
     check_device(device)
     check_device_map(device_map)
     if Path(source.place).is_dir():

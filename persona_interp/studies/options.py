@@ -1,5 +1,6 @@
 """Options that several commands share, how they are read, and what a command returns."""
 
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,6 +32,9 @@ Dtype = Annotated[DtypeName, typer.Option(help="auto: bfloat16 where the machine
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for results.")]
 Seed = Annotated[int, typer.Option(help="Seed of everything random.", min=0)]
 Layer = Annotated[int, typer.Option(help="0-based block.", min=0)]
+TemplateOptions = Annotated[
+    list[str], typer.Option("--template-option", help="NAME=JSON for the chat template: enable_thinking=false. Repeat it.")
+]
 Layers = Annotated[list[str], typer.Option("--layer", help=f"0-based blocks; default by depth. {SEVERAL}")]
 Coefficients = Annotated[
     list[str], typer.Option("--coefficient", help=f"In units of the mean residual norm. {SEVERAL}")
@@ -134,6 +138,27 @@ def numbers(values: Sequence[str], option: str, kind: type = float) -> tuple:
         raise ConfigError(expected) from error
     if not all(math.isfinite(number) and abs(number) < 2**63 for number in found):
         raise ConfigError(expected)
+    return found
+
+
+def template_options(values: Sequence[str]) -> dict[str, Any]:
+    """Values for variables of the chat template, from `NAME=JSON`.
+
+    Raises:
+        ConfigError: one is not of that form, or a name comes twice.
+    """
+    found: dict[str, Any] = {}
+    for name, sign, text in (value.partition("=") for value in values):
+        try:
+            value = json.loads(text) if sign and name not in found else math.nan
+        except (ValueError, RecursionError):
+            value = math.nan
+        if not name or value != value:
+            raise ConfigError(
+                f"--template-option cannot be read from {f'{name}{sign}{text}'[:80]!r}.",
+                "Write --template-option enable_thinking=false: a name of its own, and a value as JSON.",
+            )
+        found[name] = value
     return found
 
 

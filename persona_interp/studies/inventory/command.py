@@ -24,6 +24,7 @@ def inventory(
     model: options.Model = options.DEFAULT_MODEL,
     backend: options.Backend = "transformer_lens",
     dtype: options.Dtype = "auto",
+    template_option: options.TemplateOptions = options.NONE,
     system: Annotated[str | None, typer.Option(help="System prompt of the second condition.")] = None,
     vector: Annotated[Path | None, typer.Option("--vector", "-v", help="A saved direction to add.")] = None,
     layer: Annotated[int | None, typer.Option(help="0-based block, for --vector.", min=0)] = None,
@@ -64,7 +65,7 @@ def inventory(
         _required(layer, "--layer", "A 0-based block.")
     if adapter is not None:
         options.existing(adapter, "--adapter")
-    loaded = load_model(model, backend, dtype=dtype)
+    loaded = load_model(model, backend, dtype=dtype, template_options=options.template_options(template_option))
     strength = _COEFFICIENT if coefficient is None else coefficient
     change, said = _change(loaded, vector, layer, strength, adapter, z or "")
     conditions = [Condition()]

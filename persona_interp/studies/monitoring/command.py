@@ -25,6 +25,7 @@ def monitor(
     model: options.Model = options.DEFAULT_MODEL,
     backend: options.Backend = "transformer_lens",
     dtype: options.Dtype = "auto",
+    template_option: options.TemplateOptions = options.NONE,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="CSV file with every token.")] = None,
     figure: Annotated[Path | None, typer.Option(help="PNG or PDF of the first conversation.")] = None,
 ) -> Outcome:
@@ -46,7 +47,7 @@ def monitor(
     conversations = read_transcript(transcript)
     traffic = None if neutral is None else read_transcript(neutral)
     directions = options.directions(vector)
-    loaded = load_model(model, backend, dtype=dtype)
+    loaded = load_model(model, backend, dtype=dtype, template_options=options.template_options(template_option))
     for direction in directions:
         check_direction(direction, loaded)
     watch, shown, limits = Monitor(directions, layer, thresholds=threshold, smoothing=Smoothing(window)), [], []

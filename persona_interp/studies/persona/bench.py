@@ -88,7 +88,9 @@ def load_bench(config: RunConfig, folder: Path) -> Bench:
         ModelError: a model cannot be loaded.
     """
     endpoint = Endpoint.from_environment(model=config.api_judge) if config.api_judge else None
-    model = load_model(config.model, config.backend, dtype=config.dtype)
+    model = load_model(
+        config.model, config.backend, dtype=config.dtype, template_options=config.template_options
+    )
     judging = [
         model if name == config.model else load_model(name, config.backend, dtype=config.dtype)
         for name in config.judge_models or (config.model,)
@@ -122,7 +124,12 @@ def with_api_judge(bench: Bench) -> Bench:
     client = ChatClient(bench.endpoint, timeout_s=timeout_s, cache=bench.folder / "api_cache.sqlite", price=price)
     kept = _kept_asked(bench.folder)
     before = _usage(kept, bench.folder) if kept else None
-    judge = OpenAIJudge(client, ways=kept.get("ways", ()))
+    judge = OpenAIJudge(
+        client,
+        ways=kept.get("ways", ()),
+        reasoning_tokens=bench.config.reasoning_tokens,
+        reasoning_effort=bench.config.reasoning_effort or None,
+    )
     return replace(
         bench,
         api=judge,

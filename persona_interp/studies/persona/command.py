@@ -22,6 +22,7 @@ def run(
     trait: Annotated[list[str], typer.Option(help=f"Names or files of traits. {options.SEVERAL}")] = DEFAULT_TRAITS,
     backend: options.Backend = "transformer_lens",
     dtype: options.Dtype = "auto",
+    template_option: options.TemplateOptions = options.NONE,
     layer: options.Layers = options.NONE,
     coefficient: options.Coefficients = options.DEFAULT_COEFFICIENTS,
     n_questions: options.Questions = 20,
@@ -41,6 +42,10 @@ def run(
     api_price: Annotated[
         str, typer.Option(help="Its price, for the cost: USD per million prompt and completion tokens, as 0.4,1.6.")
     ] = "",
+    reasoning_tokens: Annotated[
+        int, typer.Option(help="Tokens that the API judge may reason with before it rates.", min=0)
+    ] = 0,
+    reasoning_effort: Annotated[str, typer.Option(help="Passed to the API judge, as low.")] = "",
     lexical: Annotated[bool, typer.Option(help="Rate traits that have a valence by the VADER lexicon too.")] = True,
     extra_judges_on: Annotated[
         Literal["chosen", "all"], typer.Option(help="Steered answers for the API judge and further models.")
@@ -73,6 +78,9 @@ def run(
         judge_models=options.names(judge_model, "judge-model"),
         api_judge=api_judge,
         api_price=_price(api_price),
+        reasoning_tokens=reasoning_tokens,
+        reasoning_effort=reasoning_effort,
+        template_options=options.template_options(template_option),
         lexical=lexical,
         extra_judges_on=extra_judges_on,
         n_judge_pairs=n_judge_pairs,

@@ -1,6 +1,7 @@
 """What the main job is asked to do."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from persona_interp.arguments import checked
@@ -39,6 +40,8 @@ class RunConfig:
             from the environment (OPENAI_BASE_URL, OPENAI_API_KEY), so that no folder holds them.
         api_price: US dollars per million prompt tokens and per million completion tokens of the API judge, for the cost
             in provenance_persona.json; None: tokens are counted and no cost is told.
+        reasoning_tokens: tokens that the API judge may reason with before it rates; `reasoning_effort` is passed to it.
+        template_options: values for variables of the model's chat template, such as {"enable_thinking": False}.
         lexical: rate the traits that have a valence by the VADER lexicon too.
         extra_judges_on: steered answers that the API judge and every likelihood judge but the first rate: those at the
             chosen setting and the unsteered ones, or all.
@@ -70,6 +73,9 @@ class RunConfig:
     judge_models: tuple[str, ...] = ()
     api_judge: str = ""
     api_price: tuple[Amount, Amount] | None = None
+    reasoning_tokens: CountOrNone = 0
+    reasoning_effort: str = ""
+    template_options: Mapping[str, Any] = field(default_factory=dict)
     lexical: bool = True
     extra_judges_on: Literal["chosen", "all"] = "chosen"
     n_judge_pairs: Count = 1
@@ -86,6 +92,8 @@ class RunConfig:
         rules = {
             "traits must not name a trait twice": len(set(self.traits)) == len(self.traits),
             "judge_models must not name a model twice": len(set(self.judge_models)) == len(self.judge_models),
+            "reasoning_tokens and reasoning_effort are of an api_judge, and none is named": bool(self.api_judge)
+            or not (self.reasoning_tokens or self.reasoning_effort),
             "api_price is the price of an api_judge, and none is named": self.api_price is None or bool(self.api_judge),
             "coefficients must hold a positive number": any(c > 0 for c in self.coefficients),
             "n_selection_questions must be at least 3, for a reference of coherence": self.n_selection_questions >= 3,

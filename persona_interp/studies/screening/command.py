@@ -22,6 +22,7 @@ def screen(
     model: options.Model = options.DEFAULT_MODEL,
     backend: options.Backend = "transformer_lens",
     dtype: options.Dtype = "auto",
+    template_option: options.TemplateOptions = options.NONE,
     layer: Annotated[
         list[str], typer.Option(help=f"0-based blocks; default: nearest to depth 0.6. {options.SEVERAL}")
     ] = options.NONE,
@@ -93,7 +94,7 @@ def screen(
                 "Their answers are compared with each other, chosen minus rejected. Leave it out.",
             )
     directions = options.directions(vector)
-    loaded = load_model(model, backend, dtype=dtype)
+    loaded = load_model(model, backend, dtype=dtype, template_options=options.template_options(template_option))
     for direction in directions:
         check_direction(direction, loaded)
     if pairs:

@@ -20,6 +20,7 @@ def styles(
     model: options.Model = options.DEFAULT_MODEL,
     backend: options.Backend = "transformer_lens",
     dtype: options.Dtype = "auto",
+    template_option: options.TemplateOptions = options.NONE,
     style: Annotated[list[str], typer.Option(help=f"Styles to steer; default: all. {options.SEVERAL}")] = options.NONE,
     layer: Annotated[int | None, typer.Option(help="0-based block; default: nearest to depth 19/32.", min=0)] = None,
     depth: Annotated[
@@ -57,7 +58,7 @@ def styles(
     from persona_interp.types import layers_at_depth
 
     given = load_styles(corpus)
-    loaded = load_model(model, backend, dtype=dtype)
+    loaded = load_model(model, backend, dtype=dtype, template_options=options.template_options(template_option))
     layers = published_layers(loaded.n_layers)
     single = layers[:1] if layer is None else (layer,)
     if depth is not None:
