@@ -33,7 +33,8 @@ Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for results.")]
 Seed = Annotated[int, typer.Option(help="Seed of everything random.", min=0)]
 Layer = Annotated[int, typer.Option(help="0-based block.", min=0)]
 TemplateOptions = Annotated[
-    list[str], typer.Option("--template-option", help="NAME=JSON for the chat template: enable_thinking=false. Repeat it.")
+    list[str],
+    typer.Option("--template-option", help="NAME=JSON for the chat template, as enable_thinking=false."),
 ]
 Layers = Annotated[list[str], typer.Option("--layer", help=f"0-based blocks; default by depth. {SEVERAL}")]
 Coefficients = Annotated[

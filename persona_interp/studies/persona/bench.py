@@ -88,9 +88,7 @@ def load_bench(config: RunConfig, folder: Path) -> Bench:
         ModelError: a model cannot be loaded.
     """
     endpoint = Endpoint.from_environment(model=config.api_judge) if config.api_judge else None
-    model = load_model(
-        config.model, config.backend, dtype=config.dtype, template_options=config.template_options
-    )
+    model = load_model(config.model, config.backend, dtype=config.dtype, template_options=config.template_options)
     judging = [
         model if name == config.model else load_model(name, config.backend, dtype=config.dtype)
         for name in config.judge_models or (config.model,)
