@@ -10,6 +10,7 @@ from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 from persona_interp.errors import ModelError
 from persona_interp.models.file_hashes import weight_files
+from persona_interp.models.sources import EXPECTED
 
 _MOST_LAYERS, _MOST_WIDE, _MOST_PER_BYTE = 1000, 2**24, 16
 _MOST_TEMPLATE, _TEMPLATE_S = 10**6, 3.0
@@ -24,7 +25,7 @@ def check_config_file(folder: Path, name: str) -> None:
     """
     path = folder / "config.json"
     if not path.is_file():
-        raise ModelError(f"cannot load {name}: {path} is no file.", "Give a folder that save_pretrained wrote.")
+        raise ModelError(f"cannot load {name}: {path} is no file.", EXPECTED)
     if path.stat().st_size > 2**24:
         raise ModelError(f"cannot load {name}: its config.json has {path.stat().st_size} bytes.", "It is no settings.")
 
