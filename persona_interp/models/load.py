@@ -41,6 +41,8 @@ def load_model(
     """A causal language model with every block's residual stream open to reading and editing.
 
     Its reads are compared with transformers' own hidden states before it is returned.
+    Weights that are quantised for good (safetensors with a `quantization_config`) stay so and are read and steered as
+    they are; where their package is not installed, the error names it.
 
     Args:
         name: a hub id, a local folder, a `.gguf` file (its weights are dequantised, since transformers keeps none

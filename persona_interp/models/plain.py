@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as hf_logging
 
 from persona_interp.errors import ConfigError, ModelError, PersonaInterpError
 from persona_interp.hub import quiet_hub
 from persona_interp.models.file_hashes import files_in, tokenizer_files
 from persona_interp.models.offload import check_device, check_device_map
+from persona_interp.models.plausible import check_config_file, check_sizes, check_template
 from persona_interp.models.quantised import missing_package, refuse_unknown
 from persona_interp.models.sources import EXPECTED, Source, find_source, quoted
 
@@ -60,6 +61,7 @@ def load_source(
     check_device(device)
     check_device_map(device_map)
     if Path(source.place).is_dir():
+        check_config_file(Path(source.place), quoted(source.name))
         files_in(Path(source.place))  # refuses a damaged index
     model, tokenizer = _from_pretrained(source, chosen, device, device_map)
     for adapter in source.adapters:
@@ -104,6 +106,11 @@ def _from_pretrained(
     device: str | torch.device | None,
     device_map: str | dict[str, str | int] | None,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    with _readable(source):
+        config = AutoConfig.from_pretrained(
+            source.place, revision=source.revision, local_files_only=source.local_only, trust_remote_code=False
+        )
+        check_sizes(config, source.place, quoted(source.name))
     tokenizer = _tokenizer(source)
     with _readable(source), _without_report():
         model, loading = AutoModelForCausalLM.from_pretrained(  # pyright: ignore (a pair, with output_loading_info)
@@ -112,6 +119,7 @@ def _from_pretrained(
             device_map=device_map,
             revision=source.revision,
             local_files_only=source.local_only,
+            trust_remote_code=False,
             adapter_kwargs=_WITHOUT_ADAPTERS,
             ignore_mismatched_sizes=True,
             output_loading_info=True,
@@ -144,10 +152,15 @@ def _check_loaded(source: Source, model: PreTrainedModel, loading: dict[str, Any
 def _tokenizer(source: Source) -> PreTrainedTokenizerBase:
     with _readable(source):
         tokenizer = AutoTokenizer.from_pretrained(
-            source.place, padding_side="left", revision=source.revision, local_files_only=source.local_only
+            source.place,
+            padding_side="left",
+            revision=source.revision,
+            local_files_only=source.local_only,
+            trust_remote_code=False,
         )
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
+        if tokenizer.pad_token_id is None:
+            tokenizer.pad_token = tokenizer.eos_token
+    check_template(tokenizer, quoted(source.name))
     return tokenizer
 
 

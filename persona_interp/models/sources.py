@@ -92,7 +92,7 @@ def local_files_hash(name: str | Path) -> str | None:
     Raises:
         ModelError: the packaged model, the GGUF file or the index of a folder's weights cannot be read.
     """
-    local = str(name) in PACKAGED_MODELS or str(name).endswith(".gguf") or Path(name).expanduser().is_dir()
+    local = str(name) in PACKAGED_MODELS or str(name).endswith(".gguf") or _is_dir(_path(str(name)))
     if not local:
         return None
     source = find_source(name)
@@ -126,7 +126,7 @@ def _place(name: str, revision: str | None) -> tuple[Source, Path | None]:
     """Where a name leads, and the folder of the adapter where it is one."""
     if name in PACKAGED_MODELS:
         return Source(name, str(packaged_folder(PACKAGED_MODELS[name]))), None
-    path = Path(name).expanduser()
+    path = _path(name)
     if name.endswith(".gguf"):
         return Source(name, str(gguf_folder(path))), None
     if _is_dir(path):
@@ -143,7 +143,7 @@ def _place(name: str, revision: str | None) -> tuple[Source, Path | None]:
 
 def _adapter_folder(name: str) -> Path:
     """The folder of an adapter, downloaded where it is on the hub."""
-    path = Path(name).expanduser()
+    path = _path(name)
     if _is_dir(path) or _exists(path) or name.count("/") != 1 or name[0] in "./~":
         return path
     answer = ask_hub(name)
@@ -188,6 +188,13 @@ def _where_it_may_be(folder: Path, missing: str) -> str:
     if missing == ADAPTER_CONFIG and below:
         return f"Folders in it hold adapters; give one of them: {', '.join(below[:8])}."
     return "Give the folder that PEFT saved."
+
+
+def _path(name: str) -> Path:
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:  # the home of nobody
+        return Path(name)
 
 
 def _is_dir(path: Path) -> bool:

@@ -10,7 +10,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
-from persona_interp.errors import ModelError
+from persona_interp.errors import ConfigError, ModelError
 from persona_interp.models.adapters import without_peft_noise
 from persona_interp.models.load import load_model
 from persona_interp.models.plain import load_plain
@@ -108,7 +108,7 @@ def test_a_damaged_adapter_is_refused(llama: Tiny, adapter: Path, tmp_path: Path
 
 
 def test_an_object_takes_no_adapter(llama: Tiny, adapter: Path) -> None:
-    with pytest.raises(ModelError, match="an adapter cannot be merged into a LlamaForCausalLM object"):
+    with pytest.raises(ConfigError, match="adapter cannot be applied to a LlamaForCausalLM object"):
         load_model(llama.plain, adapter=adapter)
 
 

@@ -97,7 +97,8 @@ def test_other_objects_are_refused() -> None:
         load_model(3.5)
     assert str(caught.value) == (
         "cannot load an object of type float.\n"
-        "  Give a name, a folder, a .gguf file, a TransformerBridge or a HookedTransformer."
+        "  Give a name, a folder, a .gguf file, a TransformerBridge, a HookedTransformer, a causal model of"
+        " transformers or a PeftModel of one."
     )
 
 

@@ -48,6 +48,7 @@ def pretend_conversion(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A GGUF file whose conversion takes no time; returns its path."""
     monkeypatch.setenv("PERSONA_INTERP_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(packaged, "_write_plain", lambda _, folder, __: (folder / "config.json").write_text("{}"))
+    monkeypatch.setattr(packaged, "_check_header", lambda _: None)
     path = tmp_path / "model.gguf"
     path.write_bytes(b"GGUF and so on")
     return path

@@ -1,0 +1,61 @@
+"""A folder with weights of two bits, by transformers' own BitNet: the quantiser that a CPU runs without a package."""
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from persona_interp.models.load import load_model
+from persona_interp.types import Edit, Hookpoint
+from tests.contract.tiny import BACKENDS, Tiny, make_tokenizer, shifting, uneven_batch
+
+# torch.compile, which the module uses, imports what torch itself has deprecated
+pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.script_method:DeprecationWarning")
+MAPS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+@pytest.fixture(scope="module")
+def folders(llama: Tiny, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The model with ternary maps, two bits a weight, and the same numbers as plain weights."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from transformers.integrations.bitnet import pack_weights
+
+    packed, plain = tmp_path_factory.mktemp("packed"), tmp_path_factory.mktemp("plain")
+    weights = load_file(llama.folder / "model.safetensors")
+    of_packed, of_plain = dict(weights), dict(weights)
+    for name, weight in weights.items():
+        if name.split(".")[-2] not in MAPS:
+            continue
+        size = weight.abs().mean()
+        ternary = (weight / size).round().clamp(-1, 1)
+        of_plain[name] = ternary * size
+        of_packed[name] = pack_weights(ternary.clone())
+        of_packed[f"{name}_scale"] = (1 / size).reshape(1)  # BitLinear divides by it
+    settings = json.loads((llama.folder / "config.json").read_text())
+    for folder, values in ((packed, of_packed), (plain, of_plain)):
+        save_file(values, folder / "model.safetensors", metadata={"format": "pt"})
+        quantised = {"quantization_config": {"quant_method": "bitnet", "modules_to_not_convert": ["lm_head"]}}
+        (folder / "config.json").write_text(json.dumps(settings | (quantised if folder == packed else {})))
+        make_tokenizer().save_pretrained(folder)
+    return packed, plain
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_two_bits_read_and_steer_near_the_same_weights(folders: tuple[Path, Path], backend: Any) -> None:
+    """Within 5 % of the size: BitNet rounds what goes into each map to eight bits, the plain weights do not."""
+    with torch.compiler.set_stance("force_eager"):
+        packed, plain = (load_model(folder, backend, device="cpu") for folder in folders)
+        assert packed.provenance.weights != plain.provenance.weights
+        batch, reads = uneven_batch(), [Hookpoint(layer, "resid_post") for layer in range(3)]
+        edits = {reads[1]: (Edit(shifting(1), "all"),)}
+        still, moved = ([model.run(batch, read=reads, edits=e) for model in (packed, plain)] for e in ({}, edits))
+    for got, expected in (still, moved):
+        pairs = [(got.logits, expected.logits), *((got.residuals[h], expected.residuals[h]) for h in reads)]
+        for one, other in pairs:
+            assert (one - other)[batch.mask].norm() <= 0.05 * other[batch.mask].norm()  # pyright: ignore
+    assert (moved[0].logits - still[0].logits).norm() > 0.1 * still[0].logits.norm()  # pyright: ignore
