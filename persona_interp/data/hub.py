@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from persona_interp.errors import DataError
+from persona_interp.hub import ask_hub
 
 _PREFIX = "hf://datasets/"
 _PART = r"[\w-][\w.-]*"
@@ -76,6 +77,12 @@ def _split(source: HubSource) -> Any:
     """The streaming data set of one split."""
     from datasets import load_dataset
 
+    if problem := ask_hub(source.name, "dataset", source.revision).problem:
+        raise DataError(
+            f"could not open the data set {source}: {problem}.",
+            "Nothing on this machine has that path, so it was looked for on the Hugging Face hub.",
+            "Check the name and the network, or download its files and give their folder.",
+        )
     try:
         found = load_dataset(source.name, revision=source.revision, streaming=True)
     except _failures() as error:
