@@ -10,7 +10,7 @@ import pandas as pd
 from persona_interp.arguments import checked
 from persona_interp.bounds import Count, CountOrNone, Seed, Some
 from persona_interp.data.traits import Trait
-from persona_interp.errors import ConfigError, EmptySelectionError
+from persona_interp.errors import EmptySelectionError
 from persona_interp.statistics.streams import stream
 from persona_interp.types import Turn
 
@@ -72,7 +72,7 @@ def graded_system_prompts(trait: Trait, *, instruction: int = -1) -> tuple[Condi
 def many_shot_contexts(
     answers: pd.DataFrame,
     *,
-    questions: Some[str],
+    questions: Sequence[str],
     counts: Some[CountOrNone] = SHOTS,
     n_draws: Count = 4,
     seed: Seed = 0,
@@ -87,11 +87,8 @@ def many_shot_contexts(
         questions: the questions that will be evaluated, none of which is ever a shot.
 
     Raises:
-        ConfigError: counts or draws that cannot be.
         EmptySelectionError: too few other questions were answered.
     """
-    if not counts or min(counts) < 0 or n_draws < 1:
-        raise ConfigError(f"got shots {list(counts)} in {n_draws} draws.", "Expected counts of 0 or more, and 1 draw.")
     usable = answers[~answers["question"].isin(list(questions)) & (answers["answer"].str.strip() != "")]
     there = usable["question"].nunique()
     if there < max(counts):

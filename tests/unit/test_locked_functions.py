@@ -46,27 +46,31 @@ def test_a_function_without_the_folder_it_should_lock_is_refused() -> None:
 
 
 def calls(folder: Path) -> dict[str, Callable[[], object]]:
-    """Every function that writes to a folder it is given, with nothing else that it could use."""
+    """Every function that writes to a folder it is given, with nothing else that it could use: past `checked`."""
     none: Any = None
+
+    def past(function: Any) -> Any:
+        return function.__wrapped__ if hasattr(function, "__checked__") else function
+
     return {
-        "run_main_job": lambda: run_main_job(none, folder),
-        "run_styles": lambda: run_styles(none, none, none, judges=[], coherence=none, out=folder),
-        "measure_styles": lambda: measure_styles(
+        "run_main_job": lambda: past(run_main_job)(none, folder),
+        "run_styles": lambda: past(run_styles)(none, none, none, judges=[], coherence=none, out=folder),
+        "measure_styles": lambda: past(measure_styles)(
             none, none, {}, activations=none, settings=none, judges=[], coherence=none, selection=[], prompts={},
             folder=folder,
         ),
-        "train_style_vectors": lambda: train_style_vectors(none, none, layers=[0], folder=folder),
-        "measure_psychadapter": lambda: measure_psychadapter(none, none, none, judges=[], out=folder),
-        "run_shift": lambda: run_shift(none, work=folder, out=folder),
-        "run_prevention": lambda: run_prevention(none, work=folder, out=folder),
-        "run_robustness": lambda: run_robustness(none, work=folder, out=folder),
-        "trait_texts_over_z": lambda: trait_texts_over_z(none, none, folder=folder),
-        "train_psychadapter": lambda: train_psychadapter(none, none, out=folder),
-        "generate_trait_texts": lambda: generate_trait_texts(none, n_texts=4, judges=[], folder=folder),
-        "finetune": lambda: finetune(none, none, out=folder),
-        "screen": lambda: screen(none, "", [], out=folder),
-        "answer": lambda: answer(none, none, sampling=none, folder=folder),
-        "run_inventories": lambda: run_inventories(none, [], [], none, out=folder),
+        "train_style_vectors": lambda: past(train_style_vectors)(none, none, layers=[0], folder=folder),
+        "measure_psychadapter": lambda: past(measure_psychadapter)(none, none, none, judges=[], out=folder),
+        "run_shift": lambda: past(run_shift)(none, work=folder, out=folder),
+        "run_prevention": lambda: past(run_prevention)(none, work=folder, out=folder),
+        "run_robustness": lambda: past(run_robustness)(none, work=folder, out=folder),
+        "trait_texts_over_z": lambda: past(trait_texts_over_z)(none, none, folder=folder),
+        "train_psychadapter": lambda: past(train_psychadapter)(none, none, out=folder),
+        "generate_trait_texts": lambda: past(generate_trait_texts)(none, n_texts=4, judges=[], folder=folder),
+        "finetune": lambda: past(finetune)(none, none, out=folder),
+        "screen": lambda: past(screen)(none, "", [], out=folder),
+        "answer": lambda: past(answer)(none, none, sampling=none, folder=folder),
+        "run_inventories": lambda: past(run_inventories)(none, [], [], none, out=folder),
     }  # fmt: skip
 
 

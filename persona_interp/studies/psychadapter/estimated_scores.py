@@ -7,17 +7,18 @@ not from people: they are called estimated, as those of the published adapter ar
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
 from persona_interp.arguments import checked
-from persona_interp.bounds import Count, Seed, Some, Temperature
+from persona_interp.bounds import Bounds, Count, Seed, Some, Temperature
 from persona_interp.data.trait_texts import BIG_FIVE, TraitTexts
 from persona_interp.data.traits import Trait, load_trait
 from persona_interp.data.writing_prompts import JUDGED_AS, writing_prompts
-from persona_interp.errors import ArtefactError, ConfigError, EmptySelectionError
+from persona_interp.errors import ArtefactError, EmptySelectionError
 from persona_interp.identity import of_judges
 from persona_interp.io import REMEDY, read_json, sha256_json, write_json
 from persona_interp.judges.protocol import Judge
@@ -37,9 +38,9 @@ _SHORTEST = 12
 def generate_trait_texts(
     model: HookedModel,
     *,
-    n_texts: Count = 1000,
+    n_texts: Annotated[int, Bounds(2, 10**6)] = 1000,
     judges: Some[Judge],
-    traits: Sequence[str | Trait] = BIG_FIVE,
+    traits: Some[str | Trait] = BIG_FIVE,
     max_new_tokens: Count = 48,
     temperature: Temperature = 0.9,
     seed: Seed = 0,
@@ -63,11 +64,6 @@ def generate_trait_texts(
         EmptySelectionError: the model wrote next to nothing.
     """
     known = [trait if isinstance(trait, Trait) else load_trait(trait) for trait in traits]
-    if not judges or not known or n_texts < 2:
-        raise ConfigError(
-            "estimated scores need at least 2 texts, a trait and a judge,"
-            f" got {n_texts}, {len(known)} and {len(judges)}.",
-        )
     made = answer(
         model,
         text_requests(known, n_texts, seed=seed),

@@ -125,7 +125,9 @@ def test_wrong_vectors_are_refused() -> None:
 
 @pytest.mark.parametrize("traits", [(), ("one", "one")])
 def test_traits_have_different_names(traits: tuple[str, ...]) -> None:
-    with pytest.raises(ConfigError, match="Expected one or more different names"):
+    with pytest.raises(
+        ConfigError, match="Expected one or more different names|traits must be a list of texts that is not empty"
+    ):
         PsychAdapter(SHAPE, traits, provenance())
 
 

@@ -46,7 +46,7 @@ def test_the_vector_is_the_difference_of_response_means(rollouts: Rollouts) -> N
 
 
 def test_refusals(model: HookedModelBase, rollouts: Rollouts, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="styles of weather need questions"):
+    with pytest.raises(ConfigError, match="questions must be a list of texts that is not empty"):
         generate_style_rollouts(model, corpus(), ())
     made = generate_style_rollouts(model, corpus(), QUESTIONS[:1], max_new_tokens=1, folder=tmp_path, progress=False)
     assert len(made) == 2

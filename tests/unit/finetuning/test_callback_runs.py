@@ -225,9 +225,9 @@ def test_a_trainer_without_a_tokenizer_needs_one_of_the_callback(small: Tiny, tm
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"prompts": ()}, "0 prompts"),
-        ({"layers": ()}, "0 layers"),
-        ({"every": 0}, "every 0 steps"),
+        ({"prompts": ()}, "prompts must be a list of texts that is not empty"),
+        ({"layers": ()}, "layers must be a list of whole numbers that is not empty"),
+        ({"every": 0}, "every must be 1 to 1000000, got 0"),
         ({"layers": (1, 1)}, "was given twice"),
         ({"bounds": [DriftBound("loud", 1, 2.0)]}, "loud at layer 1, which is not measured"),
         ({"bounds": [DriftBound("calm", 0, 2.0)]}, "calm at layer 0, which is not measured"),

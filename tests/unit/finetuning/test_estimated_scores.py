@@ -100,5 +100,5 @@ def test_an_interrupted_call_goes_on_and_asks_no_judge_twice(model: HookedModelB
 
 
 def test_nothing_to_write_or_to_judge_with_is_refused(model: HookedModelBase):
-    with pytest.raises(ConfigError, match="a trait and a judge, got 1, 1 and 0"):
-        generate_trait_texts(model, n_texts=1, judges=[], traits=[TRAIT])
+    with pytest.raises(ConfigError, match="judges must be a list of Judges that is not empty"):
+        generate_trait_texts(model, n_texts=2, judges=[], traits=[TRAIT])

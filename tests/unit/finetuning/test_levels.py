@@ -190,5 +190,5 @@ def test_questions_of_the_evaluation_are_never_trained_on() -> None:
 
 
 def test_no_question_is_refused(model: HookedModelBase) -> None:
-    with pytest.raises(ConfigError, match="levels of loud need at least one question"):
+    with pytest.raises(ConfigError, match="questions must be a list of texts that is not empty"):
         generate_levels(model, TRAIT, Table(), questions=[])

@@ -43,12 +43,12 @@ def test_the_published_settings() -> None:
 @pytest.mark.parametrize(
     ("change", "rule"),
     [
-        ({"learning_rate": 0.0}, "learning_rate and max_grad_norm must be positive"),
-        ({"lora_learning_rate": 0.0}, "lora_learning_rate must be positive"),
-        ({"n_epochs": 0}, "n_epochs must be at least 1"),
-        ({"batch_size": 0}, "batch_size and accumulation must be at least 1"),
-        ({"max_tokens": 1}, "max_tokens must be at least 2"),
-        ({"holdout": 1.0}, r"holdout must be in \[0, 1\)"),
+        ({"learning_rate": 0.0}, "learning_rate must be above 0 and at most 10"),
+        ({"lora_learning_rate": 0.0}, "lora_learning_rate must be above 0"),
+        ({"n_epochs": 0}, "n_epochs must be 1 to"),
+        ({"batch_size": 0}, "batch_size must be 1 to 65536"),
+        ({"max_tokens": 1}, "max_tokens must be 2 to"),
+        ({"holdout": 1.0}, r"holdout must be at least 0 and below 1"),
         ({"dtype": "int8"}, "dtype must be float32, bfloat16 or auto"),
     ],
 )

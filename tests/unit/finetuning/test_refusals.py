@@ -92,7 +92,7 @@ def test_weights_that_are_no_numbers_are_never_kept(small: Tiny, tmp_path: Path,
 
 def test_a_huge_learning_rate_is_one_error_too(small: Tiny, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"^(the loss is (nan|inf) at step \d|the adapter is not finite)"):
-        run(small, tmp_path / "run", settings=quick(learning_rate=1e30, n_epochs=5.0, max_grad_norm=1e9))
+        run(small, tmp_path / "run", settings=quick(learning_rate=10.0, n_epochs=5.0, max_grad_norm=1e6))
     assert not (tmp_path / "run" / "adapter").exists()
 
 
@@ -179,24 +179,24 @@ def test_an_unknown_model_is_refused(small: Tiny, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "rule"),
     [
-        ({"learning_rate": 0.0}, "learning_rate must be positive"),
-        ({"n_epochs": -1.0}, "n_epochs must be positive"),
-        ({"batch_size": 0}, "batch_size and accumulation must be at least 1"),
-        ({"accumulation": 0}, "batch_size and accumulation must be at least 1"),
-        ({"warmup_steps": -1}, "warmup_steps must not be negative"),
-        ({"max_tokens": 1}, "max_tokens must be at least 2"),
-        ({"holdout": 1.0}, "holdout must be in [0, 1)"),
-        ({"checkpoint_every": 0}, "checkpoint_every must be at least 1"),
-        ({"dtype": "float16"}, "dtype must be float32, bfloat16 or auto"),
+        ({"learning_rate": 0.0}, "learning_rate must be above 0 and at most 10, got 0.0"),
+        ({"n_epochs": -1.0}, "n_epochs must be above 0 and at most 1000000, got -1.0"),
+        ({"batch_size": 0}, "batch_size must be 1 to 65536, got 0"),
+        ({"accumulation": 0}, "accumulation must be 1 to 65536, got 0"),
+        ({"warmup_steps": -1}, "warmup_steps must be 0 to 1000000, got -1"),
+        ({"max_tokens": 1}, "max_tokens must be 2 to 1000000, got 1"),
+        ({"holdout": 1.0}, "holdout must be at least 0 and below 1, got 1.0"),
+        ({"checkpoint_every": 0}, "checkpoint_every must be 1 to 1000000, got 0"),
+        ({"dtype": "float16"}, "dtype must be float32, bfloat16 or auto, got 'float16'"),
     ],
 )
 def test_settings_that_cannot_be_trained_with(changes: dict[str, Any], rule: str) -> None:
     with pytest.raises(ConfigError) as raised:
         TrainingSettings(**changes)
-    assert str(raised.value).endswith(f"\n  {rule}.")
+    assert str(raised.value).startswith(f"{rule}.")
 
 
 @pytest.mark.parametrize("changes", [{"rank": 0}, {"alpha": 0.0}, {"dropout": 1.0}])
 def test_adapters_that_cannot_be(changes: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match="rank must be at least 1"):
+    with pytest.raises(ConfigError, match=f"^{next(iter(changes))} must be "):
         LoRA(**changes)

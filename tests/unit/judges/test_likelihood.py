@@ -109,5 +109,5 @@ def test_a_trait_without_contrastive_prompts_is_refused(judge: LikelihoodJudge):
 def test_it_says_what_it_is(model: HookedModelBase, judge: LikelihoodJudge):
     assert isinstance(judge, Judge) and judge.name == f"likelihood ({model.name})"
     assert "unsteered" in judge.description and "(1 pairs)" in judge.description
-    with pytest.raises(ConfigError, match=r"^n_pairs must be at least 1, got 0\.$"):
+    with pytest.raises(ConfigError, match=r"^n_pairs must be 1 to 1000000, got 0\."):
         LikelihoodJudge(model, n_pairs=0)

@@ -51,7 +51,7 @@ def test_too_few_answers_for_the_shots_are_refused() -> None:
     with pytest.raises(EmptySelectionError) as caught:
         many_shot_contexts(answers(9), questions=["q0?"], counts=(0, 9))
     assert str(caught.value).startswith("9 shots need as many answered questions that are not evaluated, got 8.")
-    with pytest.raises(ConfigError, match=r"got shots \[-1\] in 4 draws"):
+    with pytest.raises(ConfigError, match=r"counts\[0\] must be 0 to 1000000, got -1"):
         many_shot_contexts(answers(9), questions=[], counts=(-1,))
 
 

@@ -125,7 +125,7 @@ def test_what_must_be_named(saved: Callable[..., Path]):
     assert load_persona_vectors(path, SHAPE, trait="loud").trait == "loud"
     with pytest.raises(ConfigError, match=r"are numbered in one way only, got 'hidden_state'"):
         load_foreign(path, "persona-vectors", SHAPE, trait="loud", convention="hidden_state")
-    with pytest.raises(ConfigError, match=r"no model has 0 layers of width 4"):
+    with pytest.raises(ConfigError, match=r"n_layers must be 1 to 1000000, got 0"):
         ModelShape("none", 0, 4)
 
 
