@@ -17,7 +17,8 @@ import pandas as pd
 from pandas import DataFrame, Series
 
 from persona_interp.errors import AlignmentError, ArtefactError, ConfigError
-from persona_interp.files import atomic_write_bytes, is_file, read_bytes
+from persona_interp.files import MOST_WHOLE, atomic_write_bytes, is_file, read_bytes
+from persona_interp.parquet import DAMAGED, parse_parquet
 
 Kind = Literal["text", "number", "whole", "truth"]
 
@@ -221,12 +222,12 @@ def kept_table(path: Path, make: Callable[[], DataFrame], form: Form | None = No
 
 
 def _read(path: Path, as_text: bool, remedy: str) -> DataFrame:
-    data = read_bytes(path)
+    data = read_bytes(path, most=MOST_WHOLE, remedy=remedy)
     if as_text and path.suffix == ".csv" and data and not data.endswith((b"\n", b"\r")):
         raise ArtefactError(f"{path} is not a whole CSV table: it ends within a line.", remedy)
     try:
         if path.suffix == ".parquet":
-            return pd.read_parquet(io.BytesIO(data), engine="pyarrow")
+            return parse_parquet(data)
         types: Any = str if as_text else None
         return pd.read_csv(
             io.BytesIO(data),
@@ -235,7 +236,7 @@ def _read(path: Path, as_text: bool, remedy: str) -> DataFrame:
             na_values=[] if as_text else [""],
             encoding="utf-8",
         )
-    except (ValueError, OSError, RecursionError, OverflowError) as error:  # pandas' and Arrow's are among them
+    except DAMAGED as error:
         kind = "Parquet file" if path.suffix == ".parquet" else "CSV table in UTF-8"
         raise ArtefactError(f"{path} is not a whole {kind}: {' '.join(str(error).split())[:200]}.", remedy) from error
 
