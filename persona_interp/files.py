@@ -10,6 +10,8 @@ from pathlib import Path
 from persona_interp.errors import ArtefactError
 
 MIB = 2**20
+MOST_WHOLE = 1024 * MIB
+"""Bytes of a table or a text that is read whole."""
 TEMPORARY = ".persona-interp.tmp"
 """How the name of every temporary file of this program ends, so that no other file is ever taken for one."""
 _KINDS = {

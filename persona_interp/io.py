@@ -15,8 +15,8 @@ from torch import Tensor
 from persona_interp.errors import ArtefactError
 from persona_interp.files import TEMPORARY as TEMPORARY
 from persona_interp.files import atomic_write_bytes as atomic_write_bytes
+from persona_interp.files import file_size, read_bytes
 from persona_interp.files import is_alive as is_alive
-from persona_interp.files import read_bytes
 from persona_interp.files import remove_partial_writes as remove_partial_writes
 from persona_interp.files import write_advice as write_advice
 from persona_interp.records import REMEDY as REMEDY
@@ -64,11 +64,14 @@ def save_tensors(path: Path, tensors: Mapping[str, Float[Tensor, "..."]], *, kin
     )
 
 
-def load_tensors(path: Path, *, kind: str, keys: Kinds | None = None) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def load_tensors(
+    path: Path, *, kind: str, keys: Kinds | None = None, most: int | None = None
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Load tensors and their manifest, refusing another kind, a missing manifest and altered bytes.
 
     Args:
         keys: of the manifest, as in `read_record`.
+        most: bytes of a file that is read.
 
     Raises:
         ArtefactError: the file or its manifest is missing, truncated, altered or of another kind.
@@ -78,21 +81,23 @@ def load_tensors(path: Path, *, kind: str, keys: Kinds | None = None) -> tuple[d
             f"{path} was not opened: a {path.suffix} file is a pickle, which can run code when it is read.",
             f"Expected the .safetensors file of a {kind}, with its .json manifest beside it.",
         )
-    data, manifest = read_described(path, kind=kind, version=MANIFEST_VERSION)
+    data, manifest = read_described(path, kind=kind, version=MANIFEST_VERSION, most=most)
     check_record(manifest_path(path), manifest, keys or {}, remedy=RESTORE)
     return parse_safetensors(data, path), manifest
 
 
-def read_described(path: Path, *, kind: str, version: int) -> tuple[bytes, dict[str, Any]]:
+def read_described(path: Path, *, kind: str, version: int, most: int | None = None) -> tuple[bytes, dict[str, Any]]:
     """The bytes of a file and its manifest, which says of which kind and version they are and has their hash.
 
     Args:
         version: of manifests, the last that is understood.
+        most: bytes of a file that is read.
 
     Raises:
         ArtefactError: one of the two is missing, altered, of another kind, or of a later version.
     """
-    data, place = read_bytes(path), manifest_path(path)
+    file_size(path, most=most)
+    place = manifest_path(path)
     manifest = read_record(place, {"kind": text(), "sha256": text()}, optional=_VERSION, remedy=RESTORE)
     if manifest["kind"] != kind:
         raise ArtefactError(f"{place} describes {manifest['kind']!r:.80}.", f"Expected {kind!r}.")
@@ -101,6 +106,7 @@ def read_described(path: Path, *, kind: str, version: int) -> tuple[bytes, dict[
             f"{place} has version {found}, and this version of persona_interp reads up to {version}.",
             "Upgrade persona_interp, or make the file again with this one.",
         )
+    data = read_bytes(path, most=most)
     if manifest["sha256"] != sha256_bytes(data):
         raise ArtefactError(
             f"{path} does not match its manifest: expected SHA-256 {manifest['sha256'][:12]}…,"

@@ -1,11 +1,23 @@
 """What the manifests of artefacts must say: one form of each, checked where they are read."""
 
-from persona_interp.records import ANYTHING, Kinds, fields, list_of, name, one_of, or_null, text, texts_of, whole
+from persona_interp.records import (
+    ANYTHING,
+    Kinds,
+    fields,
+    list_of,
+    long_text,
+    name,
+    one_of,
+    or_null,
+    text,
+    texts_of,
+    whole,
+)
 from persona_interp.records import number as number
 from persona_interp.types import POOLINGS, STREAMS
 
 MOST_LAYERS, MOST_WIDTH = 10_000, 1_000_000
-_TEXT, _LONG = text(1000), text(100_000)
+_TEXT, _LONG = text(1000), long_text(100_000)
 
 HOOKPOINT = fields({"layer": whole(0, MOST_LAYERS), "stream": one_of(STREAMS)})
 HOOKPOINTS = list_of(HOOKPOINT, 1, 4 * MOST_LAYERS)

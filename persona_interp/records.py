@@ -52,7 +52,15 @@ _ABSENT = _Absent()
 
 
 def text(longest: int = 1000) -> Rule:
-    """A text of one line that can be printed and saved."""
+    """A text of one line that can be printed and saved; not empty."""
+    return Rule(
+        f"a line of 1 to {longest:,} characters",
+        lambda value: isinstance(value, str) and 0 < len(value) <= longest and value.isprintable(),
+    )
+
+
+def long_text(longest: int) -> Rule:
+    """A text of any number of lines that can be printed and saved."""
     return Rule(
         f"a text of at most {longest:,} characters, without NUL",
         lambda value: isinstance(value, str) and text_fault(value, longest) is None,

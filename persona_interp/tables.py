@@ -18,7 +18,8 @@ from pandas import DataFrame, Series
 
 from persona_interp.csv_texts import as_given, inert
 from persona_interp.errors import AlignmentError, ArtefactError, ConfigError
-from persona_interp.files import atomic_write_bytes, is_file, read_bytes
+from persona_interp.files import MOST_WHOLE, atomic_write_bytes, is_file, read_bytes
+from persona_interp.parquet import DAMAGED, parse_parquet
 
 Kind = Literal["text", "number", "whole", "truth"]
 
@@ -226,12 +227,12 @@ def kept_table(path: Path, make: Callable[[], DataFrame], form: Form | None = No
 
 
 def _read(path: Path, as_text: bool, remedy: str) -> DataFrame:
-    data = read_bytes(path)
+    data = read_bytes(path, most=MOST_WHOLE, remedy=remedy)
     if as_text and path.suffix == ".csv" and data and not data.endswith((b"\n", b"\r")):
         raise ArtefactError(f"{path} is not a whole CSV table: it ends within a line.", remedy)
     try:
         if path.suffix == ".parquet":
-            return pd.read_parquet(io.BytesIO(data), engine="pyarrow")
+            return parse_parquet(data)
         types: Any = str if as_text else None
         found = pd.read_csv(
             io.BytesIO(data),
@@ -241,7 +242,7 @@ def _read(path: Path, as_text: bool, remedy: str) -> DataFrame:
             encoding="utf-8",
         )
         return as_given(found)
-    except (ValueError, OSError, RecursionError, OverflowError) as error:  # pandas' and Arrow's are among them
+    except DAMAGED as error:
         kind = "Parquet file" if path.suffix == ".parquet" else "CSV table in UTF-8"
         raise ArtefactError(f"{path} is not a whole {kind}: {' '.join(str(error).split())[:200]}.", remedy) from error
 

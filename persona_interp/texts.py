@@ -56,9 +56,10 @@ def path_part(name: str, what: str) -> str:
         DataError: the name is empty, too long or that of a device, begins with a dot or a dash, ends with a dot, or
             holds a separator or a control character.
     """
-    bad = any(part in '/\\:*?"<>|' or unicodedata.category(part).startswith("C") for part in name)
+    long = len(name) > MOST_BYTES or len(name.encode(errors="replace")) > MOST_BYTES
+    bad = long or any(part in '/\\:*?"<>|' or unicodedata.category(part).startswith("C") for part in name)
     edges = not name.strip() or name != name.strip() or name[0] in ".-~" or name[-1] == "."
-    if bad or edges or _RESERVED.fullmatch(name) or len(name.encode(errors="replace")) > MOST_BYTES:
+    if bad or edges or _RESERVED.fullmatch(name):
         raise DataError(
             f"{name[:60]!r} cannot be the name of a {what}: files are named after it.",
             f"Give 1 to {MOST_BYTES} bytes without separators (/ \\ :), wildcards, quotes or control characters, that"

@@ -100,6 +100,11 @@ class Activations:
         tensors, manifest = load_tensors(path, kind=KIND, keys=ACTIVATIONS)
         values = read_floats(tensors, "values", str(path), ("sample", "hookpoint", "d_model"))
         norms = read_floats(tensors, "norms", str(path), ("sample", "hookpoint")) if "norms" in tensors else None
+        if norms is not None and norms.shape != values.shape[:2]:
+            raise ArtefactError(
+                f"{path} has values of shape {list(values.shape)} with norms of shape {list(norms.shape)}.",
+                "Expected one norm for each sample and hookpoint. Restore the file or make it again.",
+            )
         samples = read_table(path.with_suffix(".parquet"))
         try:
             return cls(

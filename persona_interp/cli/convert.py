@@ -1,5 +1,6 @@
 """`persona-interp convert`: directions between our files and other tools'."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -119,7 +120,8 @@ def _refuse_idle(source_format: str, dest_format: str, given: Mapping[str, bool]
 def _files(path: Path, name: str) -> set[Path]:
     """The file and what lies beside it."""
     beside = {NATIVE: (".json",), "easysteer": (".gguf",)}.get(name, ())
-    return {path.resolve(), *(path.resolve().with_suffix(suffix) for suffix in beside)}
+    real = Path(os.path.realpath(path))
+    return {real, *(real.with_suffix(suffix) for suffix in beside)}
 
 
 def _owner(model: str, model_name: str, layers: int, width: int) -> "HookedModel | ModelShape":

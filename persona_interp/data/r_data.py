@@ -2,6 +2,7 @@
 
 import bz2
 import lzma
+import struct
 import warnings
 import zlib
 from collections.abc import Sequence
@@ -12,9 +13,14 @@ import pandas as pd
 
 from persona_interp.data.optional import imported
 from persona_interp.errors import ArtefactError, DataError
-from persona_interp.io import read_bytes
+from persona_interp.files import MOST_WHOLE, read_bytes
 
 _LENGTH = 4
+_DAMAGED = (
+    *(ValueError, NotImplementedError, EOFError, OSError, lzma.LZMAError, zlib.error, KeyError, IndexError, TypeError),
+    *(AttributeError, AssertionError, RecursionError, OverflowError, MemoryError, struct.error),
+)
+"""What rdata and the unpackers raise at damaged files."""
 
 
 def read_frames(path: Path, names: Sequence[str]) -> dict[str, pd.DataFrame]:
@@ -27,7 +33,7 @@ def read_frames(path: Path, names: Sequence[str]) -> dict[str, pd.DataFrame]:
     """
     if path.suffix.lower() not in (".rda", ".rdata", ".rdb"):
         raise DataError(f"{path} is no R data file.", "Expected .rda or .rdb.")
-    data = read_bytes(path)
+    data = read_bytes(path, most=MOST_WHOLE)
     rdata = imported("rdata", "rdata", path.name)
     try:
         with warnings.catch_warnings():
@@ -36,7 +42,7 @@ def read_frames(path: Path, names: Sequence[str]) -> dict[str, pd.DataFrame]:
                 found = _lazy_objects(rdata, path, data, names)
             else:
                 found = rdata.conversion.convert(rdata.parser.parse_data(data))
-    except (ValueError, NotImplementedError, EOFError, OSError, lzma.LZMAError, zlib.error) as error:
+    except _DAMAGED as error:
         raise ArtefactError(f"{path} is not a whole R data file: {error}.", "Restore it or make it again.") from error
     return {name: frame for name, frame in found.items() if name in names and isinstance(frame, pd.DataFrame)}
 

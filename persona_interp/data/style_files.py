@@ -6,7 +6,7 @@ from typing import Any
 
 from persona_interp.data.csv_text import csv_rows as rows_of_csv
 from persona_interp.errors import DataError
-from persona_interp.files import read_bytes
+from persona_interp.files import MOST_WHOLE, read_bytes
 from persona_interp.records import parse_json
 from persona_interp.texts import clean_text
 
@@ -27,7 +27,7 @@ def decode(path: Path) -> str:
         DataError: it is not UTF-8; the line is named.
         ArtefactError: it cannot be read.
     """
-    data = read_bytes(path)
+    data = read_bytes(path, most=MOST_WHOLE)
     if other := next((name for mark, name in _MARKS.items() if data.startswith(mark)), None):
         raise DataError(f"{path} is {other}, not UTF-8.", "Save the file as UTF-8.")
     try:

@@ -21,7 +21,7 @@ from persona_interp.data.style_corpus import StyleCorpus, corpus_of_rows, same_t
 from persona_interp.data.style_files import Row, decode
 from persona_interp.data.styles import load_styles
 from persona_interp.errors import ConfigError, DataError
-from persona_interp.io import read_bytes
+from persona_interp.files import MOST_WHOLE, read_bytes
 
 _SPLITS = ("train", "valid", "test")
 _SENTIMENTS = {"great": "positive", "other": "negative"}
@@ -83,7 +83,9 @@ def read_tweets(path: Path, *, min_confidence: float = 0.0) -> StyleCorpus:
         DataError: a column is missing, a confidence is no number, or too little is left.
         ArtefactError: the file is missing.
     """
-    rows = _csv(Path(path), read_bytes(Path(path)).decode("latin-1"), ("text", "sentiment", "confidence"))
+    rows = _csv(
+        Path(path), read_bytes(Path(path), most=MOST_WHOLE).decode("latin-1"), ("text", "sentiment", "confidence")
+    )
     labelled = (
         (place, row["text"], row["sentiment"])
         for place, row in rows

@@ -11,7 +11,7 @@ from persona_interp.data.archives import MOST_UNPACKED, member
 from persona_interp.data.csv_text import LONGEST_FIELD
 from persona_interp.data.values import parse_json
 from persona_interp.errors import ArtefactError, ConfigError, DataError
-from persona_interp.files import is_folder, read_bytes
+from persona_interp.files import MOST_WHOLE, is_folder, read_bytes
 from persona_interp.texts import clean_text
 
 FORM = (
@@ -50,7 +50,7 @@ def scored_rows(path: Path) -> Iterator[ScoredRow]:
     if path.suffix not in (".csv", ".jsonl"):
         raise ArtefactError(f"{path} is not read as texts with scores.", "Expected a name in .csv or .jsonl.", FORM)
     try:
-        content = read_bytes(path).decode("utf-8-sig")
+        content = read_bytes(path, most=MOST_WHOLE).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not valid UTF-8 ({error.reason} at byte {error.start}).", FORM) from error
     return _csv_rows(path, content) if path.suffix == ".csv" else _jsonl_rows(path, content)

@@ -15,8 +15,8 @@ from persona_interp.io import path_part, read_json, sha256_json
 from persona_interp.texts import clean_text
 
 Side = Literal["positive", "negative"]
-LONGEST = 100_000
-"""Characters of a text of a trait."""
+LONGEST, LONGEST_NAME = 100_000, 64
+"""Characters of a text and of the name of a trait."""
 
 
 @dataclass(frozen=True)
@@ -173,6 +173,8 @@ def _folder():
 
 
 def _packaged(name: str) -> dict[str, Any] | None:
+    if len(name) > LONGEST_NAME:
+        return None
     file = _folder().joinpath(f"{name}.json")
     return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from persona_interp.activations.store import Activations, hookpoints_from_list, hookpoints_to_list
 from persona_interp.arguments import checked
 from persona_interp.errors import AlignmentError, ArtefactError, ConfigError, HookpointError, IncompatibleDirectionError
+from persona_interp.files import MIB
 from persona_interp.io import load_tensors, path_part, save_tensors
 from persona_interp.manifests import DIRECTION
 from persona_interp.models.identity import FORMAT_CHANGED, format_changed
@@ -20,6 +21,8 @@ from persona_interp.tensors import finite, read_floats
 from persona_interp.types import Hookpoint, Provenance
 
 KIND = "direction"
+MOST_BYTES = 1024 * MIB
+"""Of a file: all streams of the largest models fill a tenth of it."""
 
 
 @checked
@@ -153,7 +156,7 @@ class Direction:
             IncompatibleDirectionError: made with another model.
         """
         path = Path(path)
-        tensors, manifest = load_tensors(path, kind=KIND, keys=DIRECTION)
+        tensors, manifest = load_tensors(path, kind=KIND, keys=DIRECTION, most=MOST_BYTES)
         vectors = finite(read_floats(tensors, "vectors", str(path), ("hookpoint", "d_model")), f"vectors of {path}")
         has_norms = "residual_norms" in tensors
         norms = read_floats(tensors, "residual_norms", str(path), ("hookpoint",)) if has_norms else None

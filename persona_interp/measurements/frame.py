@@ -13,6 +13,7 @@ from pandas import DataFrame, Series
 
 from persona_interp.arguments import checked
 from persona_interp.errors import AlignmentError, ArtefactError, ConfigError, EmptySelectionError
+from persona_interp.files import MOST_WHOLE
 from persona_interp.io import (
     atomic_write_bytes,
     manifest_path,
@@ -143,7 +144,7 @@ class Measurements:
             ArtefactError: the file or its manifest is missing, truncated, altered or of another kind.
         """
         _check_path(path)
-        read_described(path, kind=KIND, version=MANIFEST_VERSION)
+        read_described(path, kind=KIND, version=MANIFEST_VERSION, most=MOST_WHOLE)
         try:
             return cls(_renewed(read_table(path)))
         except AlignmentError as error:

@@ -17,6 +17,7 @@ from persona_interp.io import sha256_bytes
 
 MOST_BYTES = 1024 * MIB
 """Of a file: vectors of the largest models fill a few MiB."""
+MOST_RECORDS = 5000
 _DAMAGED = (
     *(RuntimeError, EOFError, ValueError, KeyError, IndexError, TypeError, AttributeError, OSError, AssertionError),
     *(MemoryError, OverflowError, struct.error, zlib.error),
@@ -55,15 +56,21 @@ def _check_zip(data: bytes, path: Path) -> None:
     """Refuse an archive that unpacks to more than it holds: torch.save never compresses.
 
     Raises:
-        ArtefactError: a record is compressed.
+        ArtefactError: a record is compressed, or there are more than any file of vectors has.
     """
     if not data.startswith(b"PK"):
         return
     try:
         with zipfile.ZipFile(BytesIO(data)) as archive:
-            packed = [record for record in archive.infolist() if record.compress_type != zipfile.ZIP_STORED]
+            records = archive.infolist()
     except (zipfile.BadZipFile, *_DAMAGED):
         return  # torch says what is wrong
+    if len(records) > MOST_RECORDS:
+        raise ArtefactError(
+            f"{path.name} was not loaded: it has {len(records):,} records, at most {MOST_RECORDS:,} are expected.",
+            "A file of vectors has one or two a layer.",
+        )
+    packed = [record for record in records if record.compress_type != zipfile.ZIP_STORED]
     if packed:
         raise ArtefactError(
             f"{path.name} was not loaded: its record {packed[0].filename[:80]} is compressed.",

@@ -77,7 +77,7 @@ def test_a_truncated_or_altered_manifest_is_refused(refused: Callable[..., str],
         ({"sha256": "0" * 64}, f"{damaged} does not match its manifest: expected SHA-256 "),
         ({"hookpoints": None}, f"{manifest} has no hookpoints.\n  Expected a list of 1 to "),
         ({"hookpoints": [3]}, f"{manifest}: hookpoints[0] is a whole number, 3.\n  Expected an object with layer, "),
-        ({"provenance": {}}, f"{manifest} has no provenance.model.\n  Expected a text of at most "),
+        ({"provenance": {}}, f"{manifest} has no provenance.model.\n  Expected a line of 1 to "),
         ({"provenance": None}, f"{manifest} has no provenance.\n  Expected an object with model, "),
     ):
         manifest.write_text(whole)
