@@ -8,7 +8,7 @@ from typing import BinaryIO, cast
 
 import pyarrow as pa
 
-from persona_interp.data.sources import shown
+from persona_interp.data.sources import shown, suffix_of
 from persona_interp.errors import ArtefactError
 
 MIB = 2**20
@@ -90,7 +90,7 @@ def check_text(path: Path, head: bytes) -> None:
         raise ArtefactError(f"{shown(path)} is no text: it holds NUL bytes.", "Give the data itself, as text in UTF-8.")
     raise ArtefactError(
         f"{shown(path)} is {encoding} text; UTF-8 was expected.",
-        f"Convert it: iconv -f {encoding} -t UTF-8 {shown(path.name)} > converted{path.suffix}",
+        f"Convert it: iconv -f {encoding} -t UTF-8 {shown(path.name)} > converted{suffix_of(path)}",
     )
 
 
@@ -142,6 +142,8 @@ def _by_zeros(head: bytes) -> str | None:
         return ""
     if size:
         zeros = [head[k:size:4].count(0) * 4 / size for k in range(4)]
+        if min(zeros) > 0.9:
+            return None
         if max(zeros[0], zeros[3]) > 0.9 and zeros[1] + zeros[2] > 1.2:
             return "UTF-32"
         even, odd = (zeros[0] + zeros[2]) / 2, (zeros[1] + zeros[3]) / 2
