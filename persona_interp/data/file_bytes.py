@@ -1,5 +1,6 @@
 """Bytes of data files: decompressed by what they hold, never more than a bound at once, and named where not text."""
 
+import codecs
 import io
 import re
 from collections.abc import Iterator
@@ -17,6 +18,8 @@ LONGEST_LINE = 64 * MIB
 LARGEST_WHOLE = 1024 * MIB
 """Bytes of a file that can only be read whole, decompressed: a JSON array, a compressed Parquet file."""
 HEAD = 64 * 1024
+_MANY = 1024
+"""NUL bytes that no row begins with."""
 
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 _OTHERS = (
@@ -142,11 +145,20 @@ def _by_zeros(head: bytes) -> str | None:
         return ""
     if size:
         zeros = [head[k:size:4].count(0) * 4 / size for k in range(4)]
-        if min(zeros) > 0.9:
+        if min(zeros) > 0.9 and size > _MANY:
             return None
         if max(zeros[0], zeros[3]) > 0.9 and zeros[1] + zeros[2] > 1.2:
             return "UTF-32"
         even, odd = (zeros[0] + zeros[2]) / 2, (zeros[1] + zeros[3]) / 2
         if max(even, odd) > 0.6 and min(even, odd) < 0.3:
             return "UTF-16"
-    return None
+    return "" if _decodes(head) else None
+
+
+def _decodes(head: bytes) -> bool:
+    """Whether the first bytes of a file are UTF-8, perhaps cut within a character: a text may hold a NUL."""
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:
+        return False
+    return True
