@@ -1,5 +1,7 @@
 """What preference pairs say together: the mean difference of their answers, and the pairs in its order."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -47,7 +49,7 @@ def sides_of(table: pa.Table, channel: Channel) -> tuple[Side, Side]:
     return chosen, rejected
 
 
-def pair_statistics(chosen: Side, rejected: Side, prompts: Labels) -> dict[str, object]:
+def pair_statistics(chosen: Side, rejected: Side, prompts: Labels) -> dict[str, Any]:
     """Mean of chosen minus rejected over pairs, its interval and p, and the share of pairs in which it is positive.
 
     Prompts are the unit: all pairs of one are drawn, and change their signs, together. The interval is that of
