@@ -1,5 +1,6 @@
 """Bytes of data files: decompressed by what they hold, never more than a bound at once, and named where not text."""
 
+import codecs
 import io
 import re
 from collections.abc import Iterator
@@ -8,7 +9,7 @@ from typing import BinaryIO, cast
 
 import pyarrow as pa
 
-from persona_interp.data.sources import shown
+from persona_interp.data.sources import shown, suffix_of
 from persona_interp.errors import ArtefactError
 
 MIB = 2**20
@@ -17,6 +18,8 @@ LONGEST_LINE = 64 * MIB
 LARGEST_WHOLE = 1024 * MIB
 """Bytes of a file that can only be read whole, decompressed: a JSON array, a compressed Parquet file."""
 HEAD = 64 * 1024
+_MANY = 1024
+"""NUL bytes that no row begins with."""
 
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 _OTHERS = (
@@ -90,7 +93,7 @@ def check_text(path: Path, head: bytes) -> None:
         raise ArtefactError(f"{shown(path)} is no text: it holds NUL bytes.", "Give the data itself, as text in UTF-8.")
     raise ArtefactError(
         f"{shown(path)} is {encoding} text; UTF-8 was expected.",
-        f"Convert it: iconv -f {encoding} -t UTF-8 {shown(path.name)} > converted{path.suffix}",
+        f"Convert it: iconv -f {encoding} -t UTF-8 {shown(path.name)} > converted{suffix_of(path)}",
     )
 
 
@@ -142,9 +145,20 @@ def _by_zeros(head: bytes) -> str | None:
         return ""
     if size:
         zeros = [head[k:size:4].count(0) * 4 / size for k in range(4)]
+        if min(zeros) > 0.9 and size > _MANY:
+            return None
         if max(zeros[0], zeros[3]) > 0.9 and zeros[1] + zeros[2] > 1.2:
             return "UTF-32"
         even, odd = (zeros[0] + zeros[2]) / 2, (zeros[1] + zeros[3]) / 2
         if max(even, odd) > 0.6 and min(even, odd) < 0.3:
             return "UTF-16"
-    return None
+    return "" if _decodes(head) else None
+
+
+def _decodes(head: bytes) -> bool:
+    """Whether the first bytes of a file are UTF-8, perhaps cut within a character: a text may hold a NUL."""
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:
+        return False
+    return True

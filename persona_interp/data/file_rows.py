@@ -95,7 +95,7 @@ def _json_rows(path: Path, start: int, suffix: str) -> Rows:
             f"{shown(path)}: {str(error)[:300]}",
             "Expected an array of rows in UTF-8, or a JSON object a line. It may be truncated, or in another encoding.",
         ) from error
-    if second is None and isinstance(found, Mapping) and not _holder(found):
+    if second is None and isinstance(found, Mapping) and not any(isinstance(value, list) for value in found.values()):
         return (yield from _lines(path, start))
     rows = _elements(path, found)
     for k in range(start, len(rows)):

@@ -1,5 +1,7 @@
 """What preference pairs say together: the mean difference of their answers, and the pairs in its order."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -47,13 +49,15 @@ def sides_of(table: pa.Table, channel: Channel) -> tuple[Side, Side]:
     return chosen, rejected
 
 
-def pair_statistics(chosen: Side, rejected: Side, prompts: Labels) -> dict[str, object]:
+def pair_statistics(chosen: Side, rejected: Side, prompts: Labels) -> dict[str, Any]:
     """Mean of chosen minus rejected over pairs, its interval and p, and the share of pairs in which it is positive.
 
     Prompts are the unit: all pairs of one are drawn, and change their signs, together. The interval is that of
     `bootstrap_mean`, p (two-sided) that of `permutation_test_paired`; above 2,000 prompts both are Student's t on the
     same error. p is missing where no test is possible: with five prompts or fewer. The share's interval is
-    `clustered_share`. Measured with 12 and 40 prompts of 1 to 3 pairs: tests/golden/levels/others.csv.
+    `clustered_share`. Measured with 12 and 40 prompts of 1 to 3 pairs: without a difference p is at most 0.05 in .045
+    to .053 where differences are normal, in .068 and .052 where they are exponential; the interval covers .95 to .98
+    (tests/golden/levels/others.csv).
     """
     difference, n_prompts = chosen - rejected, len(np.unique(prompts))
     if n_prompts <= MOST_RESAMPLED:

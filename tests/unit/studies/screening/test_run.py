@@ -125,7 +125,7 @@ def test_a_second_run_computes_nothing_and_may_flag_otherwise(
 ) -> None:
     source = write("data.jsonl", ROWS)
     first = screen(model, source, directions, out=tmp_path / "out", batch_rows=4, **QUIET)
-    monkeypatch.setattr(Screener, "table", None)
+    monkeypatch.setattr(Screener, "table", lambda *_: pytest.fail("computed again"))
     again = screen(
         model, source, directions, out=tmp_path / "out", batch_rows=4, rank_by="projection", n_flagged=1, **QUIET
     )
