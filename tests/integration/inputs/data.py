@@ -1,5 +1,4 @@
 """Data sets in every form, encoding and tool's words, preference pairs, and files that are none."""
-# ruff: noqa: E501 (a row is a line)
 
 import csv
 import gzip
