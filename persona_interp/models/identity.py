@@ -89,6 +89,10 @@ def _saved_buffers(model: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]
 
 
 def _digest(weight: torch.Tensor) -> bytes:
+    """A hash of a weight's values; those of a quantised tensor as it stands for them."""
+    kind = type(weight.data)
+    if kind is not torch.Tensor and hasattr(kind, "dequantize"):
+        weight = weight.data.dequantize()
     digest, flat = hashlib.blake2b(digest_size=16), weight.detach().reshape(-1)
     for part in flat.split(_VALUES_AT_ONCE):
         values = part.to("cpu", torch.bfloat16) if part.is_floating_point() else part.to("cpu")

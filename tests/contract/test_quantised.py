@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM, AutoTokenizer, TorchAoConfig
 
+from persona_interp.activations.extract import extract_activations
 from persona_interp.models.load import load_model
 from persona_interp.types import Edit, Hookpoint
 from tests.contract.tiny import BACKENDS, Tiny, make_tokenizer, shifting, uneven_batch
@@ -59,3 +61,42 @@ def test_two_bits_read_and_steer_near_the_same_weights(folders: tuple[Path, Path
         for one, other in pairs:
             assert (one - other)[batch.mask].norm() <= 0.05 * other[batch.mask].norm()  # pyright: ignore
     assert (moved[0].logits - still[0].logits).norm() > 0.1 * still[0].logits.norm()  # pyright: ignore
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(("bits", "least", "most"), [(8, 1e-4, 0.05), (4, 0.02, 0.5)])
+def test_torchao_reads_as_transformers_does_and_steers(
+    backend: str, bits: int, least: float, most: float, llama: Tiny
+) -> None:
+    torchao = pytest.importorskip("torchao.quantization")
+    tokenizer = AutoTokenizer.from_pretrained(llama.folder)
+    if bits == 8:
+        kind = torchao.Int8WeightOnlyConfig()
+    else:
+        kind = torchao.IntxWeightOnlyConfig(weight_dtype=torch.int4, granularity=torchao.PerGroup(16))
+    quantised = AutoModelForCausalLM.from_pretrained(llama.folder, quantization_config=TorchAoConfig(kind))
+    own, whole = (
+        load_model(quantised, backend, tokenizer=tokenizer),  # pyright: ignore
+        load_model(llama.folder, backend, device="cpu"),  # pyright: ignore
+    )
+    ids = tokenizer("How is tea?", return_tensors="pt")["input_ids"]
+    with torch.no_grad():
+        states = quantised(ids, output_hidden_states=True).hidden_states
+    found, before = (
+        extract_activations(model, ["How is tea?"], ["Good."], pooling="prompt_last").values[0]
+        for model in (own, whole)
+    )
+    torch.testing.assert_close(found[0], states[1][0, -1], rtol=1e-4, atol=1e-5)
+    error = ((found - before).norm(dim=-1) / before.norm(dim=-1)).max()
+    assert least < error < most
+    assert own.provenance.weights != whole.provenance.weights
+    moved = extract_activations(
+        own,
+        ["How is tea?"],
+        ["Good."],
+        pooling="prompt_last",
+        edits={Hookpoint(0): (Edit(lambda residual, _: residual + 1),)},
+    )
+    torch.testing.assert_close(moved.values[0, 0], found[0] + 1, rtol=1e-4, atol=1e-4)
