@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from persona_interp import io
+from persona_interp import files
 from persona_interp.errors import ArtefactError
 from persona_interp.judges.embedding import EmbeddingJudge
 from persona_interp.models.hooked import HookedModelBase
@@ -154,7 +154,7 @@ def test_a_full_disk_says_so_and_the_run_goes_on_afterwards(
         monkeypatch.context() as patched,
         pytest.raises(ArtefactError, match="could not write .*No space left") as caught,
     ):
-        patched.setattr(io.os, "fsync", full)
+        patched.setattr(files.os, "fsync", full)
         run_main_job(small, tmp_path)
     assert "run the same command again: it goes on where it stopped" in str(caught.value)
     assert list(tmp_path.rglob("*.tmp")) == []
