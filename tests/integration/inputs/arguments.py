@@ -293,8 +293,7 @@ LISTS: tuple[Row, ...] = (
         "prompts as text",
         r"prompts must be a list of texts, got 'Hi'\.\n  Put it in a list",
         pi.generate_text,
-        None,
-        "Hi",
+        prompts="Hi",
     ),
     refused(
         "questions as text",
