@@ -103,7 +103,7 @@ def steer(
 
 
 def project(
-    source: Annotated[str, typer.Argument(help="A text, or a .jsonl file with `text`, or `prompt` and `response`.")],
+    source: Annotated[str, typer.Argument(help="A text, or a data file with `text`, or `prompt` and `response`.")],
     vector: options.Vectors,
     layer: options.Layer,
     model: options.Model = options.DEFAULT_MODEL,

@@ -1,39 +1,54 @@
 """Projections of given texts onto directions."""
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
 from persona_interp.activations.extract import extract_activations
+from persona_interp.data.conversations import Conversation, parse_row
+from persona_interp.data.rows import Unusable
+from persona_interp.data.sources import suffix_of
+from persona_interp.data.streams import stream_rows
 from persona_interp.directions.direction import Direction
 from persona_interp.errors import ArtefactError, EmptySelectionError
-from persona_interp.io import read_bytes
 from persona_interp.models.protocol import HookedModel
 from persona_interp.models.tokens import encode, render_prompt
 from persona_interp.types import Hookpoint
 
+_LONGEST_NAME = 4096
+
 
 def read_samples(source: str) -> pd.DataFrame:
-    """Samples to project: a text, or the lines of a JSONL file, as columns prompt (may be missing) and text.
+    """Samples to project: a text, or the rows of a data file in any form, as columns prompt (may be missing) and text.
 
-    A line holds `text`, or `prompt` and `response`; a prompt is a user's question, put into the chat template.
+    A row holds `text`, or a question with its answer in any of the forms of conversations; the question is put into the
+    chat template.
 
     Raises:
-        ArtefactError: the file is missing, or a line is not such an object; the line number is named.
+        ArtefactError: the file is missing, or a row is neither; it is named.
         EmptySelectionError: there is nothing in it.
     """
-    if not source.endswith(".jsonl"):
+    if "\n" in source or len(source) > _LONGEST_NAME or not suffix_of(Path(source)):
         rows = [{"prompt": None, "text": source}]
     else:
-        lines = read_bytes(Path(source)).decode("utf-8", errors="replace").splitlines()
-        rows = [_parse(line, f"{source}, line {i}") for i, line in enumerate(lines, start=1) if line.strip()]
+        rows = [_sample(name, row) for _, (name, row) in stream_rows(source)]
     rows = [row for row in rows if (row["text"] or "").strip()]
     if not rows:
-        raise EmptySelectionError(f"{source!r} holds no text to project.", "Give a text or a JSONL file with some.")
+        raise EmptySelectionError(f"{source[:80]!r} holds no text to project.", "Give a text, or a file with some.")
     return pd.DataFrame(rows)
+
+
+def _sample(name: str, row: object) -> dict[str, str | None]:
+    """A row as a text, perhaps with the question before it."""
+    if isinstance(row, Mapping) and isinstance(row.get("text"), str):
+        return {"prompt": None, "text": row["text"]}
+    found = parse_row(row, name)
+    reason = found.reason if isinstance(found, Unusable) else "it has more than a question and its answer."
+    if isinstance(found, Conversation) and [turn.role for turn in found.turns] == ["user", "assistant"]:
+        return {"prompt": found.turns[0].content, "text": found.answer}
+    raise ArtefactError(f"{name} is no text to project: {reason}", "Give `text`, or `prompt` and `response`.")
 
 
 def project_texts(
@@ -54,15 +69,3 @@ def project_texts(
         at_layer = replace(direction, vectors=vectors, hookpoints=(Hookpoint(layer),), residual_norms=None)
         table[f"{direction.trait} ({direction.method}, layer {layer})"] = at_layer.project(activations)[:, 0].numpy()
     return table
-
-
-def _parse(line: str, where: str) -> dict[str, str | None]:
-    try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise ArtefactError(f"{where}: not valid JSON ({error}).", "Each line must be one JSON object.") from error
-    if isinstance(row, dict) and isinstance(row.get("text"), str):
-        return {"prompt": None, "text": row["text"]}
-    if isinstance(row, dict) and isinstance(row.get("prompt"), str) and isinstance(row.get("response"), str):
-        return {"prompt": row["prompt"], "text": row["response"]}
-    raise ArtefactError(f"{where}: neither `text` nor `prompt` and `response`.", "Give one of the two.")

@@ -33,9 +33,9 @@ def test_lines_of_a_file(tmp_path: Path):
 @pytest.mark.parametrize(
     ("row", "said"),
     [
-        ({"prompt": "Why?"}, "neither `text` nor `prompt` and `response`.\n  Give one of the two."),
-        ({"text": 3}, "neither `text` nor `prompt` and `response`.\n  Give one of the two."),
-        ([1], "neither `text` nor `prompt` and `response`.\n  Give one of the two."),
+        ({"prompt": "Why?"}, "none of the known forms; keys with a value: 'prompt'.\n  Give `text`, or"),
+        ({"text": 3}, "none of the known forms"),
+        ([1], "not an object, nor a list of turns."),
         ('{"text": "cut', "not valid JSON ("),
     ],
 )
@@ -43,14 +43,14 @@ def test_bad_lines_are_named(tmp_path: Path, row: object, said: str):
     source = lines(tmp_path, {"text": "a"}, "", row)
     with pytest.raises(ArtefactError) as caught:
         read_samples(source)
-    assert str(caught.value).startswith(f"{source}, line 3: {said}")
+    assert str(caught.value).startswith(f"samples.jsonl, line 3 is no text to project: {said}")
 
 
 def test_nothing_to_project(tmp_path: Path):
     for source in ("", "  ", lines(tmp_path, {"text": " "})):
         with pytest.raises(EmptySelectionError) as caught:
             read_samples(source)
-        assert str(caught.value) == f"{source!r} holds no text to project.\n  Give a text or a JSONL file with some."
+        assert str(caught.value) == f"{source!r} holds no text to project.\n  Give a text, or a file with some."
     with pytest.raises(ArtefactError, match="does not exist"):
         read_samples(str(tmp_path / "none.jsonl"))
 
