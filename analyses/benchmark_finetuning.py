@@ -24,7 +24,7 @@ from persona_interp.data.traits import load_trait
 from persona_interp.directions.direction import Direction
 from persona_interp.finetuning.callback import DriftCallback
 from persona_interp.finetuning.samples import encode_sample
-from persona_interp.finetuning.settings import TrainingSettings
+from persona_interp.finetuning.settings import TrainingDtype, TrainingSettings
 from persona_interp.finetuning.train import finetune
 from persona_interp.models.identity import describe
 from persona_interp.models.load import load_plain
@@ -160,7 +160,7 @@ class RunConfig:
     model: str = "smollm2-135m-instruct"
     n_samples: int = 300
     n_tokens: int = 96
-    dtypes: tuple[str, ...] = ("float32", "bfloat16")
+    dtypes: tuple[TrainingDtype, ...] = ("float32", "bfloat16")
 
 
 def run_rows(config: RunConfig) -> pd.DataFrame:

@@ -11,7 +11,14 @@ from torch import Tensor
 
 from persona_interp.activations.store import Activations, hookpoints_from_list, hookpoints_to_list
 from persona_interp.arguments import checked
-from persona_interp.errors import AlignmentError, ArtefactError, ConfigError, HookpointError, IncompatibleDirectionError
+from persona_interp.errors import (
+    AlignmentError,
+    ArtefactError,
+    ConfigError,
+    HookpointError,
+    IncompatibleDirectionError,
+    first_line,
+)
 from persona_interp.io import load_tensors, manifest_path, save_tensors
 from persona_interp.models.identity import FORMAT_CHANGED, format_changed
 from persona_interp.models.protocol import HookedModel
@@ -156,9 +163,9 @@ class Direction:
                 provenance=Provenance.from_dict(manifest["provenance"]),
                 residual_norms=norms,
             )
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, ConfigError, KeyError, TypeError, ValueError) as error:
             raise ArtefactError(
-                f"{path} with {manifest_path(Path(path))} does not describe a direction: {error}.",
+                f"{path} with {manifest_path(Path(path))} does not describe a direction: {first_line(error)}.",
                 "One of them was altered. Restore both or make them again.",
             ) from error
         _check_read(direction, Path(path))

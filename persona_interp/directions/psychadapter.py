@@ -13,7 +13,7 @@ from transformers import PreTrainedConfig
 from persona_interp.arguments import checked
 from persona_interp.bounds import Some
 from persona_interp.data.trait_texts import Standard
-from persona_interp.errors import ArtefactError, ConfigError, IncompatibleDirectionError, ModelError
+from persona_interp.errors import ArtefactError, ConfigError, IncompatibleDirectionError, ModelError, first_line
 from persona_interp.io import load_tensors, manifest_path, path_part, save_tensors
 from persona_interp.models.cache import has_kv_cache
 from persona_interp.models.identity import FORMAT_CHANGED, format_changed
@@ -185,9 +185,9 @@ class PsychAdapter(nn.Module):
                 None if standard is None else Standard(traits, tuple(standard["mean"]), tuple(standard["std"])),
                 tensors,
             )
-        except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        except (AttributeError, ConfigError, KeyError, TypeError, ValueError, RuntimeError) as error:
             raise ArtefactError(
-                f"{path} with {manifest_path(Path(path))} does not describe an adapter: {error}.",
+                f"{path} with {manifest_path(Path(path))} does not describe an adapter: {first_line(error)}.",
                 "One of them was altered. Restore both or train again.",
             ) from error
         _check_read(adapter, Path(path))

@@ -153,8 +153,8 @@ REFUSED: list[tuple[list[object], str]] = [
         ["--prevent", "V", "--coefficient", 1.0, "--layer", 9],
         "HookpointError: the direction cheerful has no vector for",
     ),
-    (["--learning-rate", 0], "ConfigError: cannot train with "),
-    (["--rank", 0], "ConfigError: rank must be at least 1"),
+    (["--learning-rate", 0], "ConfigError: learning_rate must be above 0 and at most 10, got 0.0"),
+    (["--rank", 0], "ConfigError: rank must be 1 to 65536, got 0"),
     (["--prevent-prompt", " "], "ConfigError: the system prompt is empty."),
 ]
 

@@ -145,13 +145,13 @@ def test_a_folder_belongs_to_one_data_set_and_configuration(
         (["--ray-address", "auto"], "--ray-address was given without --engine ray"),
         (["--workers", 2], "--workers was given without --engine ray"),
         (["--engine", "spark"], "no engine is called 'spark'"),
-        (["--delta", "some"], "delta must be one of none, prompt, generate"),
-        (["--judge", "me"], "judge must be one of embedding"),
+        (["--delta", "some"], "delta must be none, prompt or generate"),
+        (["--judge", "me"], "judge must be embedding, got 'me'"),
         (["--judge", "embedding"], "the embedding judge knows no trait of cheerful"),
         (["--rank-by", "judge"], "cheerful has no such score"),
         (["--layer", "x"], "layer must be whole numbers"),
         (["--layer", "9"], "no vector for resid_post at layer 9"),
-        (["--batch-rows", 0], "batch_rows must be at least 1"),
+        (["--batch-rows", 0], "batch_rows must be 1 to 65536, got 0"),
     ],
 )
 def test_options_that_cannot_be_used_are_refused(

@@ -68,12 +68,12 @@ def test_it_leaves_vectors_tables_and_provenance_and_goes_on(
 @pytest.mark.parametrize(
     ("more", "text"),
     [
-        (("--variant", "magic"), "variants must be among activation, generated, trained, got 'magic'."),
+        (("--variant", "magic"), "variants[0] must be activation, generated or trained, got 'magic'."),
         (("--style", "dry"), "weather has no style 'dry'.\n  Styles: cold, warm."),
         (("--layer", 9), "Layers run 0..2"),
         (("--layer", 1, "--depth", 0.5), "got both --layer and --depth."),
-        (("--depth", 1.5), "a depth must be 0 to 1, got 1.5."),
-        (("--coefficients", "-1"), "coefficients must be above 0"),
+        (("--depth", 1.5), "depths[0] must be 0 to 1, got 1.5."),
+        (("--coefficients", "-1"), "coefficients[0] must be above 0"),
         (("--n-questions", 2), "n_questions must be 3 to 50, got 2."),
     ],
 )

@@ -71,7 +71,7 @@ def test_a_model_that_never_answers_in_form_is_one_error_and_no_trait(
     ("arguments", "error"),
     [
         (("../evil", "--description", JOY), "TraitError: the command line names its trait '../evil'."),
-        (("joy", "--description", JOY, "--filter", "some"), "ConfigError: cannot run with this configuration."),
+        (("joy", "--description", JOY, "--filter", "some"), "ConfigError: filter must be paired, independent or none"),
     ],
 )
 def test_what_cannot_work_is_refused_before_the_api_is_asked(

@@ -23,7 +23,7 @@ def test_unknown_names_are_answered_with_the_known_ones(
             "ModelError: cannot load 'no/such-model'",
             "Give a hub id, a folder with config.json and safetensors, a .gguf file, or one of smollm2-135m-instruct",
         ),
-        (trait, "--backend", "vllm"): ("ModelError: no backend is called 'vllm'.", "transformer_lens, nnsight"),
+        (trait, "--backend", "vllm"): ("ConfigError: backend must be transformer_lens or nnsight", "got 'vllm'"),
         (trait, "--dtype", "int4"): ("ConfigError: no dtype is called 'int4'.", "float32, bfloat16, float16, auto"),
         (trait, "--filter", "best"): ("ConfigError: no filter is called 'best'.", "paired, independent, none"),
         ("evill",): ("TraitError: no trait is called 'evill'.", "impolite", "Or give the path of a JSON file"),
@@ -45,7 +45,7 @@ def test_run_refuses_the_same_names(
     base = ("run", "--out", tmp_path / "run", "--model", model_folder, "--traits", trait_files[0])
     counts = ("--n-questions", 4, "--n-instructions", 2, "--n-eval-questions", 3)
     for options, words in (
-        (("--backend", "vllm"), "backend must be one of transformer_lens, nnsight"),
+        (("--backend", "vllm"), "backend must be transformer_lens or nnsight, got 'vllm'"),
         (("--filter", "best"), "filter must be paired, independent or none"),
         (("--coefficients", "0.1;0.2"), "coefficients must be numbers separated by commas, got '0.1;0.2'."),
         (("--coefficients", "0.1,nan"), "coefficients must be numbers separated by commas, got '0.1,nan'."),

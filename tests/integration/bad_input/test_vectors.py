@@ -19,7 +19,8 @@ from tests.integration.bad_input.conftest import Uses, alter_manifest
 def test_a_stream_that_does_not_exist_is_refused(refused: Callable[..., str], using: Uses, damaged: Path) -> None:
     alter_manifest(damaged, hookpoints=[{"layer": i, "stream": "resid_mid"} for i in range(3)])
     error = refused(*using(damaged))
-    assert error.startswith("HookpointError: no stream is called 'resid_mid'.\n  Streams: resid_pre, attn_out, ")
+    assert error.startswith(f"ArtefactError: {damaged}")
+    assert "stream must be resid_pre, attn_out, mlp_out or resid_post, got 'resid_mid'" in error
 
 
 def test_a_vector_of_another_model_is_refused_with_both_names(
