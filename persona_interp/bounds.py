@@ -69,6 +69,8 @@ Coefficient = Annotated[float, Bounds(-(10**6), 10**6)]
 """A steering strength: float32 keeps nothing of a residual under a vector a million times its length."""
 Positive = Annotated[float, Bounds(above=0, high=10**6)]
 """An amount that cannot be zero; above a million nothing here differs any more."""
+Limit = Annotated[float, Bounds(above=0)]
+"""What something must not pass: as large as one likes, where nothing should be stopped."""
 Amount = Annotated[float, Bounds(0, 10**6)]
 """An amount that may be zero."""
 LearningRate = Annotated[float, Bounds(above=0, high=10)]

@@ -21,6 +21,11 @@ class PersonaInterpError(Exception):
         super().__init__(text if len(text) <= _LONGEST else f"{text[:half]} … {text[-half:]}")
 
 
+def first_line(error: Exception) -> str:
+    """What an error says first, to be told in another one."""
+    return str(error).partition("\n")[0].rstrip(".")
+
+
 class ModelError(PersonaInterpError):
     """A model cannot be found, loaded or trusted."""
 

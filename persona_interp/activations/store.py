@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from persona_interp.arguments import checked
-from persona_interp.errors import AlignmentError, ArtefactError, EmptySelectionError
+from persona_interp.errors import AlignmentError, ArtefactError, ConfigError, EmptySelectionError, first_line
 from persona_interp.io import load_tensors, save_tensors
 from persona_interp.manifests import ACTIVATIONS
 from persona_interp.tables import read_table, write_table
@@ -115,9 +115,9 @@ class Activations:
                 provenance=Provenance.from_dict(manifest["provenance"]),
                 norms=norms,
             )
-        except AlignmentError as error:
+        except (AlignmentError, ConfigError, KeyError, TypeError, ValueError) as error:
             raise ArtefactError(
-                f"{path} with its .json and .parquet does not hold activations: {error}",
+                f"{path} with its .json and .parquet does not hold activations: {first_line(error)}.",
                 "One of them was altered. Restore all three, or delete them and make them again.",
             ) from error
 

@@ -9,7 +9,8 @@ import json
 import logging
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
@@ -45,12 +46,8 @@ def command(function: Callable[..., Outcome | None]) -> Callable[..., None]:
         names = _option_names(ctx)
         for name, value in own.items():
             _check(names.get(name, name), value)
-        if device is not None:
-            os.environ["PERSONA_INTERP_DEVICE"] = device
-        if quiet:
-            os.environ["PERSONA_INTERP_QUIET"] = "1"
-            logging.getLogger("persona_interp").setLevel(logging.ERROR)
-        outcome = function(**own)
+        with _environment({"PERSONA_INTERP_DEVICE": device, "PERSONA_INTERP_QUIET": "1" if quiet else None}):
+            outcome = function(**own)
         if outcome is None:
             return
         if outcome.out is not None:
@@ -75,6 +72,25 @@ def command(function: Callable[..., Outcome | None]) -> Callable[..., None]:
     run.__annotations__ = {part.name: part.annotation for part in [*keywords, *shared]}
     del run.__wrapped__
     return run
+
+
+@contextmanager
+def _environment(changes: Mapping[str, str | None]) -> Iterator[None]:
+    """What every model and progress bar of a command follows, processes that it starts too."""
+    before = dict(os.environ)
+    logger = logging.getLogger("persona_interp")
+    level = logger.level
+    os.environ.update({name: value for name, value in changes.items() if value is not None})
+    if changes["PERSONA_INTERP_QUIET"]:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        for name in changes:
+            os.environ.pop(name, None)
+            if name in before:
+                os.environ[name] = before[name]
 
 
 def spellings(words: str) -> dict[str, Any]:

@@ -70,8 +70,6 @@ class StyleCorpus:
             ConfigError: `held_out` is not between 0 and 1.
             DataError: a style has fewer than four sentences.
         """
-        if not 0 < held_out < 1:
-            raise ConfigError(f"cannot hold out {held_out} of the corpus {self.name}.", "Expected between 0 and 1.")
         small = {style: len(texts) for style, texts in self.sentences.items() if len(texts) < 4}
         if small:
             shown = ", ".join(f"{style} has {n}" for style, n in small.items())

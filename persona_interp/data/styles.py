@@ -1,12 +1,13 @@
 """Styles: sentences told apart by class, with words for prompts; corpora of the package and of users' files."""
 
 import json
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from persona_interp.arguments import checked
-from persona_interp.bounds import Count, Some
+from persona_interp.bounds import Count
 from persona_interp.data.style_corpus import StyleCorpus, corpus_of_rows
 from persona_interp.data.style_files import FORMS, csv_rows, decode, folder_rows, jsonl_rows
 from persona_interp.data.traits import ContrastPair, Exemplar, Trait
@@ -58,7 +59,7 @@ def load_styles(name_or_path: str | Path) -> StyleCorpus:
 
 
 @checked
-def style_trait(corpus: StyleCorpus, style: str, *, questions: Some[str], n_exemplars: Count = 12) -> Trait:
+def style_trait(corpus: StyleCorpus, style: str, *, questions: Sequence[str], n_exemplars: Count = 12) -> Trait:
     """A trait whose positive pole is a style, so that judges and steering measurements work on styles.
 
     Its exemplars are sentences of the style against sentences of the other styles in turn (aligned where the corpus

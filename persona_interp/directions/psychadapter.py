@@ -14,12 +14,12 @@ from persona_interp.arguments import checked
 from persona_interp.bounds import Some
 from persona_interp.data.trait_texts import Standard
 from persona_interp.errors import (
-    AlignmentError,
     ArtefactError,
     ConfigError,
-    DataError,
     IncompatibleDirectionError,
     ModelError,
+    PersonaInterpError,
+    first_line,
 )
 from persona_interp.io import load_tensors, manifest_path, path_part, save_tensors
 from persona_interp.manifests import PSYCHADAPTER
@@ -197,9 +197,9 @@ class PsychAdapter(nn.Module):
                 None if standard is None else Standard(traits, tuple(standard["mean"]), tuple(standard["std"])),
                 weights,
             )
-        except (AlignmentError, ConfigError, DataError, ValueError) as error:
+        except (PersonaInterpError, AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
             raise ArtefactError(
-                f"{path} with {manifest_path(Path(path))} does not describe an adapter: {error}",
+                f"{path} with {manifest_path(Path(path))} does not describe an adapter: {first_line(error)}.",
                 "One of them was altered. Restore both or train again.",
             ) from error
         _check_read(adapter, Path(path))

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from persona_interp.activations.store import Activations
 from persona_interp.arguments import checked
-from persona_interp.bounds import Count, LearningRate, Positive, Seed, Size, Some
+from persona_interp.bounds import Count, LearningRate, Limit, Seed, Size, Some
 from persona_interp.data.styles import StyleCorpus
 from persona_interp.directions.direction import Direction
 from persona_interp.directions.emission import emission_vectors, start_token
@@ -46,7 +46,7 @@ class StyleTraining:
 
     learning_rate: LearningRate = 0.01
     max_epochs: Count = 400
-    max_loss: Positive = 5.0
+    max_loss: Limit = 5.0
     max_characters: Count | None = 50
     batch_size: Size = 32
     seed: Seed = 0

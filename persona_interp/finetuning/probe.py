@@ -47,7 +47,6 @@ class DriftBound:
         if self.value == 0:
             raise ConfigError(f"the bound of {self.trait} must not be 0, the shift of the base model.")
 
-    @checked
     def passed(self, shift: float) -> bool:
         """Whether a shift lies at the bound or beyond it."""
         return shift >= self.value if self.value > 0 else shift <= self.value

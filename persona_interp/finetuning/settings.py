@@ -4,7 +4,18 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 from persona_interp.arguments import checked
-from persona_interp.bounds import Amount, Bounds, Count, CountOrNone, LearningRate, Positive, Seed, ShareBelow1, Size
+from persona_interp.bounds import (
+    Amount,
+    Bounds,
+    Count,
+    CountOrNone,
+    LearningRate,
+    Limit,
+    Positive,
+    Seed,
+    ShareBelow1,
+    Size,
+)
 
 Tokens = Annotated[int, Bounds(2, 10**6)]
 """Of a sample that is trained on: one to predict from and one to predict."""
@@ -54,7 +65,7 @@ class TrainingSettings:
     accumulation: Size = 1
     warmup_steps: CountOrNone = 5
     weight_decay: Amount = 0.01
-    max_grad_norm: Positive = 1.0
+    max_grad_norm: Limit = 1.0
     max_tokens: Tokens = 1024
     holdout: ShareBelow1 = 0.0
     checkpoint_every: Count = 50

@@ -75,8 +75,10 @@ def _projections(
     direction: Direction, side: Activations, centre: Float[Tensor, "every d_model"]
 ) -> Float[np.ndarray, "sample layer"]:
     """Projections of the centred rows: far from the origin, float32 would make ties. Zero for a zero vector."""
-    projections = direction.project(replace(side, values=side.values.double() - centre))
-    return torch.where(direction.vectors.norm(dim=-1) > 0, projections, 0.0).numpy()
+    is_zero = direction.vectors.norm(dim=-1) == 0
+    some = replace(direction, vectors=torch.where(is_zero[:, None], 1.0, direction.vectors))
+    projections = some.project(replace(side, values=side.values.double() - centre))
+    return torch.where(is_zero, 0.0, projections).numpy()
 
 
 def _cosine(direction: Direction, reference: Direction, hookpoint: Hookpoint) -> float:

@@ -166,8 +166,6 @@ class _Reading:
     """
 
     def __init__(self, model: HookedModel, directions: Sequence[Direction], layers: Sequence[int]) -> None:
-        if not directions or not layers:
-            raise ConfigError("samples are projected on at least one direction at one layer.", "Give some.")
         for direction in directions:
             check_direction(direction, model)
         self._layers = tuple(Hookpoint(layer) for layer in layers)

@@ -93,17 +93,18 @@ def measure_steering(
     return to_measurements(scored, model=model.name, trait=trait.name, method=direction.method, run_id=run_id)
 
 
+@checked
 def steered_answers(
     model: HookedModel,
     direction: Direction,
-    questions: Sequence[str],
+    questions: Some[str],
     *,
-    layers: Sequence[int],
-    coefficients: Sequence[float],
-    n_samples: int = 1,
-    max_new_tokens: int = 48,
-    temperature: float = 0.7,
-    seed: int = 0,
+    layers: Some[int],
+    coefficients: Some[Coefficient],
+    n_samples: Count = 1,
+    max_new_tokens: Count = 48,
+    temperature: Temperature = 0.7,
+    seed: Seed = 0,
     span: Span = "response",
     unsteered: bool = True,
     folder: Path | None = None,

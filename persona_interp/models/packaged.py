@@ -180,7 +180,10 @@ def _check_header(path: Path) -> None:
     try:
         numbers, n_tensors = check_gguf(path)
     except ArtefactError as error:
-        raise ModelError(str(error)) from error
+        found = str(error).splitlines()[0].rpartition("GGUF file: ")[2]
+        raise ModelError(
+            f"cannot read the GGUF file {path.name}: {found}", "The file may be truncated or damaged. Get it again."
+        ) from error
     for key, value in numbers.items():
         most = n_tensors if key.endswith(".block_count") else _WIDEST
         if key.endswith(_SIZES) and not 1 <= value <= most:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -48,7 +48,7 @@ class Rollouts:
         return len(self.frame)
 
     @checked
-    def with_columns(self, **columns: Sequence[float] | Sequence[bool] | np.ndarray) -> "Rollouts":
+    def with_columns(self, **columns: Sequence[Any] | np.ndarray) -> "Rollouts":
         """The same answers with more columns (scores, say)."""
         return replace(self, frame=self.frame.assign(**columns))
 

@@ -158,7 +158,7 @@ REFUSED: list[tuple[list[object], str]] = [
         ["--prevent", "V", "--coefficient", 1.0, "--layer", 9],
         "HookpointError: the direction cheerful has no vector for",
     ),
-    (["--learning-rate", 0], "ConfigError: cannot train with "),
+    (["--learning-rate", 0], "ConfigError: learning_rate must be above 0 and at most 10, got 0.0"),
     (["--rank", 0], "Invalid value for '--rank': must be greater than or equal to 1"),
     (["--prevent-prompt", " "], "ConfigError: the system prompt is empty."),
 ]

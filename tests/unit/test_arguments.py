@@ -38,8 +38,8 @@ BESIDE = {
 }
 """What is public without being exported: the configurations of studies, models, and what these take."""
 
-NOT_OURS = {"on_train_begin", "on_step_end", "on_log"}
-"""Methods that transformers calls, with arguments of its own."""
+NOT_OURS = {"on_train_begin", "on_step_end", "on_log", "passed"}
+"""Methods that transformers calls with arguments of its own, and one that is asked about what was measured, NaN too."""
 
 
 class Nothing:

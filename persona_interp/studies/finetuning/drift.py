@@ -1,5 +1,6 @@
 """Finetuning shift: how far training moved the last prompt token along a direction, on the same prompts."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch import Tensor
 from persona_interp.activations.extract import extract_activations
 from persona_interp.activations.store import Activations
 from persona_interp.arguments import checked
-from persona_interp.bounds import Between0And1, Count, Seed, Some, Text
+from persona_interp.bounds import Between0And1, Count, Seed, Text
 from persona_interp.directions.direction import Direction, check_same_model
 from persona_interp.errors import AlignmentError, EmptySelectionError
 from persona_interp.models.protocol import HookedModel
@@ -122,7 +123,7 @@ def mean_shift(before: Activations, after: Activations) -> Float[np.ndarray, "la
 
 @checked
 def probe_activations(
-    model: HookedModel, questions: Some[str], *, system: Text | None = None, progress: bool = True
+    model: HookedModel, questions: Sequence[str], *, system: Text | None = None, progress: bool = True
 ) -> Activations:
     """Activations of the last prompt token of every question, at the output of every block, before any answer.
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from persona_interp.arguments import checked
-from persona_interp.bounds import Amount, Count, CountOrNone, LearningRate, Positive, Seed, ShareBelow1, Size
+from persona_interp.bounds import Amount, Count, CountOrNone, LearningRate, Limit, Seed, ShareBelow1, Size
 from persona_interp.finetuning.settings import SEVEN_PROJECTIONS, LoRA, Tokens, TrainingDtype
 
 
@@ -38,7 +38,7 @@ class PsychAdapterSettings:
     batch_size: Size = 16
     accumulation: Size = 1
     warmup_steps: CountOrNone = 0
-    max_grad_norm: Positive = 1.0
+    max_grad_norm: Limit = 1.0
     max_tokens: Tokens = 128
     too_long: Literal["cut", "leave_out"] = "cut"
     start: str | None = None

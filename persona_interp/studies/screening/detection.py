@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from scipy.stats import rankdata
 
 from persona_interp.arguments import checked
-from persona_interp.bounds import Between0And1, Count, Seed, Some
+from persona_interp.bounds import Between0And1, Count, Seed
 from persona_interp.errors import AlignmentError, ConfigError, EmptySelectionError
 from persona_interp.statistics.auc_interval import auc_intervals, auc_p
 from persona_interp.statistics.families import corrected
@@ -35,7 +35,7 @@ def detection_table(
     labels: Flags,
     *,
     groups: Labels | None = None,
-    ks: Some[Count] = (10, 50),
+    ks: Sequence[Count] = (10, 50),
     n_resamples: Count = 2000,
     level: Between0And1 = CONFIDENCE,
     seed: Seed = 0,

@@ -1,5 +1,6 @@
 """Wrong kinds of arguments: what Python is given that is no choice, no such number, no such list."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -33,6 +34,15 @@ def direction(given: Given) -> pi.Direction:
 def zero(given: Given) -> pi.Direction:
     found = direction(given)
     return replace(found, vectors=torch.zeros_like(found.vectors))
+
+
+def altered(given: Given, **changes: Any) -> pi.Direction:
+    """The vector with another manifest."""
+    path = given.tmp / given.vector.name
+    path.write_bytes(given.vector.read_bytes())
+    manifest = json.loads(given.vector.with_suffix(".json").read_text())
+    path.with_suffix(".json").write_text(json.dumps(manifest | changes))
+    return pi.Direction.load(path)
 
 
 def run_config(**options: Any) -> Callable[[Given], RunConfig]:
@@ -420,6 +430,12 @@ VALUES: tuple[Row, ...] = (
         "a layer outside the model",
         lambda g: pooled(g, pooling="prompt_last", hookpoints=[pi.Hookpoint(9)]),
         says=r"cannot reach resid_post at layer 9",
+    ),
+    Call(
+        "a file's trait is no text", lambda g: altered(g, trait=3), says=r"does not describe a direction: trait must be"
+    ),
+    Call(
+        "a file's method is no text", lambda g: altered(g, method=[]), says=r"direction: method must be text, got \[\]"
     ),
     Call("a path is taken as text", lambda g: pi.Direction.load(str(g.vector)).trait, gives="cheerful"),
     Call("a path is taken as a path", lambda g: pi.Direction.load(Path(g.vector)).trait, gives="cheerful"),

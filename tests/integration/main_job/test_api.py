@@ -179,7 +179,7 @@ def test_what_a_run_kept_of_its_judge_must_be_a_count(judged: RunConfig, server:
     ("options", "words"),
     [
         (("--api-price", "0.4,1.6"), "api_price is the price of an api_judge, and none is named."),
-        (("--api-judge", "m", "--api-price", "-1,2"), "api_price must be two prices of at least 0."),
+        (("--api-judge", "m", "--api-price", "-1,2"), "api_price[0] must be 0 to 1000000, got -1.0."),
         (
             ("--api-judge", "m", "--api-price", "0.4"),
             "api-price must be two prices, of prompt and completion tokens, got",

@@ -54,12 +54,12 @@ def test_a_run_that_cannot_start_leaves_its_folder_free(
 @pytest.mark.parametrize(
     ("changes", "rule"),
     [
-        ({"traits": ()}, "traits must name at least one trait"),
-        ({"traits": ("evil", "evil")}, "none twice"),
+        ({"traits": ()}, "traits must be a list of texts that is not empty"),
+        ({"traits": ("evil", "evil")}, "traits must not name a trait twice"),
         ({"coefficients": (-0.1,)}, "coefficients must hold a positive number"),
-        ({"coefficients": (0.1, float("inf"))}, "coefficients must be finite"),
+        ({"coefficients": (0.1, float("inf"))}, r"coefficients\[1\] must be a finite number, got inf"),
         ({"judge_models": ("a", "a")}, "judge_models must not name a model twice"),
-        ({"n_samples": 0}, "counts must be at least 1"),
+        ({"n_samples": 0}, "n_samples must be 1 to 1000000, got 0"),
     ],
 )
 def test_a_configuration_that_can_only_fail_is_refused(config: RunConfig, changes: dict, rule: str) -> None:

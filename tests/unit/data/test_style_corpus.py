@@ -96,9 +96,8 @@ def test_unusable_corpora_are_refused(make, expected: str):
 
 def test_unusable_sizes_are_refused():
     whole = corpus(numbered(calm=4, loud=4))
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(ConfigError, match=r"^held_out must be above 0 and below 1, got 1\.0"):
         whole.split(held_out=1.0)
-    assert str(caught.value) == "cannot hold out 1.0 of the corpus mine.\n  Expected between 0 and 1."
     with pytest.raises(ConfigError) as caught:
         whole.take(1)
     assert str(caught.value) == "cannot take 1 sentences a style from mine.\n  Expected at least 2."

@@ -82,7 +82,10 @@ def test_a_folder_goes_on_and_refuses_other_interventions(small: Tiny, model: Ho
 
 def test_what_cannot_be_measured_is_refused(small: Tiny, model: HookedModelBase) -> None:
     for judges, questions in (([], None), ([Length()], []), ([LexicalJudge()], None)):
-        with pytest.raises(ConfigError, match="the expression of loud needs a judge and a question"):
+        with pytest.raises(
+            ConfigError,
+            match="must be a list of .* that is not empty|the expression of loud needs a judge and a question",
+        ):
             measure_expression(model, TRAIT, judges, questions=questions, **QUICK)
     vector = loud(small)
     foreign = replace(vector, provenance=replace(vector.provenance, weights="ffff"))

@@ -162,7 +162,7 @@ def test_what_cannot_be_projected_is_refused(model: HookedModelBase) -> None:
         project_samples(model, TALKS, [good], [N_LAYERS])
     with pytest.raises(ConfigError, match="the direction flat is zero at resid_post at layer 1"):
         project_samples(model, TALKS, [good, zero], [1])
-    with pytest.raises(ConfigError, match="at least one direction at one layer"):
+    with pytest.raises(ConfigError, match="must be a list of .* that is not empty"):
         project_samples(model, TALKS, [good], [])
     with pytest.raises(EmptySelectionError, match="no sample"):
         project_samples(model, [], [good], [0])

@@ -207,5 +207,5 @@ def test_mistakes_are_named():
         separation_profile(**{**sets, "train_negative": np.full_like(sets["train_negative"], np.nan)})
     with pytest.raises(AlignmentError, match="labels cannot be shuffled within questions"):
         separation_profile(**{**sets, "train_negative_questions": QUESTIONS + 50})
-    with pytest.raises(ConfigError, match="n_null must be at least 1, got 0"):
+    with pytest.raises(ConfigError, match="n_null must be 1 to 1000000, got 0"):
         separation_profile(**sets, n_null=0)

@@ -204,7 +204,7 @@ def test_coefficients_that_share_a_folder_name_do_not_share_answers(model: Hooke
 def test_steering_refusals(model: HookedModelBase):
     with pytest.raises(IncompatibleDirectionError):
         sweep(model, direction(torch.ones(3, 32)))
-    with pytest.raises(ConfigError, match=r"^steering needs at least one layer and one question\.$"):
+    with pytest.raises(ConfigError, match="^layers must be a list of whole numbers that is not empty"):
         sweep(model, steerable(model), layers=[])
     with pytest.raises(HookpointError):
         sweep(model, steerable(model), layers=[7])

@@ -211,7 +211,7 @@ def test_mistakes_are_named():
         null_battery(vectors, training, targets, outcomes[1:], correlation_statistic)
     with pytest.raises(AlignmentError, match="targets or outcomes hold values that are not finite"):
         null_battery(vectors, training, targets, outcomes * NAN, correlation_statistic)
-    with pytest.raises(ConfigError, match="n_draws must be at least 1, got 0"):
+    with pytest.raises(ConfigError, match="n_draws must be 1 to 1000000, got 0"):
         null_battery(vectors, training, targets, outcomes, correlation_statistic, n_draws=0)
     with pytest.raises(ConfigError, match="this null battery has no family 'other_traits'"):
         null_battery(vectors, training, targets, outcomes, correlation_statistic, n_draws=1)["other_traits"]

@@ -64,7 +64,7 @@ def test_bad_neutral_traffic_is_refused() -> None:
         calibrate_threshold([np.ones(2), np.ones(0)])
     with pytest.raises(AlignmentError, match="1 scores of the neutral traffic are not finite"):
         measure_false_alarms(Threshold(0.0), [np.array([np.nan, 1.0])])
-    with pytest.raises(ConfigError, match="between 0 and 1, got 1.0"):
+    with pytest.raises(ConfigError, match="above 0 and below 1, got 1.0"):
         calibrate_threshold([np.ones(2)], false_alarm_rate=1.0)
 
 

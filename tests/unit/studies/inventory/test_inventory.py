@@ -183,9 +183,9 @@ def test_options_that_hold_little_probability_are_pointed_out() -> None:
     ("options", "said"),
     [
         ({"wordings": ["shouted"]}, "got 'shouted'"),
-        ({"wordings": []}, "got nothing"),
+        ({"wordings": []}, "wordings must be a list of texts that is not empty"),
         ({"orders": ["sideways"]}, "got 'sideways'"),
-        ({"orders": []}, "got nothing"),
+        ({"orders": []}, "orders must be a list of texts that is not empty"),
         ({"normalise": "length"}, "got 'length'"),
         ({"system": "Be a.", "respondents": ["Be b."]}, "got both system and respondents"),
         ({"respondents": ["Be b.", "Be b."]}, "must be different system prompts, got 2"),

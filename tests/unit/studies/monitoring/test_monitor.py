@@ -82,7 +82,7 @@ def test_calibration_uses_the_smoothed_scores_of_each_channel() -> None:
 def test_monitors_that_cannot_be_are_refused() -> None:
     with pytest.raises(AlignmentError, match="one threshold, got 1 for 4"):
         monitor(thresholds=[Threshold(1.0)])
-    with pytest.raises(ConfigError, match="at least one direction and one layer"):
+    with pytest.raises(ConfigError, match="directions must be .* that is not empty"):
         Monitor([], 0)
     with pytest.raises(ConfigError, match="the direction loud is zero at resid_post at layer 1"):
         Monitor(direction(torch.tensor([[1.0, 0], [0, 0]])), 1)

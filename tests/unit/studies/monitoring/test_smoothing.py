@@ -35,7 +35,7 @@ def test_rows_that_end_at_different_times_do_not_mix(smoothing: Smoothing) -> No
 
 
 def test_smoothing_that_cannot_be_is_refused() -> None:
-    with pytest.raises(ConfigError, match="got a window of 0 tokens"):
+    with pytest.raises(ConfigError, match="window must be 1 to 1000000, got 0"):
         Smoothing(0)
-    with pytest.raises(ConfigError, match="got a decay of 0.5 with a window of 2"):
+    with pytest.raises(ConfigError, match="window must be 1 where there is a decay, got 2"):
         Smoothing(2, 0.5)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from persona_interp.directions.direction import Direction
 from persona_interp.directions.psychadapter import KVShape, PsychAdapter
-from persona_interp.errors import AlignmentError, ConfigError, DataError, IncompatibleDirectionError
+from persona_interp.errors import AlignmentError, ConfigError, IncompatibleDirectionError
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.studies.psychadapter.induced_cosines import induced_cosines
 from persona_interp.studies.psychadapter.induced_direction import (
@@ -157,11 +157,11 @@ def test_what_cannot_be_measured_is_refused():
     adapter = planted_adapter()
     with pytest.raises(ConfigError, match="the adapter has no trait 'calm'"):
         induced_direction(model, adapter, "calm", TEXTS)
-    with pytest.raises(ConfigError, match="z must be above 0, got 0"):
+    with pytest.raises(ConfigError, match="z must be above 0 and at most 1000000, got 0"):
         induced_direction(model, adapter, "loud", TEXTS, z=0.0)
     with pytest.raises(ConfigError, match="got 1 at 'all'"):
         induced_shifts(model, adapter, "loud", TEXTS, z_values=(3.0,))
-    with pytest.raises(DataError, match="not empty, got 0"):
+    with pytest.raises(ConfigError, match="texts must be a list of texts that is not empty"):
         induced_direction(model, adapter, "loud", [])
     with pytest.raises(ConfigError, match="needs more texts, got 2"):
         induced_geometry(induced_shifts(model, adapter, "loud", TEXTS[:2], progress=False))

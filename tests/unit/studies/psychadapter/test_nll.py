@@ -114,7 +114,7 @@ def test_data_that_do_not_fit_the_adapter_are_refused():
     given, model = data(), hears(data(), (1, 1))
     with pytest.raises(DataError, match="made up has scores for loud, calm"):
         adapter_nll(model, planted_adapter(standard=Standard.of(given)), data(traits=("loud", "calm")))  # pyright: ignore
-    with pytest.raises(ConfigError, match="n_shuffles must be at least 1, got 0"):
+    with pytest.raises(ConfigError, match="n_shuffles must be 1 to 1000000, got 0"):
         measured(model, given, n_shuffles=0)
     with pytest.raises(DataError, match="made up holds one text"):
         adapter_nll(model, planted_adapter(standard=Standard.of(given)), given.take(1))  # pyright: ignore

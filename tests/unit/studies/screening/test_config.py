@@ -25,10 +25,10 @@ def test_the_default_layer_lies_at_six_tenths_of_the_depth(n_layers: int, layer:
 @pytest.mark.parametrize(
     ("changes", "rule"),
     [
-        ({"layers": ()}, "layers must be at least one"),
-        ({"layers": (1, 1)}, "layers must be at least one, each once"),
-        ({"batch_rows": 0}, "batch_rows must be at least 1"),
-        ({"max_new_tokens": 0}, "max_new_tokens must be at least 1"),
+        ({"layers": ()}, "layers must be a list of whole numbers that is not empty"),
+        ({"layers": (1, 1)}, "layers must each be there once"),
+        ({"batch_rows": 0}, "batch_rows must be 1 to 65536"),
+        ({"max_new_tokens": 0}, "max_new_tokens must be 1 to"),
     ],
 )
 def test_values_that_cannot_be_screened_with_are_refused(changes: dict, rule: str) -> None:

@@ -157,9 +157,9 @@ def test_what_cannot_be_screened_is_refused_before_anything_is_written(
         screen(model, source, [foreign], out=out, **QUIET)
     with pytest.raises(HookpointError, match="no vector for resid_post at layer 7"):
         screen(model, source, directions, out=out, layers=[7], **QUIET)
-    with pytest.raises(ConfigError, match="percentile 100"):
+    with pytest.raises(ConfigError, match="percentile must be above 0 and below 100, got 100"):
         screen(model, source, directions, out=out, percentile=100.0, **QUIET)
-    with pytest.raises(ConfigError, match="at least one direction, got none"):
+    with pytest.raises(ConfigError, match="directions must be a list of Directions that is not empty"):
         screen(model, source, [], out=out, **QUIET)
     assert not out.exists()
 
