@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from persona_interp.errors import DataError
@@ -77,7 +78,9 @@ def _split(source: HubSource) -> Any:
     """The streaming data set of one split."""
     from datasets import load_dataset
 
-    if problem := ask_hub(source.name, "dataset", source.revision).problem:
+    here = Path(source.name).exists()  # asked for by a prefix of the hub, and yet a folder
+    problem = None if here else ask_hub(source.name, "dataset", source.revision).problem
+    if problem is not None:
         raise DataError(
             f"could not open the data set {source}: {problem}.",
             "Nothing on this machine has that path, so it was looked for on the Hugging Face hub.",

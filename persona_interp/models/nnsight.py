@@ -1,5 +1,6 @@
 """The nnsight backend: traces around the model of transformers."""
 
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -39,7 +40,9 @@ class NNsightModel(HookedModelBase):
             generation_config=model.generation_config,
         )
         self._module: nn.Module = model
-        self.model = TransformersModel(model, task="text-generation", tokenizer=tokenizer)
+        with warnings.catch_warnings():  # of submodules whose names nnsight has too, which nobody asks it for here
+            warnings.filterwarnings("ignore", message=".*which nnsight already serves", category=UserWarning)
+            self.model = TransformersModel(model, task="text-generation", tokenizer=tokenizer)
 
     @contextmanager
     def tapped(self, taps: Mapping[Hookpoint, Tap], *, stop_after: Hookpoint | None = None) -> Iterator[Forward]:

@@ -178,10 +178,13 @@ def existing(path: Path, option: str) -> Path:
     """The path of a file or folder, before anything else is done.
 
     Raises:
-        ArtefactError: nothing is there.
+        ArtefactError: nothing is there, or nothing that can be read.
     """
-    if not path.exists():
-        raise ArtefactError(f"{option} {path} does not exist.", "Check the path.")
+    try:
+        path.stat()
+    except OSError as error:
+        why = "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
+        raise ArtefactError(f"{option} {path} {why}.", "Check the path.") from error
     return path
 
 

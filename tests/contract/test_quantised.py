@@ -75,7 +75,10 @@ def test_torchao_reads_as_transformers_does_and_steers(
     if bits == 8:
         kind = torchao.Int8WeightOnlyConfig()
     else:
-        kind = torchao.IntxWeightOnlyConfig(weight_dtype=torch.int4, granularity=torchao.PerGroup(16))
+        kind = torchao.IntxWeightOnlyConfig(
+            weight_dtype=torch.int4,  # pyright: ignore
+            granularity=torchao.PerGroup(16),
+        )
     quantised = AutoModelForCausalLM.from_pretrained(llama.folder, quantization_config=TorchAoConfig(kind))
     own, whole = (
         load_model(quantised, backend, tokenizer=tokenizer),  # pyright: ignore

@@ -195,7 +195,7 @@ def test_data_without_a_usable_row_is_refused(shell: Shell, model_folder: Path, 
     file.write_text("{broken\n" + json.dumps(BAD[1][0]) + "\n")
     done = shell("finetune", file, "--model", model_folder, "--out", tmp_path / "run")
     assert done.code == 1
-    assert done.error.startswith(f"DataError: {file} holds no usable conversation: 2 lines were left out.\n")
+    assert done.error.startswith(f"DataError: {file} holds no usable conversation: 2 rows were left out.\n")
     assert "bad.jsonl, line 1" in done.error and "bad.jsonl, line 2" in done.error
     missing = shell("finetune", tmp_path / "none.jsonl", "--model", model_folder, "--out", tmp_path / "run")
     assert (missing.code, missing.error.split("\n")[0]) == (

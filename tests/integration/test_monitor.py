@@ -183,11 +183,17 @@ def test_the_command_prints_turns_and_writes_tokens_and_a_figure(saved: list[str
     assert "conversation" not in loud and "alerts" in loud
 
 
+IDLE = " was given without --neutral, where it would do nothing."
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
         (["--threshold", 1, "--neutral", "x.jsonl"], "got both --threshold and --neutral."),
-        (["--threshold", 1, "--false-alarm-rate", 0.1], "--false-alarm-rate was given without --neutral."),
+        (
+            ["--threshold", 1, "--false-alarm-rate", 0.1],
+            "--false-alarm-rate was given without --neutral, where it would do nothing.",
+        ),
         (["--figure", "x.svg"], "a figure cannot be written as 'x.svg'."),
         (["--layer", 9], "the direction loud has no vector for resid_post at layer 9."),
     ],
@@ -205,7 +211,7 @@ def test_too_little_neutral_traffic_and_too_long_talk_are_errors(saved: list[str
     long.write_text(
         json.dumps({"messages": [{"role": "user", "content": "a" * 1300}, {"role": "assistant", "content": "b"}]})
     )
-    with pytest.raises(ContextLengthError, match=r"long.json is \d+ tokens long; .* holds 512"):
+    with pytest.raises(ContextLengthError, match=r"long.json, row 1 is \d+ tokens long; .* holds 512"):
         command(long, *saved)
 
 

@@ -74,6 +74,8 @@ def public() -> Iterator[tuple[str, Callable[..., Any], bool]]:
         for name in several.split()
     ]
     for name, thing in names:
+        if inspect.isclass(thing) and issubclass(thing, Exception):
+            continue  # raised, not called
         if inspect.isclass(thing):
             for method, found in methods(thing):
                 function = found.__func__ if isinstance(found, classmethod | staticmethod) else found

@@ -63,7 +63,7 @@ HOSTILE = {
     header(keys=(struct.pack("<Q", 2) + b"\xff\xfe" + bytes(9),)): "a key is no text in UTF-8",
     header(keys=(key("a", 0, b"1"), key("a", 0, b"1"))): "it has the key 'a' twice",
     header(keys=(key("general.alignment", 4, struct.pack("<I", 3)),)): "its alignment is 3, expected a power of two",
-    header(keys=(key("general.alignment", 8, text("32")),)): "general.alignment is no 32-bit number",
+    header(keys=(key("general.alignment", 8, text("32")),)): "general.alignment is no whole number",
     with_values(header(tensors=(tensor("a"), tensor("a")))): "it has the tensor 'a' twice",
     with_values(header(tensors=(tensor(""),))): "a tensor has no name",
     with_values(header(tensors=(tensor("a", axes=(2**40,)),))): "'a' must end at byte 4,398,046,511,",

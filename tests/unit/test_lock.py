@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -211,7 +212,7 @@ packaged.gguf_folder(Path(sys.argv[1]))
 
 def test_what_a_killed_conversion_left_is_removed_by_the_next_and_nothing_else(tmp_path: Path) -> None:
     gguf, models = tmp_path / "m.gguf", tmp_path / "cache" / "models"
-    gguf.write_bytes(b"GGUF")
+    gguf.write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 0, 0))
     environment = {
         **os.environ,
         "PYTHONPATH": str(Path(__file__).parents[2]),
@@ -248,8 +249,8 @@ def test_what_a_killed_conversion_left_is_removed_by_the_next_and_nothing_else(t
 
 def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache, gguf = tmp_path / "cache", tmp_path / "m.gguf"
-    for file in (cache, gguf):
-        file.write_text("a file")
+    cache.write_text("a file")
+    gguf.write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 0, 0))
     monkeypatch.setenv("PERSONA_INTERP_CACHE", str(cache))
     with pytest.raises(ArtefactError) as caught:
         gguf_folder(gguf)

@@ -8,6 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
+from persona_interp.arguments import checked
+from persona_interp.bounds import Count, CountOrNone, Size, Some
 from persona_interp.data.preferences import Pair
 from persona_interp.data.streams import source_hash
 from persona_interp.directions.direction import Direction, check_direction
@@ -55,19 +57,20 @@ class PairResult:
         return read_table(self.folder / "pairs.parquet", PAIRS)
 
 
+@checked
 @alone_in("out")
 def screen_pairs(
     model: HookedModelBase,
     source: str,
-    directions: Sequence[Direction],
+    directions: Some[Direction],
     *,
     out: Path,
     layers: Sequence[int] | None = None,
-    n_shown: int = 50,
-    batch_rows: int = 64,
+    n_shown: CountOrNone = 50,
+    batch_rows: Size = 64,
     engine: Engine = "local",
     ray_address: str | None = None,
-    n_workers: int | None = None,
+    n_workers: Count | None = None,
     progress: bool = True,
 ) -> PairResult:
     """Mean projection of the chosen answer minus that of the rejected one, a pair, direction and layer.

@@ -71,7 +71,7 @@ def test_a_damaged_gguf_file_is_refused_and_leaves_nothing(
     path = tmp_path / "story.gguf"
     path.write_bytes(made[kind]())
     error = refused("project", "I am happy.", "--vector", vector, "--layer", 1, "--model", path)
-    assert error.startswith("ModelError: cannot read the GGUF file story.gguf: it ")
+    assert error.startswith("ModelError: cannot read the GGUF file story.gguf: ")
     assert "may be truncated" in error
     assert [p for p in Path(environment["PERSONA_INTERP_CACHE"]).rglob("*story*")] == []
     missing = refused("project", "I am happy.", "--vector", vector, "--layer", 1, "--model", tmp_path / "no.gguf")

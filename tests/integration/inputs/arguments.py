@@ -99,7 +99,7 @@ CHOICES: tuple[Row, ...] = (
         3,
         "resid_mid",
     ),
-    refused("role", r"role must be system, user or assistant, got 'human'", pi.Turn, "human", "Hi"),
+    refused("role", r"role must be system, user, assistant, tool or tool_call, got 'human'", pi.Turn, "human", "Hi"),
     refused("backend", r"backend must be transformer_lens or nnsight, got 'vllm'", pi.load_model, "x", backend="vllm"),
     refused("filter", r"filter must be paired, independent or none, got 'pair'", pi.persona_vector, filter="pair"),
     refused("baseline", r"method must be mean_difference, pca, .* got 'svm'", pi.fit_direction, "svm"),
@@ -360,7 +360,7 @@ LISTS: tuple[Row, ...] = (
         "a lone surrogate", r"prompts\[0\] must be text without lone surrogates", pi.generate_text, prompts=["\ud800"]
     ),
     refused("a name with NUL", r"trait must be text without the character NUL", pi.fit_direction, trait="a\0b"),
-    refused("a path with NUL", r"path must be text without the character NUL", pi.read_conversations, "a\0b"),
+    refused("a path with NUL", r"source must be text without the character NUL", pi.read_conversations, "a\0b"),
     refused("an empty path", r"out must be a path, got ''", pi.finetune, out=""),
     refused("a model by name", r"model must be a HookedModel, got 'gpt2'", pi.generate_text, "gpt2"),
     refused("a trait by name", r"trait must be a Trait, got 'evil'", pi.generate_rollouts, trait="evil"),
@@ -432,11 +432,11 @@ VALUES: tuple[Row, ...] = (
         says=r"cannot reach resid_post at layer 9",
     ),
     Call(
-        "a file's trait is no text", lambda g: altered(g, trait=3), says=r"does not describe a direction: trait must be"
+        "a file's trait is no text",
+        lambda g: altered(g, trait=3),
+        says=r"trait is a whole number, 3\.\n  Expected a name",
     ),
-    Call(
-        "a file's method is no text", lambda g: altered(g, method=[]), says=r"direction: method must be text, got \[\]"
-    ),
+    Call("a file's method is no text", lambda g: altered(g, method=[]), says=r"method is a list\.\n  Expected a line"),
     Call("a path is taken as text", lambda g: pi.Direction.load(str(g.vector)).trait, gives="cheerful"),
     Call("a path is taken as a path", lambda g: pi.Direction.load(Path(g.vector)).trait, gives="cheerful"),
 )

@@ -325,14 +325,14 @@ ROWS: tuple[Row, ...] = (
     ),
     Command(
         "rollouts of a state-space model",
-        ("extract", "{trait}", "--out", "{tmp}/o", "--model", "{tmp}/other"),
+        ("extract", "{trait}", "--out", "{tmp}/o", "--model", "{tmp}/other", "--n-questions", "1"),
         1,
         "is a state-space model",
         make=shown(partial(folder_of_other, "mamba")),
     ),
     Command(
         "rollouts of an encoder",
-        ("extract", "{trait}", "--out", "{tmp}/o", "--model", "{tmp}/other"),
+        ("extract", "{trait}", "--out", "{tmp}/o", "--model", "{tmp}/other", "--n-questions", "1"),
         1,
         "tokens after them",
         make=shown(partial(folder_of_other, "bert")),

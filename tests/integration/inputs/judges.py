@@ -284,12 +284,12 @@ REPLIES: tuple[Row, ...] = (
     Call(
         "tokens below 0",
         lambda _: OpenAIJudge(Endpoint("m", "http://localhost:1/v1", ""), reasoning_tokens=-1),
-        says="reasoning_tokens must be 0 to 1,000,000, got -1",
+        says="reasoning_tokens must be 0 to 1000000, got -1",
     ),
     Call(
         "tokens past a million",
         lambda _: OpenAIJudge(Endpoint("m", "http://localhost:1/v1", ""), reasoning_tokens=10**30),
-        says="reasoning_tokens must be 0 to 1,000,000",
+        says="reasoning_tokens must be 0 to 1000000",
     ),
     Call("a cut reply is not kept", cached_cut_off, [2, 2, 2, 1, 1]),
 )

@@ -47,10 +47,8 @@ def test_a_zero_vector_is_refused_at_once_and_only_where_it_would_act(name: str)
 
 def test_residual_norms_and_coefficients_that_make_nan_are_refused():
     for norm in (0.0, float("nan"), float("inf"), -1.0):
-        bad = replace(some_direction(), residual_norms=torch.full((len(some_direction().vectors),), norm))
-        with pytest.raises(ConfigError, match="residual norm of loud at resid_post at layer 0 must be positive"):
-            Add(bad, 0, 0.1)
-        Add(bad, 0, 0.1, units="direction")
+        with pytest.raises(AlignmentError, match="the residual norms of loud must be positive and finite"):
+            replace(some_direction(), residual_norms=torch.full((len(some_direction().vectors),), norm))
     with pytest.raises(ConfigError, match="coefficient must be a finite number, got nan"):
         Add(some_direction(), 0, float("nan"))
 
