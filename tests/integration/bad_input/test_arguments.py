@@ -30,7 +30,7 @@ def test_unknown_names_are_answered_with_the_known_ones(
         ("../evil",): ("TraitError: no trait is called '../evil'.",),
         ("none.json",): ("TraitError: the trait file none.json does not exist.", "impolite"),
         (trait, "--n-questions", 9): ("ConfigError: questions of cheerful (extract) must be 1 to 4, got 9.",),
-        (trait, "--max-new-tokens", 0): ("ConfigError: cannot sample", "max_new_tokens must be at least 1"),
+        (trait, "--max-new-tokens", 0): ("ConfigError: max_new_tokens must be 1 to 1000000, got 0.",),
     }
     for (name, *options), words in expected.items():
         error = refused(*extract(name, tmp_path / "out", model_folder, *options))
