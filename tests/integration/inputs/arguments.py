@@ -36,6 +36,10 @@ def zero(given: Given) -> pi.Direction:
     return replace(found, vectors=torch.zeros_like(found.vectors))
 
 
+def half(given: Given) -> Any:
+    return pi.load_model(given.model, backend="nnsight", dtype="float16")
+
+
 def altered(given: Given, **changes: Any) -> pi.Direction:
     """The vector with another manifest."""
     path = given.tmp / given.vector.name
@@ -408,6 +412,11 @@ VALUES: tuple[Row, ...] = (
         says=r"the direction cheerful is zero at resid_post at layer 0",
     ),
     Call("a zero vector adds nothing at 0", lambda g: pi.Add(zero(g), 1, 0.0).edits, gives={}),
+    Call(
+        "a coefficient past float16",
+        lambda g: pi.Add(pi.rebind_direction(direction(g), half(g)), 1, 1e6).check(half(g)),
+        says=r"coefficient must keep what is added within float16, got 1e\+06",
+    ),
     Call(
         "no layer to add at",
         lambda g: pi.Add(direction(g), []),
