@@ -183,12 +183,12 @@ def _json(data: object) -> str:
 
 
 def _plain(data: Any) -> object:
+    if hasattr(data, "tolist"):  # a number or an array of numpy
+        data = data.tolist()
     if isinstance(data, Mapping):
         return {str(key): _plain(value) for key, value in data.items()}
     if isinstance(data, list | tuple):
         return [_plain(part) for part in data]
-    if hasattr(data, "item"):  # a number of numpy
-        data = data.item()
     if isinstance(data, float) and not math.isfinite(data):
         return None
     return data if data is None or isinstance(data, bool | int | float | str) else str(data)

@@ -7,6 +7,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -111,3 +112,13 @@ def test_a_reader_that_leaves_early_is_no_fault(environment: dict[str, str]) -> 
     call = f"{sys.executable} -m persona_interp traits --json | head -c 1"
     done = subprocess.run(call, shell=True, env={**os.environ, **environment}, capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("{", "")
+
+
+def test_numbers_of_tables_become_json_and_what_is_no_number_null() -> None:
+    rows = {
+        "effects": np.array(["a", "b"], dtype=object),
+        "q": np.float64("nan"),
+        "n": np.int64(3),
+        "held": (1.5, None),
+    }
+    assert json.loads(grammar._json([rows])) == [{"effects": ["a", "b"], "q": None, "n": 3, "held": [1.5, None]}]
