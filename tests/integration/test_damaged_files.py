@@ -99,7 +99,7 @@ class Finished:
     def _unclear(self, done: Done, folder: Path, file: Path) -> str:
         lines = done.error.rstrip("\n").split("\n")
         starts = [i for i, line in enumerate(lines) if re.match(r"[A-Z]\w+Error: ", line)]
-        if done.code != 1 or "Traceback" in done.err or len(starts) != 1:
+        if done.code not in (1, 2) or "Traceback" in done.err or len(starts) != 1:
             return f"exit code {done.code}, {done.err[-1500:]}"
         paragraph = lines[starts[0] :]
         places = [file.with_suffix(""), *(place for place in file.parents if place.is_relative_to(folder))]

@@ -33,7 +33,7 @@ def peak(n: int, vector: Path, model_folder: Path, environment: dict[str, str], 
     return int(done.stdout)
 
 
-@pytest.mark.parametrize("n", [10_000, pytest.param(100_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("n", [pytest.param(n, marks=pytest.mark.slow) for n in (10_000, 100_000)])
 def test_memory_does_not_grow_with_the_samples(
     n: int, vector: Path, model_folder: Path, environment: dict[str, str], tmp_path: Path
 ) -> None:

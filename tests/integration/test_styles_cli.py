@@ -73,7 +73,7 @@ def test_it_leaves_vectors_tables_and_provenance_and_goes_on(
         (("--layer", 9), "Layers run 0..2"),
         (("--layer", 1, "--depth", 0.5), "got both --layer and --depth."),
         (("--depth", 1.5), "Invalid value for '--depth': must be less than or equal to 1"),
-        (("--coefficient", "-1"), "coefficients[0] must be above 0"),
+        (("--coefficient", "-1"), "coefficients[1] must be above 0"),
         (("--n-questions", 2), "n_questions must be 3 to 50, got 2."),
     ],
 )

@@ -64,11 +64,14 @@ def test_bad_lines_to_project_are_named(
     path = tmp_path / "texts.jsonl"
     options = ("--vector", vector, "--layer", 1, "--model", model_folder)
     for content, words in (
-        ('{"text": "good"}\n{"text": \n', f"ArtefactError: {path}, line 2: not valid JSON"),
-        ('{"text": "good"}\n\n{"txt": "bad"}\n', f"ArtefactError: {path}, line 3: neither `text` nor `prompt` and"),
-        ('{"prompt": "Why?", "response": 3}\n', f"ArtefactError: {path}, line 1: neither `text` nor"),
-        ("[1]\n", f"ArtefactError: {path}, line 1: neither `text` nor"),
-        ("\n\n", f"EmptySelectionError: '{path}' holds no text to project."),
+        ('{"text": "good"}\n{"text": \n', "ArtefactError: texts.jsonl, line 2 is no text to project: not valid JSON"),
+        (
+            '{"text": "good"}\n\n{"txt": "bad"}\n',
+            "ArtefactError: texts.jsonl, line 3 is no text to project: none of the known forms",
+        ),
+        ('{"prompt": "Why?", "response": 3}\n', "ArtefactError: texts.jsonl, line 1 is no text to project: response"),
+        ("[1]\n", "ArtefactError: texts.jsonl, row 1 is no text to project: not an object"),
+        ("\n\n", f"ArtefactError: {path} is empty: it holds no row."),
         ('{"text": " "}\n', f"EmptySelectionError: '{path}' holds no text to project."),
     ):
         path.write_text(content)

@@ -184,7 +184,7 @@ def test_what_a_run_kept_of_its_judge_must_be_a_count(judged: RunConfig, server:
             ("--api-judge", "m", "--api-price", "0.4"),
             "api-price must be two prices, of prompt and completion tokens, got",
         ),
-        (("--api-judge", "m", "--api-price", "dear"), "api-price must be numbers separated by commas, got 'dear'."),
+        (("--api-judge", "m", "--api-price", "dear"), "--api-price must be numbers, joined by commas, got 'dear'."),
     ],
 )
 def test_prices_that_cannot_be_used(options: tuple[str, ...], words: str, tmp_path: Path) -> None:
@@ -202,14 +202,10 @@ def test_the_price_of_the_command_line_reaches_the_run(tmp_path: Path, monkeypat
     assert seen[0].to_dict()["api_price"] == [0.4, 1.6]
 
 
-def test_a_judge_that_never_gives_a_number_is_told_of_and_does_not_end_the_run(
-    judged: RunConfig, server: FaultServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+def test_a_judge_that_never_gives_a_number_ends_the_run_and_says_why(
+    judged: RunConfig, server: FaultServer, tmp_path: Path
 ) -> None:
-    """As a model does that spends its few tokens on reasoning."""
+    """As a model does that spends its few tokens on reasoning: it is found out before anything is paid for."""
     server.behaviour = lambda *_: completion("", finish="length")
-    run_main_job(judged, tmp_path)
-    assert reasons(tmp_path) == [
-        (where, "not a number from 0 to 100: ''") for where in ["prompted"] * 6 + ["steered"] * 6
-    ]
-    told = [record.getMessage() for record in caplog.records if "no ratings" in record.getMessage()]
-    assert told == [f"{JUDGE}: 6 of 6 replies were no ratings: not a number from 0 to 100: '' (6 times)"] * 2
+    with pytest.raises(EndpointError, match=r"cannot rate: asked for a number, it was cut off\.\n.*reasoning_tokens"):
+        run_main_job(judged, tmp_path)
