@@ -36,7 +36,7 @@ def read_samples(source: str) -> pd.DataFrame:
         rows = [_sample(name, row) for _, (name, row) in stream_rows(source)]
     rows = [row for row in rows if (row["text"] or "").strip()]
     if not rows:
-        raise EmptySelectionError(f"{source[:80]!r} holds no text to project.", "Give a text, or a file with some.")
+        raise EmptySelectionError(f"{source[:300]!r} holds no text to project.", "Give a text, or a file with some.")
     return pd.DataFrame(rows)
 
 
