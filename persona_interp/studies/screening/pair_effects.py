@@ -93,7 +93,7 @@ def _share(row: Mapping[str, Any], mean: Effect) -> Effect:
 def _teaches(name: str, tests: Sequence[tuple[Effect, float]]) -> Claim:
     best, q = min(tests, key=lambda test: (test[1] if test[1] == test[1] else 2.0, -abs(test[0].estimate or 0)))
     found = verdict(q, best.low, best.high)
-    place = f" at layer {best.layers}" + (f", the clearest of {len(tests)}," if len(tests) > 1 else "")
+    place = f" at layer {best.layers}" + (f", the clearest of {len(tests)}" if len(tests) > 1 else "")
     said = {"holds": "have more", "does not": "have less"}.get(found, "are not shown to have more")
     sentence = (
         f"The chosen answers of {best.data} {said} of {name} than the rejected ones{place}: the mean difference is"
