@@ -97,7 +97,8 @@ def test_what_is_imported_is_asked_for_and_what_is_asked_for_is_imported() -> No
 def test_it_installs_into_an_empty_environment_and_runs(
     wheel: Path, tmp_path: Path, model_folder: Path, python: str
 ) -> None:
-    interpreter = shutil.which(python) or next(Path.home().glob(f".pyenv/versions/{python[6:]}.*/bin/python"), None)
+    # before the path, where pyenv has stand-ins of versions that are switched off
+    interpreter = next(Path.home().glob(f".pyenv/versions/{python[6:]}.*/bin/python"), None) or shutil.which(python)
     if interpreter is None:
         pytest.skip(f"no {python} on this machine")
     own = tmp_path / "own"
