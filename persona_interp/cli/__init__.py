@@ -139,7 +139,7 @@ def _main() -> NoReturn:
 
 def _unforeseen(error: Exception) -> str:
     """What to say of an error that no part of the package foresaw: the command, what went wrong, where to report it."""
-    given = " ".join(sys.argv[1:]).encode("utf-8", "backslashreplace").decode()
+    given = " ".join(_without_keys(sys.argv[1:])).encode("utf-8", "backslashreplace").decode()
     said = str(error).encode("utf-8", "backslashreplace").decode() or "no more is known"
     if isinstance(error, MemoryError):
         said = "there is not enough memory; give it less at once (a smaller batch, model or data set)"
@@ -149,6 +149,17 @@ def _unforeseen(error: Exception) -> str:
         f"  The command was: persona-interp {shortened[0]}\n"
         f"  If the machine is not to blame, please report this{_where()}, with what {DEBUG}=1 shows.{kept()}"
     )
+
+
+def _without_keys(arguments: list[str]) -> list[str]:
+    """Arguments as they may be shown to others."""
+    shown, hide = [], False
+    for part in arguments:
+        name, sign, _ = part.partition("=")
+        secret = name == "--api-key"
+        shown.append("[key]" if hide else f"{name}=[key]" if secret and sign else part)
+        hide = secret and not sign
+    return shown
 
 
 def _where() -> str:

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from persona_interp.errors import EmptySelectionError, HookpointError, TrainingError
+from persona_interp.errors import EmptySelectionError, HookpointError, IncompatibleDirectionError, TrainingError
 from persona_interp.models.blocks import find_blocks, find_site
 from persona_interp.models.forward import StopForward
 from persona_interp.models.identity import fingerprint
@@ -33,10 +33,17 @@ def plain_projections(
     Raises:
         EmptySelectionError: there is no hookpoint.
         HookpointError: a layer does not exist.
+        IncompatibleDirectionError: the vectors are of another width than the residual stream.
     """
     if not units:
         raise EmptySelectionError("projecting needs at least one layer, got none.")
     plain, found = language_model(model), {}
+    width = plain.config.get_text_config(decoder=True).hidden_size
+    if others := sorted({vectors.shape[-1] for vectors in units.values()} - {width}):
+        raise IncompatibleDirectionError(
+            f"a direction has d_model {others[0]}; the model that it is to be projected in has {width}.",
+            "It belongs to another model. Extract it with this one.",
+        )
     deepest = max(units, key=lambda h: h.order)
     batch = batch.to(input_device(plain))
 

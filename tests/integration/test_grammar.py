@@ -96,13 +96,15 @@ def test_the_version(shell: Shell) -> None:
     "error", ["OSError(28, 'No space left')", "MemoryError()", "RecursionError('deep')", "KeyError('x')"]
 )
 def test_what_nobody_foresaw_names_the_command_and_where_to_report(environment: dict[str, str], error: str) -> None:
-    code = f"import persona_interp.cli as cli\n@cli.app.command()\ndef broken() -> None:\n    raise {error}\ncli.main()"
-    call = [sys.executable, "-c", code, "broken"]
+    body = f"@cli.app.command()\ndef broken(api_key: str = '') -> None:\n    raise {error}\n"
+    code = f"import persona_interp.cli as cli\n{body}cli.main()"
+    call = [sys.executable, "-c", code, "broken", "--api-key", "sk-secret", "--api-key=sk-other"]
     done = subprocess.run(call, env=environment, capture_output=True, text=True)
     assert done.returncode == 1 and done.stdout == ""
     first, command, report = done.stderr.splitlines()
     assert first.startswith(error.partition("(")[0] + ": ")
-    assert command == "  The command was: persona-interp broken"
+    assert command == "  The command was: persona-interp broken --api-key [key] --api-key=[key]"
+    assert "sk-" not in done.stderr
     assert "report this" in report and "PERSONA_INTERP_DEBUG=1" in report
     shown = subprocess.run(call, env={**environment, "PERSONA_INTERP_DEBUG": "1"}, capture_output=True, text=True)
     assert "Traceback" in shown.stderr

@@ -9,7 +9,7 @@ from peft import LoraConfig, PeftModel, PromptTuningConfig, get_peft_model
 from torch import nn
 from transformers import AutoModelForCausalLM
 
-from persona_interp.errors import EmptySelectionError, HookpointError, TrainingError
+from persona_interp.errors import EmptySelectionError, HookpointError, IncompatibleDirectionError, TrainingError
 from persona_interp.models.blocks import find_blocks
 from persona_interp.models.identity import fingerprint
 from persona_interp.models.probe import adapters_off, base_fingerprint, language_model, plain_projections, undisturbed
@@ -168,3 +168,8 @@ def test_what_is_not_in_the_blocks_cannot_be_probed(small: Tiny) -> None:
         language_model(prompts)
     with pytest.raises(TrainingError, match="cannot probe a Linear"):
         language_model(nn.Linear(2, 2))
+
+
+def test_vectors_of_another_width_are_refused(small: Tiny) -> None:
+    with pytest.raises(IncompatibleDirectionError, match="a direction has d_model 16; the model .* has 32"):
+        plain_projections(small.plain, prompt_batch(), {Hookpoint(1): torch.ones(1, 16)})
