@@ -3,12 +3,16 @@
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from persona_interp.activations.extract import extract_activations
 from persona_interp.directions.direction import Direction
+from persona_interp.directions.persona import mean_difference
 from persona_interp.models.hooked import HookedModelBase
+from persona_interp.models.tokens import render_prompt
 from persona_interp.types import Hookpoint
 
 Lines = Sequence[tuple[str, str] | str]
@@ -57,3 +61,23 @@ def directions(model: HookedModelBase) -> tuple[Direction, ...]:
         )
         for trait in ("loud", "evil")
     )
+
+
+NOUNS = ("tea", "rain", "snow", "milk", "wind", "sand", "wood", "iron", "salt", "corn")
+QUIET: dict[str, Any] = {"progress": False}
+
+
+def shout(text: str) -> str:
+    return text.upper() + "!" * 12
+
+
+@pytest.fixture(scope="module")
+def shouting(model: HookedModelBase) -> Direction:
+    """Mean activations of shouted answers minus those of the same in small letters."""
+    pairs = [(noun, other) for noun in NOUNS for other in NOUNS[6:]]
+    prompts = [render_prompt(model.tokenizer, f"How is {noun}?") for noun, _ in pairs]
+    both = [
+        extract_activations(model, prompts, [style(f" {noun} was {other}") for noun, other in pairs], progress=False)
+        for style in (shout, str.lower)
+    ]
+    return mean_difference(*both, trait="shouting")

@@ -9,15 +9,12 @@ import pandas as pd
 import pytest
 from scipy.stats import ttest_1samp
 
-from persona_interp.activations.extract import extract_activations
 from persona_interp.data.preferences import stream_pairs
 from persona_interp.directions.direction import Direction
-from persona_interp.directions.persona import mean_difference
 from persona_interp.effects import saved_claims, saved_effects
 from persona_interp.errors import ConfigError, DataError, EmptySelectionError
 from persona_interp.measurements.sample_projections import project_samples
 from persona_interp.models.hooked import HookedModelBase
-from persona_interp.models.tokens import render_prompt
 from persona_interp.studies.screening.pair_effects import PAIR_DIFFERENCE, PAIR_SHARE
 from persona_interp.studies.screening.pair_run import screen_pairs
 from persona_interp.studies.screening.pair_summary import pair_statistics
@@ -25,25 +22,7 @@ from persona_interp.studies.screening.pairs import PairScreener
 from persona_interp.studies.screening.run import screen
 from persona_interp.studies.screening.section import screening_section
 from persona_interp.studies.screening.text_report import pair_report
-
-NOUNS = ("tea", "rain", "snow", "milk", "wind", "sand", "wood", "iron", "salt", "corn")
-QUIET: dict[str, Any] = {"progress": False}
-
-
-def shout(text: str) -> str:
-    return text.upper() + "!" * 12
-
-
-@pytest.fixture(scope="module")
-def shouting(model: HookedModelBase) -> Direction:
-    """Mean activations of shouted answers minus those of the same in small letters."""
-    pairs = [(noun, other) for noun in NOUNS for other in NOUNS[6:]]
-    prompts = [render_prompt(model.tokenizer, f"How is {noun}?") for noun, _ in pairs]
-    both = [
-        extract_activations(model, prompts, [style(f" {noun} was {other}") for noun, other in pairs], progress=False)
-        for style in (shout, str.lower)
-    ]
-    return mean_difference(*both, trait="shouting")
+from tests.unit.studies.screening.conftest import NOUNS, QUIET, shout
 
 
 def rows(shouted: dict[int, str]) -> list[dict[str, object]]:

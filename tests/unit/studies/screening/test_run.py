@@ -8,38 +8,17 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from persona_interp.activations.extract import extract_activations
 from persona_interp.directions.direction import Direction
-from persona_interp.directions.persona import mean_difference
 from persona_interp.errors import ConfigError, EmptySelectionError, HookpointError, IncompatibleDirectionError
 from persona_interp.io import read_json
 from persona_interp.models.hooked import HookedModelBase
-from persona_interp.models.tokens import render_prompt
 from persona_interp.studies.screening.batch import Screener
 from persona_interp.studies.screening.result import read_samples
 from persona_interp.studies.screening.run import screen
 from persona_interp.studies.screening.text_report import text_report
-from tests.unit.studies.screening.conftest import N_ROWS, N_UNUSABLE, ROWS, Write
+from tests.unit.studies.screening.conftest import N_ROWS, N_UNUSABLE, NOUNS, QUIET, ROWS, Write, shout
 
 Directions = tuple[Direction, ...]
-NOUNS = ("tea", "rain", "snow", "milk", "wind", "sand", "wood", "iron", "salt", "corn")
-QUIET: dict[str, Any] = {"progress": False}
-
-
-def shout(text: str) -> str:
-    return text.upper() + "!" * 12
-
-
-@pytest.fixture(scope="module")
-def shouting(model: HookedModelBase) -> Direction:
-    """Mean activations of shouted answers minus those of the same in small letters."""
-    pairs = [(noun, other) for noun in NOUNS for other in NOUNS[6:]]
-    prompts = [render_prompt(model.tokenizer, f"How is {noun}?") for noun, _ in pairs]
-    both = [
-        extract_activations(model, prompts, [style(f" {noun} was {other}") for noun, other in pairs], progress=False)
-        for style in (shout, str.lower)
-    ]
-    return mean_difference(*both, trait="shouting")
 
 
 @pytest.fixture
