@@ -139,12 +139,12 @@ def generate_levels(
     scores = judge.rate(trait, list(made["question"]), list(made["answer"]))
     made = made.assign(expression=[score.value for score in scores])
     if coherence is not None:
-        made = _coherent(made, coherence)
+        made = _coherent(made, coherence, trait)
     return LevelData(trait.name, _chosen(made, questions, min_gap, trait.name), judge.name, len(questions))
 
 
-def _coherent(made: pd.DataFrame, judge: CoherenceJudge) -> pd.DataFrame:
-    signs = judge.signs(list(made["question"]), list(made["answer"]))
+def _coherent(made: pd.DataFrame, judge: CoherenceJudge, trait: Trait) -> pd.DataFrame:
+    signs = judge.signs(list(made["question"]), list(made["answer"]), trait)
     reference = judge.reference(signs[(made["side"] == "plain").to_numpy()])
     return made[judge.score(signs, reference) >= reference.gate]
 

@@ -1,7 +1,9 @@
 """Coherence: the worst of three signs, because each alone misses a failure.
 
 The log-probability under the unsteered model sees shuffled and foreign text but prefers loops; distinct bigrams see
-loops; the cosine of question and answer sees answers that leave the question.
+loops; the cosine of question and answer sees answers that leave the question. An answer in character is unlikely to a
+model that plays no part, so that for a trait its log-probability is the highest of those without a system prompt and
+under prompts of either pole.
 """
 
 from collections.abc import Sequence
@@ -11,9 +13,10 @@ import numpy as np
 import pandas as pd
 
 from persona_interp.arguments import checked
+from persona_interp.data.traits import Trait
 from persona_interp.errors import EmptySelectionError
 from persona_interp.judges.protocol import judged_parts
-from persona_interp.judges.scoring import mean_logprobs
+from persona_interp.judges.scoring import Kept, mean_logprobs
 from persona_interp.judges.sentences import SentenceEncoder
 from persona_interp.models.protocol import HookedModel
 
@@ -34,11 +37,17 @@ class CoherenceReference:
 
 
 class CoherenceJudge:
-    """Minimum z-score of the three signs against a reference set (the unsteered answers to the same questions)."""
+    """Minimum z-score of the three signs against a reference set (the unsteered answers to the same questions).
+
+    Args:
+        kept: log-probabilities shared with other judges of the same model; default: nothing is kept.
+    """
 
     @checked
-    def __init__(self, model: HookedModel, encoder: SentenceEncoder, *, progress: bool = True) -> None:
-        self.model = model
+    def __init__(
+        self, model: HookedModel, encoder: SentenceEncoder, *, progress: bool = True, kept: Kept | None = None
+    ) -> None:
+        self.model, self._kept = model, kept
         self.encoder = encoder
         self.progress = progress
 
@@ -46,15 +55,29 @@ class CoherenceJudge:
     def description(self) -> str:
         """One sentence for reports."""
         return (
-            f"minimum z-score of log-probability under unsteered {self.model.name}, distinct-2, and"
+            f"minimum z-score of log-probability under unsteered {self.model.name} (the highest of those without a"
+            " system prompt and under the trait's first prompt of either pole), distinct-2, and"
             f" {self.encoder.name} cosine of question and answer, against the unsteered answers"
         )
 
     @checked
-    def signs(self, questions: Sequence[str], answers: Sequence[str]) -> pd.DataFrame:
-        """The three signs of every answer: nats a token, share of distinct bigrams, cosine."""
+    def signs(self, questions: Sequence[str], answers: Sequence[str], trait: Trait | None = None) -> pd.DataFrame:
+        """The three signs of every answer: nats a token, share of distinct bigrams, cosine.
+
+        Args:
+            trait: whose prompts may make an answer likely too; default: none.
+        """
         answers = judged_parts(questions, answers)
-        logprob = mean_logprobs(self.model, [None], questions, answers, progress=self.progress, label="coherence")[:, 0]
+        by_system = mean_logprobs(
+            self.model,
+            [None, *_prompts(trait)],
+            questions,
+            answers,
+            kept=self._kept,
+            progress=self.progress,
+            label="coherence",
+        )
+        logprob = by_system.max(axis=1)
         embedded = self.encoder.encode([*questions, *answers])
         cosine = (embedded[: len(questions)] * embedded[len(questions) :]).sum(-1)
         distinct = [distinct_2(answer) for answer in answers]
@@ -90,6 +113,13 @@ class CoherenceJudge:
         z = (signs[list(SIGNS)].to_numpy() - np.array(reference.mean)) / np.array(reference.deviation)
         worst = z.min(axis=1)
         return np.where(np.isnan(worst), -np.inf, worst)
+
+
+def _prompts(trait: Trait | None) -> list[str]:
+    """The first system prompt of either pole, of a trait that has any."""
+    if trait is None or not trait.instructions:
+        return []
+    return [trait.system_prompts("positive")[0], trait.system_prompts("negative")[0]]
 
 
 def distinct_2(text: str) -> float:

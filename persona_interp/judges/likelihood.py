@@ -17,7 +17,7 @@ from persona_interp.judges.protocol import (
     require_exemplars,
     score_rollouts,
 )
-from persona_interp.judges.scoring import mean_logprobs
+from persona_interp.judges.scoring import Kept, mean_logprobs
 from persona_interp.models.protocol import HookedModel
 from persona_interp.rollouts.generate import Rollouts
 
@@ -32,11 +32,14 @@ class LikelihoodJudge:
 
     Args:
         n_pairs: how many of the trait's prompt pairs to average over; fewer is faster and noisier.
+        kept: log-probabilities shared with other judges of the same model; default: nothing is kept.
     """
 
     @checked
-    def __init__(self, model: HookedModel, *, n_pairs: Count = 5, progress: bool = True) -> None:
-        self.model = model
+    def __init__(
+        self, model: HookedModel, *, n_pairs: Count = 5, progress: bool = True, kept: Kept | None = None
+    ) -> None:
+        self.model, self._kept = model, kept
         self.n_pairs = n_pairs
         self.progress = progress
         self.name = f"likelihood ({model.name})"
@@ -92,6 +95,7 @@ class LikelihoodJudge:
             [*positive, *negative],
             questions,
             answers,
+            kept=self._kept,
             progress=self.progress,
             label=f"{trait.name}: likelihood judge",
         )

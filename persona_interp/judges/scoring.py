@@ -1,6 +1,6 @@
 """Mean log-probabilities of given answers under given prompts, by an unedited model."""
 
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass
 from os.path import commonprefix
 
@@ -25,12 +25,17 @@ class Row:
     response: tuple[int, ...]
 
 
+Kept = MutableMapping[tuple[str | None, str, str], float]
+"""Mean log-probabilities that were computed, by system prompt, question and answer; of one model alone."""
+
+
 def mean_logprobs(
     model: HookedModel,
     systems: Sequence[str | None],
     questions: Sequence[str],
     answers: Sequence[str],
     *,
+    kept: Kept | None = None,
     progress: bool = True,
     label: str = "judge",
 ) -> np.ndarray:
@@ -38,7 +43,32 @@ def mean_logprobs(
 
     Never under edits. A pass holds whole questions where it can, so that all answers to a question share the one
     computation of its prompt; equal answers to a question are computed once. NaN for an empty answer.
+
+    Args:
+        kept: what judges with the same model computed before is taken from here, and what is computed is put here.
     """
+    if kept is None:
+        return _computed(model, systems, questions, answers, progress=progress, label=label)
+    for system in systems:
+        keys = ((system, question, answer) for question, answer in zip(questions, answers, strict=True))
+        missing = [key for key in dict.fromkeys(keys) if key not in kept]
+        if missing:
+            asked, given = [key[1] for key in missing], [key[2] for key in missing]
+            found = _computed(model, [system], asked, given, progress=progress, label=label)
+            kept.update(zip(missing, found[:, 0].tolist(), strict=True))
+    pairs = list(zip(questions, answers, strict=True))
+    return np.array([[kept[system, *pair] for system in systems] for pair in pairs]).reshape(len(pairs), len(systems))
+
+
+def _computed(
+    model: HookedModel,
+    systems: Sequence[str | None],
+    questions: Sequence[str],
+    answers: Sequence[str],
+    *,
+    progress: bool,
+    label: str,
+) -> np.ndarray:
     answer_ids = encode(model.tokenizer, answers)
     prompts = _encoded_prompts(model, systems, questions)
     places: dict[Row, list[tuple[int, int]]] = {}

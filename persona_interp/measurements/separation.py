@@ -13,6 +13,7 @@ from persona_interp.bounds import Between0And1, Count, Seed
 from persona_interp.errors import AlignmentError
 from persona_interp.statistics import Interval, auc_intervals
 from persona_interp.statistics.contrast import Contrast, Questions, Rows
+from persona_interp.statistics.effects import first_largest
 from persona_interp.statistics.levels import CONFIDENCE, N_DRAWS
 from persona_interp.statistics.nested_auc import NestedAuc, nested_auc, prompt_nested_auc, row_cell
 from persona_interp.statistics.null_families import NullBattery, NullFamily
@@ -59,7 +60,7 @@ class SeparationProfile:
     @property
     def best_layer(self) -> int:
         """The layer with the largest held-out AUC; the earliest of equals."""
-        return int(np.argmax(self.auc))
+        return first_largest(self.auc)
 
     @property
     def null_shuffled(self) -> Float[np.ndarray, " draw"]:

@@ -1,7 +1,6 @@
-"""Steering measured: answers over layers and coefficients, their expression and coherence, and the chosen setting."""
+"""Steering measured: answers over layers and coefficients, their expression and coherence."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,35 +10,20 @@ from persona_interp.arguments import checked
 from persona_interp.bounds import Coefficient, Count, Seed, Some, Temperature
 from persona_interp.data.traits import Trait
 from persona_interp.directions.direction import Direction, check_direction
-from persona_interp.errors import ConfigError, EmptySelectionError
+from persona_interp.errors import ConfigError
 from persona_interp.interventions.residual import Add
 from persona_interp.io import sha256_bytes, sha256_json
 from persona_interp.judges.coherence import CoherenceJudge, CoherenceReference
 from persona_interp.judges.protocol import Judge
 from persona_interp.measurements.frame import Measurements, score_rows
 from persona_interp.measurements.roles import NULL, TREATMENT
+from persona_interp.measurements.setting import COHERENT_SHARE
 from persona_interp.models.protocol import HookedModel, Sampling
 from persona_interp.rollouts.generate import answer, plain_requests
 from persona_interp.statistics import bootstrap_mean
 from persona_interp.types import Span
 
-COHERENT_SHARE = 0.75
-"""A cell is coherent where at least this share of its answers passes the gate that 90 % of unsteered ones pass."""
-
 _WORST = -10.0
-SELECTION_RULE = (
-    "on extraction questions: the highest mean expression among positive coefficients whose answers are coherent"
-    f" (at least {COHERENT_SHARE:.0%} pass the gate that 90% of unsteered answers pass)"
-)
-
-
-@dataclass(frozen=True)
-class Setting:
-    """A layer and a coefficient, and whether any coherent one was found."""
-
-    layer: int
-    coefficient: float
-    coherent: bool
 
 
 @checked
@@ -168,15 +152,20 @@ def score_answers(
     scored = answers.copy()
     for judge in judges:
         scored[judge.name] = [score.value for score in judge.rate(trait, questions, texts)]
-    gated, reference = score_coherence(answers, answers["coefficient"] == 0, coherence, reference)
+    gated, reference = score_coherence(answers, answers["coefficient"] == 0, coherence, reference, trait=trait)
     return scored.join(gated), reference
 
 
 def score_coherence(
-    answers: pd.DataFrame, unsteered: pd.Series, judge: CoherenceJudge, reference: CoherenceReference | None = None
+    answers: pd.DataFrame,
+    unsteered: pd.Series,
+    judge: CoherenceJudge,
+    reference: CoherenceReference | None = None,
+    *,
+    trait: Trait | None = None,
 ) -> tuple[pd.DataFrame, CoherenceReference]:
     """The columns coherence (not below -10) and passes_gate, against the unsteered among the answers or others."""
-    signs = judge.signs(list(answers["question"]), list(answers["answer"]))
+    signs = judge.signs(list(answers["question"]), list(answers["answer"]), trait)
     reference = judge.reference(signs[unsteered.to_numpy()]) if reference is None else reference
     worst = judge.score(signs, reference)
     columns = {"coherence": np.maximum(worst, _WORST), "passes_gate": worst >= reference.gate}
@@ -224,24 +213,6 @@ def steering_table(measurements: Measurements, *, n_resamples: Count = 2000, see
             )
     table = pd.DataFrame(rows)
     return table.assign(layer=table["layer"].astype("Int64"))
-
-
-def choose_setting(table: pd.DataFrame, *, judge: str) -> Setting:
-    """The setting that `SELECTION_RULE` picks; the weakest positive one, marked incoherent, where none is coherent.
-
-    Raises:
-        EmptySelectionError: there is no positive coefficient, or no score by this judge.
-    """
-    positive = table[(table["metric"] == "expression") & (table["judge"] == judge) & (table["coefficient"] > 0)]
-    positive = positive[positive["role"] == TREATMENT]
-    if positive.empty:
-        raise EmptySelectionError(f"no steered answers with positive coefficients were rated by {judge}.")
-    coherent = positive[positive["coherent"]]
-    if coherent.empty:
-        weakest = positive.loc[positive["coefficient"].idxmin()]
-        return Setting(int(weakest["layer"]), float(weakest["coefficient"]), coherent=False)
-    best = coherent.loc[coherent["estimate"].idxmax()]
-    return Setting(int(best["layer"]), float(best["coefficient"]), coherent=True)
 
 
 _ANSWER_COLUMNS = ("question", "sample", "prompt", "answer", "layer", "coefficient", "draw", "trait")

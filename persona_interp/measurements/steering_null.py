@@ -125,11 +125,12 @@ def answer_by_direction(
 
 
 @checked
-def rate_by_direction(answers: pd.DataFrame, trait: Trait, judge: Judge) -> pd.DataFrame:
-    """The answers with a column of this judge's scores; equal answers to one question are rated once."""
+def rate_by_direction(answers: pd.DataFrame, trait: Trait, judges: Judge | Some[Judge]) -> pd.DataFrame:
+    """The answers with a column of each judge's scores; equal answers to one question are rated once."""
     distinct = answers[["question", "answer"]].drop_duplicates()
-    scores = judge.rate(trait, list(distinct["question"]), list(distinct["answer"]))
-    rated = distinct.assign(**{judge.name: [score.value for score in scores]})
+    asked = list(distinct["question"]), list(distinct["answer"])
+    several = [judges] if isinstance(judges, Judge) else judges
+    rated = distinct.assign(**{judge.name: [s.value for s in judge.rate(trait, *asked)] for judge in several})
     return answers.merge(rated, on=["question", "answer"], how="left", validate="many_to_one")
 
 

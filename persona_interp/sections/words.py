@@ -16,9 +16,18 @@ def interval(estimate: float | None, low: float | None, high: float | None, *, d
     return f"{show(estimate, digits)} [{show(low, digits)}, {show(high, digits)}]"
 
 
-def extent(low: float | None, high: float | None, digits: int = 1) -> str:
-    """`−2.8 to +3.1`, signed as `interval` does; `not computed` without both ends."""
-    show = signed if digits == 1 else number
+def change(estimate: float | None, low: float | None, high: float | None, *, digits: int) -> str:
+    """`+1.20 [+0.81, +1.64]`: a difference, with signs and as many digits as its unit asks for."""
+    if estimate is None or not math.isfinite(estimate):
+        return number(None)
+    known = low is not None and high is not None and math.isfinite(low) and math.isfinite(high)
+    bounds = f"{signed(low, digits)}, {signed(high, digits)}" if known else "no interval"
+    return f"{signed(estimate, digits)} [{bounds}]"
+
+
+def extent(low: float | None, high: float | None, digits: int = 1, *, sign: bool | None = None) -> str:
+    """`−2.8 to +3.1`, signed as `interval` does unless said; `not computed` without both ends."""
+    show = signed if (digits == 1 if sign is None else sign) else number
     return "not computed" if low is None or high is None else f"{show(low, digits)} to {show(high, digits)}"
 
 

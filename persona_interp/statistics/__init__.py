@@ -8,6 +8,7 @@ from persona_interp.statistics.intervals import (
     cliffs_delta_interval,
     correlation_interval,
     hedges_g_interval,
+    standardised_change,
     varied_conditions,
     within_condition_correlation,
 )
@@ -47,6 +48,7 @@ __all__ = [
     "permutation_test_paired",
     "permutation_test_two_samples",
     "spearman",
+    "standardised_change",
     "varied_conditions",
     "within_condition_correlation",
 ]

@@ -6,6 +6,19 @@ from scipy.stats import rankdata
 
 from persona_interp.statistics.rows import Vector, check_rows
 
+_ROUNDING = 1e-9
+
+
+def first_largest(values: Vector) -> int:
+    """The first place of the largest value, where values that differ by rounding alone are equal.
+
+    Ties of rank statistics are rounded in another way on another processor, and would choose another layer there.
+    """
+    largest = float(np.nanmax(values))
+    if np.isinf(largest):
+        return int(np.nanargmax(values))
+    return int(np.flatnonzero(values >= largest - _ROUNDING * max(1.0, abs(largest)))[0])
+
 
 def pearson(x: Vector, y: Vector) -> float:
     """Pearson correlation, -1 to 1; NaN where a column is constant or has one row."""

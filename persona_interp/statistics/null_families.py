@@ -9,6 +9,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from persona_interp.errors import ConfigError
+from persona_interp.statistics.effects import first_largest
 from persona_interp.statistics.families import claim_q, corrected
 from persona_interp.statistics.levels import NULL_QUANTILE
 from persona_interp.statistics.permutation import permutation_p_value, possible
@@ -43,7 +44,7 @@ class NullFamily:
     @property
     def best_layer(self) -> int:
         """Index of the layer where the direction has it; the earliest of equals."""
-        return int(np.argmax(np.where(np.isnan(self.observed), -np.inf, self.observed)))
+        return first_largest(np.where(np.isnan(self.observed), -np.inf, self.observed))
 
     @property
     def maxima(self) -> Float[np.ndarray, " member"]:
@@ -84,7 +85,7 @@ class NullFamily:
     @property
     def best_member(self) -> str | None:
         """Name of the member with the largest maximum; None where members have no names."""
-        return self.members[int(np.argmax(self.maxima))] if self.members else None
+        return self.members[first_largest(self.maxima)] if self.members else None
 
     def row(self) -> dict[str, Any]:
         """The family as a row of a table."""

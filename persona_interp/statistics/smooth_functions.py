@@ -1,10 +1,12 @@
-"""Mean, difference, effect size and correlation as functions of weighted column sums, for `smooth_interval`."""
+"""Mean, difference, effect sizes and correlation as functions of weighted column sums, for `smooth_interval`."""
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from persona_interp.statistics.rows import Vector
 from persona_interp.statistics.smooth import Draws, Parts, Sums
+
+Column = Float[np.ndarray, "draw 1"]
 
 
 class MeanOf:
@@ -29,7 +31,7 @@ class MeanOf:
 
 
 class DifferenceOf:
-    """Mean of `a` minus mean of `b`, over the rows of `a` and then those of `b`."""
+    """Mean of `a` minus mean of `b`, over the rows of `a`, then those of `b`."""
 
     skewed = True
 
@@ -97,6 +99,55 @@ class HedgesG:
         freedom = n + m - 2
         spread = (aa - a**2 / n + bb - b**2 / m) / freedom
         return a / n - b / m, np.where(spread > self._least, spread, np.nan), 1 - 3 / (4 * freedom - 1)
+
+
+class StandardisedChange:
+    """Mean over columns of (mean of `a` - mean of `b`) / deviation of `b`, over the rows of `a`, then those of `b`."""
+
+    skewed = True
+
+    def __init__(self, a: Float[np.ndarray, "_ judge"], b: Float[np.ndarray, "other judge"]) -> None:
+        centre, self._n = b.mean(axis=0), a.shape[1]
+        a, b = a - centre, b - centre
+        of_a = np.concatenate([np.ones((len(a), 1)), a], axis=1)
+        of_b = np.concatenate([np.ones((len(b), 1)), b, b**2], axis=1)
+        above, below = np.zeros((len(a), of_b.shape[1])), np.zeros((len(b), of_a.shape[1]))
+        self.columns = np.block([[of_a, above], [below, of_b]])
+        self._unbiased = len(b) / (len(b) - 1)
+        self._least = 1e-18 * np.var(np.concatenate([a, b]), axis=0)
+
+    def value(self, sums: Sums) -> Draws:
+        """The mean change in standard deviations."""
+        change, variance, *_ = self._parts(sums)
+        return (change / np.sqrt(variance)).mean(axis=1)
+
+    def gradient(self, sums: Sums) -> Sums:
+        """By count and sums of either side, and the sums of squares of `b`."""
+        change, variance, mean_a, mean_b, n, m = self._parts(sums)
+        by_change = 1 / np.sqrt(variance) / self._n
+        by_variance = -change / (2 * variance**1.5) / self._n * self._unbiased
+        second = variance / self._unbiased + mean_b**2
+        return np.concatenate(
+            [
+                -(by_change * mean_a / n).sum(axis=1, keepdims=True),
+                by_change / n,
+                ((by_change * mean_b + by_variance * (2 * mean_b**2 - second)) / m).sum(axis=1, keepdims=True),
+                (-by_change - 2 * by_variance * mean_b) / m,
+                by_variance / m,
+            ],
+            axis=1,
+        )
+
+    def back(self, value: float) -> float:
+        """Its own units."""
+        return value
+
+    def _parts(self, sums: Sums) -> tuple[Parts, Parts, Parts, Parts, Column, Column]:
+        k = self._n
+        n, of_a, m, of_b, squares = np.split(sums, [1, 1 + k, 2 + k, 2 + 2 * k], axis=1)
+        mean_a, mean_b = of_a / n, of_b / m
+        variance = (squares / m - mean_b**2) * self._unbiased
+        return mean_a - mean_b, np.where(variance > self._least, variance, np.nan), mean_a, mean_b, n, m
 
 
 class CorrelationOf:

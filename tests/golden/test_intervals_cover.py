@@ -19,6 +19,7 @@ from persona_interp.statistics import (
     bootstrap_mean,
     correlation_interval,
     hedges_g_interval,
+    standardised_change,
     within_condition_correlation,
 )
 from persona_interp.statistics.levels import CONFIDENCE
@@ -157,6 +158,24 @@ def effect_size(truth: float, n: int) -> Callable[[Rng, int], Found]:
     return one
 
 
+def standardised(truth: float, n: int, n_judges: int, kind: str) -> Callable[[Rng, int], Found]:
+    """Judges that share half of what they see; every one puts treated answers `truth` of its deviations higher."""
+
+    def one(rng: Rng, seed: int) -> Found:
+        clusters = np.repeat(np.arange(n), 2)
+        shared = np.sqrt(0.3) * effects(rng, kind, n)[clusters]
+        sides = []
+        for _ in "ab":
+            common = effects(rng, kind, 2 * n)
+            own = [effects(rng, kind, 2 * n) for _ in range(n_judges)]
+            sides.append(np.stack([shared + np.sqrt(0.35) * (common + part) for part in own], axis=1))
+        scales = np.arange(1, n_judges + 1) * 10.0
+        a, b = sides
+        return standardised_change((a + truth) * scales, b * scales, clusters, clusters, seed=seed, **FAST), truth
+
+    return one
+
+
 def nested(top: float, n: int, rows: int) -> Callable[[Rng, int], Found]:
     """30 layers that resemble their neighbours; the AUC rises to `top` at one. Truth: that of the chosen layers."""
     truths = 0.5 + (top - 0.5) * np.exp(-(((np.arange(30) - 18) / 5) ** 2))
@@ -230,6 +249,13 @@ SETTINGS: dict[str, tuple[float, Callable[[Rng, int], Found]]] = {
         for p in (8, 16)
     },
     **{f"Hedges' g {g}, {n} clusters": (0.93, effect_size(g, n)) for g in (0.0, 0.8) for n in (10, 20, 40)},
+    **{
+        f"standardised change {t}, {j} judges, {kind}, {n} clusters": (0.93, standardised(t, n, j, kind))
+        for t in (0.0, 1.0, 3.0)
+        for j in (1, 3)
+        for kind in KINDS
+        for n in (10, 20)
+    },
 }
 
 
@@ -262,6 +288,7 @@ def least(setting: str, n_sets: int) -> float:
         "r 0.7 for new prompts, 8 prompts x 20 questions, 0.6 of the variance theirs",
         "within r 0.5, 8 prompts x 20 questions",
         "Hedges' g 0.8, 10 clusters",
+        "standardised change 1.0, 3 judges, normal, 10 clusters",
     ],
 )
 def test_an_interval_covers_as_often_as_it_says(setting: str) -> None:

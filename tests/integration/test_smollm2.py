@@ -1,6 +1,5 @@
 """The pipeline on a real model, SmolLM2-135M-Instruct in bfloat16, as far as seconds allow."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
+from persona_interp.data.hard_pairs import hard_pairs
 from persona_interp.data.traits import list_traits, load_trait
 from persona_interp.directions.direction import Direction
 from persona_interp.directions.persona import persona_vector
@@ -24,7 +24,6 @@ from persona_interp.rollouts.generate import Rollouts, generate_rollouts
 from persona_interp.statistics import auc
 
 NAME = "smollm2-135m-instruct"
-PAIRS = Path(__file__).parents[1] / "data" / "judge_pairs"
 LAYER = 15
 
 pytestmark = [
@@ -105,7 +104,7 @@ def test_embedding_judge_on_answers_it_was_not_calibrated_on():
     for name in list_traits():
         if name.startswith("low_"):
             continue
-        pairs = pd.DataFrame(json.loads((PAIRS / f"{name}.json").read_text(encoding="utf-8")))
+        pairs = pd.DataFrame(hard_pairs(load_trait(name)))
         questions = pairs["question"].tolist()
         positive, negative = (
             np.array([s.raw for s in judge.rate(load_trait(name), questions, pairs[pole].tolist())])

@@ -7,7 +7,7 @@ from typing import Any
 from pandas import DataFrame
 
 from persona_interp.effects import Claim, Effect, joined, mean_depth, verdict
-from persona_interp.measurements.steering import COHERENT_SHARE
+from persona_interp.measurements.setting import COHERENT_SHARE
 from persona_interp.sections.words import interval, number
 from persona_interp.studies.finetuning.effects import POINTS, with_q
 from persona_interp.tables import rows_of

@@ -142,7 +142,7 @@ def _measure(
 def _signs(prepared: Prepared, table: pd.DataFrame, trait: str) -> tuple[pd.DataFrame, Any]:
     """The answers on a trait as the headline judge has them, and the signs of their coherence."""
     own = table[(table["trait"] == trait) & (table["judge"] == prepared.headline)]
-    return own, prepared.coherence.signs(list(own["question"]), list(own["answer"]))
+    return own, prepared.coherence.signs(list(own["question"]), list(own["answer"]), prepared.traits[trait])
 
 
 def _against_plain(config: PreventionConfig, prepared: Prepared, home: Path) -> dict[str, Any]:

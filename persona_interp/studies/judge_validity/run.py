@@ -1,4 +1,4 @@
-"""Answers with a trait and without it, rated by judges: scores of every pair, and the AUC of each judge."""
+"""Answers with a trait and without it, rated by judges: scores of every pair, the AUC of each judge, and their mean."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Bool, Float
 from pandas import DataFrame
 from scipy.stats import rankdata
 
 from persona_interp.data.traits import load_trait
 from persona_interp.judges.embedding import EmbeddingJudge
 from persona_interp.judges.protocol import Judge
-from persona_interp.statistics import auc_intervals, corrected, permutation_test_paired
+from persona_interp.statistics import Interval, auc, auc_intervals, bootstrap_mean, corrected, permutation_test_paired
 
 HARD, PLAIN = "hard pairs", "exemplars"
 Pairs = Sequence[Mapping[str, Any]]
@@ -20,7 +21,9 @@ Pairs = Sequence[Mapping[str, Any]]
 
 
 def judge_scores(judges: Mapping[str, Judge], hard: Mapping[str, Pairs]) -> DataFrame:
-    """One row a pair, trait, set of answers and judge: the raw score of its answer with the trait and without.
+    """One row a pair, trait, set of answers and judge: the score of its answer with the trait and without.
+
+    A judge that cannot rate a trait has no rows of it.
 
     Beside the hard pairs stand the trait's exemplars, which are plain and longer. A likelihood judge only takes its
     scale from them, so its AUC on them is a fair test; an embedding judge is made of them and left out there.
@@ -31,15 +34,17 @@ def judge_scores(judges: Mapping[str, Judge], hard: Mapping[str, Pairs]) -> Data
     """
     rows = []
     for label, judge in judges.items():
-        for name, given in hard.items():
+        for name, of_trait in hard.items():
             trait = load_trait(name)
+            if judge.unable(trait) is not None:
+                continue
             exemplars = [asdict(exemplar) for exemplar in trait.exemplars]
-            sets = {HARD: given} if isinstance(judge, EmbeddingJudge) else {HARD: given, PLAIN: exemplars}
+            sets = {HARD: of_trait} if isinstance(judge, EmbeddingJudge) else {HARD: of_trait, PLAIN: exemplars}
             for kind, pairs in sets.items():
                 answers = [str(pair[side]) for side in ("pos", "neg") for pair in pairs]
                 questions = [str(pair["question"]) for pair in pairs]
-                raw = np.array([score.raw for score in judge.rate(trait, questions * 2, answers)])
-                scores = {"pair": range(len(pairs)), "with_trait": raw[: len(pairs)], "without": raw[len(pairs) :]}
+                given = np.array([score.value for score in judge.rate(trait, questions * 2, answers)])
+                scores = {"pair": range(len(pairs)), "with_trait": given[: len(pairs)], "without": given[len(pairs) :]}
                 rows.append(DataFrame({"trait": name, "answers": kind, "judge": label, **scores}))
     return pd.concat(rows, ignore_index=True)
 
@@ -63,3 +68,41 @@ def judge_validity(scores: DataFrame) -> DataFrame:
         named = {"trait": trait, "answers": answers, "judge": judge}
         rows.append({**named, "auc": found.estimate, "low": found.low, "high": found.high, "n_pairs": n, "p": p})
     return corrected(DataFrame(rows))
+
+
+def consensus_gain(scores: DataFrame, judges: Sequence[str], *, n_folds: int = 6) -> tuple[DataFrame, Interval]:
+    """What the mean of several judges gains in AUC over the best one of them, on the hard pairs: a row a trait.
+
+    The best judge of a fold of pairs is the one with the highest AUC on the other folds, so that it is not chosen by
+    what it is tested on. Every score is in standard deviations of that judge's answers without the trait, of the other
+    folds too. The interval is of the mean gain over traits, which it takes as drawn from many.
+
+    Args:
+        scores: as `judge_scores` gives them; only traits that all of these judges rated count.
+
+    Returns:
+        trait, consensus, best, gain; and the mean gain.
+    """
+    rows = []
+    for trait, cell in scores[scores["answers"] == HARD].groupby("trait", sort=False):
+        of_judge = {name: rows_ for name, rows_ in cell.groupby("judge") if name in judges}
+        if len(of_judge) < len(judges):
+            continue
+        sides = [
+            np.stack([of_judge[name][side].to_numpy(float) for name in judges]) for side in ("with_trait", "without")
+        ]
+        fold = np.arange(sides[0].shape[1]) % n_folds
+        found = [_fold(sides, fold == k) for k in range(n_folds)]
+        mean, best = np.mean(found, axis=0)
+        rows.append({"trait": trait, "consensus": mean, "best": best, "gain": mean - best})
+    table = DataFrame(rows)
+    return table, bootstrap_mean(table["gain"].to_numpy(float), table["trait"].to_numpy(str))
+
+
+def _fold(sides: Sequence[Float[np.ndarray, "judge pair"]], tested: Bool[np.ndarray, " pair"]) -> tuple[float, float]:
+    """AUC of the consensus and of the judge that is best on the other pairs, on the tested pairs."""
+    known = [auc(a[~tested], b[~tested]) for a, b in zip(*sides, strict=True)]
+    best = int(np.argmax(known))
+    without = sides[1][:, ~tested]
+    scaled = [(side - without.mean(1, keepdims=True)) / without.std(1, ddof=1, keepdims=True) for side in sides]
+    return auc(*(side.mean(0)[tested] for side in scaled)), auc(*(side[best, tested] for side in scaled))

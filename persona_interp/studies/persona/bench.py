@@ -33,7 +33,6 @@ class Bench:
     """The model under test and the judges; none of them ever runs with edits.
 
     Args:
-        embedding: chooses and headlines.
         likelihoods: the first filters.
         api: opened when the folder is taken, because its cache lies there.
         usage: what the API judge asked so far, over all restarts of the run.
@@ -93,14 +92,17 @@ def load_bench(config: RunConfig, folder: Path) -> Bench:
         model if name == config.model else load_model(name, config.backend, dtype=config.dtype)
         for name in config.judge_models or (config.model,)
     ]
-    embedding = EmbeddingJudge()
+    embedding, kept = EmbeddingJudge(), dict[tuple[str | None, str, str], float]()
     return Bench(
         config=config,
         folder=folder,
         model=model,
         embedding=embedding,
-        likelihoods=tuple(LikelihoodJudge(judge, n_pairs=config.n_judge_pairs) for judge in judging),
-        coherence=CoherenceJudge(model, embedding.encoder),
+        likelihoods=tuple(
+            LikelihoodJudge(judge, n_pairs=config.n_judge_pairs, kept=kept if judge is model else None)
+            for judge in judging
+        ),
+        coherence=CoherenceJudge(model, embedding.encoder, kept=kept),
         lexical=LexicalJudge() if config.lexical else None,
         endpoint=endpoint,
     )

@@ -8,14 +8,15 @@ from persona_interp.statistics.levels import CONFIDENCE
 from persona_interp.studies.persona.exploratory import (
     CHANCE,
     NORMS,
-    POINTS,
     Run,
     Tables,
     exploratory_effects,
     of_vector,
     total,
+    unit_by,
+    validities,
 )
-from persona_interp.studies.persona.findings import claims, effect_sentence, separation_sentence
+from persona_interp.studies.persona.findings import claims, effect_sentence, separation_sentence, unit_of
 from persona_interp.studies.persona.results import TraitSummary
 from persona_interp.studies.persona.rows import (
     AUC,
@@ -36,7 +37,6 @@ STEERS = (
     "rank among random directions, at a layer and a coefficient named before, corrected with the separation claims of"
     " all traits of the run: q is at most 0.05; and the interval at the chosen setting lies above zero"
 )
-_SIZES = {"effect": POINTS, "g": None, "delta": None}
 
 
 def persona_effects(
@@ -56,7 +56,9 @@ def persona_effects(
         chosen = [e for e in sizes if (e.trait, e.metric, e.judge) == (row.trait, CHANGE, row.effect_judge)]
         primary += [*separation, *steering]
         made += _claims(row, separation, [*steering, *chosen])
-    return [*primary, *sizes, *exploratory_effects(run)], made
+    everything = [*primary, *sizes, *exploratory_effects(run)]
+    known = validities(run)
+    return [replace(e, judge_validity=known.get((e.trait, e.judge))) for e in everything], made
 
 
 def _separation(row: TraitSummary, run: Run) -> list[Effect]:
@@ -91,13 +93,13 @@ def _steering(row: TraitSummary, run: Run) -> list[Effect]:
         return []
     effect = replace(
         of_vector(run, row.trait, row.test_layer, CHANGE, NAMED),
-        unit=POINTS,
+        unit=unit_of(row),
         place="named",
         strength=row.test_coefficient,
         strength_unit=NORMS,
         reference=UNSTEERED,
         estimate=row.test_effect,
-        fixed="vector, judge",
+        fixed="vector, judge" if row.effect_unit is None else "vector, judges, mean and deviation of unsteered answers",
         n=row.n_steering_questions,
         n_cluster=row.n_steering_questions,
         test="rank among directions",
@@ -119,7 +121,7 @@ def _claims(row: TraitSummary, separation: list[Effect], steering: list[Effect])
         ("separation", separation_sentence(row), SEPARATES, separation, _below(row.auc_high, 0.5),
          row.detectable_auc, AUC),
         ("steering", effect_sentence(row, vector="the persona vector"), STEERS, steering, _below(row.effect_high, 0.0),
-         row.detectable_effect, POINTS),
+         row.detectable_effect, unit_of(row)),
     ):  # fmt: skip
         yield Claim(
             claim=claim,
@@ -138,10 +140,10 @@ def _sizes(run: Run) -> Iterator[Effect]:
     summaries = {row.trait: row for row in run.summary}
     for row in run.rows("effects"):
         chosen = summaries[row["trait"]]
-        for metric, (name, unit) in zip(SIZES, _SIZES.items(), strict=True):
+        for metric, name in zip(SIZES, ("effect", "g", "delta"), strict=True):
             yield replace(
                 of_vector(run, row["trait"], chosen.chosen_layer, metric, CHOSEN),
-                unit=unit,
+                unit=unit_by(row["judge"]) if metric == CHANGE else None,
                 strength=chosen.chosen_coefficient,
                 strength_unit=NORMS,
                 reference=UNSTEERED,

@@ -1,12 +1,14 @@
 """What a run measures beside its claims, as effects: maps, baselines, prompting, specificity, geometry, agreement."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from pandas import DataFrame
 
 from persona_interp.effects import Effect, Role
+from persona_interp.judges.consensus import CONSENSUS, DEVIATIONS
+from persona_interp.judges.validity import OWN_ANSWERS, Validity, headline_auc
 from persona_interp.studies.persona.results import TraitSummary
 from persona_interp.studies.persona.rows import (
     ALPHA,
@@ -16,6 +18,7 @@ from persona_interp.studies.persona.rows import (
     COSINE,
     EXCHANGED,
     EXPRESSION,
+    JUDGE_AUC,
     LAYERWISE,
     METHOD,
     NORM,
@@ -33,6 +36,7 @@ from persona_interp.types import depth_of
 _ROLES: Mapping[str, Role] = {"treatment": "treatment", "null_draw": "null"}
 NORMS = "mean residual norms of the layer"
 POINTS = "points of 100"
+STANDARD_FIXED = "vector, judges, mean and deviation of unsteered answers"
 CHANCE = "chance, 0.5"
 Tables = Mapping[str, DataFrame]
 
@@ -76,6 +80,41 @@ def exploratory_effects(run: Run) -> Iterator[Effect]:
     yield from _baselines(run)
     yield from _geometry(run)
     yield from _agreement(run)
+    yield from _validity(run)
+
+
+def unit_by(judge: str) -> str:
+    """The unit of a judge's scores and of their changes."""
+    return DEVIATIONS if judge == CONSENSUS else POINTS
+
+
+def validities(run: Run) -> dict[tuple[str | None, str | None], float]:
+    """The AUC that stands beside every number of a judge, by trait and judge; none of those that were not tried."""
+    found: dict[tuple[str | None, str | None], list[Validity]] = {}
+    for row in run.rows("validity"):
+        one = Validity(**{field.name: row[field.name] for field in fields(Validity)})
+        if one.auc is not None:
+            found.setdefault((one.trait, one.judge), []).append(one)
+    return {key: headline_auc(several) for key, several in found.items()}
+
+
+def _validity(run: Run) -> Iterator[Effect]:
+    """How well each judge tells texts with a trait from texts without it, and the model's own prompted answers."""
+    own = "answers to positive against negative system prompts, other than those that the judge reads"
+    for row in run.rows("validity"):
+        yield Effect(
+            metric=JUDGE_AUC,
+            role="control",
+            trait=row["trait"],
+            data=row["texts"],
+            condition=own if row["texts"] == OWN_ANSWERS else "answers with the trait against answers without it",
+            reference=CHANCE,
+            fixed="judge",
+            n=row["n"],
+            cluster="question" if row["texts"] == OWN_ANSWERS else "pair",
+            n_cluster=row["n_clusters"],
+            judge=row["judge"],
+        ).measured(row, "auc")
 
 
 def _specificity(run: Run) -> Iterator[Effect]:
@@ -118,12 +157,12 @@ def _sweep(run: Run) -> Iterator[Effect]:
         steered = row["coefficient"] != 0
         yield replace(
             of_vector(run, row["trait"], row["layer"] if steered else None, row["metric"], SWEPT),
-            unit=POINTS if row["metric"] == "expression" else None,
+            unit=unit_by(row["judge"]) if row["metric"] == "expression" else None,
             role=_ROLES[row["role"]] if steered else "control",
             place="swept" if steered else None,
             strength=row["coefficient"],
             strength_unit=NORMS,
-            fixed="vector, judge",
+            fixed=STANDARD_FIXED if row["judge"] == CONSENSUS else "vector, judge",
             n=row["n"],
             n_cluster=row["n_questions"],
             judge=row["judge"],

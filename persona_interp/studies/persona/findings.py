@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from persona_interp.sections.words import equal, extent, interval, number, plain, signed, whole
+from persona_interp.sections.words import change, equal, extent, interval, number, plain, signed, whole
 from persona_interp.statistics.levels import ALPHA
 from persona_interp.studies.persona.results import TraitSummary
 
@@ -12,16 +12,19 @@ Q_LEVEL = ALPHA
 RAISES = "raises expression"
 
 
-Grade = Literal["strong", "moderate", "weak", "not shown", "not measured"]
+Grade = Literal["strong", "moderate", "weak", "not shown", "not expressible", "no judge", "not measured"]
 
 GRADES: dict[Grade, str] = {
     "strong": "separates beyond exchanged prompts and random directions (q over all claims of the run), no other"
     " trait's vector and no principal component does as well,"
-    " steering raises expression more than random directions do (each a draw; q likewise), and another judge"
-    " confirms it",
+    " steering raises expression more than random directions do (each a draw; q likewise), and two judges that are"
+    " shown to work confirm it",
     "moderate": "separates and steers beyond chance, without specificity or without a second judge",
     "weak": "separates or steers beyond chance, not both",
     "not shown": "neither separates nor steers beyond chance, at this size and these counts",
+    "not expressible": "judges that see the trait in texts do not tell this model's answers to prompts for it from"
+    " those to prompts against it, so steering is not graded: a finding about the model",
+    "no judge": "no judge of this run is shown to see the trait in texts, so steering is not graded",
     "not measured": "a part was not measured",
 }
 """What each grade of a claim asks for."""
@@ -29,6 +32,8 @@ GRADES: dict[Grade, str] = {
 
 def grade(row: TraitSummary) -> Grade:
     """How much the run supports the claim that its persona vector is a direction of the trait (see `GRADES`)."""
+    if row.ungraded in ("not expressible", "no judge"):
+        return row.ungraded
     if row.auc is None or row.p_shuffled is None or _unsteered(row):
         return "not measured"
     made = claims(row)
@@ -36,7 +41,30 @@ def grade(row: TraitSummary) -> Grade:
         return "not shown"
     if len(made) < 2:
         return "weak"
-    return "strong" if is_specific(row) and row.n_judges_agreeing else "moderate"
+    return "strong" if is_specific(row) and _confirmed(row) else "moderate"
+
+
+def _confirmed(row: TraitSummary) -> bool:
+    """Whether a second judge says the same: one beside the only one of the consensus, or two of its several."""
+    needed = 2 if row.judges_shown is not None and len(row.judges_shown) > 1 else 1
+    return (row.n_judges_agreeing or 0) >= needed
+
+
+def unit_of(row: TraitSummary) -> str:
+    """The unit of all effects of a trait."""
+    return row.effect_unit or "points of 100"
+
+
+def digits_of(row: TraitSummary) -> int:
+    """Digits after the point that its effects are shown with: one of points, two of standard deviations."""
+    return 1 if row.effect_unit is None else 2
+
+
+def judge_of(row: TraitSummary) -> str:
+    """What rated the effect; a consensus with those that make it."""
+    if not row.judges_shown:
+        return plain(row.effect_judge or "not named")
+    return f"consensus of {' and '.join(plain(name) for name in row.judges_shown)}"
 
 
 def claims(row: TraitSummary) -> tuple[Literal["separation", "steering"], ...]:
@@ -89,7 +117,8 @@ def confirmation(row: TraitSummary) -> str:
     if not row.n_judges_beside or _unsteered(row):
         return ""
     return (
-        f"Of {whole(row.n_judges_beside)} other judge{'' if row.n_judges_beside == 1 else 's'},"
+        f"Of {whole(row.n_judges_beside)} {'other' if row.judges_shown is None else 'single'}"
+        f" judge{'' if row.n_judges_beside == 1 else 's'}{'' if row.judges_shown is None else ' shown to work'},"
         f" {whole(row.n_judges_agreeing)} give the effect the same sign with an interval that leaves out zero."
     )
 
@@ -105,7 +134,7 @@ def verdict(row: TraitSummary) -> str:
         if "separation" in claims(row)
         else "not separated"
     )
-    return f"{separated}; steering {'not measured' if _unsteered(row) else _verb(row)}"
+    return f"{separated}; steering {row.ungraded or ('not measured' if _unsteered(row) else _verb(row))}"
 
 
 def finding(row: TraitSummary) -> str:
@@ -172,14 +201,17 @@ def effect_sentence(row: TraitSummary, *, vector: str = "it") -> str:
     Args:
         vector: what the sentence calls the vector.
     """
+    if row.ungraded is not None and row.effect is None:
+        return f"steering is not graded ({row.ungraded}): {GRADES[row.ungraded].partition(', so')[0]}"
     if row.chosen_coefficient is None or row.chosen_layer is None:
         return "no steering strength could be chosen, so no effect of steering is reported"
     place = f"adding {vector} at layer {row.chosen_layer} with coefficient {signed(row.chosen_coefficient)}"
     if row.effect is None:
         return f"the effect of {place} was not measured"
-    size = f"{interval(row.effect, row.effect_low, row.effect_high, digits=1)} points of 100"
+    size = f"{change(row.effect, row.effect_low, row.effect_high, digits=digits_of(row))} {unit_of(row)}"
+    against = "" if row.effect_unit else " against unsteered"
     return (
-        f"{place} {_verb(row)}: {size} against unsteered (judge: {plain(row.effect_judge or 'not named')};"
+        f"{place} {_verb(row)}: {size}{against} (judge: {judge_of(row)};"
         f" {equal('n', whole(row.n_eval))} answers to {whole(row.n_eval_questions)} questions){_ranked(row)}"
     )
 
@@ -205,16 +237,18 @@ def _ranked(row: TraitSummary) -> str:
     """The test against random directions, and what it could have found where it found nothing."""
     if row.test_effect is None or row.p_steering is None:
         return ""
+    unit, digits = "points" if row.effect_unit is None else unit_of(row), digits_of(row)
     said = (
         f"; at layer {whole(row.test_layer)} with coefficient {signed(row.test_coefficient)}, named beforehand, its"
-        f" effect of {signed(row.test_effect, 1)} points ranks with {equal('p', number(row.p_steering))},"
+        f" effect of {signed(row.test_effect, digits)} {unit} ranks with {equal('p', number(row.p_steering))},"
         f" {equal('q', number(row.q_steering))} among {whole(row.n_random)} random directions of equal norm"
     )
     if row.effect_random_low is not None:
-        said += f" ({extent(row.effect_random_low, row.effect_random_high)} points)"
+        low, high = row.effect_random_low, row.effect_random_high
+        said += f" ({extent(low, high, digits, sign=True)}{' points' if row.effect_unit is None else ''})"
     if row.detectable_effect is not None and not (row.q_steering is not None and row.q_steering <= Q_LEVEL):
         said += (
-            f"; an effect of {signed(row.detectable_effect, 1)} points or more would have"
+            f"; an effect of {signed(row.detectable_effect, digits)} {unit} or more would have"
             f" {equal('p', f'{ALPHA:g}')} or less by itself in 80 % of repetitions"
         )
     return said

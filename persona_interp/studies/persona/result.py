@@ -9,9 +9,10 @@ import pandas as pd
 
 from persona_interp.data.traits import Trait
 from persona_interp.directions.direction import Direction
+from persona_interp.judges.consensus import CONSENSUS, DEVIATIONS
 from persona_interp.measurements.frame import Measurements
 from persona_interp.measurements.separation import SeparationProfile
-from persona_interp.measurements.steering import SELECTION_RULE, Setting
+from persona_interp.measurements.setting import NEAR, SELECTION_RULE, Setting
 from persona_interp.measurements.steering_null import DirectionTest
 from persona_interp.rollouts.generate import Rollouts
 from persona_interp.statistics.levels import ALPHA
@@ -19,7 +20,10 @@ from persona_interp.statistics.shares import clustered_share
 from persona_interp.studies.persona.bench import Panel
 from persona_interp.studies.persona.claims import out_of_reach
 from persona_interp.studies.persona.config import RunConfig
+from persona_interp.studies.persona.validity import Shown
 from persona_interp.types import Pooling
+
+NAMED_RULE = "nothing: no judge is shown to work, so it is the place of the test, named beforehand"
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +34,7 @@ class Extracted:
     panel: Panel
     train: Rollouts
     test: Rollouts
+    shown: Shown
     vectors: Mapping[Pooling, Direction]
 
 
@@ -63,6 +68,12 @@ def notes(result: TraitResult, tested: Mapping[str, Any], n_traits: int) -> list
             f" that separates, its q could not be below {ALPHA:g}. Give traits more pairs, or run fewer together."
         )
     found += [f"Without the judge {name}: {reason}" for name, reason in result.panel.blind.items()]
+    found += [f"Not shown to work, so it heads nothing: {n} ({why})." for n, why in result.shown.reasons.items()]
+    if result.setting.stability is not None:
+        found.append(
+            f"Of random halves of the selection questions, {result.setting.stability:.0%} choose a layer within {NEAR}"
+            " blocks of this one."
+        )
     if not result.setting.coherent:
         found.append("No positive coefficient gave coherent answers on the selection questions; the weakest was taken.")
     if result.facts is not None:
@@ -75,15 +86,17 @@ def notes(result: TraitResult, tested: Mapping[str, Any], n_traits: int) -> list
     return found
 
 
-def agreeing_judges(effects: pd.DataFrame, judge: str) -> tuple[int, int]:
-    """Other judges by which the effect has the same sign and an interval that leaves out zero, and all others.
+def agreeing_judges(effects: pd.DataFrame, shown: Shown) -> tuple[int, int]:
+    """Single judges by which the effect has the same sign and an interval that leaves out zero, and all that count.
+
+    Those count that are shown to work; not one that is the whole consensus, which cannot confirm itself.
 
     Args:
-        effects: a row a judge, with `effect, effect_low, effect_high`.
-        judge: the one that headlines.
+        effects: a row a judge, with `effect, effect_low, effect_high`, and one of the consensus where there is one.
     """
-    own = effects.loc[effects["judge"] == judge, "effect"]
-    others = effects[effects["judge"] != judge]
+    own = effects.loc[effects["judge"] == CONSENSUS, "effect"]
+    alone = shown.heads if len(shown.heads) == 1 else ()
+    others = effects[~effects["judge"].isin([CONSENSUS, *shown.reasons, *alone])]
     if own.empty:
         return 0, len(others)
     bound = others["effect_low"] if own.iloc[0] > 0 else -others["effect_high"]
@@ -91,19 +104,18 @@ def agreeing_judges(effects: pd.DataFrame, judge: str) -> tuple[int, int]:
 
 
 def summary_row(
-    config: RunConfig, result: TraitResult, separation: Mapping[str, Any], effects: pd.DataFrame, judge: str
+    config: RunConfig, result: TraitResult, separation: Mapping[str, Any], effects: pd.DataFrame
 ) -> dict[str, Any]:
     """The main numbers of one trait, JSON-ready.
 
     Args:
         separation: `SeparationProfile.summary` of the vector.
         effects: of this trait, a row a judge.
-        judge: of the effect.
     """
     side = result.train.frame["side"]
-    headline = effects[effects["judge"] == judge].to_dict("records")
+    headline = effects[effects["judge"] == CONSENSUS].to_dict("records")
     effect = headline[0] if headline else dict.fromkeys(("effect", "effect_low", "effect_high", "n", "n_questions"))
-    n_agreeing, n_others = agreeing_judges(effects, judge)
+    n_agreeing, n_others = agreeing_judges(effects, result.shown)
     return {
         "trait": result.trait.name,
         "n_positive": int((side == "positive").sum()),
@@ -121,9 +133,13 @@ def summary_row(
         },
         "chosen_layer": result.setting.layer,
         "chosen_coefficient": result.setting.coefficient,
-        "selection_rule": SELECTION_RULE,
+        "selection_rule": SELECTION_RULE if result.shown.heads else NAMED_RULE,
+        "stability": _known(result.setting.stability),
         **{key: _known(effect[key]) for key in ("effect", "effect_low", "effect_high")},
-        "effect_judge": judge,
+        "effect_judge": CONSENSUS if result.shown.heads else None,
+        "effect_unit": DEVIATIONS if result.shown.heads else None,
+        "judges_shown": list(result.shown.heads),
+        "ungraded": result.shown.ungraded,
         "n_judges_agreeing": n_agreeing,
         "n_judges_beside": n_others,
         "n_eval": effect["n"],

@@ -5,8 +5,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import UnionType
-from typing import Any, get_args
+from typing import Any, Literal, get_args, get_origin
 
 from pandas import DataFrame
 
@@ -22,8 +21,8 @@ _CONFIG = {"model": str, "seed": int}
 _PROVENANCE = {"model": str, "backend": str, "dtype": str, "n_layers": int}
 
 STEERING_NULL = Form("steering_null", (
-    *texts("role", filled=True), *wholes("draw", optional=True), *numbers("effect", unit="points"),
-    *numbers("se", unit="points", optional=True), *wholes("n_questions"), *texts("trait judge", filled=True),
+    *texts("role", filled=True), *wholes("draw", optional=True), *numbers("effect"),
+    *numbers("se", optional=True), *wholes("n_questions"), *texts("trait judge", filled=True),
     *wholes("layer"), *numbers("coefficient", unit="mean residual norms"),
 ), open=True)  # fmt: skip
 JUDGE_PAIRS = Form("judge_pairs", (
@@ -32,7 +31,8 @@ JUDGE_PAIRS = Form("judge_pairs", (
 ), open=True)  # fmt: skip
 EXAMPLES = Form("examples", (
     *texts("trait question", filled=True), *numbers("coefficient", unit="mean residual norms"),
-    *wholes("layer"), *texts("answer", filled=True), *numbers("expression", unit="points"), *numbers("coherence"),
+    *wholes("layer"), *texts("answer", filled=True), *numbers("expression"), *numbers("coherence"),
+    *texts("judge", optional=True),
 ), open=True)  # fmt: skip
 FORMS = {form.name: form for form in (STEERING_NULL, JUDGE_PAIRS, EXAMPLES)}
 """The tables of a run that figures and the report read beside its effects: single answers and single directions."""
@@ -51,16 +51,20 @@ class TraitSummary:
             `q_other_traits` and `q_components` are exploratory, corrected apart.
         best_auc: of the vector at its own best layer of these answers, with which those of other traits and of
             components, at theirs, are compared.
-        effect: expression at the chosen coefficient minus unsteered, in points of 100, by `effect_judge`.
+        effect: expression at the chosen coefficient minus unsteered, in `effect_unit`, by `effect_judge`; None where no
+            judge is shown to work (`ungraded` says why).
         best_other_traits: the other trait of the run whose vector separates this trait best, at its own best layer.
-        n_judges_agreeing: of `n_judges_beside` other judges, those by which the effect has the same sign and an
-            interval that leaves out zero.
+        n_judges_agreeing: of `n_judges_beside` single judges that are shown to work, those by which the effect has the
+            same sign and an interval that leaves out zero; a judge that is the whole consensus is none of them.
         test_effect: expression along the vector minus unsteered at `test_layer` and `test_coefficient`, which were
-            named before any answer, in points by `effect_judge`; `p_steering` is its rank among `n_random` random
-            directions.
+            named before any answer, in `effect_unit` by `effect_judge`; `p_steering` is its rank among `n_random`
+            random directions.
         effect_random_low: 2.5th percentile of those directions' effects, `effect_random_high` the 97.5th.
         detectable_effect: the least effect that this test finds in 80 % of repetitions; `detectable_auc` the least AUC
             of the best layer that exceeds exchanged prompts so often.
+        effect_unit: of all effects and what is detectable; None in results of earlier versions: points of 100.
+        judges_shown: the judges that make the consensus; None in results of earlier versions.
+        stability: share of random halves of the selection questions that choose the same layer, within two blocks.
     """
 
     trait: str
@@ -112,6 +116,10 @@ class TraitSummary:
     n_test_negative: int | None = None
     n_test_questions: int | None = None
     n_null_random: int | None = None
+    effect_unit: str | None = None
+    judges_shown: tuple[str, ...] | None = None
+    ungraded: Literal["not expressible", "no judge"] | None = None
+    stability: float | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -193,10 +201,10 @@ def _field(value: Any, kind: Any) -> Any:
     """A JSON value as the type of its field; null and NaN are None."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return () if kind == tuple[str, ...] else None
-    if kind == tuple[str, ...]:
+    if tuple[str, ...] in (kind, *get_args(kind)):
         return tuple(map(str, value)) if isinstance(value, list) else (str(value),)
-    convert: Callable[[Any], Any] = get_args(kind)[0] if isinstance(kind, UnionType) else kind  # `int | None` is int
-    return convert(value)
+    convert: Callable[[Any], Any] = get_args(kind)[0] if get_args(kind) else kind  # `int | None` is int
+    return str(value) if get_origin(convert) is Literal else convert(value)
 
 
 def _table(folder: Path, form: Form) -> DataFrame | None:

@@ -36,6 +36,7 @@ from persona_interp.studies.persona.kept import unscored_answers
 from persona_interp.studies.persona.result import Extracted, TraitResult, steering_row, summary_row
 from persona_interp.studies.persona.results import FORMS, load_summary
 from persona_interp.studies.persona.rows import STUDY
+from persona_interp.studies.persona.validity import judges_shown
 from persona_interp.tables import write_table
 from persona_interp.types import POOLINGS, Hookpoint
 
@@ -88,11 +89,12 @@ def _vectors(bench: Bench, trait: Trait, clock: "_Clock") -> Extracted:
         test = stages.scored_rollouts(bench, trait, judges, "eval")
         keep_asked(bench)
     with clock.stage("vectors and separation"):
-        return Extracted(trait, judges, train, test, stages.vectors(bench, trait, train))
+        shown = judges_shown(bench, trait, judges, train, test)
+        return Extracted(trait, judges, train, test, shown, stages.vectors(bench, trait, train))
 
 
 def _result(bench: Bench, made: Extracted, extracted: Sequence[Extracted], clock: "_Clock") -> TraitResult:
-    trait, vector = made.trait, made.vectors["response_mean"]
+    trait, judges, shown, vector = made.trait, made.panel, made.shown, made.vectors["response_mean"]
     with clock.stage("vectors and separation"):
         profiles = {}
         for pooling in POOLINGS:
@@ -100,16 +102,16 @@ def _result(bench: Bench, made: Extracted, extracted: Sequence[Extracted], clock
             profiles[pooling] = stages.separation(bench, made.train, made.test, pooling, others)
         baselines = stages.baselines(bench, trait, vector, made.train, made.test)
     with clock.stage("choosing a setting"):
-        setting, _ = steering.select_setting(bench, trait, vector)
+        setting = steering.select_setting(bench, trait, judges, shown, vector)
     with clock.stage("steering and judging"):
-        scored = steering.evaluate(bench, trait, made.panel, vector, setting)
+        scored = steering.evaluate(bench, trait, judges, shown, vector, setting)
         keep_asked(bench)
     with clock.stage("steering along random directions"):
-        by_direction = steering.against_random(bench, trait, vector, made.train)
+        by_direction = steering.against_random(bench, trait, judges, shown, vector, made.train)
     with clock.stage("steering and judging"):
         facts = steering.factual_check(bench, trait, vector, setting)
     return TraitResult(
-        *(trait, made.panel, made.train, made.test, made.vectors),
+        *(trait, judges, made.train, made.test, shown, made.vectors),
         profiles=profiles,
         baselines=baselines,
         setting=setting,
@@ -139,7 +141,10 @@ def _tables(
             tables.separation_rows(r.trait, p, r.profiles[p], r.vectors[p]) for r in results for p in POOLINGS
         ],
         "prompted": [tables.prompted_rows(r.trait, r.test, r.panel.judges, config.n_resamples) for r in results],
-        "effects": [tables.effect_rows(r.trait, r.scored, r.setting, r.panel.judges, **draws) for r in results],
+        "effects": [
+            tables.effect_rows(r.trait, r.scored, r.setting, r.panel.judges, r.shown.heads, **draws) for r in results
+        ],
+        "validity": [tables.validity_rows(r) for r in results],
         "baselines": [tables.baseline_rows(r) for r in results],
         "agreement": [agreement.agreement_rows(answers, n_resamples=config.n_resamples) for answers in rated],
         "alpha": [agreement.alpha_rows(answers, n_resamples=config.n_resamples) for answers in rated],
@@ -163,7 +168,7 @@ def _write_answers(
         "judge_pairs": [agreement.judge_pair_rows(answers) for answers in rated],
         "nulls": [battery_table(nulls).drop(columns="q")],  # corrected in the summary, by claim
         "unscored": [some for r in results if len(some := unscored_answers(folder, r.trait))],
-        "examples": [tables.example_rows(r.trait, r.scored, r.setting, bench.embedding) for r in results],
+        "examples": [tables.example_rows(r, bench.embedding) for r in results],
     }
     for name, some in written.items():
         if some:
@@ -181,7 +186,7 @@ def _summaries(bench: Bench, results: list[TraitResult], effects: pd.DataFrame) 
     separations = [r.profiles["response_mean"].summary() for r in results]
     corrected = claims.corrected(separations, tests)
     return [
-        summary_row(bench.config, r, separation, effects[effects["trait"] == r.trait.name], bench.embedding.name)
+        summary_row(bench.config, r, separation, effects[effects["trait"] == r.trait.name])
         | steering_row(test)
         | q_values
         for r, separation, test, q_values in zip(results, separations, tests, corrected, strict=True)

@@ -7,27 +7,32 @@ from typing import Any
 from pandas import DataFrame
 
 from persona_interp.figures.frames import distinct, keep, records
+from persona_interp.judges.consensus import CONSENSUS
+from persona_interp.judges.validity import RULE
 from persona_interp.sections.effects import Shown, effects_section_table
 from persona_interp.sections.section import flat
-from persona_interp.sections.words import extent, interval, number, plain, signed
+from persona_interp.sections.words import change, extent, interval, number, plain, signed
 from persona_interp.studies.persona.findings import (
     GRADES,
     Q_LEVEL,
     confirmation,
+    digits_of,
     finding,
     grade,
     is_specific,
     specificity,
+    unit_of,
     verdict,
 )
 from persona_interp.studies.persona.results import MainJobResults, TraitSummary
-from persona_interp.studies.persona.rows import ALPHA, ALPHA_PAIR, AUC, COMPARED, COSINE, RHO, SIZES
+from persona_interp.studies.persona.rows import ALPHA, ALPHA_PAIR, AUC, COMPARED, COSINE, JUDGE_AUC, RHO, SIZES
 
 SHOWN = (
     Shown(
         "Steering by every judge",
         SIZES,
-        "Steered minus unsteered answers at the chosen setting. Hedges' g is in standard deviations of single answers;"
+        "Steered minus unsteered answers at the chosen setting: of the consensus in standard deviations of unsteered"
+        " answers, of each judge in points of 100. Hedges' g is in standard deviations of single answers;"
         " Cliff's delta is P(steered higher) − P(steered lower). Judges that rate only some of the steered answers are"
         " in no dose-response figure.",
         rows=lambda effects: keep(effects, "place", "chosen"),
@@ -39,6 +44,12 @@ SHOWN = (
         "Held-out AUC of every method at the layer chosen for steering, and its cosine with the persona vector. That"
         " layer was chosen on extraction questions, so the held-out answers chose nothing here.",
         rows=lambda effects: keep(keep(effects, "place", "chosen"), "condition", COMPARED),
+    ),
+    Shown(
+        "Judges on texts whose trait is known, and on this model's own answers",
+        (JUDGE_AUC,),
+        f"A judge is shown to work with {RULE}. Only such judges choose a setting and make the consensus; the others"
+        " stand beside it. Hard pairs count before exemplars, which are plain.",
     ),
     Shown(
         "Agreement of judges",
@@ -97,7 +108,10 @@ def main_job_parts(results: MainJobResults) -> dict[str, Any]:
         "provenance": list(flat({k: v for k, v in results.provenance.items() if k != "judges"})),
         "config": list(flat(results.config)),
         "q_level": Q_LEVEL,
+        "unit_of": unit_of,
         "tables": [made for one in SHOWN if (made := effects_section_table(results.effects, one)) is not None],
+        "change": change,
+        "digits_of": digits_of,
         "extent": extent,
         "interval": interval,
     }
@@ -127,9 +141,16 @@ def _answer(row: Mapping[str, Any]) -> Answer:
     place = f"coefficient {signed(row['coefficient'])}, layer {row['layer']:g}"
     return Answer(
         heading="unsteered" if row["coefficient"] == 0 else place,
-        scores=f"expression {number(row['expression'], 0)}, coherence {number(row['coherence'], 0)}",
+        scores=f"expression {_expression(row)}, coherence {number(row['coherence'], 0)}",
         text=plain(row["answer"]),
     )
+
+
+def _expression(row: Mapping[str, Any]) -> str:
+    """The score of an answer: of the consensus as deviations from unsteered answers."""
+    if row.get("judge") == CONSENSUS:
+        return f"{signed(row['expression'], 1)} SD"
+    return number(row["expression"], 0)
 
 
 def _mapping(value: Any) -> dict[str, str]:

@@ -24,7 +24,7 @@ from persona_interp.types import POOLINGS, Pooling
 def scored_rollouts(bench: Bench, trait: Trait, judges: Panel, questions: Questions) -> Rollouts:
     """Contrastive answers with the scores of the judges; `expression`, by the first likelihood judge, is what filters.
 
-    All judges rate the held-out answers; those that make the vector are rated by the two that are always there.
+    All judges rate the held-out answers; those that make the vector are rated by the judges that rate everything.
     """
     config, held_out = bench.config, questions == "eval"
     folder = bench.folder / "rollouts" / trait.name / ("held_out" if held_out else "extract")
@@ -40,13 +40,12 @@ def scored_rollouts(bench: Bench, trait: Trait, judges: Panel, questions: Questi
         questions=questions,
         folder=folder,
     )
-    always = (bench.embedding, bench.filtering)
-    rating = judges.judges if held_out else [judge for judge in judges.everywhere if judge in always]
+    rating = judges.judges if held_out else judges.everywhere
 
     def score() -> pd.DataFrame:
         asked, answers = list(rollouts.frame["question"]), list(rollouts.frame["answer"])
         scores = rate_answers(trait, rating, rollouts.frame, folder)
-        signs = bench.coherence.signs(asked, answers)
+        signs = bench.coherence.signs(asked, answers, trait)
         reference = bench.coherence.reference(signs)
         coherent = bench.coherence.score(signs, reference) >= reference.gate
         return scores.assign(coherent=coherent)

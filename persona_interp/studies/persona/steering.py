@@ -6,27 +6,29 @@ import pandas as pd
 from persona_interp.data.traits import Trait
 from persona_interp.directions.baselines import random_directions
 from persona_interp.directions.direction import Direction
+from persona_interp.judges.consensus import CONSENSUS, Standard
 from persona_interp.judges.factual import FactualRuleJudge, load_factual_questions
-from persona_interp.measurements.steering import (
-    Setting,
-    choose_setting,
-    score_answers,
-    steered_answers,
-    steering_table,
-    to_measurements,
-)
+from persona_interp.measurements.roles import UNSTEERED
+from persona_interp.measurements.setting import Setting, choose_setting
+from persona_interp.measurements.steering import score_answers, steered_answers
 from persona_interp.measurements.steering_null import answer_by_direction, direction_effects, rate_by_direction
 from persona_interp.rollouts.generate import Rollouts
 from persona_interp.statistics.streams import derived_seed
 from persona_interp.studies.persona.bench import Bench, Panel
 from persona_interp.studies.persona.kept import ask_again, rate_answers
+from persona_interp.studies.persona.validity import Shown
 from persona_interp.tables import kept_table
 from persona_interp.types import Hookpoint
 
 
-def select_setting(bench: Bench, trait: Trait, direction: Direction) -> tuple[Setting, pd.DataFrame]:
-    """The layer and coefficient chosen on extraction questions by the embedding judge, with the whole table."""
+def select_setting(bench: Bench, trait: Trait, judges: Panel, shown: Shown, direction: Direction) -> Setting:
+    """The layer and coefficient chosen on extraction questions by the consensus of the judges shown to work.
+
+    The place of the test, named beforehand, where no judge is.
+    """
     config = bench.config
+    if not shown.heads:
+        return Setting(*config.test_place(bench.model.n_layers), coherent=True)
     folder = bench.folder / "steering" / trait.name / "selection"
 
     def score() -> pd.DataFrame:
@@ -41,16 +43,29 @@ def select_setting(bench: Bench, trait: Trait, direction: Direction) -> tuple[Se
             seed=derived_seed(config.seed, "selection"),
             folder=folder,
         )
-        return score_answers(answers, trait, judges=[bench.embedding], coherence=bench.coherence)[0]
+        rating = [judge for judge in judges.everywhere if judge.name in shown.heads]
+        return score_answers(answers, trait, judges=rating, coherence=bench.coherence)[0]
 
-    scored = kept_table(folder / "scored.parquet", score)
-    measured = to_measurements(scored, model=bench.model.name, trait=trait.name, method=direction.method)
-    table = steering_table(measured, n_resamples=config.n_resamples, seed=config.seed)
-    return choose_setting(table, judge=bench.embedding.name), table
+    scored = with_consensus(kept_table(folder / "scored.parquet", score), shown)
+    return choose_setting(scored, judge=CONSENSUS, seed=config.seed)
 
 
-def evaluate(bench: Bench, trait: Trait, judges: Panel, direction: Direction, setting: Setting) -> pd.DataFrame:
-    """Scored answers to the evaluation questions, of the whole sweep.
+def with_consensus(scored: pd.DataFrame, shown: Shown, standard: Standard | None = None) -> pd.DataFrame:
+    """The scored answers with the consensus of the judges shown to work; as they are where none is.
+
+    Args:
+        standard: default: that of the answers at coefficient 0 among these.
+    """
+    if not shown.heads:
+        return scored
+    standard = Standard.of(scored[scored["coefficient"] == 0], shown.heads) if standard is None else standard
+    return scored.assign(**{CONSENSUS: standard.consensus(scored)})
+
+
+def evaluate(
+    bench: Bench, trait: Trait, judges: Panel, shown: Shown, direction: Direction, setting: Setting
+) -> pd.DataFrame:
+    """Scored answers to the evaluation questions, of the whole sweep, with the consensus.
 
     A judge that is asked rarely has no score (NaN) where it was not asked.
     """
@@ -80,12 +95,18 @@ def evaluate(bench: Bench, trait: Trait, judges: Panel, direction: Direction, se
         return scored[asked.to_numpy(bool)]
 
     ask_again(folder / "scored.parquet", trait, judges.asked_rarely, selected)
-    return kept_table(folder / "scored.parquet", sweep)
+    return with_consensus(kept_table(folder / "scored.parquet", sweep), shown)
 
 
-def against_random(bench: Bench, trait: Trait, direction: Direction, rollouts: Rollouts) -> pd.DataFrame | None:
-    """Effects of the direction and of random ones at the place of the test (`direction_effects`); None without any."""
-    config, judge = bench.config, bench.embedding
+def against_random(
+    bench: Bench, trait: Trait, judges: Panel, shown: Shown, direction: Direction, rollouts: Rollouts
+) -> pd.DataFrame | None:
+    """Effects of the direction and of random ones at the place of the test (`direction_effects`), by the consensus.
+
+    It is in standard deviations of the unsteered answers of this test. None without directions, or without a judge that
+    is shown to work.
+    """
+    config = bench.config
     layer, coefficient = config.test_place(bench.model.n_layers)
     folder = bench.folder / "steering" / trait.name / "random"
 
@@ -108,12 +129,14 @@ def against_random(bench: Bench, trait: Trait, direction: Direction, rollouts: R
             max_new_tokens=config.test_tokens,
             folder=folder,
         )
-        return rate_by_direction(answers, trait, judge)
+        return rate_by_direction(answers, trait, [judge for judge in judges.everywhere if judge.name in shown.heads])
 
-    if config.n_drawn() == 0:
+    if config.n_drawn() == 0 or not shown.heads:
         return None
-    effects = direction_effects(kept_table(folder / "scored.parquet", score), judge.name)
-    return effects.assign(trait=trait.name, judge=judge.name, layer=layer, coefficient=coefficient)
+    scored = kept_table(folder / "scored.parquet", score)
+    standard = Standard.of(scored[scored["role"] == UNSTEERED], shown.heads)
+    effects = direction_effects(scored.assign(**{CONSENSUS: standard.consensus(scored)}), CONSENSUS)
+    return effects.assign(trait=trait.name, judge=CONSENSUS, layer=layer, coefficient=coefficient)
 
 
 def factual_check(bench: Bench, trait: Trait, direction: Direction, setting: Setting) -> pd.DataFrame | None:

@@ -1,21 +1,24 @@
 """The tables of a run that its effects and summary are made of, and example answers."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
 
 from persona_interp.data.traits import Trait
 from persona_interp.directions.direction import Direction
+from persona_interp.judges.consensus import CONSENSUS
 from persona_interp.judges.protocol import Judge
 from persona_interp.measurements.separation import SeparationProfile
-from persona_interp.measurements.steering import Setting
+from persona_interp.measurements.setting import Setting
 from persona_interp.rollouts.generate import Rollouts
 from persona_interp.statistics import (
     bootstrap_difference,
     bootstrap_mean,
     cliffs_delta_interval,
     hedges_g_interval,
+    standardised_change,
 )
 from persona_interp.studies.persona.result import TraitResult
 from persona_interp.types import Pooling
@@ -62,26 +65,41 @@ def prompted_rows(trait: Trait, rollouts: Rollouts, judges: Sequence[Judge], n_r
 
 
 def effect_rows(
-    trait: Trait, scored: pd.DataFrame, setting: Setting, judges: Sequence[Judge], *, n_resamples: int, seed: int
+    trait: Trait,
+    scored: pd.DataFrame,
+    setting: Setting,
+    judges: Sequence[Judge],
+    heads: Sequence[str] = (),
+    *,
+    n_resamples: int,
+    seed: int,
 ) -> pd.DataFrame:
-    """Steered minus unsteered answers at the chosen setting by every judge, with its effect sizes.
+    """Steered minus unsteered answers at the chosen setting by the consensus and by every judge, with effect sizes.
 
-    `effect` is in points of 100; `g` is Hedges' g, in pooled standard deviations of single answers; `delta` is Cliff's
-    delta, P(steered > unsteered) - P(steered < unsteered). Intervals are over questions, paired.
+    `effect` is in points of 100, of the consensus in standard deviations of unsteered answers (`standardised_change`);
+    `g` is Hedges' g, in pooled standard deviations of single answers; `delta` is Cliff's delta,
+    P(steered > unsteered) - P(steered < unsteered). Intervals are over questions, paired.
+
+    Args:
+        heads: the judges that make the consensus, of which `scored` has a column too.
     """
+    draws: dict[str, Any] = {"n_resamples": n_resamples, "seed": seed}
     at = (scored["layer"] == setting.layer).fillna(False) & (scored["coefficient"] == setting.coefficient)
     rows = []
-    for judge in judges:
-        steered = scored[at].dropna(subset=[judge.name])
-        unsteered = scored[scored["coefficient"] == 0].dropna(subset=[judge.name])
+    for judge in ([CONSENSUS] if heads else []) + [judge.name for judge in judges]:
+        steered = scored[at].dropna(subset=[judge])
+        unsteered = scored[scored["coefficient"] == 0].dropna(subset=[judge])
         if steered.empty or unsteered.empty:
             continue
-        values = [side[judge.name].to_numpy(float) for side in (steered, unsteered)]
+        values = [side[judge].to_numpy(float) for side in (steered, unsteered)]
         questions = [side["question"].to_numpy() for side in (steered, unsteered)]
-        row: dict[str, Any] = {"trait": trait.name, "judge": judge.name}
+        row: dict[str, Any] = {"trait": trait.name, "judge": judge}
+        by_judge = [side[list(heads)].to_numpy(float) for side in (steered, unsteered)]
         found_of = {
-            "effect": bootstrap_difference(*values, *questions, n_resamples=n_resamples, seed=seed),
-            "g": hedges_g_interval(*values, *questions, n_resamples=n_resamples, seed=seed),
+            "effect": standardised_change(*by_judge, *questions, **draws)
+            if judge == CONSENSUS
+            else bootstrap_difference(*values, *questions, **draws),
+            "g": hedges_g_interval(*values, *questions, **draws),
             "delta": cliffs_delta_interval(*values, *questions),
         }
         for name, found in found_of.items():
@@ -98,8 +116,20 @@ def baseline_rows(result: TraitResult) -> pd.DataFrame:
     return result.baselines.assign(chosen=result.baselines["layer"] == result.setting.layer)
 
 
-def example_rows(trait: Trait, scored: pd.DataFrame, setting: Setting, judge: Judge) -> pd.DataFrame:
-    """Answers to the first evaluation questions at minus, zero and plus the chosen coefficient, first samples only."""
+def validity_rows(result: TraitResult) -> pd.DataFrame:
+    """Every AUC of every judge, and whether the judge is shown to work by them."""
+    rows = pd.DataFrame([asdict(one) for one in result.shown.found])
+    return rows.assign(shown=~rows["judge"].isin(list(result.shown.reasons)))
+
+
+def example_rows(result: TraitResult, judge: Judge) -> pd.DataFrame:
+    """Answers to the first evaluation questions at minus, zero and plus the chosen coefficient, first samples only.
+
+    Args:
+        judge: of their expression where no judge is shown to work; else it is the consensus.
+    """
+    trait, scored, setting = result.trait, result.scored, result.setting
+    by = CONSENSUS if result.shown.heads else judge.name
     at_layer = (scored["layer"] == setting.layer) & (scored["coefficient"].abs() == abs(setting.coefficient))
     chosen = scored[(at_layer | (scored["coefficient"] == 0)) & (scored["sample"] == 0)]
     questions = list(dict.fromkeys(chosen["question"]))[:_EXAMPLE_QUESTIONS]
@@ -111,7 +141,8 @@ def example_rows(trait: Trait, scored: pd.DataFrame, setting: Setting, judge: Ju
             "coefficient": chosen["coefficient"],
             "layer": setting.layer,
             "answer": chosen["answer"],
-            "expression": chosen[judge.name],
+            "expression": chosen[by],
+            "judge": by,
             "coherence": chosen["coherence"],
         }
     )

@@ -13,7 +13,7 @@ from persona_interp.errors import ConfigError
 from persona_interp.measurements.frame import Measurements
 from persona_interp.measurements.roles import CONTROL, NULL, TREATMENT
 from persona_interp.measurements.roles import UNSTEERED as NO_CHANGE
-from persona_interp.measurements.steering import COHERENT_SHARE, choose_setting
+from persona_interp.measurements.setting import COHERENT_SHARE, choose_coefficient
 from persona_interp.statistics import (
     bootstrap_difference,
     bootstrap_mean,
@@ -136,10 +136,8 @@ def _chosen(scores: pd.DataFrame, shares: pd.Series) -> set[tuple[Any, ...]]:
     for (style, method, layers), group in steered.groupby(["style", "method", "layers"], sort=False):
         means = group.groupby("coefficient", as_index=False)["value"].mean().rename(columns={"value": "estimate"})
         share = [shares[style, SELECTION, method, layers, c] for c in means["coefficient"]]
-        cells = means.assign(
-            coherent=np.array(share) >= COHERENT_SHARE, metric="expression", judge="", role=TREATMENT, layer=0
-        )
-        found.add((style, method, layers, choose_setting(cells, judge="").coefficient))
+        coefficient, _ = choose_coefficient(means.assign(coherent=np.array(share) >= COHERENT_SHARE))
+        found.add((style, method, layers, coefficient))
     return found | {(style, PROMPT, "", 0.0) for style in set(scores["style"])}
 
 

@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
-
 from persona_interp.effects import Claim, Effect, verdict
 from persona_interp.sections.words import interval, number
+from persona_interp.statistics.effects import first_largest
 from persona_interp.statistics.levels import CONFIDENCE
 from persona_interp.statistics.mantel import GeometryComparison
 
@@ -65,7 +64,7 @@ def geometry_effects(
             )
             for k, depth in enumerate(depths)
         ]
-        best = int(np.argmax(found.estimate))
+        best = first_largest(found.estimate)
         effects.append(
             replace(
                 pair,

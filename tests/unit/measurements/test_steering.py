@@ -10,13 +10,11 @@ from pandas.testing import assert_frame_equal
 
 from persona_interp.data.traits import Trait
 from persona_interp.directions.direction import Direction
-from persona_interp.errors import ConfigError, EmptySelectionError, HookpointError, IncompatibleDirectionError
+from persona_interp.errors import ConfigError, HookpointError, IncompatibleDirectionError
 from persona_interp.judges.coherence import CoherenceJudge
 from persona_interp.judges.protocol import Score
 from persona_interp.measurements.frame import Measurements
 from persona_interp.measurements.steering import (
-    Setting,
-    choose_setting,
     measure_steering,
     score_answers,
     steered_answers,
@@ -98,45 +96,6 @@ def test_random_directions_are_rows_of_their_own():
     steered = table[(table["metric"] == "expression") & (table["coefficient"] == 0.5)].set_index("role")
     assert steered["estimate"].to_dict() == {"treatment": 60.0, "null_draw": 90.0}
     assert (steered["n"] == 8).all()
-    assert choose_setting(table, judge="j") == Setting(1, 0.5, coherent=True)
-
-
-def test_random_directions_are_never_chosen():
-    both = Measurements.concat(
-        [measured(UNSTEERED, (1, 0.5, 60.0, 1.0)), measured((2, 1.0, 90.0, 1.0), method="random")]
-    )
-    assert choose_setting(steering_table(both, n_resamples=50), judge="j") == Setting(1, 0.5, coherent=True)
-
-
-@pytest.mark.parametrize(
-    ("cells", "expected"),
-    [
-        ([(1, 0.5, 60.0, 1.0), (2, 0.5, 70.0, 1.0), (2, 1.0, 65.0, 1.0)], Setting(2, 0.5, True)),
-        ([(1, 0.5, 60.0, 0.75), (2, 1.0, 90.0, 0.5)], Setting(1, 0.5, True)),
-        ([(1, 0.5, 10.0, 1.0), (1, -1.0, 90.0, 1.0)], Setting(1, 0.5, True)),
-        ([(1, 1.0, 60.0, 0.5), (2, 0.25, 50.0, 0.5), (1, 2.0, 90.0, 0.0)], Setting(2, 0.25, False)),
-    ],
-)
-def test_chosen_setting(cells: list[Cell], expected: Setting):
-    """The highest coherent mean among positive coefficients; else the weakest one, marked incoherent."""
-    assert choose_setting(steering_table(measured(UNSTEERED, *cells), n_resamples=20), judge="j") == expected
-
-
-def test_each_judge_chooses_for_itself():
-    table = scored((1, 0.5, 60.0, 1.0), (2, 0.5, 40.0, 1.0), judges=("j", "k"))
-    table["k"] = 100 - table["k"]
-    made = steering_table(to_measurements(table, model="m", trait="loud", method="x"), n_resamples=20)
-    assert choose_setting(made, judge="j").layer == 1 and choose_setting(made, judge="k").layer == 2
-
-
-@pytest.mark.parametrize("cells", [[UNSTEERED], [UNSTEERED, (1, -0.5, 60.0, 1.0)]])
-def test_nothing_to_choose_from(cells: list[Cell]):
-    with pytest.raises(EmptySelectionError) as caught:
-        choose_setting(steering_table(measured(*cells), n_resamples=20), judge="j")
-    assert str(caught.value) == "no steered answers with positive coefficients were rated by j."
-    table = steering_table(measured(UNSTEERED, (1, 0.5, 60.0, 1.0)), n_resamples=20)
-    with pytest.raises(EmptySelectionError, match=r"rated by nobody\.$"):
-        choose_setting(table, judge="nobody")
 
 
 def steerable(model: HookedModelBase, seed: int = 0) -> Direction:
@@ -224,7 +183,7 @@ class LengthJudge:
 class HandCoherence(CoherenceJudge):
     """Reads the three signs off the answers: numbers in a text."""
 
-    def signs(self, questions: Any, answers: Any) -> pd.DataFrame:  # noqa: ARG002
+    def signs(self, questions: Any, answers: Any, trait: Any = None) -> pd.DataFrame:  # noqa: ARG002
         values = [[float(word) for word in answer.split()] or [np.nan, 0.0, 0.0] for answer in answers]
         return pd.DataFrame(values, columns=["logprob", "distinct_2", "cosine"])
 
@@ -258,7 +217,6 @@ def test_measure_steering_end_to_end(model: HookedModelBase):
     assert set(made.frame["method"]) == {"persona_vector"} and set(made.frame["trait"]) == {"loud"}
     table = steering_table(made, n_resamples=50)
     assert sorted(table["coefficient"].unique()) == [0.0, 0.5]
-    assert choose_setting(table, judge="length").layer == 1
 
 
 def test_a_sweep_without_a_cell_is_refused(model: HookedModelBase):

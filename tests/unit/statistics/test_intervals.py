@@ -19,6 +19,7 @@ from persona_interp.statistics import (
     intervals,
     pearson,
     spearman,
+    standardised_change,
     varied_conditions,
     within_condition_correlation,
 )
@@ -26,7 +27,7 @@ from persona_interp.statistics import smooth as smooth_module
 from persona_interp.statistics.auc_interval import delta_p
 from persona_interp.statistics.resampling import Resampling
 from persona_interp.statistics.smooth import Smooth
-from persona_interp.statistics.smooth_functions import CorrelationOf, DifferenceOf, HedgesG
+from persona_interp.statistics.smooth_functions import CorrelationOf, DifferenceOf, HedgesG, StandardisedChange
 
 RNG = np.random.default_rng(2)
 CLUSTERS, SEEDS = np.repeat(np.arange(12), 3), np.tile(np.arange(3), 12)
@@ -79,6 +80,12 @@ SMOOTH: dict[str, tuple[Smooth, Callable[[], Interval]]] = {
     "hedges": (
         HedgesG(X[:18], Y[18:]),
         lambda: hedges_g_interval(X[:18], Y[18:], CLUSTERS[:18], CLUSTERS[18:], n_resamples=60, seed=3),
+    ),
+    "standardised": (
+        StandardisedChange(np.stack([X, 2 * Y], 1)[:18], np.stack([Y, X], 1)[18:]),
+        lambda: standardised_change(
+            np.stack([X, 2 * Y], 1)[:18], np.stack([Y, X], 1)[18:], CLUSTERS[:18], CLUSTERS[18:], n_resamples=60, seed=3
+        ),
     ),
     "difference": (
         DifferenceOf(X[:18], Y[18:]),

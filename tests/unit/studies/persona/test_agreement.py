@@ -2,6 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from persona_interp.judges.consensus import CONSENSUS
 from persona_interp.studies.persona.agreement import (
     agreement_rows,
     alpha_rows,
@@ -10,6 +11,7 @@ from persona_interp.studies.persona.agreement import (
     percentile_ranks,
 )
 from persona_interp.studies.persona.result import agreeing_judges
+from persona_interp.studies.persona.validity import Shown
 
 
 def answers(**judges: np.ndarray) -> pd.DataFrame:
@@ -76,12 +78,15 @@ def test_ranks_run_from_0_to_100_with_ties_at_their_mean():
 def test_judges_agree_by_sign_and_interval():
     effects = pd.DataFrame(
         {
-            "judge": ["head", "same", "unsure", "against"],
-            "effect": [5.0, 4.0, 3.0, -4.0],
-            "effect_low": [1.0, 1.0, -1.0, -6.0],
-            "effect_high": [9.0, 7.0, 7.0, -2.0],
+            "judge": [CONSENSUS, "one", "two", "unsure", "against", "blind"],
+            "effect": [5.0, 4.0, 4.0, 3.0, -4.0, 9.0],
+            "effect_low": [1.0, 1.0, 1.0, -1.0, -6.0, 8.0],
+            "effect_high": [9.0, 7.0, 7.0, 7.0, -2.0, 10.0],
         }
     )
-    assert agreeing_judges(effects, "head") == (1, 3)
-    assert agreeing_judges(effects, "against") == (0, 3)
-    assert agreeing_judges(effects.head(1), "head") == (0, 0)
+    why = {"blind": "AUC 0.52 on hard pairs, under 0.7"}
+    assert agreeing_judges(effects, Shown((), ("one", "two"), why)) == (2, 4), "a judge not shown to work says nothing"
+    assert agreeing_judges(effects, Shown((), ("one",), why)) == (1, 3), "the whole consensus cannot confirm itself"
+    assert agreeing_judges(effects.assign(effect=-effects["effect"]), Shown((), ("one",), why))[0] == 1
+    assert agreeing_judges(effects[1:], Shown((), (), why)) == (0, 4)
+    assert agreeing_judges(effects.head(1), Shown((), ("one",), why)) == (0, 0)

@@ -1,8 +1,9 @@
 import numpy as np
 import pandas as pd
 
+from persona_interp.judges.consensus import CONSENSUS, Standard
 from persona_interp.judges.embedding import EmbeddingJudge
-from persona_interp.measurements.steering import Setting
+from persona_interp.measurements.setting import Setting
 from persona_interp.studies.persona.tables import EFFECT_COLUMNS, effect_rows
 from tests.small import TRAIT, WordEncoder
 
@@ -14,6 +15,28 @@ def test_answers_that_nobody_could_rate_give_an_empty_table_with_its_columns() -
     assert unrated.empty and list(unrated) == list(EFFECT_COLUMNS)
     rated = effect_rows(TRAIT, scored.assign(**{judge.name: [3.0, 1.0]}), setting, [judge], n_resamples=9, seed=0)
     assert list(rated) == list(EFFECT_COLUMNS) and rated["effect"].tolist() == [2.0]
+
+
+def test_the_consensus_is_first_and_in_deviations_of_unsteered_answers() -> None:
+    judges, setting = (
+        [EmbeddingJudge(WordEncoder([word])) for word in ("here", "there")],
+        Setting(1, 0.3, coherent=True),
+    )
+    names = [f"{judge.name} {k}" for k, judge in enumerate(judges)]
+    for judge, name in zip(judges, names, strict=True):
+        judge.name = name
+    plain = pd.DataFrame({"layer": None, "coefficient": 0.0, "question": list("abcd"), names[0]: [0.0, 10, 20, 30]})
+    plain[names[1]] = [50.0, 50.5, 51.0, 51.5]
+    steered = plain.assign(layer=1, coefficient=0.3, **{names[0]: plain[names[0]] + 10, names[1]: plain[names[1]] + 1})
+    scored = pd.concat([steered, plain], ignore_index=True)
+    standard = Standard.of(plain, names)
+    assert standard.means == (15.0, 50.75)
+    np.testing.assert_allclose(standard.deviations, [np.std([0, 10, 20, 30], ddof=1), 1.0])  # the least is one point
+    scored[CONSENSUS] = standard.consensus(scored)
+    table = effect_rows(TRAIT, scored, setting, judges, names, n_resamples=50, seed=0)
+    assert table["judge"].tolist() == [CONSENSUS, *names]
+    by_each = 10 / np.std([0, 10, 20, 30], ddof=1), 1 / np.std([0, 0.5, 1, 1.5], ddof=1)
+    np.testing.assert_allclose(table["effect"], [np.mean(by_each), 10.0, 1.0])
 
 
 def test_the_effect_is_paired_over_questions() -> None:

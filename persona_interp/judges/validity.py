@@ -1,0 +1,147 @@
+"""Is a judge shown to work for a trait: on texts whose trait is known, and on the model's own prompted answers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from persona_interp.arguments import checked
+from persona_interp.data.hard_pairs import hard_pairs
+from persona_interp.data.traits import Exemplar, Trait
+from persona_interp.judges.embedding import EmbeddingJudge
+from persona_interp.judges.likelihood import LikelihoodJudge
+from persona_interp.judges.protocol import Judge
+from persona_interp.statistics import auc_intervals
+
+Texts = Literal["hard pairs", "exemplars", "own answers"]
+HARD_PAIRS, EXEMPLARS, OWN_ANSWERS = "hard pairs", "exemplars", "own answers"
+
+LEAST_AUC = 0.7
+"""A judge under this AUC on texts whose trait is known neither chooses a setting nor heads a result."""
+
+RULE = (
+    f"AUC of at least {LEAST_AUC} on texts whose trait is known, and an interval above 0.5 of the AUC on the model's"
+    " own answers to positive against negative system prompts"
+)
+"""When a judge counts as shown to work."""
+
+
+@dataclass(frozen=True)
+class Validity:
+    """How well one judge tells texts with a trait from texts without it.
+
+    Args:
+        texts: "hard pairs" (`hard_pairs`), "exemplars" (the trait's), or "own answers", which are those of the model
+            under test to positive and to negative system prompts.
+        auc: P(a text with the trait is rated higher), ties half; `low` and `high` its 95 % interval over pairs or
+            questions. NaN where nothing could be rated.
+        n: texts rated; `n_clusters` pairs, or questions.
+    """
+
+    trait: str
+    judge: str
+    texts: Texts
+    auc: float
+    low: float
+    high: float
+    n: int
+    n_clusters: int
+
+
+@checked
+def validity_on_texts(judge: Judge, trait: Trait) -> list[Validity]:
+    """The AUC of a judge on the hard pairs of a trait and on its exemplars, those of the two that there are.
+
+    An embedding judge is made of the exemplars, so only the hard pairs test it. A likelihood judge takes nothing but
+    its scale from them, which no AUC sees.
+    """
+    sets: list[tuple[Texts, Sequence[Exemplar]]] = [(HARD_PAIRS, hard_pairs(trait))]
+    if not isinstance(judge, EmbeddingJudge):
+        sets.append((EXEMPLARS, trait.exemplars))
+    return [validity_on_pairs(judge, trait, pairs, texts) for texts, pairs in sets if pairs]
+
+
+@checked
+def validity_on_pairs(judge: Judge, trait: Trait, pairs: Sequence[Exemplar], texts: Texts) -> Validity:
+    """The AUC of a judge on pairs of answers; a pair of which it cannot rate both is left out."""
+    questions = [pair.question for pair in pairs]
+    answers = [*(pair.pos for pair in pairs), *(pair.neg for pair in pairs)]
+    rated = judge.rate(trait, questions * 2, answers)
+    scores = np.array([score.value for score in rated], dtype=float).reshape(2, -1)
+    whole = np.flatnonzero(np.isfinite(scores).all(axis=0))
+    positive = np.repeat([True, False], len(whole))
+    return _of_sides(trait.name, judge.name, texts, scores[:, whole].ravel(), positive, np.tile(whole, 2))
+
+
+@checked
+def validity_on_answers(
+    judge: str,
+    trait: str,
+    scores: Float[np.ndarray, " answer"],
+    positive: Bool[np.ndarray, " answer"],
+    questions: Sequence[str],
+) -> Validity:
+    """The AUC of a judge's scores on a model's own answers, those to positive against those to negative prompts.
+
+    Args:
+        judge: its name.
+        scores: NaN where it could not rate an answer, which is left out.
+        positive: whether an answer was given under a positive system prompt. Leave out the answers to prompts that the
+            judge reads itself (`prompts_read`): an answer is likelier under its own prompt whatever it says.
+    """
+    known = np.isfinite(scores)
+    asked = np.unique(np.asarray(questions, dtype=str), return_inverse=True)[1]
+    return _of_sides(trait, judge, OWN_ANSWERS, scores[known], positive[known], asked[known])
+
+
+def prompts_read(judge: Judge) -> int:
+    """How many of a trait's pairs of system prompts, from the first on, a judge compares answers with."""
+    return judge.n_pairs if isinstance(judge, LikelihoodJudge) else 0
+
+
+def why_not_shown(found: Sequence[Validity]) -> str | None:
+    """Why a judge is not shown to work for a trait, in a few words; None where it is (`RULE`).
+
+    Hard pairs count where there are any, else exemplars. Where there are neither, the AUC on the model's own answers
+    has to be as high.
+    """
+    by_texts = {one.texts: one for one in found}
+    own = by_texts.get(OWN_ANSWERS)
+    known = by_texts.get(HARD_PAIRS, by_texts.get(EXEMPLARS, own))
+    if own is None or known is None or not np.isfinite(own.auc):
+        return "not tried on the model's own answers"
+    if not known.auc >= LEAST_AUC:
+        return f"AUC {known.auc:.2f} on {known.texts}, under {LEAST_AUC}"
+    if not own.low > 0.5:
+        return f"AUC {own.auc:.2f} [{own.low:.2f}, {own.high:.2f}] on the model's own answers, which may be 0.5"
+    return None
+
+
+def sees_texts(found: Sequence[Validity]) -> bool:
+    """Whether a judge is shown to see a trait in texts whose trait is known."""
+    known = {one.texts: one.auc for one in found if one.texts != OWN_ANSWERS}
+    return known.get(HARD_PAIRS, known.get(EXEMPLARS, 0.0)) >= LEAST_AUC
+
+
+def headline_auc(found: Sequence[Validity]) -> float:
+    """The one AUC that stands beside a judge's numbers: on hard pairs, else exemplars, else the model's own answers."""
+    by_texts = {one.texts: one.auc for one in found if np.isfinite(one.auc)}
+    return next((by_texts[texts] for texts in (HARD_PAIRS, EXEMPLARS, OWN_ANSWERS) if texts in by_texts), float("nan"))
+
+
+def _of_sides(
+    trait: str,
+    judge: str,
+    texts: Texts,
+    scores: Float[np.ndarray, " text"],
+    positive: Bool[np.ndarray, " text"],
+    clusters: Int[np.ndarray, " text"],
+) -> Validity:
+    auc = low = high = float("nan")
+    if 0 < positive.sum() < len(positive):
+        ours, theirs = scores[positive][:, None], scores[~positive][:, None]
+        (found,) = auc_intervals(ours, theirs, clusters[positive], clusters[~positive])
+        auc, low, high = found.estimate, found.low, found.high
+    return Validity(trait, judge, texts, auc, low, high, len(scores), len(np.unique(clusters)))
