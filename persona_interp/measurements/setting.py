@@ -1,8 +1,8 @@
 """The setting of a steering run: a layer and a coefficient, chosen on questions that evaluate nothing.
 
 A maximum over noisy cells is a coin toss between layers that do nearly the same. So an incoherent answer counts as no
-change, layers are smoothed with their neighbours, and one that is better by less than its error does not count as
-better: the layer nearest the middle wins.
+change, layers are smoothed with their neighbours, and one that is better by less than two standard errors does not
+count as better: the layer nearest the middle wins.
 """
 
 from collections.abc import Sequence
@@ -24,11 +24,14 @@ COHERENT_SHARE = 0.75
 NEAR = 2
 """Blocks within which a layer counts as the same."""
 
+ERRORS = 2.0
+"""Standard errors by which a layer has to be better to count as better."""
+
 N_HALVES = 200
 SELECTION_RULE = (
     "on extraction questions: of the layers whose change from unsteered, over the strengths above 0, with answers that"
-    " fail the coherence gate as no change, and averaged with the neighbouring steered layers, is within one standard"
-    " error of the largest, the one nearest the middle; there, the strength with the highest mean among the coherent"
+    " fail the coherence gate as no change, and averaged with the neighbouring steered layers, is within two standard"
+    " errors of the largest, the one nearest the middle; there, the strength with the highest mean among the coherent"
     f" ones (at least {COHERENT_SHARE:.0%} of answers pass the gate that 90% of unsteered answers pass)"
 )
 
@@ -85,10 +88,14 @@ def choose_coefficient(cells: pd.DataFrame) -> tuple[float, bool]:
 
 def _changes(scored: pd.DataFrame, judge: str) -> pd.DataFrame:
     """Mean change from unsteered over the positive coefficients: a row a question, a column a layer."""
-    steered = scored[scored["coefficient"] > 0]
-    plain = scored[scored["coefficient"] == 0].groupby("question")[judge].mean()
-    change = (steered[judge] - steered["question"].map(plain)).where(steered["passes_gate"].astype(bool), 0.0)
-    table = steered.assign(change=change).pivot_table(index="question", columns="layer", values="change").dropna()
+    steered = scored[scored["coefficient"] > 0].dropna(subset=[judge])
+    plain = scored[scored["coefficient"] == 0].groupby("question")[judge].mean().dropna()
+    steered = steered[steered["question"].isin(list(plain.index))]
+    table = pd.DataFrame()
+    if len(steered):
+        change = steered[judge] - steered["question"].map(plain).astype(float)
+        change = change.where(steered["passes_gate"].astype(bool), 0.0)
+        table = steered.assign(change=change).pivot_table(index="question", columns="layer", values="change").dropna()
     if table.empty:
         raise EmptySelectionError(
             f"no question has unsteered and steered answers, at positive coefficients, that were rated by {judge}."
@@ -97,12 +104,12 @@ def _changes(scored: pd.DataFrame, judge: str) -> pd.DataFrame:
 
 
 def _choose(changes: Float[np.ndarray, "question layer"], layers: Sequence[int]) -> int:
-    """The place in the row of layers of the one nearest their middle among those within one error of the best."""
+    """The place in the row of layers of the one nearest their middle among those not clearly below the best."""
     smooth = changes @ _neighbours(len(layers))
     best = first_largest(smooth.mean(axis=0))
     behind = smooth[:, [best]] - smooth
     errors = behind.std(axis=0, ddof=1) / np.sqrt(len(smooth)) if len(smooth) > 1 else np.zeros(len(layers))
-    near = [int(k) for k in np.flatnonzero(behind.mean(axis=0) <= errors)]
+    near = [int(k) for k in np.flatnonzero(behind.mean(axis=0) <= ERRORS * errors)]
     middle = (layers[0] + layers[-1]) / 2
     return min(near, key=lambda k: (abs(layers[k] - middle), k))
 

@@ -22,6 +22,7 @@ from persona_interp.studies.persona.rows import (
     LAYERWISE,
     METHOD,
     NORM,
+    PASSING,
     PROMPTED,
     RANDOM,
     RHO,
@@ -81,6 +82,7 @@ def exploratory_effects(run: Run) -> Iterator[Effect]:
     yield from _geometry(run)
     yield from _agreement(run)
     yield from _validity(run)
+    yield from _gate(run)
 
 
 def unit_by(judge: str) -> str:
@@ -115,6 +117,22 @@ def _validity(run: Run) -> Iterator[Effect]:
             n_cluster=row["n_clusters"],
             judge=row["judge"],
         ).measured(row, "auc")
+
+
+def _gate(run: Run) -> Iterator[Effect]:
+    """Shares that pass the gate of coherence, of answers whose coherence is known."""
+    for row in run.rows("gate"):
+        yield Effect(
+            metric=PASSING,
+            role="control",
+            trait=row["trait"],
+            data="evaluation questions",
+            condition=row["kind"],
+            fixed="gate, system prompt",
+            n=row["n"],
+            cluster="question",
+            n_cluster=row["n_questions"],
+        ).measured(row)
 
 
 def _specificity(run: Run) -> Iterator[Effect]:

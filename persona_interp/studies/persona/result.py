@@ -20,6 +20,7 @@ from persona_interp.statistics.shares import clustered_share
 from persona_interp.studies.persona.bench import Panel
 from persona_interp.studies.persona.claims import out_of_reach
 from persona_interp.studies.persona.config import RunConfig
+from persona_interp.studies.persona.gate import gate_notes
 from persona_interp.studies.persona.validity import Shown
 from persona_interp.types import Pooling
 
@@ -52,6 +53,7 @@ class TraitResult(Extracted):
     scored: pd.DataFrame
     measured: Measurements
     by_direction: pd.DataFrame | None
+    gate: pd.DataFrame
     facts: pd.DataFrame | None
 
 
@@ -74,6 +76,7 @@ def notes(result: TraitResult, tested: Mapping[str, Any], n_traits: int) -> list
             f"Of random halves of the selection questions, {result.setting.stability:.0%} choose a layer within {NEAR}"
             " blocks of this one."
         )
+    found += gate_notes(result.gate)
     if not result.setting.coherent:
         found.append("No positive coefficient gave coherent answers on the selection questions; the weakest was taken.")
     if result.facts is not None:

@@ -17,7 +17,7 @@ AUC, NORM, COSINE = "AUC", "norm of the vector", "cosine"
 CHANGE, EXPRESSION, COHERENCE = "change of expression", "expression", "coherence"
 SIZES = (CHANGE, "Hedges' g", "Cliff's delta")
 RHO, ALPHA_PAIR, ALPHA = "Spearman's rho of two judges", "Krippendorff's alpha of two judges", "Krippendorff's alpha"
-JUDGE_AUC = "AUC of a judge"
+JUDGE_AUC, PASSING = "AUC of a judge", "share that passes the coherence gate"
 SYSTEM_PROMPT = "system prompt"
 VECTOR_OF = "vector of "
 

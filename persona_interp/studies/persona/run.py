@@ -32,6 +32,7 @@ from persona_interp.studies.persona.bench import (
 )
 from persona_interp.studies.persona.config import RunConfig
 from persona_interp.studies.persona.effects import persona_effects
+from persona_interp.studies.persona.gate import gate_rows
 from persona_interp.studies.persona.kept import unscored_answers
 from persona_interp.studies.persona.result import Extracted, TraitResult, steering_row, summary_row
 from persona_interp.studies.persona.results import FORMS, load_summary
@@ -106,6 +107,7 @@ def _result(bench: Bench, made: Extracted, extracted: Sequence[Extracted], clock
     with clock.stage("steering and judging"):
         scored = steering.evaluate(bench, trait, judges, shown, vector, setting)
         keep_asked(bench)
+        gate = gate_rows(bench, trait, scored)
     with clock.stage("steering along random directions"):
         by_direction = steering.against_random(bench, trait, judges, shown, vector, made.train)
     with clock.stage("steering and judging"):
@@ -118,6 +120,7 @@ def _result(bench: Bench, made: Extracted, extracted: Sequence[Extracted], clock
         scored=scored,
         measured=to_measurements(scored, method=vector.method, model=bench.model.name, trait=trait.name),
         by_direction=by_direction,
+        gate=gate,
         facts=facts,
     )
 
@@ -144,6 +147,7 @@ def _tables(
         "effects": [
             tables.effect_rows(r.trait, r.scored, r.setting, r.panel.judges, r.shown.heads, **draws) for r in results
         ],
+        "gate": [r.gate for r in results],
         "validity": [tables.validity_rows(r) for r in results],
         "baselines": [tables.baseline_rows(r) for r in results],
         "agreement": [agreement.agreement_rows(answers, n_resamples=config.n_resamples) for answers in rated],

@@ -25,7 +25,7 @@ from persona_interp.studies.persona.findings import (
     verdict,
 )
 from persona_interp.studies.persona.results import MainJobResults, TraitSummary
-from persona_interp.studies.persona.rows import ALPHA, ALPHA_PAIR, AUC, COMPARED, COSINE, JUDGE_AUC, RHO, SIZES
+from persona_interp.studies.persona.rows import ALPHA, ALPHA_PAIR, AUC, COMPARED, COSINE, JUDGE_AUC, PASSING, RHO, SIZES
 
 SHOWN = (
     Shown(
@@ -50,6 +50,13 @@ SHOWN = (
         (JUDGE_AUC,),
         f"A judge is shown to work with {RULE}. Only such judges choose a setting and make the consensus; the others"
         " stand beside it. Hard pairs count before exemplars, which are plain.",
+    ),
+    Shown(
+        "What the gate of coherence lets pass",
+        (PASSING,),
+        "A gate that stops a persona, or lets nonsense pass, would choose settings by something else than coherence."
+        " Corrupted answers are the unsteered ones with their words shuffled, their first words looped, or given to"
+        " another question.",
     ),
     Shown(
         "Agreement of judges",
