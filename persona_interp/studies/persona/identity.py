@@ -10,7 +10,7 @@ from persona_interp.studies.persona.config import RunConfig
 
 METHOD_VERSION = 5
 """Raised where the same inputs come to give other numbers."""
-KEEPS = ("rollouts/*/*", "steering/*/*", "baselines/*", "measurements.parquet")
+KEEPS = ("neutral/*", "rollouts/*/*", "steering/*/*", "baselines/*", "measurements.parquet")
 
 
 def of_inputs(config: RunConfig, traits: Sequence[Trait]) -> dict[str, Any]:

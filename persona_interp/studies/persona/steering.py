@@ -20,13 +20,14 @@ from persona_interp.rollouts.generate import Rollouts
 from persona_interp.statistics.streams import derived_seed
 from persona_interp.studies.persona.bench import Bench, Panel
 from persona_interp.studies.persona.kept import ask_again, rate_answers
+from persona_interp.studies.persona.strengths import coefficients_by_layer, place_of_test
 from persona_interp.tables import kept_table
 from persona_interp.types import Hookpoint
 
 
 def select_setting(bench: Bench, trait: Trait, direction: Direction) -> tuple[Setting, pd.DataFrame]:
     """The layer and coefficient chosen on extraction questions by the embedding judge, with the whole table."""
-    config = bench.config
+    config, strengths = bench.config, coefficients_by_layer(bench, trait, direction)
     folder = bench.folder / "steering" / trait.name / "selection"
 
     def score() -> pd.DataFrame:
@@ -35,7 +36,7 @@ def select_setting(bench: Bench, trait: Trait, direction: Direction) -> tuple[Se
             direction,
             trait.questions[: config.n_selection_questions],
             layers=config.steered_layers(bench.model.n_layers),
-            coefficients=[c for c in config.coefficients if c > 0],
+            coefficients={layer: [c for c in of if c > 0] for layer, of in strengths.items()},
             max_new_tokens=config.eval_tokens,
             temperature=config.eval_temperature,
             seed=derived_seed(config.seed, "selection"),
@@ -54,7 +55,7 @@ def evaluate(bench: Bench, trait: Trait, judges: Panel, direction: Direction, se
 
     A judge that is asked rarely has no score (NaN) where it was not asked.
     """
-    config = bench.config
+    config, strengths = bench.config, coefficients_by_layer(bench, trait, direction)
     folder = bench.folder / "steering" / trait.name / "evaluation"
     questions = trait.eval_questions[: config.n_eval_questions]
 
@@ -64,7 +65,7 @@ def evaluate(bench: Bench, trait: Trait, judges: Panel, direction: Direction, se
             direction,
             questions,
             layers=config.steered_layers(bench.model.n_layers),
-            coefficients=config.coefficients,
+            coefficients=strengths,
             n_samples=config.n_eval_samples,
             max_new_tokens=config.eval_tokens,
             temperature=config.eval_temperature,
@@ -86,7 +87,7 @@ def evaluate(bench: Bench, trait: Trait, judges: Panel, direction: Direction, se
 def against_random(bench: Bench, trait: Trait, direction: Direction, rollouts: Rollouts) -> pd.DataFrame | None:
     """Effects of the direction and of random ones at the place of the test (`direction_effects`); None without any."""
     config, judge = bench.config, bench.embedding
-    layer, coefficient = config.test_place(bench.model.n_layers)
+    layer, coefficient = place_of_test(bench, trait, direction)
     folder = bench.folder / "steering" / trait.name / "random"
 
     def score() -> pd.DataFrame:

@@ -10,12 +10,16 @@ import torch
 
 from persona_interp.directions.direction import Direction
 from persona_interp.errors import ConfigError
+from persona_interp.measurements.frame import Measurements
 from persona_interp.measurements.strengths import STRENGTHS
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.studies.persona import strengths
 from persona_interp.studies.persona.bench import Bench, load_bench
 from persona_interp.studies.persona.config import DEFAULT_COEFFICIENTS, RunConfig
+from persona_interp.studies.persona.run import run_main_job
 from persona_interp.tables import read_table
+from persona_interp.types import TokenBatch
+from tests.integration.main_job.conftest import results_of
 from tests.small import direction
 
 TARGETS = (0.02, 0.1)
@@ -74,3 +78,37 @@ def test_refusals(small: RunConfig, by_kl: RunConfig) -> None:
             replace(small, **changes)
     assert by_kl.kl_targets().targets == (-0.1, -0.02, 0.02, 0.1)
     assert by_kl.to_dict()["kl"] == list(TARGETS)
+
+
+@pytest.fixture(scope="module")
+def whole(by_kl: RunConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return run_main_job(by_kl, tmp_path_factory.mktemp("by_kl") / "whole")
+
+
+def test_the_whole_job_uses_them(whole: Path) -> None:
+    measured = Measurements.load(whole / "measurements.parquet").frame
+    cells = measured.loc[measured["coefficient"] != 0, ["layer", "coefficient"]].drop_duplicates()
+    assert cells.groupby("layer").size().to_dict() == {0: 4, 1: 4} and cells["coefficient"].nunique() == 8
+    null = read_table(whole / "tables" / "steering_null.csv")
+    assert set(null["coefficient"]) == {cells.loc[cells["layer"] == 1, "coefficient"].max()}, "one norm for all"
+
+
+@pytest.mark.slow
+def test_a_job_killed_while_strengths_are_found_goes_on_to_the_same_results(
+    by_kl: RunConfig, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs: list[bool] = []
+    run = HookedModelBase.run
+
+    def stops(self: HookedModelBase, batch: TokenBatch, **options: Any) -> Any:
+        runs.append(options.get("outputs") == "response_logits")
+        if sum(runs) > 6:
+            raise KeyboardInterrupt
+        return run(self, batch, **options)
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(HookedModelBase, "run", stops)
+        run_main_job(by_kl, tmp_path)
+    assert not list(tmp_path.rglob("*coefficient-*")), "strengths come before steered answers"
+    run_main_job(by_kl, tmp_path)
+    assert results_of(tmp_path) == results_of(whole)
