@@ -78,12 +78,16 @@ if TYPE_CHECKING:
     from persona_interp.finetuning.settings import LoRA as LoRA
     from persona_interp.finetuning.settings import TrainingSettings as TrainingSettings
     from persona_interp.finetuning.train import finetune as finetune
+    from persona_interp.interventions.divergence import kl_divergence as kl_divergence
+    from persona_interp.interventions.divergence import unsteered_answers as unsteered_answers
     from persona_interp.interventions.prefix import TraitPrefix as TraitPrefix
     from persona_interp.interventions.protocol import Stack as Stack
     from persona_interp.interventions.residual import Ablate as Ablate
     from persona_interp.interventions.residual import Add as Add
     from persona_interp.interventions.residual import Cap as Cap
     from persona_interp.interventions.rows import AddEach as AddEach
+    from persona_interp.interventions.strength import kl as kl
+    from persona_interp.interventions.strength import strength_for_kl as strength_for_kl
     from persona_interp.interventions.text import generate_text as generate_text
     from persona_interp.judges.coherence import CoherenceJudge as CoherenceJudge
     from persona_interp.judges.embedding import EmbeddingJudge as EmbeddingJudge
@@ -107,6 +111,7 @@ if TYPE_CHECKING:
     from persona_interp.measurements.steering_null import direction_effects as direction_effects
     from persona_interp.measurements.steering_null import direction_test as direction_test
     from persona_interp.measurements.steering_null import rate_by_direction as rate_by_direction
+    from persona_interp.measurements.strengths import strength_table as strength_table
     from persona_interp.models.load import load_model as load_model
     from persona_interp.models.tokens import render_chat as render_chat
     from persona_interp.models.tokens import render_prompt as render_prompt
@@ -197,10 +202,12 @@ _HOMES = {
     "studies.psychadapter.settings": "PsychAdapterSettings",
     "finetuning.settings": "LoRA TrainingSettings",
     "finetuning.train": "finetune",
+    "interventions.divergence": "kl_divergence unsteered_answers",
     "interventions.prefix": "TraitPrefix",
     "interventions.protocol": "Stack",
     "interventions.residual": "Ablate Add Cap",
     "interventions.rows": "AddEach",
+    "interventions.strength": "kl strength_for_kl",
     "interventions.text": "generate_text",
     "judges.coherence": "CoherenceJudge",
     "judges.embedding": "EmbeddingJudge",
@@ -232,6 +239,7 @@ _HOMES = {
     "measurements.separation": "separation_profile",
     "studies.monitoring.smoothing": "Smoothing",
     "measurements.steering": "measure_steering steering_table",
+    "measurements.strengths": "strength_table",
     "measurements.steering_null": "answer_by_direction direction_effects direction_test rate_by_direction",
     "studies.styles.arms": "StyleSteering",
     "studies.styles.probe": "style_probe",

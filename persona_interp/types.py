@@ -213,12 +213,14 @@ class ForwardPass:
     Residuals are read after the edits at their hookpoint: what the model went on with.
 
     Args:
+        response_logits: what predicts every response token, row after row.
         token_logprobs: log-probability (nats) of every response token given what precedes it; 0 elsewhere.
         pooled: float32 means over positions, one vector a row and hookpoint read, in the order of `read`.
         norms: mean residual norm of a token over the positions of the last pooling asked for.
     """
 
     logits: Float[Tensor, "batch pos d_vocab"] | None = None
+    response_logits: Float[Tensor, "token d_vocab"] | None = None
     token_logprobs: Float[Tensor, "batch pos"] | None = None
     residuals: Mapping[Hookpoint, Float[Tensor, "batch pos d_model"]] = field(default_factory=dict)
     pooled: Mapping[Pooling, Float[Tensor, "batch layer d_model"]] = field(default_factory=dict)

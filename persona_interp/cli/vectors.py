@@ -58,6 +58,7 @@ def steer(
     prompt: Annotated[list[str], typer.Option("--prompt", "-p", help="A question. May be repeated.")],
     layer: options.Layer,
     coefficient: options.Coefficients = STEERED,
+    kl: options.KL = options.NONE,
     model: options.Model = options.DEFAULT_MODEL,
     backend: options.Backend = "transformer_lens",
     dtype: options.Dtype = "auto",
@@ -71,14 +72,23 @@ def steer(
 
     from persona_interp.directions.direction import Direction, check_direction
     from persona_interp.interventions.residual import Add
+    from persona_interp.interventions.strength import KLTargets
     from persona_interp.interventions.text import generate_text
+    from persona_interp.measurements.strengths import strength_table
     from persona_interp.models.load import load_model
     from persona_interp.models.tokens import render_prompt
 
-    strengths = sorted({0.0, *options.numbers(coefficient, "coefficient")})
+    coefficients = options.numbers(coefficient, "coefficient")
+    sizes = options.kl_targets(kl, coefficient, STEERED)
+    targets = KLTargets((*(-size for size in sizes), *sizes)) if sizes else None
     direction = Direction.load(vector)
     loaded = load_model(model, backend, dtype=dtype, template_options=options.template_options(template_option))
     check_direction(direction, loaded)
+    found = dict.fromkeys(coefficients, None)
+    if targets is not None:
+        table = strength_table(loaded, direction, targets, layers=[layer], seed=seed)
+        found = dict(zip(table["coefficient"], table["kl"], strict=True))
+    strengths = sorted({0.0, *found})
     prompts = [render_prompt(loaded.tokenizer, text) for text in prompt]
     columns = [
         generate_text(
@@ -91,15 +101,24 @@ def steer(
         )
         for strength in strengths
     ]
-    table = Table("question", *(f"{direction.trait} {c:+g}" if c else "unsteered" for c in strengths), show_lines=True)
+    heads = [_head(direction.trait, strength, found.get(strength)) for strength in strengths]
+    shown = Table("question", *heads, show_lines=True)
     for i, text in enumerate(prompt):
-        table.add_row(text, *(column[i].strip() for column in columns))
+        shown.add_row(text, *(column[i].strip() for column in columns))
     rows = [
         {"question": text, "trait": direction.trait, "layer": layer, "coefficient": strength, "answer": column[i]}
+        | ({} if targets is None else {"kl": found.get(strength)})
         for strength, column in zip(strengths, columns, strict=True)
         for i, text in enumerate(prompt)
     ]
-    return Outcome([table], rows)
+    return Outcome([shown], rows)
+
+
+def _head(trait: str, coefficient: float, kl: float | None) -> str:
+    """What stands above a column of answers."""
+    if not coefficient:
+        return "unsteered"
+    return f"{trait} {coefficient:+g}" + ("" if kl is None else f" ({abs(kl):g} nats)")
 
 
 def project(

@@ -27,11 +27,11 @@ TEXT_COLUMNS = (
     *("model", "trait", "method", "layers", "stream", "prompts", "sample", "metric", "judge", "run_id", "question"),
 )
 COLUMNS = (
-    *("model", "trait", "method", "layer", "layers", "stream", "coefficient", "prompts", "sample", "metric", "judge"),
-    *("value", "run_id", "question"),
+    *("model", "trait", "method", "layer", "layers", "stream", "coefficient", "kl", "prompts", "sample", "metric"),
+    *("judge", "value", "run_id", "question"),
 )
-OPTIONAL = ("layers", "prompts", "judge")
-"""Columns that may be left out, and are then empty."""
+OPTIONAL = {"layers": "", "prompts": "", "judge": "", "kl": None}
+"""Columns that may be left out, and what then stands in them."""
 KIND = "measurements"
 MANIFEST_VERSION = 2
 
@@ -43,8 +43,9 @@ class Measurements:
 
     `layer` (0-based block) and `coefficient` may be missing, for measurements that have none; texts may be
     empty, not missing. `layers` are the blocks of what is done at several together, joined by "+"; `prompts` names the
-    set that a question is of, and `judge` who rated the answer; all three may be left out. `value` is always finite: a
-    measurement that failed is a row left out. `question` is the cluster of the bootstrap, empty where there is none.
+    set that a question is of, and `judge` who rated the answer. `kl` is the target, in nats, of a coefficient that was
+    found for one (`strength_for_kl`). These four may be left out. `value` is always finite: a measurement that failed
+    is a row left out. `question` is the cluster of the bootstrap, empty where there is none.
 
     Raises:
         AlignmentError: a column is missing or unknown, or holds something that it cannot hold.
@@ -56,11 +57,14 @@ class Measurements:
         """Check the columns and give each its one dtype."""
         _check_columns(self.frame.columns, "the frame")
         given = {str(name): column for name, column in self.frame.items()}
-        empty = Series([""] * len(self.frame), index=self.frame.index, dtype="str")
-        given |= {name: empty.rename(name) for name in OPTIONAL if name not in given}
+        given |= {
+            name: Series([empty] * len(self.frame), index=self.frame.index, dtype=object, name=name)
+            for name, empty in OPTIONAL.items()
+            if name not in given
+        }
         columns = {name: _text(given[name]) for name in TEXT_COLUMNS}
         columns["layer"] = _layers(given["layer"])
-        columns["coefficient"] = _numbers(given["coefficient"], nullable=True)
+        columns |= {name: _numbers(given[name], nullable=True) for name in ("coefficient", "kl")}
         columns["value"] = _numbers(given["value"], nullable=False)
         object.__setattr__(self, "frame", DataFrame({name: columns[name].array for name in COLUMNS}))
 
@@ -74,7 +78,9 @@ class Measurements:
         """Measurements from one mapping a row, each with the columns."""
         for index, row in enumerate(rows):
             _check_columns(row, f"row {index}")
-        cells = {name: [row.get(name, "") if name in OPTIONAL else row[name] for row in rows] for name in COLUMNS}
+        cells = {
+            name: [row.get(name, OPTIONAL[name]) if name in OPTIONAL else row[name] for row in rows] for name in COLUMNS
+        }
         return cls(DataFrame({name: Series(values, dtype=object) for name, values in cells.items()}))
 
     @classmethod

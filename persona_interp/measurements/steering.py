@@ -1,6 +1,6 @@
 """Steering measured: answers over layers and coefficients, their expression and coherence."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +12,14 @@ from persona_interp.data.traits import Trait
 from persona_interp.directions.direction import Direction, check_direction
 from persona_interp.errors import ConfigError
 from persona_interp.interventions.residual import Add
+from persona_interp.interventions.strength import KLTargets
 from persona_interp.io import sha256_bytes, sha256_json
 from persona_interp.judges.coherence import CoherenceJudge, CoherenceReference
 from persona_interp.judges.protocol import Judge
 from persona_interp.measurements.frame import Measurements, score_rows
 from persona_interp.measurements.roles import NULL, TREATMENT
 from persona_interp.measurements.setting import COHERENT_SHARE
+from persona_interp.measurements.strengths import coefficients_by_layer, strength_table, with_targets
 from persona_interp.models.protocol import HookedModel, Sampling
 from persona_interp.rollouts.generate import answer, plain_requests
 from persona_interp.statistics import bootstrap_mean
@@ -33,7 +35,8 @@ def measure_steering(
     trait: Trait,
     *,
     layers: Some[int],
-    coefficients: Some[Coefficient],
+    coefficients: Some[Coefficient] | None = None,
+    strengths: KLTargets | None = None,
     judges: Some[Judge],
     coherence: CoherenceJudge,
     questions: Some[str] | None = None,
@@ -52,19 +55,36 @@ def measure_steering(
     layers; steered and unsteered answers share their random numbers.
 
     Args:
+        strengths: in place of coefficients: each layer gets those that reach these targets (`strength_for_kl`, on the
+            package's neutral prompts), and the column `kl` says which target a coefficient was found for.
         judges: rate the answers; none of them ever sees the steered model.
         questions: default: the trait's evaluation questions.
 
     Raises:
+        ConfigError: both coefficients and strengths, or neither.
+        EmptySelectionError: a target cannot be reached.
         IncompatibleDirectionError: the direction belongs to another model.
         HookpointError: a layer does not exist.
     """
+    if (coefficients is None) == (strengths is None):
+        raise ConfigError(
+            f"measure_steering got {'neither' if strengths is None else 'both'} of coefficients and strengths.",
+            "Give one of them: coefficients=[0.3], in residual norms, or strengths=kl(0.3), in nats.",
+        )
+    table = None
+    if strengths is not None:
+        home = None if folder is None else folder / "strengths"
+        table = strength_table(
+            model, direction, strengths, layers=layers, span=span, seed=seed, folder=home, progress=progress
+        )
+    used = coefficients if table is None else coefficients_by_layer(table)
+    assert used is not None, "one of the two was given"
     answers = steered_answers(
         model,
         direction,
         trait.eval_questions if questions is None else questions,
         layers=layers,
-        coefficients=coefficients,
+        coefficients=used,
         n_samples=n_samples,
         max_new_tokens=max_new_tokens,
         temperature=temperature,
@@ -73,6 +93,8 @@ def measure_steering(
         folder=folder,
         progress=progress,
     )
+    if table is not None:
+        answers = with_targets(answers, table)
     scored, _ = score_answers(answers, trait, judges=judges, coherence=coherence)
     return to_measurements(scored, model=model.name, trait=trait.name, method=direction.method, run_id=run_id)
 
@@ -84,7 +106,7 @@ def steered_answers(
     questions: Some[str],
     *,
     layers: Some[int],
-    coefficients: Some[Coefficient],
+    coefficients: Some[Coefficient] | Mapping[int, Some[Coefficient]],
     n_samples: Count = 1,
     max_new_tokens: Count = 48,
     temperature: Temperature = 0.7,
@@ -99,11 +121,21 @@ def steered_answers(
     With a folder every cell is kept as it is done, and the same call goes on where it stopped.
 
     Args:
+        coefficients: the same at every layer, or those of each layer.
         unsteered: whether to answer at coefficient 0 too.
+
+    Raises:
+        ConfigError: there is nothing to answer, or no coefficients of a layer.
     """
     check_direction(direction, model)
+    by_layer = coefficients if isinstance(coefficients, Mapping) else dict.fromkeys(layers, coefficients)
+    if missing := [layer for layer in layers if layer not in by_layer]:
+        raise ConfigError(
+            f"coefficients has none of layer {missing[0]}, got those of {', '.join(map(str, by_layer))}.",
+            "Give each layer its own, or a list for all.",
+        )
     cells: list[tuple[int | None, float]] = [(None, 0.0)] if unsteered else []
-    cells += [(layer, c) for layer in layers for c in coefficients if c != 0]
+    cells += [(layer, c) for layer in layers for c in by_layer[layer] if c != 0]
     if not cells:
         raise ConfigError(
             "there is nothing to answer: every coefficient is 0.", "Give one that is not, or unsteered=True."
@@ -112,7 +144,7 @@ def steered_answers(
     tables = []
     for number, (layer, coefficient) in enumerate(cells, start=1):
         edits = {} if layer is None else Add(direction, layer, coefficient, span=span).edits
-        place = "unsteered" if layer is None else f"layer-{layer:02d}_coefficient-{coefficient:+.3f}"
+        place = "unsteered" if layer is None else f"layer-{layer:02d}_coefficient-{_named(coefficient)}"
         rollouts = answer(
             model,
             plain_requests(questions),
@@ -128,6 +160,12 @@ def steered_answers(
         tables.append(columns.assign(layer=layer, coefficient=coefficient))
     frame = pd.concat(tables, ignore_index=True)
     return frame.assign(layer=frame["layer"].astype("Int64"))
+
+
+def _named(coefficient: float) -> str:
+    """Three decimals, or four digits where those are more."""
+    short = f"{coefficient:+.3f}"
+    return short if float(short) == coefficient else f"{coefficient:+.4g}"
 
 
 def _edits_hash(direction: Direction, layer: int, coefficient: float, span: Span) -> str:
@@ -183,8 +221,9 @@ def to_measurements(scored: pd.DataFrame, *, model: str, trait: str, method: str
 def steering_table(measurements: Measurements, *, n_resamples: Count = 2000, seed: Seed = 0) -> pd.DataFrame:
     """Mean and cluster-bootstrap interval (over questions) of every cell: the numbers that the figures show.
 
-    Columns: trait, role (treatment, or null_draw for random directions), layer, coefficient, metric, judge, estimate,
-    low, high, n, n_questions, coherent. The unsteered cell has no layer.
+    Columns: trait, role (treatment, or null_draw for random directions), layer, coefficient, kl, metric, judge,
+    estimate, low, high, n, n_questions, coherent. The unsteered cell has no layer; kl is the target in nats that a
+    coefficient was found for, missing where it was given.
     """
     frame = measurements.frame
     rows = []
@@ -201,6 +240,7 @@ def steering_table(measurements: Measurements, *, n_resamples: Count = 2000, see
                     "role": NULL if method == "random" else TREATMENT,
                     "layer": layer,
                     "coefficient": coefficient,
+                    "kl": values["kl"].iloc[0],
                     "metric": metric,
                     "judge": judge or "three signs",
                     "estimate": interval.estimate,
@@ -215,4 +255,4 @@ def steering_table(measurements: Measurements, *, n_resamples: Count = 2000, see
     return table.assign(layer=table["layer"].astype("Int64"))
 
 
-_ANSWER_COLUMNS = ("question", "sample", "prompt", "answer", "layer", "coefficient", "draw", "trait")
+_ANSWER_COLUMNS = ("question", "sample", "prompt", "answer", "layer", "coefficient", "kl", "draw", "trait")

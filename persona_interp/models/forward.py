@@ -71,6 +71,14 @@ def prefix_mask(prefix: KVPrefix | None, n_rows: int, device: torch.device) -> B
     return torch.ones(n_rows, prefix.keys.shape[3], dtype=torch.bool, device=device)
 
 
+def response_logits(
+    logits: Float[Tensor, "batch kept d_vocab"], batch: TokenBatch, end: Segment
+) -> Float[Tensor, "token d_vocab"]:
+    """The logits that predict the response tokens, row after row; `logits` as in `response_logprobs`."""
+    logits, rows, columns, _ = _predicting(logits, batch, end)
+    return logits[rows, columns]
+
+
 def response_logprobs(
     logits: Float[Tensor, "batch kept d_vocab"], batch: TokenBatch, end: Segment, *, numbers_at_once: int = 2**18
 ) -> Float[Tensor, "batch pos"]:
@@ -81,13 +89,8 @@ def response_logprobs(
     processor's cache holds.
     """
     result = torch.zeros(batch.ids.shape, device=logits.device)
-    n_response = int(batch.response.sum(-1).max())
-    n_left_out = n_response - int(end.response.sum(-1).max())
-    stop = logits.shape[1] - 1 + n_left_out
-    logits = logits[:, stop - n_response : stop]
-    rows, positions = batch.response.to(logits.device).nonzero(as_tuple=True)
+    logits, rows, columns, positions = _predicting(logits, batch, end)
     targets = batch.ids.to(logits.device)[rows, positions]
-    columns = positions - (batch.ids.shape[1] - n_response)
     at_once = max(1, numbers_at_once // logits.shape[-1])
     for start in range(0, len(rows), at_once):
         block = slice(start, start + at_once)
@@ -96,3 +99,14 @@ def response_logprobs(
         )
         result[rows[block], positions[block]] = -losses
     return result
+
+
+def _predicting(
+    logits: Float[Tensor, "batch kept d_vocab"], batch: TokenBatch, end: Segment
+) -> tuple[Float[Tensor, "batch most d_vocab"], Int[Tensor, " token"], Int[Tensor, " token"], Int[Tensor, " token"]]:
+    """The logits that predict responses, and of every response token its row, its column there, and its position."""
+    n_response = int(batch.response.sum(-1).max())
+    n_left_out = n_response - int(end.response.sum(-1).max())
+    stop = logits.shape[1] - 1 + n_left_out
+    rows, positions = batch.response.to(logits.device).nonzero(as_tuple=True)
+    return logits[:, stop - n_response : stop], rows, positions - (batch.ids.shape[1] - n_response), positions

@@ -24,8 +24,9 @@ from persona_interp.models.cache import (
     window_of,
 )
 from persona_interp.models.decoding import decode
-from persona_interp.models.forward import Forward, forward_segment, prefix_mask, response_logprobs
+from persona_interp.models.forward import Forward, forward_segment, prefix_mask, response_logits, response_logprobs
 from persona_interp.models.generation_settings import GenerationSettings
+from persona_interp.models.kept_prompts import KeptPrompts
 from persona_interp.models.parity import PARTS, check_parts
 from persona_interp.models.prefix_tree import plan_pass
 from persona_interp.models.protocol import Outputs, Sampling
@@ -108,6 +109,7 @@ class HookedModelBase(ABC):
         prefix: KVPrefix | None = None,
         grad: bool = False,
         watch: Watch | None = None,
+        kept: KeptPrompts | None = None,
     ) -> ForwardPass:
         """One pass over a batch (see `HookedModel.run`)."""
         self.check_hookpoints((*read, *edits))
@@ -120,18 +122,22 @@ class HookedModelBase(ABC):
         whole = outputs == "logits" or (read and not pool) or grad or bool(recorder.row_spans)
         whole = whole or not is_shared(prefix) or not self.supports_cache
         splits = not whole and shares_prefixes(self.config, length)
-        predict_only = outputs == "token_logprobs" and not recorder.hookpoints
-        segments = plan_pass(batch, predict_only=predict_only) if splits else [Segment.whole(batch)]
+        predicts = outputs in ("response_logits", "token_logprobs")
+        keeps = kept is not None and predicts and splits and prefix is None and recorder.leaves_prompts
+        if kept is not None:
+            kept.claim(self, batch)
+        predict_only = predicts and not recorder.read and not recorder.watches
+        segments = plan_pass(batch, predict_only=predict_only, apart=keeps) if splits else [Segment.whole(batch)]
         stop = recorder.deepest if outputs == "none" else None
         with torch.set_grad_enabled(grad), torch.inference_mode(not grad):
-            logits = self.run_segments(segments, recorder, outputs, prefix, stop)
-            token_logprobs = None
-            if outputs == "token_logprobs":
-                assert logits is not None, "a pass that computes log-probabilities runs to its end"
-                token_logprobs = response_logprobs(logits, batch, segments[-1])
+            logits = self.run_segments(segments, recorder, outputs, prefix, stop, kept if keeps else None)
+            assert logits is not None or outputs == "none", "a pass that predicts runs to its end"
+            predicted = {"response_logits": response_logits, "token_logprobs": response_logprobs}.get(outputs)
+            at_responses = None if predicted is None or logits is None else predicted(logits, batch, segments[-1])
         return ForwardPass(
             logits=logits if outputs == "logits" else None,
-            token_logprobs=token_logprobs,
+            response_logits=at_responses if outputs == "response_logits" else None,
+            token_logprobs=at_responses if outputs == "token_logprobs" else None,
             residuals=recorder.residuals,
             pooled=recorder.pooled(),
             norms=recorder.norms(),
@@ -281,18 +287,29 @@ class HookedModelBase(ABC):
         outputs: Outputs,
         prefix: KVPrefix | None,
         stop: Hookpoint | None,
+        kept: KeptPrompts | None = None,
     ) -> Float[Tensor, "batch kept d_vocab"] | None:
-        """One pass over segments, each on top of those before it; logits of the last, None where it stopped early."""
+        """One pass over segments, each on top of those before it; logits of the last, None where it stopped early.
+
+        Args:
+            kept: what an earlier pass kept of all segments but the last, or where to keep it.
+        """
         if outputs == "none" and stop is None:
             return None
         n_rows = len(segments[0].ids)
         past = prefix_mask(prefix, n_rows, self.device)
         cache = self.open_cache(prefix, n_rows) if len(segments) > 1 or prefix is not None else None
+        begun = None if kept is None else kept.begun()
+        if begun is not None:
+            (cache, past), segments = begun, segments[-1:]
         logits = None
         with self.tapped(recorder.taps(), stop_after=stop) as forward:
             for depth, segment in enumerate(segments):
                 final = depth == len(segments) - 1
-                kept = int(segment.response.sum(-1).max()) + 1 if outputs == "token_logprobs" and final else 1
-                kept = 0 if outputs == "logits" else kept
-                logits, past = forward_segment(forward, segment, recorder, cache, past, kept)
+                predicts = final and outputs in ("response_logits", "token_logprobs")
+                n_logits = int(segment.response.sum(-1).max()) + 1 if predicts else 1
+                n_logits = 0 if outputs == "logits" else n_logits
+                if final and kept is not None and begun is None and cache is not None:
+                    kept.hold(cache, past)
+                logits, past = forward_segment(forward, segment, recorder, cache, past, n_logits)
         return logits

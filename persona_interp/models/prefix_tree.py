@@ -31,7 +31,7 @@ class _Level:
     n_reasoning: list[int] | None = None
 
 
-def plan_pass(batch: TokenBatch, *, predict_only: bool = False) -> list[Segment]:
+def plan_pass(batch: TokenBatch, *, predict_only: bool = False, apart: bool = False) -> list[Segment]:
     """Segments of a teacher-forced pass; all but the last prompt token of each row may be shared.
 
     The last prompt token stays with the response, so that every response token is predicted in the final segment.
@@ -39,6 +39,8 @@ def plan_pass(batch: TokenBatch, *, predict_only: bool = False) -> list[Segment]
     Args:
         predict_only: leave out the last response token of every row, from which nothing is predicted. Only where
             the batch is split and every row has a response.
+        apart: all that is shared is in segments of its own, so that the last begins with the last prompt token of
+            every row.
     """
     rows, n_response = _rows(batch), batch.response.sum(-1).tolist()
     cuts = [len(row) - n - 1 for row, n in zip(rows, n_response, strict=True)]
@@ -49,7 +51,7 @@ def plan_pass(batch: TokenBatch, *, predict_only: bool = False) -> list[Segment]
     distinct = {head: i for i, head in enumerate(dict.fromkeys(heads))}
     levels, parents = _shared_levels(list(distinct))
     parent = [distinct[head] for head in heads]
-    if len(distinct) < len(rows):
+    if apart or len(distinct) < len(rows):
         levels.append(_Level([rest for rest, _ in parents], _index(parents), [0] * len(parents), ends_prompt=False))
     elif not levels:
         return [Segment.whole(batch)]

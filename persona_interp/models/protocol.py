@@ -9,6 +9,7 @@ from transformers import PreTrainedTokenizerBase
 
 from persona_interp.arguments import checked
 from persona_interp.bounds import Count, Seed, ShareAbove0, Temperature
+from persona_interp.models.kept_prompts import KeptPrompts
 from persona_interp.models.recorder import Watch
 from persona_interp.reasoning import Reasoning
 from persona_interp.types import (
@@ -23,9 +24,9 @@ from persona_interp.types import (
     TokenBatch,
 )
 
-Outputs = Literal["logits", "token_logprobs", "none"]
-"""What a pass computes at the end: all logits, log-probabilities of the response tokens, or nothing (it then
-stops at the deepest hookpoint read)."""
+Outputs = Literal["logits", "response_logits", "token_logprobs", "none"]
+"""What a pass computes at the end: all logits, those that predict the response tokens, log-probabilities of these
+tokens, or nothing (it then stops at the deepest hookpoint read)."""
 
 
 @checked
@@ -86,11 +87,13 @@ class HookedModel(Protocol):
         prefix: KVPrefix | None = None,
         grad: bool = False,
         watch: Watch | None = None,
+        kept: KeptPrompts | None = None,
     ) -> ForwardPass:
         """One pass over a batch.
 
         With `pool`, the residuals at `read` are averaged over positions during the pass and the full ones are not
         kept. `grad` keeps the graph, so that gradients flow through edits. A `watch` sees residuals and keeps nothing.
+        Passes over one batch that are given the same `kept` compute its prompts once (see `KeptPrompts`).
         """
         ...
 

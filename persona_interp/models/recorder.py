@@ -136,6 +136,12 @@ class Recorder:
         return {edit.span for edits in self.edits.values() for edit in edits if edit.by_row}
 
     @property
+    def leaves_prompts(self) -> bool:
+        """Whether nothing is done to prompts before their last token, and nothing is looked at."""
+        spans = {edit.span for edits in self.edits.values() for edit in edits}
+        return spans <= {"response", "last"} and not self.read and not self.watches
+
+    @property
     def deepest(self) -> Hookpoint | None:
         """The hookpoint after which a pass that gives no logits may end; None where nothing is tapped."""
         return max(self.hookpoints, key=lambda h: h.order, default=None)

@@ -21,7 +21,7 @@ from persona_interp.models.tokens import encode, line_stop_ids, render_prompt, t
 from persona_interp.progress import track
 from persona_interp.reasoning import Reasoning
 from persona_interp.rollouts.parts import Part, PartStore
-from persona_interp.types import NO_EDITS, POOLINGS, Edits, Generation, Hookpoint, Pooling, Provenance
+from persona_interp.types import NO_EDITS, POOLINGS, Edits, Generation, Hookpoint, KVPrefix, Pooling, Provenance
 
 Questions = Literal["extract", "eval"]
 METHOD_VERSION = 1
@@ -165,6 +165,7 @@ def answer(
     trait: str = "",
     trait_hash: str = "",
     edits: Edits | EditsOf = NO_EDITS,
+    prefix: KVPrefix | None = None,
     edits_hash: str | None = None,
     pool: Sequence[Pooling] = (),
     reasoning: Reasoning = "skip",
@@ -181,13 +182,14 @@ def answer(
 
     Args:
         edits: of every batch; or what gives them for the requests of a batch, one row each (edits by row).
+        prefix: virtual tokens in front of every prompt.
         reasoning: responses are pooled after their reasoning block, if they have one, or with it ("include").
-        edits_hash: what the edits do, so that a folder of other edits is refused.
+        edits_hash: what the edits and virtual tokens do, so that a folder of others is refused.
 
     Raises:
         ConfigError: the folder holds answers of another configuration, or edits are to be kept without a hash.
     """
-    if folder is not None and edits_hash is None and (callable(edits) or edits):
+    if folder is not None and edits_hash is None and (callable(edits) or edits or prefix is not None):
         raise ConfigError("answers under edits cannot be kept without edits_hash.", "Say what the edits do, by a hash.")
     pool = tuple(pooling for pooling in POOLINGS if pooling in pool)  # norms are of the last
     sampling = replace(sampling, stop_ids=sampling.stop_ids or line_stop_ids(model.tokenizer))
@@ -207,7 +209,7 @@ def answer(
         if store.has(k):
             continue
         chunk = requests.iloc[start : start + n_rows]
-        prompts = _prompts(model, chunk)
+        prompts = prompts_of(model, chunk)
         batch = text_batch(model.tokenizer, prompts)
         made = model.generate(
             batch,
@@ -215,6 +217,7 @@ def answer(
             read=hookpoints,
             pool=pool,
             edits=edits(chunk) if callable(edits) else edits,
+            prefix=prefix,
             reasoning=reasoning,
         )
         rows = chunk.assign(prompt=prompts).loc[chunk.index.repeat(sampling.n_samples)].reset_index(drop=True)
@@ -238,7 +241,8 @@ def _parts(model: HookedModel, prompts: Sequence[str], made: Generation, n_sampl
     return {"answer": [text for _, text in texts], "reasoning": [text for text, _ in texts]}
 
 
-def _prompts(model: HookedModel, requests: pd.DataFrame) -> list[str]:
+def prompts_of(model: HookedModel, requests: pd.DataFrame) -> list[str]:
+    """The prompt of every request as the model sees it."""
     if "prompt" in requests:
         return [str(prompt) for prompt in requests["prompt"]]
     return [render_prompt(model.tokenizer, row.question, system=row.system) for row in requests.itertuples()]

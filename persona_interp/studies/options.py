@@ -40,6 +40,12 @@ Layers = Annotated[list[str], typer.Option("--layer", help=f"0-based blocks; def
 Coefficients = Annotated[
     list[str], typer.Option("--coefficient", help=f"In units of the mean residual norm. {SEVERAL}")
 ]
+KL = Annotated[
+    list[str],
+    typer.Option(
+        "--kl", help=f"In place of --coefficient: mean KL from the unsteered model in nats, both signs. {SEVERAL}"
+    ),
+]
 Vectors = Annotated[list[str], typer.Option("--vector", "-v", help=f"A saved direction (.safetensors). {SEVERAL}")]
 Questions = Annotated[int, typer.Option(help="Extraction questions a trait.", min=1)]
 EvalQuestions = Annotated[int, typer.Option(help="Evaluation questions a trait.", min=1)]
@@ -139,6 +145,20 @@ def numbers(values: Sequence[str], option: str, kind: type = float) -> tuple:
         raise ConfigError(expected) from error
     if not all(math.isfinite(number) and abs(number) < 2**63 for number in found):
         raise ConfigError(expected)
+    return found
+
+
+def kl_targets(values: Sequence[str], coefficients: Sequence[str], default: Sequence[str]) -> tuple[float, ...]:
+    """The targets of --kl, none where it was not given.
+
+    Raises:
+        ConfigError: one is not above 0, or coefficients were given too.
+    """
+    found = numbers(values, "kl")
+    if found and list(coefficients) != list(default):
+        raise ConfigError("got both --kl and --coefficient.", "Give one of them.")
+    if wrong := [target for target in found if target <= 0]:
+        raise ConfigError(f"--kl must be above 0, got {wrong[0]:g}.", "Each target is taken at both signs.")
     return found
 
 

@@ -119,6 +119,27 @@ def test_steer_prints_steered_beside_unsteered(shell: Shell, vector: Path, model
     assert again.out == done.out
 
 
+def test_steer_by_effect(shell: Shell, vector: Path, model_folder: Path) -> None:
+    """Each target at both signs, at coefficients that are said."""
+    options = ["--prompt", "Why run?", "--layer", 1, "--model", model_folder, "--dtype", "float32"]
+    done = shell("steer", vector, *options, "--max-new-tokens", 5, "--kl", 0.05, "--kl", 0.2, "--json")
+    assert (done.code, done.error) == (0, "")
+    rows = json.loads(done.out)
+    assert [row["kl"] for row in rows] == [-0.2, -0.05, None, 0.05, 0.2]
+    sizes = [row["coefficient"] for row in rows]
+    assert sizes == sorted(sizes) and sizes[2] == 0 and sizes[1] < 0 < sizes[3]
+    shown = shell("steer", vector, *options, "--max-new-tokens", 5, "--kl", 0.2).out
+    assert re.search(r"cheerful \+0\.\d+ \(0\.2 nats\)", shown)
+    for more, said in (
+        (("--kl", "0"), "--kl must be above 0, got 0."),
+        (("--kl", "0.2", "--coefficient", "0.4"), "got both --kl and --coefficient."),
+        (("--kl", "0.2,0.21"), "targets on a side must be at least a quarter apart, got 0.2 and 0.21."),
+        (("--kl", "much"), "--kl must be numbers, joined by commas, got 'much'."),
+    ):
+        refused = shell("steer", vector, *options, *more)
+        assert refused.code == 2 and said in refused.err
+
+
 def test_project_of_a_text_and_of_lines_agree(shell: Shell, vector: Path, model_folder: Path, tmp_path: Path) -> None:
     options = ["--vector", vector, "--layer", 1, "--model", model_folder, "--dtype", "float32"]
     text = shell("project", "I am happy.", *options)

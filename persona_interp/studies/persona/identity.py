@@ -8,9 +8,9 @@ from persona_interp.identity import of_judges, of_model, of_package
 from persona_interp.studies.persona.bench import Bench
 from persona_interp.studies.persona.config import RunConfig
 
-METHOD_VERSION = 5
+METHOD_VERSION = 6
 """Raised where the same inputs come to give other numbers."""
-KEEPS = ("rollouts/*/*", "steering/*/*", "baselines/*", "measurements.parquet")
+KEEPS = ("neutral/*", "rollouts/*/*", "steering/*/*", "baselines/*", "measurements.parquet")
 
 
 def of_inputs(config: RunConfig, traits: Sequence[Trait]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from persona_interp.rollouts.generate import Rollouts
 from persona_interp.statistics.streams import derived_seed
 from persona_interp.studies.persona.bench import Bench, Panel
 from persona_interp.studies.persona.kept import ask_again, rate_answers
+from persona_interp.studies.persona.strengths import coefficients_by_layer, place_of_test
 from persona_interp.studies.persona.validity import Shown
 from persona_interp.tables import kept_table
 from persona_interp.types import Hookpoint
@@ -26,9 +27,9 @@ def select_setting(bench: Bench, trait: Trait, judges: Panel, shown: Shown, dire
 
     The place of the test, named beforehand, where no judge is.
     """
-    config = bench.config
+    config, strengths = bench.config, coefficients_by_layer(bench, trait, direction)
     if not shown.heads:
-        return Setting(*config.test_place(bench.model.n_layers), coherent=True)
+        return Setting(*place_of_test(bench, trait, direction), coherent=True)
     folder = bench.folder / "steering" / trait.name / "selection"
 
     def score() -> pd.DataFrame:
@@ -37,7 +38,7 @@ def select_setting(bench: Bench, trait: Trait, judges: Panel, shown: Shown, dire
             direction,
             trait.questions[: config.n_selection_questions],
             layers=config.steered_layers(bench.model.n_layers),
-            coefficients=[c for c in config.coefficients if c > 0],
+            coefficients={layer: [c for c in of if c > 0] for layer, of in strengths.items()},
             max_new_tokens=config.eval_tokens,
             temperature=config.eval_temperature,
             seed=derived_seed(config.seed, "selection"),
@@ -69,7 +70,7 @@ def evaluate(
 
     A judge that is asked rarely has no score (NaN) where it was not asked.
     """
-    config = bench.config
+    config, strengths = bench.config, coefficients_by_layer(bench, trait, direction)
     folder = bench.folder / "steering" / trait.name / "evaluation"
     questions = trait.eval_questions[: config.n_eval_questions]
 
@@ -78,8 +79,8 @@ def evaluate(
             bench.model,
             direction,
             questions,
-            layers=config.steered_layers(bench.model.n_layers),
-            coefficients=config.coefficients,
+            layers=[setting.layer] if config.sweep == "chosen" else config.steered_layers(bench.model.n_layers),
+            coefficients=strengths,
             n_samples=config.n_eval_samples,
             max_new_tokens=config.eval_tokens,
             temperature=config.eval_temperature,
@@ -107,7 +108,7 @@ def against_random(
     is shown to work.
     """
     config = bench.config
-    layer, coefficient = config.test_place(bench.model.n_layers)
+    layer, coefficient = place_of_test(bench, trait, direction)
     folder = bench.folder / "steering" / trait.name / "random"
 
     def score() -> pd.DataFrame:
@@ -123,7 +124,7 @@ def against_random(
             bench.model,
             direction,
             drawn,
-            trait.eval_questions[: config.n_eval_questions],
+            trait.eval_questions[: config.n_test_questions or config.n_eval_questions],
             layer=layer,
             coefficient=coefficient,
             max_new_tokens=config.test_tokens,

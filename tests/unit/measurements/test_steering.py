@@ -155,9 +155,9 @@ def test_a_folder_of_other_steering_is_refused(model: HookedModelBase, tmp_path:
 
 
 def test_coefficients_that_share_a_folder_name_do_not_share_answers(model: HookedModelBase, tmp_path: Path):
-    sweep(model, steerable(model), coefficients=[0.0001], folder=tmp_path)
+    sweep(model, steerable(model), coefficients=[0.00012341], folder=tmp_path)
     with pytest.raises(ConfigError, match="edits: there "):
-        sweep(model, steerable(model), coefficients=[0.0004], folder=tmp_path)
+        sweep(model, steerable(model), coefficients=[0.00012344], folder=tmp_path)
 
 
 def test_steering_refusals(model: HookedModelBase):
