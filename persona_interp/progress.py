@@ -2,12 +2,14 @@
 
 import os
 import time
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
 
 Item = TypeVar("Item")
 _ALMOST = 0.98
@@ -51,6 +53,18 @@ def one_bar(seconds: Mapping[str, float]) -> Iterator["WholeBar"]:
             yield bar
         finally:
             _running.remove(bar)
+
+
+def show_table(title: str, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """A table on standard error, unless PERSONA_INTERP_QUIET is set."""
+    if os.environ.get("PERSONA_INTERP_QUIET"):
+        return
+    table = Table(title=escape(title), title_justify="left", box=None, pad_edge=False)
+    for k, heading in enumerate(headings):
+        table.add_column(heading, justify="right" if k else "left")
+    for row in rows:
+        table.add_row(*map(escape, row))
+    Console(stderr=True).print(table)
 
 
 class WholeBar:

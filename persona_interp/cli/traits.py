@@ -56,12 +56,13 @@ def new(
     backend: options.Backend = "transformer_lens",
     dtype: options.Dtype = "auto",
     layer: options.Layers = options.NONE,
-    coefficient: options.Coefficients = options.DEFAULT_COEFFICIENTS,
+    effort: options.EffortOption = "standard",
+    coefficient: options.Coefficients = options.NONE,
     kl: options.KL = options.NONE,
-    n_questions: options.Questions = 20,
-    n_eval_questions: options.EvalQuestions = 20,
-    n_eval_samples: options.EvalSamples = 2,
-    max_new_tokens: options.AnswerTokens = options.ANSWER_TOKENS,
+    n_questions: options.SizedQuestions = None,
+    n_eval_questions: options.EvalQuestions = None,
+    n_eval_samples: options.EvalSamples = None,
+    max_new_tokens: options.SizedTokens = None,
     keep: options.Filter = "paired",
     seed: options.Seed = 0,
 ) -> Outcome:
@@ -83,6 +84,7 @@ def new(
         model=model,
         backend=backend,
         dtype=dtype,
+        effort=effort,
         layers=layer,
         coefficients=coefficient,
         kl=kl,
@@ -96,7 +98,7 @@ def new(
     if kept_trait(path, name, description) is None:  # one that is there needs no server and no key
         endpoint = Endpoint.from_environment(model=api_model, base_url=base_url, api_key=api_key)
         client = ChatClient(endpoint, in_flight=_IN_FLIGHT, timeout_s=_TIMEOUT_S, cache=out / "api_cache.sqlite")
-        wanted = max(_QUESTIONS, 2 * n_questions, 2 * n_eval_questions)
+        wanted = max(_QUESTIONS, 2 * config.n_questions, 2 * config.n_eval_questions)
         try:
             generate_trait_file(
                 path, name, description, client=client, n_questions=wanted, max_repairs=max_repairs, seed=seed

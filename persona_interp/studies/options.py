@@ -47,17 +47,23 @@ KL = Annotated[
     ),
 ]
 Vectors = Annotated[list[str], typer.Option("--vector", "-v", help=f"A saved direction (.safetensors). {SEVERAL}")]
+Effort = Literal["quick", "standard", "paper"]
+EffortOption = Annotated[
+    Effort, typer.Option("--effort", help="Sizes: quick for a look, standard, or those of the papers.")
+]
 Questions = Annotated[int, typer.Option(help="Extraction questions a trait.", min=1)]
-EvalQuestions = Annotated[int, typer.Option(help="Evaluation questions a trait.", min=1)]
-EvalSamples = Annotated[int, typer.Option(help="Steered answers a question.", min=1)]
 Samples = Annotated[int, typer.Option(help="Contrastive answers a prompt.", min=1)]
+SizedQuestions = Annotated[int | None, typer.Option(help="Extraction questions a trait; default: by --effort.", min=1)]
+EvalQuestions = Annotated[int | None, typer.Option(help="Evaluation questions a trait; default: by --effort.", min=1)]
+EvalSamples = Annotated[int | None, typer.Option(help="Steered answers a question; default: by --effort.", min=1)]
+SizedSamples = Annotated[int | None, typer.Option(help="Contrastive answers a prompt; default: by --effort.", min=1)]
+SizedTokens = Annotated[int | None, typer.Option(help="Tokens of an answer, at most; default: by --effort.", min=1)]
 AnswerTokens = Annotated[int, typer.Option(help="Tokens of an answer, at most.", min=1)]
 Filter = Annotated[
     Literal["paired", "independent", "none"], typer.Option("--filter", help="Which contrastive answers count.")
 ]
 
 DEFAULT_MODEL = "smollm2-135m-instruct"
-DEFAULT_COEFFICIENTS = ["-0.3", "-0.15", "0.15", "0.3"]
 NONE: list[str] = []
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -24,14 +24,15 @@ def run(
     dtype: options.Dtype = "auto",
     template_option: options.TemplateOptions = options.NONE,
     layer: options.Layers = options.NONE,
-    coefficient: options.Coefficients = options.DEFAULT_COEFFICIENTS,
+    effort: options.EffortOption = "standard",
+    coefficient: options.Coefficients = options.NONE,
     kl: options.KL = options.NONE,
-    n_questions: options.Questions = 20,
+    n_questions: options.SizedQuestions = None,
     n_instructions: Annotated[int, typer.Option(help="Pairs of system prompts a trait.", min=1)] = 5,
-    n_samples: options.Samples = 1,
-    n_eval_questions: options.EvalQuestions = 20,
-    n_eval_samples: options.EvalSamples = 2,
-    max_new_tokens: options.AnswerTokens = options.ANSWER_TOKENS,
+    n_samples: options.SizedSamples = None,
+    n_eval_questions: options.EvalQuestions = None,
+    n_eval_samples: options.EvalSamples = None,
+    max_new_tokens: options.SizedTokens = None,
     keep: options.Filter = "paired",
     judge_model: Annotated[
         list[str],
@@ -62,6 +63,7 @@ def run(
         model=model,
         backend=backend,
         dtype=dtype,
+        effort=effort,
         layers=layer,
         coefficients=coefficient,
         kl=kl,
@@ -76,7 +78,7 @@ def run(
         config,
         n_instructions=n_instructions,
         n_held_out_instructions=n_instructions,
-        n_samples=n_samples,
+        n_samples=n_samples or config.n_samples,
         judge_models=options.names(judge_model, "judge-model"),
         api_judge=api_judge,
         api_price=_price(api_price),
@@ -96,13 +98,14 @@ def main_job_config(
     model: str,
     backend: Literal["transformer_lens", "nnsight"],
     dtype: str,
+    effort: options.Effort,
     layers: Sequence[str],
     coefficients: Sequence[str],
     kl: Sequence[str],
-    n_questions: int,
-    n_eval_questions: int,
-    n_eval_samples: int,
-    max_new_tokens: int,
+    n_questions: int | None,
+    n_eval_questions: int | None,
+    n_eval_samples: int | None,
+    max_new_tokens: int | None,
     keep: Literal["paired", "independent", "none"],
     seed: int,
 ) -> "RunConfig":
@@ -112,23 +115,29 @@ def main_job_config(
         ConfigError: an option is out of range.
     """
     from persona_interp.studies.persona.config import RunConfig
+    from persona_interp.studies.persona.effort import EFFORTS
 
+    given: dict[str, Any] = {
+        "n_questions": n_questions,
+        "n_held_out_questions": n_eval_questions,
+        "n_eval_questions": n_eval_questions,
+        "n_eval_samples": n_eval_samples,
+        "max_new_tokens": max_new_tokens,
+        "n_selection_questions": None if n_questions is None else min(10, n_questions),
+        "kl": options.kl_targets(kl, coefficients, options.NONE) or None,
+    }
+    sizes = {**EFFORTS[effort], **{name: value for name, value in given.items() if value is not None}}
     return RunConfig(
         model=model,
         traits=traits,
         backend=backend,
         dtype=dtype,
+        effort=effort,
         layers=options.numbers(layers, "layer", int),
         coefficients=options.numbers(coefficients, "coefficient"),
-        kl=options.kl_targets(kl, coefficients, options.DEFAULT_COEFFICIENTS),
-        n_questions=n_questions,
-        n_held_out_questions=n_eval_questions,
-        n_eval_questions=n_eval_questions,
-        n_eval_samples=n_eval_samples,
-        n_selection_questions=min(10, n_questions),
-        max_new_tokens=max_new_tokens,
         filter=keep,
         seed=seed,
+        **sizes,
     )
 
 

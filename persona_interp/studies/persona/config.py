@@ -9,14 +9,13 @@ from persona_interp.bounds import Amount, Coefficient, Count, CountOrNone, Posit
 from persona_interp.data.traits import Trait, load_trait
 from persona_interp.directions.persona import Filter
 from persona_interp.errors import ConfigError
-from persona_interp.interventions.strength import KLTargets
+from persona_interp.interventions.strength import DEFAULT_TARGETS, KLTargets
 from persona_interp.judges.protocol import require_exemplars
 from persona_interp.measurements.steering_null import draws_for
 from persona_interp.rollouts.generate import contrastive_requests
 from persona_interp.statistics.levels import N_DRAWS
 from persona_interp.types import layers_at_depth
 
-DEFAULT_COEFFICIENTS = (-0.3, -0.15, 0.15, 0.3)
 _DEPTHS = (0.3, 0.5, 0.7)
 
 
@@ -26,18 +25,19 @@ class RunConfig:
     """Every setting of a run; a folder belongs to one of them.
 
     Args:
+        effort: name of the sizes, for the report, which says what a quick run leaves out; it sets nothing by itself.
         n_questions: extraction questions a trait; `n_held_out_questions` evaluation questions for the separation test.
         layers: 0-based blocks to steer at; empty: those whose outputs lie nearest to depths 0.3, 0.5 and 0.7.
-        coefficients: in units of the mean residual norm of the layer.
-        kl: in place of coefficients: at each layer those that reach these mean KL divergences from the unsteered model,
-            in nats, each on both sides of 0 (`strength_for_kl`). The test against random directions is then at the
-            coefficient of the largest target, the same for all: equal norms, not equal KL.
+        kl: strengths by what they do: at each layer the coefficients that reach these mean KL divergences from the
+            unsteered model, in nats, each on both sides of 0 (`strength_for_kl`). The test against random directions is
+            then at the coefficient of the largest target, the same for all: equal norms, not equal KL.
+        coefficients: in place of kl: strengths in units of the mean residual norm of the layer.
         n_selection_questions: extraction questions on which the layer and coefficient are chosen, so that the
             evaluation questions never choose.
         n_random: random directions of equal norm that the vector's effect is ranked among; None: 100, or as many as one
             true effect among the claims needs (`draws_for`); 0: no test, and fewer than 19 have no p.
         test_coefficient: strength of that test, at the middle of the steered layers, named before any answer is seen;
-            None: the largest coefficient, since an effect grows with strength and the scatter of answers does not.
+            None: the largest coefficient there, since an effect grows with strength and the scatter of answers not.
         test_tokens: length of its answers; `n_test_questions` evaluation questions that it asks, None: all of them.
         sweep: whether every steered layer is evaluated at every strength, or the chosen layer alone.
         judge_models: models of the likelihood judges, of which the first filters; empty: the unsteered model itself,
@@ -58,6 +58,7 @@ class RunConfig:
     traits: SomeTuple[str]
     backend: Literal["transformer_lens", "nnsight"] = "transformer_lens"
     dtype: str = "auto"
+    effort: Literal["quick", "standard", "paper"] = "standard"
     n_questions: Count = 20
     n_instructions: Count = 5
     n_samples: Count = 1
@@ -67,8 +68,8 @@ class RunConfig:
     temperature: Temperature = 1.0
     filter: Filter = "paired"
     layers: tuple[int, ...] = ()
-    coefficients: SomeTuple[Coefficient] = DEFAULT_COEFFICIENTS
-    kl: tuple[Positive, ...] = ()
+    kl: SomeTuple[Positive] = DEFAULT_TARGETS
+    coefficients: tuple[Coefficient, ...] = ()
     n_selection_questions: int = 10
     n_eval_questions: Count = 20
     n_eval_samples: Count = 2
@@ -104,9 +105,7 @@ class RunConfig:
             "reasoning_tokens and reasoning_effort are of an api_judge, and none is named": bool(self.api_judge)
             or not (self.reasoning_tokens or self.reasoning_effort),
             "api_price is the price of an api_judge, and none is named": self.api_price is None or bool(self.api_judge),
-            "coefficients must hold a positive number": any(c > 0 for c in self.coefficients),
-            "kl takes the place of coefficients, and both are given": not self.kl
-            or self.coefficients == DEFAULT_COEFFICIENTS,
+            "coefficients must hold a positive number": not self.coefficients or any(c > 0 for c in self.coefficients),
             "n_selection_questions must be at least 3, for a reference of coherence": self.n_selection_questions >= 3,
             "n_eval_questions times n_eval_samples must be at least 3, for a reference of coherence": (
                 self.n_eval_questions * self.n_eval_samples >= 3
@@ -115,8 +114,7 @@ class RunConfig:
         for rule, holds in rules.items():
             if not holds:
                 raise ConfigError("cannot run with this configuration.", f"{rule}.")
-        if self.kl:
-            self.kl_targets()  # refuses
+        self.kl_targets()  # refuses
 
     def load_traits(self) -> list[Trait]:
         """The traits, all of them before any work begins.
@@ -160,13 +158,10 @@ class RunConfig:
         return KLTargets((*(-size for size in reversed(sizes)), *sizes))
 
     @checked
-    def test_place(self, n_layers: Count) -> tuple[int, float]:
-        """The layer and the coefficient of the test against random directions, which no answer chose.
-
-        Where strengths are by KL, `strengths.place_of_test` says it.
-        """
-        layers, positive = self.steered_layers(n_layers), [c for c in self.coefficients if c > 0]
-        return layers[len(layers) // 2], self.test_coefficient or max(positive)
+    def test_layer(self, n_layers: Count) -> int:
+        """The layer of the test against random directions, which no answer chose: the middle of the steered ones."""
+        layers = self.steered_layers(n_layers)
+        return layers[len(layers) // 2]
 
     def n_drawn(self) -> int:
         """How many random directions the test draws."""

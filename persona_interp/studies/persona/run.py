@@ -18,6 +18,7 @@ from persona_interp.lock import alone_in
 from persona_interp.measurements.frame import Measurements
 from persona_interp.measurements.steering import steering_table, to_measurements
 from persona_interp.measurements.steering_null import direction_test
+from persona_interp.progress import WholeBar, one_bar
 from persona_interp.statistics.null_families import battery_table
 from persona_interp.studies.folder import RunFolder
 from persona_interp.studies.persona import agreement, claims, identity, stages, steering, tables
@@ -34,6 +35,15 @@ from persona_interp.studies.persona.config import RunConfig
 from persona_interp.studies.persona.effects import persona_effects
 from persona_interp.studies.persona.gate import gate_rows
 from persona_interp.studies.persona.kept import unscored_answers
+from persona_interp.studies.persona.plan import (
+    CHOOSING,
+    RANDOM,
+    ROLLOUTS,
+    STEERING,
+    TABLES,
+    VECTORS,
+    planned_seconds,
+)
 from persona_interp.studies.persona.result import Extracted, TraitResult, steering_row, summary_row
 from persona_interp.studies.persona.results import FORMS, load_summary
 from persona_interp.studies.persona.rows import STUDY
@@ -66,51 +76,57 @@ def run_main_job(config: RunConfig, out: Path) -> Path:
     home = RunFolder.claim(out, STUDY, identity.of_run(bench, traits), keeps=identity.KEEPS)
     write_json(out / "config.json", config.to_dict())
     bench = with_api_judge(bench)
-    try:
-        extracted = [_vectors(bench, trait, clock) for trait in traits]
-        results = [_result(bench, made, extracted, clock) for made in extracted]
-    finally:
-        close_api_judge(bench)
-    with clock.stage("tables"):
+    planned = planned_seconds(bench, traits)
+    with one_bar(planned) as bar:
+        clock.bar = bar
+        clock.parts = {stage: len(traits) * (2 if stage in (VECTORS, STEERING) else 1) for stage in planned}
+        try:
+            extracted = [_vectors(bench, trait, clock) for trait in traits]
+            results = [_result(bench, made, extracted, clock) for made in extracted]
+        finally:
+            close_api_judge(bench)
+            clock.bar = None
+    with clock.stage(TABLES):
         measured = Measurements.concat([r.measured for r in results])
         rated = [agreement.rated_answers(r.trait, r.test, r.scored, r.panel.judges) for r in results]
         found = _tables(bench, results, measured, rated)
         _write_answers(bench, results, measured, rated)
         write_json(out / "summary.json", _summaries(bench, results, found["effects"]))
         effects, claimed = persona_effects(found, load_summary(out), n_layers=bench.model.n_layers)
-        home.finish(bench.model, provenance(bench, clock.seconds), effects, claimed, seed=config.seed)
+        about = provenance(bench, clock.seconds) | {"planned_s": {k: round(v, 1) for k, v in planned.items()}}
+        home.finish(bench.model, about, effects, claimed, seed=config.seed)
     logger.info("times: %s", ", ".join(f"{name} {seconds:.0f} s" for name, seconds in clock.seconds.items()))
     return out
 
 
 def _vectors(bench: Bench, trait: Trait, clock: "_Clock") -> Extracted:
-    with clock.stage("rollouts and judging"):
+    with clock.stage(ROLLOUTS):
         judges = panel(bench, trait)
         train = stages.scored_rollouts(bench, trait, judges, "extract")
         test = stages.scored_rollouts(bench, trait, judges, "eval")
         keep_asked(bench)
-    with clock.stage("vectors and separation"):
+    with clock.stage(VECTORS):
         shown = judges_shown(bench, trait, judges, train, test)
         return Extracted(trait, judges, train, test, shown, stages.vectors(bench, trait, train))
 
 
 def _result(bench: Bench, made: Extracted, extracted: Sequence[Extracted], clock: "_Clock") -> TraitResult:
     trait, judges, shown, vector = made.trait, made.panel, made.shown, made.vectors["response_mean"]
-    with clock.stage("vectors and separation"):
+    with clock.stage(VECTORS):
         profiles = {}
         for pooling in POOLINGS:
             others = {other.trait.name: other.vectors[pooling] for other in extracted if other is not made}
             profiles[pooling] = stages.separation(bench, made.train, made.test, pooling, others)
         baselines = stages.baselines(bench, trait, vector, made.train, made.test)
-    with clock.stage("choosing a setting"):
+    with clock.stage(CHOOSING):
         setting = steering.select_setting(bench, trait, judges, shown, vector)
-    with clock.stage("steering and judging"):
+    with clock.stage(STEERING):
         scored = steering.evaluate(bench, trait, judges, shown, vector, setting)
         keep_asked(bench)
         gate = gate_rows(bench, trait, scored)
-    with clock.stage("steering along random directions"):
+    with clock.stage(RANDOM):
         by_direction = steering.against_random(bench, trait, judges, shown, vector, made.train)
-    with clock.stage("steering and judging"):
+    with clock.stage(STEERING):
         facts = steering.factual_check(bench, trait, vector, setting)
     return TraitResult(
         *(trait, judges, made.train, made.test, shown, made.vectors),
@@ -202,11 +218,17 @@ class _Clock:
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
+        self.bar: WholeBar | None = None
+        self.parts: dict[str, int] = {}
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         start = time.monotonic()
+        if self.bar is not None:
+            self.bar.start(name, 1 / self.parts.get(name, 1))
         try:
             yield
         finally:
+            if self.bar is not None:
+                self.bar.end()
             self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - start

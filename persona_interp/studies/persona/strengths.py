@@ -16,7 +16,7 @@ def calibrated(bench: Bench, trait: Trait, direction: Direction) -> pd.DataFrame
     made; kept in the folder, each layer as it is done. All traits share the unsteered answers.
     """
     config = bench.config
-    if not config.kl:
+    if config.coefficients:
         return None
     return strength_table(
         bench.model,
@@ -43,8 +43,7 @@ def place_of_test(bench: Bench, trait: Trait, direction: Direction) -> tuple[int
     Where strengths are by KL, the coefficient of the largest target at that layer, unless one was given. Random
     directions are added with the same coefficient: they have the norm of the vector, and not its KL.
     """
-    layer, coefficient = bench.config.test_place(bench.model.n_layers)
-    table = calibrated(bench, trait, direction)
-    if table is None or bench.config.test_coefficient is not None:
-        return layer, coefficient
-    return layer, float(table.loc[table["layer"] == layer, "coefficient"].max())
+    layer = bench.config.test_layer(bench.model.n_layers)
+    if bench.config.test_coefficient is not None:
+        return layer, bench.config.test_coefficient
+    return layer, max(coefficients_by_layer(bench, trait, direction)[layer])
