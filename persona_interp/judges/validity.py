@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Bool, Float, Int
 
 from persona_interp.arguments import checked
@@ -16,7 +17,9 @@ from persona_interp.judges.protocol import Judge
 from persona_interp.statistics import auc_intervals
 
 Texts = Literal["hard pairs", "exemplars", "own answers"]
-HARD_PAIRS, EXEMPLARS, OWN_ANSWERS = "hard pairs", "exemplars", "own answers"
+HARD_PAIRS: Texts = "hard pairs"
+EXEMPLARS: Texts = "exemplars"
+OWN_ANSWERS: Texts = "own answers"
 
 LEAST_AUC = 0.7
 """A judge under this AUC on texts whose trait is known neither chooses a setting nor heads a result."""
@@ -51,8 +54,8 @@ class Validity:
 
 
 @checked
-def validity_on_texts(judge: Judge, trait: Trait) -> list[Validity]:
-    """The AUC of a judge on the hard pairs of a trait and on its exemplars, those of the two that there are.
+def scores_on_texts(judge: Judge, trait: Trait) -> pd.DataFrame:
+    """A judge's scores of the hard pairs of a trait and of its exemplars: texts, pair, positive, score.
 
     An embedding judge is made of the exemplars, so only the hard pairs test it. A likelihood judge takes nothing but
     its scale from them, which no AUC sees.
@@ -60,19 +63,27 @@ def validity_on_texts(judge: Judge, trait: Trait) -> list[Validity]:
     sets: list[tuple[Texts, Sequence[Exemplar]]] = [(HARD_PAIRS, hard_pairs(trait))]
     if not isinstance(judge, EmbeddingJudge):
         sets.append((EXEMPLARS, trait.exemplars))
-    return [validity_on_pairs(judge, trait, pairs, texts) for texts, pairs in sets if pairs]
+    columns = ["texts", "pair", "positive", "score"]
+    tables = [pd.DataFrame({name: [] for name in columns})]
+    for texts, pairs in sets:
+        if pairs:
+            questions = [pair.question for pair in pairs]
+            rated = judge.rate(trait, questions * 2, [*(pair.pos for pair in pairs), *(pair.neg for pair in pairs)])
+            sides = {"pair": list(range(len(pairs))) * 2, "positive": np.repeat([True, False], len(pairs))}
+            tables.append(pd.DataFrame({"texts": texts, **sides, "score": [score.value for score in rated]}))
+    return pd.concat(tables[1:] or tables, ignore_index=True)[columns]
 
 
 @checked
-def validity_on_pairs(judge: Judge, trait: Trait, pairs: Sequence[Exemplar], texts: Texts) -> Validity:
-    """The AUC of a judge on pairs of answers; a pair of which it cannot rate both is left out."""
-    questions = [pair.question for pair in pairs]
-    answers = [*(pair.pos for pair in pairs), *(pair.neg for pair in pairs)]
-    rated = judge.rate(trait, questions * 2, answers)
-    scores = np.array([score.value for score in rated], dtype=float).reshape(2, -1)
-    whole = np.flatnonzero(np.isfinite(scores).all(axis=0))
-    positive = np.repeat([True, False], len(whole))
-    return _of_sides(trait.name, judge.name, texts, scores[:, whole].ravel(), positive, np.tile(whole, 2))
+def validity_on_texts(trait: str, judge: str, scores: pd.DataFrame) -> list[Validity]:
+    """The AUC on each set of texts, from `scores_on_texts`; a pair of which not both could be rated is left out."""
+    found = []
+    for texts, rows in scores.groupby("texts", sort=False):
+        table = rows.pivot(index="pair", columns="positive", values="score").dropna()
+        values = np.concatenate([table[True].to_numpy(float), table[False].to_numpy(float)])
+        positive, pairs = np.repeat([True, False], len(table)), np.tile(table.index.to_numpy(int), 2)
+        found.append(_of_sides(trait, judge, _texts(str(texts)), values, positive, pairs))
+    return found
 
 
 @checked
@@ -125,10 +136,21 @@ def sees_texts(found: Sequence[Validity]) -> bool:
     return known.get(HARD_PAIRS, known.get(EXEMPLARS, 0.0)) >= LEAST_AUC
 
 
+def sees_weakly(found: Sequence[Validity]) -> bool:
+    """Whether a judge sees a trait at all: its intervals on known texts and on own answers lie above 0.5."""
+    by_texts = {one.texts: one for one in found}
+    known, own = by_texts.get(HARD_PAIRS, by_texts.get(EXEMPLARS)), by_texts.get(OWN_ANSWERS)
+    return known is not None and own is not None and known.low > 0.5 and own.low > 0.5
+
+
 def headline_auc(found: Sequence[Validity]) -> float:
     """The one AUC that stands beside a judge's numbers: on hard pairs, else exemplars, else the model's own answers."""
     by_texts = {one.texts: one.auc for one in found if np.isfinite(one.auc)}
     return next((by_texts[texts] for texts in (HARD_PAIRS, EXEMPLARS, OWN_ANSWERS) if texts in by_texts), float("nan"))
+
+
+def _texts(name: str) -> Texts:
+    return next(texts for texts in (HARD_PAIRS, EXEMPLARS, OWN_ANSWERS) if texts == name)
 
 
 def _of_sides(

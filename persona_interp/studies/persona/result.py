@@ -70,7 +70,12 @@ def notes(result: TraitResult, tested: Mapping[str, Any], n_traits: int) -> list
             f" that separates, its q could not be below {ALPHA:g}. Give traits more pairs, or run fewer together."
         )
     found += [f"Without the judge {name}: {reason}" for name, reason in result.panel.blind.items()]
-    found += [f"Not shown to work, so it heads nothing: {n} ({why})." for n, why in result.shown.reasons.items()]
+    found += [f"Not shown to work alone: {n} ({why})." for n, why in result.shown.reasons.items()]
+    if result.shown.heads and set(result.shown.heads) <= set(result.shown.reasons):
+        found.append(
+            "No judge is shown to work alone; those that see the trait weakly do so together: AUC"
+            f" {result.shown.auc(CONSENSUS):.2f} of their consensus on texts whose trait is known."
+        )
     if result.setting.stability is not None:
         found.append(
             f"Of random halves of the selection questions, {result.setting.stability:.0%} choose a layer within {NEAR}"

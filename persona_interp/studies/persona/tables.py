@@ -117,9 +117,8 @@ def baseline_rows(result: TraitResult) -> pd.DataFrame:
 
 
 def validity_rows(result: TraitResult) -> pd.DataFrame:
-    """Every AUC of every judge, and whether the judge is shown to work by them."""
-    rows = pd.DataFrame([asdict(one) for one in result.shown.found])
-    return rows.assign(shown=~rows["judge"].isin(list(result.shown.reasons)))
+    """Every AUC of every judge and of the consensus."""
+    return pd.DataFrame([asdict(one) for one in result.shown.found])
 
 
 def example_rows(result: TraitResult, judge: Judge) -> pd.DataFrame:

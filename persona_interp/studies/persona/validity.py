@@ -1,29 +1,33 @@
-"""Which judges are shown to work in this very run: those choose the setting and head the results, together."""
+"""Which judges are shown to work in this very run: those choose the setting and head the results, together.
+
+A judge is tried on texts whose trait is known and on the model's own prompted answers. Where none passes alone, those
+that see the trait weakly are tried together: the mean of several weak views can be better than each.
+"""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import pandas as pd
 
 from persona_interp.data.traits import Trait
+from persona_interp.judges.consensus import CONSENSUS, Standard
 from persona_interp.judges.protocol import Judge
 from persona_interp.judges.validity import (
     Validity,
     headline_auc,
     prompts_read,
+    scores_on_texts,
     sees_texts,
+    sees_weakly,
     validity_on_answers,
     validity_on_texts,
     why_not_shown,
 )
 from persona_interp.rollouts.generate import Rollouts
 from persona_interp.studies.persona.bench import Bench, Panel
-from persona_interp.tables import Form, kept_table, numbers, texts, wholes
+from persona_interp.tables import kept_table
 
 NOT_EXPRESSIBLE, NO_JUDGE = "not expressible", "no judge"
-VALIDITY = Form("validity", (
-    *texts("trait judge texts", filled=True), *numbers("auc low high"), *wholes("n n_clusters"),
-))  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -31,9 +35,9 @@ class Shown:
     """The judges of one trait by what is known of them.
 
     Args:
-        found: every AUC.
-        heads: those that rate every answer and are shown to work.
-        reasons: why each of the others is not shown to.
+        found: every AUC, of the consensus too.
+        heads: those that make the consensus.
+        reasons: why a judge is not shown to work alone.
     """
 
     found: tuple[Validity, ...]
@@ -42,44 +46,63 @@ class Shown:
 
     @property
     def ungraded(self) -> str | None:
-        """Why steering is not graded, where no judge that rates everything is shown to work; None where one is."""
+        """Why steering is not graded, where neither a judge nor several together are shown to work."""
         if self.heads:
             return None
         sees = any(sees_texts([one for one in self.found if one.judge == judge]) for judge in self.reasons)
         return NOT_EXPRESSIBLE if sees else NO_JUDGE
 
     def auc(self, judge: str) -> float:
-        """The one AUC that stands beside the numbers of a judge; of the consensus it is not known (NaN)."""
+        """The one AUC that stands beside the numbers of a judge."""
         return headline_auc([one for one in self.found if one.judge == judge])
 
 
 def judges_shown(bench: Bench, trait: Trait, judges: Panel, train: Rollouts, test: Rollouts) -> Shown:
-    """Every judge of a trait tried on texts whose trait is known and on the model's own prompted answers; kept.
+    """Every judge of a trait tried; its scores of the texts are kept.
 
     Judges that rate everything are tried on the answers to extraction questions, so that evaluation questions choose no
     judge; the others, which only stand beside, on those to evaluation questions.
     """
 
-    def tried() -> pd.DataFrame:
-        found = [one for judge in judges.judges for one in validity_on_texts(judge, trait)]
-        found += [_own_answers(judge, trait, train) for judge in judges.everywhere]
-        found += [_own_answers(judge, trait, test) for judge in judges.asked_rarely]
-        return pd.DataFrame([asdict(one) for one in found])
+    def rated() -> pd.DataFrame:
+        return pd.concat([scores_on_texts(j, trait).assign(judge=j.name) for j in judges.judges], ignore_index=True)
 
-    path = bench.folder / "rollouts" / trait.name / "validity.parquet"
-    rows = kept_table(path, tried, VALIDITY).itertuples(index=False)
-    return shown_by([Validity(*row) for row in rows], judges)
-
-
-def shown_by(found: Sequence[Validity], judges: Panel) -> Shown:
-    """The judges that these AUCs show to work."""
+    texts = kept_table(bench.folder / "rollouts" / trait.name / "validity.parquet", rated)
+    found = []
+    for judge in judges.judges:
+        found += validity_on_texts(trait.name, judge.name, texts[texts["judge"] == judge.name])
+        own = train if judge in judges.everywhere else test
+        found.append(_own_answers([judge], trait, own, judge.name))
     whys = {j.name: why_not_shown([one for one in found if one.judge == j.name]) for j in judges.judges}
-    heads = tuple(judge.name for judge in judges.everywhere if whys[judge.name] is None)
-    return Shown(tuple(found), heads, {name: why for name, why in whys.items() if why is not None})
+    reasons = {name: why for name, why in whys.items() if why is not None}
+    heads = [judge for judge in judges.everywhere if judge.name not in reasons]
+    weak = [j for j in judges.everywhere if sees_weakly([one for one in found if one.judge == j.name])]
+    if heads:
+        found += _together(trait, heads, texts, train)
+    elif len(weak) > 1 and why_not_shown(together := _together(trait, weak, texts, train)) is None:
+        heads, found = weak, [*found, *together]
+    return Shown(tuple(found), tuple(judge.name for judge in heads), reasons)
 
 
-def _own_answers(judge: Judge, trait: Trait, rollouts: Rollouts) -> Validity:
-    """On answers to the system prompts that the judge does not compare with."""
-    frame = rollouts.frame[rollouts.frame["instruction"] >= prompts_read(judge)]
-    scores, positive = frame[judge.name].to_numpy(float), (frame["side"] == "positive").to_numpy(bool)
-    return validity_on_answers(judge.name, trait.name, scores, positive, list(frame["question"]))
+def _together(trait: Trait, judges: Sequence[Judge], texts: pd.DataFrame, train: Rollouts) -> list[Validity]:
+    """The AUCs of the mean of several judges, standardised on texts without the trait, or answers against it."""
+    names = [judge.name for judge in judges]
+    wide = texts[texts["judge"].isin(names)].pivot(index=["texts", "pair", "positive"], columns="judge", values="score")
+    wide = wide.reset_index()
+    rated = wide.dropna(subset=names)
+    scored = []
+    for _, rows in rated.groupby("texts", sort=False):
+        standard = Standard.of(rows[~rows["positive"].astype(bool)], names)
+        scored.append(rows[["texts", "pair", "positive"]].assign(score=standard.consensus(rows)))
+    found = validity_on_texts(trait.name, CONSENSUS, pd.concat(scored, ignore_index=True)) if scored else []
+    return [*found, _own_answers(judges, trait, train, CONSENSUS)]
+
+
+def _own_answers(judges: Sequence[Judge], trait: Trait, rollouts: Rollouts, name: str) -> Validity:
+    """On answers to the system prompts that none of the judges compares with."""
+    frame = rollouts.frame[rollouts.frame["instruction"] >= max(prompts_read(judge) for judge in judges)]
+    positive, names = (frame["side"] == "positive").to_numpy(bool), [judge.name for judge in judges]
+    scores = frame[names[0]].to_numpy(float)
+    if len(names) > 1:
+        scores = Standard.of(frame[~positive], names).consensus(frame)
+    return validity_on_answers(name, trait.name, scores, positive, list(frame["question"]))
