@@ -19,6 +19,7 @@ from persona_interp.sections.section import Section, SectionTable, flat
 from persona_interp.sections.words import number, plain, signed, whole
 from persona_interp.studies.inventory.section import inventory_section
 from persona_interp.studies.persona.figures.drawing import plot_main_job
+from persona_interp.studies.persona.figures.headline import NAME as HEADLINE
 from persona_interp.studies.persona.results import MainJobResults, load_results
 from persona_interp.studies.persona.rows import STUDY as MAIN_JOB
 from persona_interp.studies.persona.section import main_job_parts
@@ -69,7 +70,10 @@ def write_report(folder: Path) -> Path:
     numbered = _Numbered(folder)
     shown = {}
     if results is not None:
-        shown = main_job_parts(results) | {"figures": [numbered(figure) for figure in plot_main_job(folder)]}
+        drawn = plot_main_job(folder)
+        first = [numbered(figure) for figure in drawn if figure.png.stem == HEADLINE]
+        others = [numbered(figure) for figure in drawn if figure.png.stem != HEADLINE]
+        shown = main_job_parts(results) | {"headline": first, "figures": others}
     sections = [_shown(section, numbered) for section in sections_of(folder)]
     claimed = claims_section(folder)
     if results is None and not sections:

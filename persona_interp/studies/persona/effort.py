@@ -20,14 +20,30 @@ EFFORTS: Mapping[Effort, Mapping[str, Any]] = MappingProxyType(
 """Fields of `RunConfig` that differ from its defaults."""
 
 
-def cut_by(effort: Effort) -> dict[str, str]:
-    """What an effort leaves out of the standard one, for the report: field -> "10 instead of 20"."""
+def cut_sentence(config: Mapping[str, Any], provenance: Mapping[str, Any]) -> str:
+    """How much work a run was, how long it took, and what it left out of the standard size; empty for older results."""
+    if config.get("effort") not in EFFORTS:
+        return ""
+    fewer = [
+        f"{name.replace('_', ' ').removeprefix('n ')} {config[name]} instead of {standard}"
+        for name, standard in _standard().items()
+        if config.get(name) is not None and _less(config[name], standard)
+    ]
+    times = provenance.get("time_s")
+    took = f" It took {sum(times.values()) / 60:.1f} minutes." if isinstance(times, Mapping) and times else ""
+    return f"Effort {config['effort']}.{took}" + (f" Cut against standard: {', '.join(fewer)}." if fewer else "")
+
+
+def _standard() -> dict[str, Any]:
+    """What a standard run has where a quick one has less."""
     from persona_interp.studies.persona.config import RunConfig
 
-    standard = RunConfig("", ("",), **EFFORTS["standard"])
-    chosen = EFFORTS[effort]
-    return {
-        name: f"{value} instead of {getattr(standard, name)}"
-        for name, value in chosen.items()
-        if value != getattr(standard, name)
-    }
+    config = RunConfig("", ("",), **EFFORTS["standard"])
+    counts = {name: getattr(config, name) for name in EFFORTS["quick"]}
+    return counts | {"n_random": config.n_drawn(), "n_test_questions": config.n_eval_questions}
+
+
+def _less(value: Any, standard: Any) -> bool:
+    if isinstance(value, int) and isinstance(standard, int):
+        return value < standard
+    return value == "chosen" and standard == "all"

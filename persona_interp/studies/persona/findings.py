@@ -137,6 +137,26 @@ def verdict(row: TraitSummary) -> str:
     return f"{separated}; steering {row.ungraded or ('not measured' if _unsteered(row) else _verb(row))}"
 
 
+def in_short(row: TraitSummary, model: str) -> str:
+    """One sentence that a visitor takes in at a glance; the numbers with their tests follow below."""
+    name, made = plain(row.trait), claims(row)
+    of_model = f"{plain(model)}'s answers to prompts for and against it apart"
+    separates = (
+        f"The persona vector of {name} tells {of_model} (AUC {number(row.auc, 2)})"
+        if "separation" in made
+        else f"The persona vector of {name} is not shown to tell {of_model}"
+    )
+    if row.ungraded is not None:
+        why = "the model does not express it" if row.ungraded == "not expressible" else "no judge here sees it surely"
+        return f"{separates}; whether adding it makes answers more {name} is not graded, as {why}."
+    if _unsteered(row):
+        return f"{separates}; steering was not measured."
+    size = f"{signed(row.effect, digits_of(row))} {unit_of(row)}"
+    if "steering" in made:
+        return f"{separates}, and adding it makes answers more {name}: {size}, more than random directions do."
+    return f"{separates}; that adding it makes answers more {name} is not shown ({size})."
+
+
 def finding(row: TraitSummary) -> str:
     """What was found for one trait, as one plain sentence with its numbers; a negative result as plainly."""
     return f"{separation_sentence(row)}; {effect_sentence(row)}."

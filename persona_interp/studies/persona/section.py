@@ -12,6 +12,7 @@ from persona_interp.judges.validity import RULE
 from persona_interp.sections.effects import Shown, effects_section_table
 from persona_interp.sections.section import flat
 from persona_interp.sections.words import change, extent, interval, number, plain, signed
+from persona_interp.studies.persona.effort import cut_sentence
 from persona_interp.studies.persona.findings import (
     GRADES,
     Q_LEVEL,
@@ -19,6 +20,7 @@ from persona_interp.studies.persona.findings import (
     digits_of,
     finding,
     grade,
+    in_short,
     is_specific,
     specificity,
     unit_of,
@@ -108,6 +110,8 @@ class Found:
 def main_job_parts(results: MainJobResults) -> dict[str, Any]:
     """What the page shows of the main job, by the names that its template uses."""
     return {
+        "sentences": [in_short(row, str(results.provenance.get("model", "the model"))) for row in results.summary],
+        "cut": cut_sentence(results.config, results.provenance),
         "findings": [_found(row) for row in results.summary],
         "grades": GRADES,
         "judges": _mapping(results.provenance.get("judges")),

@@ -11,9 +11,11 @@ from persona_interp.figures.frames import distinct, keep
 from persona_interp.figures.geometry import plot_geometry
 from persona_interp.figures.steering import incoherent_handle, layer_colors, plot_coherence, plot_expression
 from persona_interp.figures.style import GREY, legend_below, panel_figure, paper_style, save_figure, wrap
+from persona_interp.judges.consensus import CONSENSUS
 from persona_interp.studies.persona.figures import captions
 from persona_interp.studies.persona.figures.agreement import draw_agreement
 from persona_interp.studies.persona.figures.baselines import draw_baselines
+from persona_interp.studies.persona.figures.headline import draw_headline
 from persona_interp.studies.persona.figures.norms import plot_relative_norm
 from persona_interp.studies.persona.figures.separation import plot_separation
 from persona_interp.studies.persona.figures.steering_null import draw_steering_null
@@ -46,6 +48,7 @@ def plot_main_job(folder: Path) -> list[SavedFigure]:
 
 def draw_main_job(results: MainJobResults) -> Iterator[DrawnFigure]:
     """The figures one after another, in the order of the report; call it in `paper_style`."""
+    yield from draw_headline(results)
     yield from _separation(results)
     yield from draw_baselines(results)
     yield from _steering(results, EXPRESSION)
@@ -90,7 +93,8 @@ def _steering(results: MainJobResults, metric: str) -> Iterator[DrawnFigure]:
                 ax.set_ylabel("")
                 if line is not grid[-1]:
                     ax.set_xlabel("")
-            unit = "0–100" if metric == EXPRESSION else "worst z-score"
+            points = "deviations from unsteered" if judge == CONSENSUS else "0–100"
+            unit = points if metric == EXPRESSION else "worst z-score"
             line[0].set_ylabel(f"{metric} ({unit})" + (f"\njudge: {wrap(judge, 24)}" if judge else ""))
         legend_below(figure, extra=[] if False not in distinct(frame, "coherent") else [incoherent_handle()])
         gated = any(_gate(results, judge) is not None for judge in judges)

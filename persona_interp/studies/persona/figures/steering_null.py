@@ -9,11 +9,14 @@ from pandas import DataFrame
 from persona_interp.figures.drawn import DrawnFigure
 from persona_interp.figures.frames import distinct, keep
 from persona_interp.figures.style import GREY, PALETTE, legend_below, panel_figure, wrap
+from persona_interp.studies.persona.findings import unit_of
 from persona_interp.studies.persona.results import MainJobResults
 
 
-def plot_steering_null(frame: DataFrame, ax: Axes, *, traits: Sequence[str], notes: Sequence[str] = ()) -> Axes:
-    """Effects in points: a row a trait, a grey point a random direction, a diamond the direction itself.
+def plot_steering_null(
+    frame: DataFrame, ax: Axes, *, traits: Sequence[str], notes: Sequence[str] = (), unit: str = "points of 100"
+) -> Axes:
+    """Effects in the judge's unit: a row a trait, a grey point a random direction, a diamond the direction itself.
 
     Args:
         frame: `trait, role, effect` of one judge.
@@ -31,7 +34,7 @@ def plot_steering_null(frame: DataFrame, ax: Axes, *, traits: Sequence[str], not
              zip(traits, notes or [""] * len(traits), strict=True)]  # fmt: skip
     ax.set_yticks(range(len(traits)), names)
     ax.set_ylim(len(traits) - 0.45, -0.55)
-    ax.set_xlabel("steered minus unsteered expression (points of 100)")
+    ax.set_xlabel(f"steered minus unsteered expression ({unit})")
     ax.grid(visible=False, axis="y")
     return ax
 
@@ -48,12 +51,18 @@ def draw_steering_null(results: MainJobResults) -> Iterator[DrawnFigure]:
         for trait in traits
     ]
     figure, grid = panel_figure(1, 1, panel_height=0.6 + 0.5 * len(traits), page_wide=True)
-    plot_steering_null(table, grid[0][0], traits=traits, notes=notes)
+    plot_steering_null(table, grid[0][0], traits=traits, notes=notes, unit=unit_of(results.summary[0]))
     legend_below(figure)
     first, n = table.iloc[0], len(keep(keep(table, "trait", traits[0]), "role", "null_draw"))
+    strengths = sorted({float(value) for value in table["coefficient"]})
+    strength = (
+        f"coefficient {strengths[0]:+.3g}"
+        if len(strengths) == 1
+        else f"the coefficient of each trait ({strengths[0]:+.3g} to {strengths[-1]:+.3g})"
+    )
     caption = (
-        f"What each direction does to expression at layer {int(first['layer'])} with coefficient"
-        f" {first['coefficient']:+g}, a place that no answer chose; greedy answers to"
+        f"What each direction does to expression at layer {int(first['layer'])} with {strength},"
+        f" a place that no answer chose; greedy answers to"
         f" {int(table['n_questions'].max())} questions. Judge: {first['judge']}. A grey point is one of {n} random"
         " directions of equal norm with the covariance of the activations. p: the share of them, and of the vector"
         " itself, that raise expression as much; q: corrected over the traits."
