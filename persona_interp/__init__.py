@@ -96,6 +96,7 @@ if TYPE_CHECKING:
     from persona_interp.judges.lexical import LexicalSign as LexicalSign
     from persona_interp.judges.likelihood import LikelihoodJudge as LikelihoodJudge
     from persona_interp.judges.openai import OpenAIJudge as OpenAIJudge
+    from persona_interp.judges.politeness import PolitenessJudge as PolitenessJudge
     from persona_interp.measurements.baselines import compare_separation as compare_separation
     from persona_interp.measurements.capability import measure_multiple_choice as measure_multiple_choice
     from persona_interp.measurements.capability import measure_perplexity as measure_perplexity
@@ -215,6 +216,7 @@ _HOMES = {
     "judges.lexical": "LexicalJudge LexicalSign",
     "judges.likelihood": "LikelihoodJudge",
     "judges.openai": "OpenAIJudge",
+    "judges.politeness": "PolitenessJudge",
     "measurements.baselines": "compare_separation",
     "measurements.capability": "measure_multiple_choice measure_perplexity measure_task_loss",
     "studies.screening.detection": "detection_table",

@@ -95,6 +95,13 @@ def _score(sign: int, answer: str) -> Score:
     return Score(50.0 + 50.0 * sign * compound, compound)
 
 
+def word_valences(text: str) -> list[float]:
+    """The valence of every word of a text that is in VADER's lexicon, -4 to 4."""
+    lexicon = _analyzer().lexicon
+    words = (word.strip(".,;:!?\"'()") for word in text.lower().split())
+    return [float(lexicon[word]) for word in words if word in lexicon]
+
+
 @cache
 def _analyzer() -> Any:
     """VADER's lexicon, read once."""

@@ -16,6 +16,7 @@ from persona_interp.judges.coherence import CoherenceJudge
 from persona_interp.judges.embedding import EmbeddingJudge
 from persona_interp.judges.lexical import LexicalJudge
 from persona_interp.judges.likelihood import LikelihoodJudge
+from persona_interp.judges.politeness import PolitenessJudge
 from persona_interp.judges.protocol import Judge
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.load import load_model
@@ -34,6 +35,7 @@ class Bench:
 
     Args:
         likelihoods: the first filters.
+        rules: judges by word lists, which rate the traits that they can.
         api: opened when the folder is taken, because its cache lies there.
         usage: what the API judge asked so far, over all restarts of the run.
         ways: how it read its ratings so far; the judge's own set, which grows.
@@ -46,7 +48,7 @@ class Bench:
     embedding: EmbeddingJudge
     likelihoods: tuple[LikelihoodJudge, ...]
     coherence: CoherenceJudge
-    lexical: LexicalJudge | None = None
+    rules: tuple[Judge, ...] = ()
     endpoint: Endpoint | None = None
     api: Judge | None = None
     usage: Callable[[], Usage] | None = None
@@ -103,7 +105,7 @@ def load_bench(config: RunConfig, folder: Path) -> Bench:
             for judge in judging
         ),
         coherence=CoherenceJudge(model, embedding.encoder, kept=kept),
-        lexical=LexicalJudge() if config.lexical else None,
+        rules=(LexicalJudge(), PolitenessJudge()) if config.lexical else (),
         endpoint=endpoint,
     )
 
@@ -151,11 +153,11 @@ def panel(bench: Bench, trait: Trait) -> Panel:
     if not is_file(path):
         write_json(path, _blind(bench, trait))
     blind = {name: str(reason) for name, reason in read_record(path).items()}
-    lexical = () if bench.lexical is None or bench.lexical.unable(trait) is not None else (bench.lexical,)
+    rules = [judge for judge in bench.rules if judge.unable(trait) is None]
     first, *others = (() if judge.name in blind else (judge,) for judge in bench.likelihoods)
     api = () if bench.api is None else (bench.api,)
     rarely: tuple[Judge, ...] = (*(judge for one in others for judge in one), *api)
-    return Panel((bench.embedding, *first, *lexical), rarely, blind)
+    return Panel((bench.embedding, *first, *rules), rarely, blind)
 
 
 def _blind(bench: Bench, trait: Trait) -> dict[str, str]:
@@ -170,8 +172,7 @@ def provenance(bench: Bench, seconds: Mapping[str, float]) -> dict[str, Any]:
     judges = {bench.embedding.name: bench.embedding.description}
     for judge in bench.likelihoods:
         judges[judge.name] = judge.description + (OWN_VIEW if judge.model is bench.model else "")
-    if bench.lexical is not None:
-        judges[bench.lexical.name] = bench.lexical.description
+    judges |= {judge.name: judge.description for judge in bench.rules}
     asked = keep_asked(bench)
     if bench.api is not None:
         judges[bench.api.name] = str(asked["description"])

@@ -48,7 +48,7 @@ def run(
         int, typer.Option(help="Tokens that the API judge may reason with before it rates.", min=0)
     ] = 0,
     reasoning_effort: Annotated[str, typer.Option(help="Passed to the API judge, as low.")] = "",
-    lexical: Annotated[bool, typer.Option(help="Rate traits that have a valence by the VADER lexicon too.")] = True,
+    lexical: Annotated[bool, typer.Option(help="Rate by word lists too: valence, politeness.")] = True,
     extra_judges_on: Annotated[
         Literal["chosen", "all"], typer.Option(help="Steered answers for the API judge and further models.")
     ] = "chosen",

@@ -48,7 +48,7 @@ class RunConfig:
             in provenance_persona.json; None: tokens are counted and no cost is told.
         reasoning_tokens: tokens that the API judge may reason with before it rates; `reasoning_effort` is passed to it.
         template_options: values for variables of the model's chat template, such as {"enable_thinking": False}.
-        lexical: rate the traits that have a valence by the VADER lexicon too.
+        lexical: rate by word lists too: traits that have a valence by the VADER lexicon, impoliteness by its markers.
         extra_judges_on: steered answers that the API judge and every likelihood judge but the first rate: those at the
             chosen setting and the unsteered ones, or all.
         n_judge_pairs: prompt pairs that each likelihood judge averages over.

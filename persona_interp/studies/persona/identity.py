@@ -21,12 +21,11 @@ def of_inputs(config: RunConfig, traits: Sequence[Trait]) -> dict[str, Any]:
 
 def of_run(bench: Bench, traits: Sequence[Trait]) -> dict[str, Any]:
     """All of it: models with their weights, backend, dtype and chat template, judges, settings, traits, versions."""
-    lexical = [] if bench.lexical is None else [bench.lexical]
     return {
         **of_inputs(bench.config, traits),
         "model": of_model(bench.model),
         "judges": {
-            **of_judges([bench.embedding, bench.coherence, *lexical, *bench.likelihoods]),
+            **of_judges([bench.embedding, bench.coherence, *bench.rules, *bench.likelihoods]),
             **({} if bench.endpoint is None else {"api": [bench.endpoint.model, bench.endpoint.base_url]}),
         },
         **of_package(METHOD_VERSION),

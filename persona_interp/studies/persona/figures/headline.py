@@ -120,6 +120,6 @@ def _caption(rows: list[TraitSummary]) -> str:
     return (
         "Left: mean expression by the consensus of judges, in standard deviations of the unsteered answers, as the"
         " persona vector is added with rising strength at the chosen layer; the band is the 95 % interval over"
-        " questions; hollow points fail the coherence gate; grey points are random directions of equal norm at the place"
-        f" of the test. Right: answers to the first evaluation question. Judges: {judges}."
+        " questions; hollow points fail the coherence gate; grey points are random directions of equal norm, at the"
+        f" place of the test. Right: answers to the first evaluation question. Judges: {judges}."
     )
