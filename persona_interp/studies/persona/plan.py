@@ -15,7 +15,7 @@ STAGES = (ROLLOUTS, VECTORS, CHOOSING, STEERING, RANDOM, TABLES)
 
 _PROMPT, _PAIR = 50, 40
 """Tokens of a prompt with its system prompt, and of an answer of a pair or exemplar."""
-_PASSES, _NEUTRAL = 20, 16 * 32
+_PASSES, _NEUTRAL = 10, 16 * 32
 """Passes that a layer's strengths take, both signs and three targets, over so many tokens of unsteered answers."""
 _WORTH_SAYING = 60.0
 _ANSWER_S, _DRAWING_S, _NULLS_S = 0.012, 15.0, 6.0
