@@ -53,7 +53,8 @@ class Divergence:
     def of(cls, values: Float[np.ndarray, " token"], prompts: Int[np.ndarray, " token"], *, seed: int) -> "Divergence":
         """From the divergence of every token and the number of the prompt that it answers.
 
-        The interval is `bootstrap_mean` over prompts, whose coverage is simulated there; no bound lies below 0.
+        The interval is `bootstrap_mean` over prompts; no bound lies below 0. Measured coverage at level 0.95 with 8 to
+        32 answers of 2 to 32 skewed tokens: 0.95 to 0.97 (tests/golden/levels/intervals.csv).
         """
         interval = bootstrap_mean(values, prompts, seed=seed)
         low, median, p95 = np.maximum(interval.low, 0), np.median(values), np.percentile(values, 95)
@@ -103,7 +104,7 @@ class UnsteeredAnswers:
             unsteered = self._logits(part, self.baseline) if part.unsteered is None else part.unsteered
             if self.keeps_logits:
                 part.unsteered = unsteered
-            values.append(token_kl(unsteered, self._logits(part, intervention)).cpu().numpy())
+            values.append(token_kl(unsteered, self._logits(part, intervention)).numpy())
         found = np.concatenate(values)
         if wrong := int((~np.isfinite(found)).sum()):
             raise ModelError(
@@ -234,7 +235,7 @@ def token_kl(
     for start in range(0, len(unsteered), at_once):
         p, q = (logits[start : start + at_once].float().log_softmax(-1) for logits in (unsteered, steered))
         parts.append(torch.where(p == -torch.inf, 0, p.exp() * (p - q)).sum(-1))
-    return torch.cat(parts).double().clamp(min=0)  # below 0 by rounding alone
+    return torch.cat(parts).clamp(min=0).cpu().double()  # below 0 by rounding alone
 
 
 def _parts(model: HookedModel, rows: Sequence[Row]) -> tuple[tuple[_Part, ...], bool]:

@@ -8,6 +8,7 @@ import pandas as pd
 
 from persona_interp.arguments import checked
 from persona_interp.bounds import Count, Seed, Some, Text
+from persona_interp.data.neutral_prompts import neutral_prompts
 from persona_interp.directions.direction import Direction, check_direction
 from persona_interp.errors import ConfigError, PersonaInterpError
 from persona_interp.identity import of_model, of_package
@@ -15,6 +16,7 @@ from persona_interp.interventions.divergence import ANSWER_TOKENS, UnsteeredAnsw
 from persona_interp.interventions.record import record
 from persona_interp.interventions.residual import Add
 from persona_interp.interventions.strength import START, KLTargets, strength_for_kl
+from persona_interp.lock import alone_in
 from persona_interp.models.protocol import HookedModel
 from persona_interp.rollouts.parts import refuse_other_config
 from persona_interp.tables import Form, kept_table, numbers, texts, truths, wholes
@@ -34,6 +36,7 @@ STRENGTHS = Form(
 
 
 @checked
+@alone_in("folder")
 def strength_table(
     model: HookedModel,
     direction: Direction,
@@ -69,7 +72,12 @@ def strength_table(
         if answers is not None:
             raise ConfigError("got answers and a folder, which could not tell whose answers they are.", "Give prompts.")
         inputs = {"model": of_model(model), "direction": record(direction), "targets": targets.targets, "span": span}
-        asked = {"layers": list(layers), "prompts": prompts, "max_new_tokens": max_new_tokens, "seed": seed}
+        asked = {
+            "layers": list(layers),
+            "prompts": prompts or neutral_prompts(),
+            "max_new_tokens": max_new_tokens,
+            "seed": seed,
+        }
         refuse_other_config(folder / "config.json", {**inputs, **asked, **of_package(METHOD_VERSION)})
     start, tables = START, []
     for layer in layers:

@@ -48,6 +48,17 @@ def mean(kind: str, n: int) -> Callable[[Rng, int], Found]:
     return one
 
 
+def token_mean(n: int) -> Callable[[Rng, int], Found]:
+    """Skewed and positive, as the KL of tokens is: answers share a factor, and are of 2 to 32 tokens."""
+
+    def one(rng: Rng, seed: int) -> Found:
+        clusters = np.repeat(np.arange(n), rng.integers(2, 33, n))
+        values = rng.lognormal(-0.08, 0.4, n)[clusters] * rng.lognormal(-0.5, 1.0, len(clusters))
+        return bootstrap_mean(values, clusters, seed=seed, **FAST), 1.0
+
+    return one
+
+
 def difference(kind: str, n: int) -> Callable[[Rng, int], Found]:
     def one(rng: Rng, seed: int) -> Found:
         clusters = np.repeat(np.arange(n), 2)
@@ -207,6 +218,7 @@ SETTINGS: dict[str, tuple[float, Callable[[Rng, int], Found]]] = {
         for kind in ("normal", "exponential")
         for n in (8, 12, 20, 40)
     },
+    **{f"mean over tokens of {n} answers": (LEAST, token_mean(n)) for n in (8, 16, 32)},
     **{f"difference, {kind}, {n} clusters": (LEAST, difference(kind, n)) for kind in KINDS for n in (8, 20, 40)},
     **{
         f"mean over {n} questions x {m} seeds, {label}": (0.93 if m > 3 else 0.91, two_factors(n, m, sizes))
@@ -278,6 +290,7 @@ def least(setting: str, n_sets: int) -> float:
     "setting",
     [
         "mean, exponential, 8 clusters",
+        "mean over tokens of 16 answers",
         "difference, normal, 8 clusters",
         "mean over 20 questions x 5 seeds, a third each",
         "share 0.1, 12 clusters, 0.5 common",

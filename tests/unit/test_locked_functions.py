@@ -12,6 +12,7 @@ from persona_interp.directions.style_training import train_style_vectors
 from persona_interp.errors import ConfigError
 from persona_interp.finetuning.train import finetune
 from persona_interp.lock import NAME, alone_in
+from persona_interp.measurements.strengths import strength_table
 from persona_interp.rollouts.generate import answer
 from persona_interp.studies.finetuning.run import run_prevention, run_robustness, run_shift
 from persona_interp.studies.inventory.run import run_inventories
@@ -54,6 +55,7 @@ def calls(folder: Path) -> dict[str, Callable[[], object]]:
 
     return {
         "run_main_job": lambda: past(run_main_job)(none, folder),
+        "strength_table": lambda: past(strength_table)(none, none, none, layers=[], folder=folder),
         "run_styles": lambda: past(run_styles)(none, none, none, judges=[], coherence=none, out=folder),
         "measure_styles": lambda: past(measure_styles)(
             none, none, {}, activations=none, settings=none, judges=[], coherence=none, selection=[], prompts={},

@@ -248,6 +248,11 @@ NUMBERS: tuple[Row, ...] = (
         pi.StyleSteering,
         coefficients=(1.0, -1.0),
     ),
+    refused("effect 0", r"targets must not be 0", pi.kl, 0.3, 0),
+    refused("effect nan", r"targets must be a finite number, got nan", pi.kl, NAN),
+    refused("effects without a family", r"at must be a function, got 0\.3", pi.strength_for_kl, at=0.3),
+    refused("tolerance 0.5", r"tolerance must be 0\.005 to 0\.1, got 0\.5", pi.strength_for_kl, tolerance=0.5),
+    refused("effects of a run", r"kl\[0\] must be above 0", RunConfig, "m", ("evil",), kl=(-0.3,)),
     refused(
         "a tensor as a number",
         r"coefficient must be a finite number, got a Tensor",

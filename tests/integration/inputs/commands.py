@@ -289,6 +289,13 @@ ROWS: tuple[Row, ...] = (
     Command("steered", (*STEER, "--coefficient", "0.1"), 0, r"cheerful \+0.1"),
     Command("steered, joined by commas", (*STEER, "--coefficient=-0.1,0.1"), 0, r"cheerful -0.1"),
     Command("steered, as JSON", (*STEER, "--coefficient", "0.1", "--json"), 0, r'^\[\{"question": "Hi"'),
+    Command("steered by effect", (*STEER, "--kl", "0.05"), 0, r"\(0\.05 nats\)"),
+    Command("effects 0", (*STEER, "--kl", "0.3,0"), 2, r"--kl must be above 0, got 0\."),
+    Command("effects too near", (*STEER, "--kl", "0.3,0.31"), 2, r"at least a quarter apart, got 0\.3 and 0\.31"),
+    Command("an effect out of reach", (*STEER, "--kl", "900"), 1, r"the mean KL does not reach 900 nats"),
+    Command(
+        "effects and coefficients", (*STEER, "--kl", "0.3", "--coefficient", "0.1"), 2, "both --kl and --coefficient"
+    ),
     Command("the traits as JSON", ("traits", "--json"), 0, '"evil"'),
     Command("a trait whole", ("traits", "show", "evil"), 0, '"instruction"'),
     Command("the models", ("models",), 0, "smollm2-135m-instruct"),
