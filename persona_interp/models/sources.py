@@ -7,8 +7,9 @@ from reprlib import Repr
 
 from persona_interp.errors import ModelError
 from persona_interp.hub import ask_hub, quiet_hub
+from persona_interp.models.conversion import gguf_folder
 from persona_interp.models.file_hashes import files_in, hash_of_files, tokenizer_files, weight_files
-from persona_interp.models.packaged import PACKAGED_MODELS, gguf_folder, packaged_folder, packaged_name
+from persona_interp.models.packaged import PACKAGED_MODELS, packaged_folder, packaged_name
 
 ADAPTER_CONFIG, ADAPTER_WEIGHTS, _PICKLED = "adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"
 EXPECTED = (

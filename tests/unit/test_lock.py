@@ -20,7 +20,7 @@ from persona_interp import lock
 from persona_interp.errors import ArtefactError, ConfigError
 from persona_interp.io import TEMPORARY, atomic_write_bytes, remove_partial_writes
 from persona_interp.lock import NAME, STALE_S, Holder, _clear, locked, scratch_folder
-from persona_interp.models.packaged import gguf_folder
+from persona_interp.models.conversion import gguf_folder
 from tests.unit.lock_holder import holder
 
 
@@ -200,13 +200,14 @@ def test_only_this_program_s_temporary_files_are_removed(tmp_path: Path) -> None
 SCRATCH = """
 import sys, time
 from pathlib import Path
-from persona_interp.models import packaged
+from persona_interp.models import conversion
 def convert(gguf, folder, name):
     (folder / "model.safetensors").write_bytes(bytes(10**6))
     print("converting", flush=True)
     time.sleep(60 if len(sys.argv) > 2 else 0)
-packaged._write_plain = convert
-packaged.gguf_folder(Path(sys.argv[1]))
+    return {}
+conversion._write_plain = convert
+conversion.gguf_folder(Path(sys.argv[1]))
 """
 
 

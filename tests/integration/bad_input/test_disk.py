@@ -10,7 +10,7 @@ import pytest
 
 from persona_interp.directions.direction import Direction
 from persona_interp.errors import ArtefactError
-from persona_interp.models import packaged
+from persona_interp.models import conversion
 from tests.integration.bad_input.conftest import extract
 
 
@@ -47,8 +47,12 @@ def test_a_full_disk_leaves_no_vector_behind(vector: Path, tmp_path: Path) -> No
 def pretend_conversion(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A GGUF file whose conversion takes no time; returns its path."""
     monkeypatch.setenv("PERSONA_INTERP_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(packaged, "_write_plain", lambda _, folder, __: (folder / "config.json").write_text("{}"))
-    monkeypatch.setattr(packaged, "_check_header", lambda _: None)
+
+    def write(_: Path, folder: Path, __: str) -> dict[str, str]:
+        (folder / "config.json").write_text("{}")
+        return {}
+
+    monkeypatch.setattr(conversion, "_write_plain", write)
     path = tmp_path / "model.gguf"
     path.write_bytes(b"GGUF and so on")
     return path
@@ -57,7 +61,7 @@ def pretend_conversion(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 @pytest.mark.usefixtures("full_disk")
 def test_a_disk_full_at_the_end_of_a_conversion_leaves_nothing(pretend_conversion: Path, tmp_path: Path) -> None:
     with pytest.raises(ArtefactError, match="could not write .*conversion.json .*: No space left on device"):
-        packaged.gguf_folder(pretend_conversion)
+        conversion.gguf_folder(pretend_conversion)
     assert list((tmp_path / "cache" / "models").iterdir()) == []
 
 
@@ -68,13 +72,14 @@ def test_a_disk_full_while_a_gguf_file_is_copied_leaves_nothing_and_the_next_loa
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Path, "symlink_to", full)  # as on a file system without links, where the file is copied
         patched.setattr(shutil, "copyfileobj", full)
         with pytest.raises(ArtefactError, match="could not write .*: No space left on device") as caught:
-            packaged.gguf_folder(pretend_conversion)
+            conversion.gguf_folder(pretend_conversion)
     assert "Nothing was kept. Free space, or set PERSONA_INTERP_CACHE to another folder." in str(caught.value)
     assert list((tmp_path / "cache" / "models").iterdir()) == []
-    folder = packaged.gguf_folder(pretend_conversion)
-    assert packaged.gguf_folder(pretend_conversion) == folder
+    folder = conversion.gguf_folder(pretend_conversion)
+    assert conversion.gguf_folder(pretend_conversion) == folder
     (folder / "config.json").write_text('{"altered": true}')
     with pytest.raises(ArtefactError, match="was altered after conversion.\n  Delete the folder"):
-        packaged.gguf_folder(pretend_conversion)
+        conversion.gguf_folder(pretend_conversion)
