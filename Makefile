@@ -2,7 +2,8 @@
 
 PYTHON ?= python3
 MODEL ?= smollm2-135m-instruct
-TRAITS ?= evil,optimistic,impolite
+TRAITS ?= impolite
+EFFORT ?= quick
 OUT ?= results/demo
 WORKERS ?= 2
 
@@ -15,7 +16,7 @@ PIP := .venv/bin/python -m pip --disable-pip-version-check --no-input
 .PHONY: help demo test check format benchmark clean
 
 help:
-	@echo "make demo       the whole pipeline (MODEL=$(MODEL) TRAITS=$(TRAITS) OUT=$(OUT))"
+	@echo "make demo       the whole pipeline (MODEL=$(MODEL) TRAITS=$(TRAITS) EFFORT=$(EFFORT) OUT=$(OUT))"
 	@echo "make test       the tests, in WORKERS=$(WORKERS) processes"
 	@echo "make check      formatting, lint, types and import rules"
 	@echo "make format     rewrite files in the project's style"
@@ -23,7 +24,7 @@ help:
 	@echo "make clean      delete caches and build output (results and .venv stay)"
 
 demo: $(STAMP)
-	.venv/bin/persona-interp run --model $(MODEL) --trait $(TRAITS) --out $(OUT)
+	.venv/bin/persona-interp run --model $(MODEL) --trait $(TRAITS) --effort $(EFFORT) --out $(OUT)
 
 # Workers share the cores, so each computes on one thread.
 test: $(STAMP)

@@ -63,15 +63,15 @@ def scores_on_texts(judge: Judge, trait: Trait) -> pd.DataFrame:
     sets: list[tuple[Texts, Sequence[Exemplar]]] = [(HARD_PAIRS, hard_pairs(trait))]
     if not isinstance(judge, EmbeddingJudge):
         sets.append((EXEMPLARS, trait.exemplars))
-    columns = ["texts", "pair", "positive", "score"]
-    tables = [pd.DataFrame({name: [] for name in columns})]
+    tables = []
     for texts, pairs in sets:
         if pairs:
             questions = [pair.question for pair in pairs]
             rated = judge.rate(trait, questions * 2, [*(pair.pos for pair in pairs), *(pair.neg for pair in pairs)])
             sides = {"pair": list(range(len(pairs))) * 2, "positive": np.repeat([True, False], len(pairs))}
             tables.append(pd.DataFrame({"texts": texts, **sides, "score": [score.value for score in rated]}))
-    return pd.concat(tables[1:] or tables, ignore_index=True)[columns]
+    none = {"texts": str, "pair": int, "positive": bool, "score": float}
+    return pd.concat(tables or [pd.DataFrame(columns=list(none)).astype(none)], ignore_index=True)
 
 
 @checked
@@ -79,6 +79,7 @@ def validity_on_texts(trait: str, judge: str, scores: pd.DataFrame) -> list[Vali
     """The AUC on each set of texts, from `scores_on_texts`; a pair of which not both could be rated is left out."""
     found = []
     for texts, rows in scores.groupby("texts", sort=False):
+        rows = rows.assign(positive=rows["positive"].astype(bool))
         table = rows.pivot(index="pair", columns="positive", values="score").dropna()
         values = np.concatenate([table[True].to_numpy(float), table[False].to_numpy(float)])
         positive, pairs = np.repeat([True, False], len(table)), np.tile(table.index.to_numpy(int), 2)

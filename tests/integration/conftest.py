@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from persona_interp.data.traits import trait_from_dict, trait_to_dict
+from persona_interp.studies.persona import validity
 from persona_interp.studies.persona.config import RunConfig
 from tests.contract.tiny import save_tiny
 
@@ -66,6 +67,17 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def judges_count_as_shown() -> Iterator[None]:
+    """No judge is shown to work on a random model: within this process all count as shown, so that steering is graded.
+
+    Commands in another process go by the rule itself, which has tests of its own (tests/unit/judges/test_validity.py).
+    """
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(validity, "why_not_shown", lambda found: None)  # noqa: ARG005
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -9,12 +9,15 @@ from persona_interp.bounds import Amount, Coefficient, Count, CountOrNone, Posit
 from persona_interp.data.traits import Trait, load_trait
 from persona_interp.directions.persona import Filter
 from persona_interp.errors import ConfigError
-from persona_interp.interventions.strength import DEFAULT_TARGETS, KLTargets
+from persona_interp.interventions.strength import KLTargets
 from persona_interp.judges.protocol import require_exemplars
 from persona_interp.measurements.steering_null import draws_for
 from persona_interp.rollouts.generate import contrastive_requests
 from persona_interp.statistics.levels import N_DRAWS
 from persona_interp.types import layers_at_depth
+
+TARGETS = (0.1, 0.2, 0.4)
+"""Nats a token; beyond, small models no longer write sentences."""
 
 _DEPTHS = (0.3, 0.5, 0.7)
 
@@ -30,14 +33,14 @@ class RunConfig:
         layers: 0-based blocks to steer at; empty: those whose outputs lie nearest to depths 0.3, 0.5 and 0.7.
         kl: strengths by what they do: at each layer the coefficients that reach these mean KL divergences from the
             unsteered model, in nats, each on both sides of 0 (`strength_for_kl`). The test against random directions is
-            then at the coefficient of the largest target, the same for all: equal norms, not equal KL.
+            then at the coefficient of the middle target, the same for all: equal norms, not equal KL.
         coefficients: in place of kl: strengths in units of the mean residual norm of the layer.
         n_selection_questions: extraction questions on which the layer and coefficient are chosen, so that the
             evaluation questions never choose.
         n_random: random directions of equal norm that the vector's effect is ranked among; None: 100, or as many as one
             true effect among the claims needs (`draws_for`); 0: no test, and fewer than 19 have no p.
         test_coefficient: strength of that test, at the middle of the steered layers, named before any answer is seen;
-            None: the largest coefficient there, since an effect grows with strength and the scatter of answers not.
+            None: that of the middle of `kl`, or the largest of `coefficients`.
         test_tokens: length of its answers; `n_test_questions` evaluation questions that it asks, None: all of them.
         sweep: whether every steered layer is evaluated at every strength, or the chosen layer alone.
         judge_models: models of the likelihood judges, of which the first filters; empty: the unsteered model itself,
@@ -68,7 +71,7 @@ class RunConfig:
     temperature: Temperature = 1.0
     filter: Filter = "paired"
     layers: tuple[int, ...] = ()
-    kl: SomeTuple[Positive] = DEFAULT_TARGETS
+    kl: SomeTuple[Positive] = TARGETS
     coefficients: tuple[Coefficient, ...] = ()
     n_selection_questions: int = 10
     n_eval_questions: Count = 20

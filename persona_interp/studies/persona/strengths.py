@@ -40,10 +40,12 @@ def coefficients_by_layer(bench: Bench, trait: Trait, direction: Direction) -> d
 def place_of_test(bench: Bench, trait: Trait, direction: Direction) -> tuple[int, float]:
     """The layer and the coefficient of the test against random directions, which no answer chose.
 
-    Where strengths are by KL, the coefficient of the largest target at that layer, unless one was given. Random
-    directions are added with the same coefficient: they have the norm of the vector, and not its KL.
+    Where strengths are by KL, the coefficient of the middle target at that layer, where answers are still coherent,
+    unless one was given. Random directions are added with the same coefficient: they have the norm of the vector, and
+    not its KL.
     """
     layer = bench.config.test_layer(bench.model.n_layers)
     if bench.config.test_coefficient is not None:
         return layer, bench.config.test_coefficient
-    return layer, max(coefficients_by_layer(bench, trait, direction)[layer])
+    positive = sorted(c for c in coefficients_by_layer(bench, trait, direction)[layer] if c > 0)
+    return layer, positive[-1] if bench.config.coefficients else positive[len(positive) // 2]

@@ -116,6 +116,15 @@ def baseline_rows(result: TraitResult) -> pd.DataFrame:
     return result.baselines.assign(chosen=result.baselines["layer"] == result.setting.layer)
 
 
+def opposite(scored: pd.DataFrame, setting: Setting) -> list[float]:
+    """The negative coefficient at the chosen layer that stands as far out on its side as the chosen one on its own."""
+    at = sorted(scored.loc[(scored["layer"] == setting.layer).fillna(False), "coefficient"].unique())
+    positive, negative = [c for c in at if c > 0], [c for c in reversed(at) if c < 0]
+    if setting.coefficient not in positive or not negative:
+        return []
+    return [float(negative[min(positive.index(setting.coefficient), len(negative) - 1)])]
+
+
 def validity_rows(result: TraitResult) -> pd.DataFrame:
     """Every AUC of every judge and of the consensus."""
     return pd.DataFrame([asdict(one) for one in result.shown.found])
@@ -129,8 +138,9 @@ def example_rows(result: TraitResult, judge: Judge) -> pd.DataFrame:
     """
     trait, scored, setting = result.trait, result.scored, result.setting
     by = CONSENSUS if result.shown.heads else judge.name
-    at_layer = (scored["layer"] == setting.layer) & (scored["coefficient"].abs() == abs(setting.coefficient))
-    chosen = scored[(at_layer | (scored["coefficient"] == 0)) & (scored["sample"] == 0)]
+    shown = [0.0, setting.coefficient, *opposite(scored, setting)]
+    there = (scored["layer"] == setting.layer).fillna(False) | (scored["coefficient"] == 0)
+    chosen = scored[there & scored["coefficient"].isin(shown) & (scored["sample"] == 0)]
     questions = list(dict.fromkeys(chosen["question"]))[:_EXAMPLE_QUESTIONS]
     chosen = chosen[chosen["question"].isin(questions)].sort_values(["question", "coefficient"])
     return pd.DataFrame(

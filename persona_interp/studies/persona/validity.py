@@ -65,7 +65,8 @@ def judges_shown(bench: Bench, trait: Trait, judges: Panel, train: Rollouts, tes
     """
 
     def rated() -> pd.DataFrame:
-        return pd.concat([scores_on_texts(j, trait).assign(judge=j.name) for j in judges.judges], ignore_index=True)
+        tables = [scores_on_texts(judge, trait).assign(judge=judge.name) for judge in judges.judges]
+        return pd.concat([table for table in tables if len(table)] or tables[:1], ignore_index=True)
 
     texts = kept_table(bench.folder / "rollouts" / trait.name / "validity.parquet", rated)
     found = []
@@ -88,8 +89,7 @@ def _together(trait: Trait, judges: Sequence[Judge], texts: pd.DataFrame, train:
     """The AUCs of the mean of several judges, standardised on texts without the trait, or answers against it."""
     names = [judge.name for judge in judges]
     wide = texts[texts["judge"].isin(names)].pivot(index=["texts", "pair", "positive"], columns="judge", values="score")
-    wide = wide.reset_index()
-    rated = wide.dropna(subset=names)
+    rated = wide.reindex(columns=names).dropna().reset_index()
     scored = []
     for _, rows in rated.groupby("texts", sort=False):
         standard = Standard.of(rows[~rows["positive"].astype(bool)], names)

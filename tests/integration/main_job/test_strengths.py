@@ -15,7 +15,7 @@ from persona_interp.measurements.strengths import STRENGTHS
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.studies.persona import strengths
 from persona_interp.studies.persona.bench import Bench, load_bench
-from persona_interp.studies.persona.config import DEFAULT_COEFFICIENTS, RunConfig
+from persona_interp.studies.persona.config import RunConfig
 from persona_interp.studies.persona.run import run_main_job
 from persona_interp.tables import read_table
 from persona_interp.types import TokenBatch
@@ -27,7 +27,7 @@ TARGETS = (0.02, 0.1)
 
 @pytest.fixture(scope="module")
 def by_kl(small: RunConfig) -> RunConfig:
-    return replace(small, coefficients=DEFAULT_COEFFICIENTS, kl=TARGETS, layers=(0, 1))
+    return replace(small, coefficients=(), kl=TARGETS, layers=(0, 1))
 
 
 def bench_in(config: RunConfig, folder: Path) -> tuple[Bench, Any, Direction]:
@@ -67,11 +67,8 @@ def test_each_layer_has_its_own(by_kl: RunConfig, tmp_path: Path, monkeypatch: p
 
 def test_refusals(small: RunConfig, by_kl: RunConfig) -> None:
     for changes, said in (
-        ({"kl": (0.1,)}, "kl takes the place of coefficients, and both are given"),
-        (
-            {"kl": (0.3, 0.31), "coefficients": DEFAULT_COEFFICIENTS},
-            "a quarter apart, got 0.3 and 0.31",
-        ),
+        ({"kl": (0.3, 0.31)}, "a quarter apart, got 0.3 and 0.31"),
+        ({"kl": ()}, "kl must"),
         ({"kl": (-0.1,)}, r"kl\[0\] must be above 0"),
     ):
         with pytest.raises(ConfigError, match=said):

@@ -56,11 +56,11 @@ def plot_dose(frame: DataFrame, ax: Axes, row: TraitSummary, null: DataFrame | N
         ax.plot(place, np.sort(effects), ".", color=GREY, markersize=2.5, alpha=0.7, zorder=1.5)
         ax.annotate(
             f"{len(effects)} random\ndirections",
-            (float(place.mean()), float(effects.min())),
-            xytext=(0, -3),
+            (float(place.max()), float(np.median(effects))),
+            xytext=(4, 0),
             textcoords="offset points",
-            ha="center",
-            va="top",
+            ha="left",
+            va="center",
             fontsize=6,
             color="#666666",
         )
