@@ -94,9 +94,10 @@ def validities(run: Run) -> dict[tuple[str | None, str | None], float]:
     """The AUC that stands beside every number of a judge, by trait and judge; none of those that were not tried."""
     found: dict[tuple[str | None, str | None], list[Validity]] = {}
     for row in run.rows("validity"):
-        one = Validity(**{field.name: row[field.name] for field in fields(Validity)})
-        if one.auc is not None:
-            found.setdefault((one.trait, one.judge), []).append(one)
+        if row["auc"] is not None:
+            cells = {field.name: row[field.name] for field in fields(Validity)}
+            known = {name: float("nan") if cell is None else cell for name, cell in cells.items()}
+            found.setdefault((row["trait"], row["judge"]), []).append(Validity(**known))
     return {key: headline_auc(several) for key, several in found.items()}
 
 

@@ -1,9 +1,11 @@
 """What a run will do and about how long it takes here: tokens to write and to read, by a speed measured beforehand."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from persona_interp.data.hard_pairs import hard_pairs
 from persona_interp.data.traits import Trait
+from persona_interp.files import is_file
+from persona_interp.io import read_record, write_json
 from persona_interp.models.speed import Speed, measure_speed
 from persona_interp.progress import show_table
 from persona_interp.studies.persona.bench import Bench
@@ -100,11 +102,17 @@ def plan_of(config: RunConfig, traits: list[Trait], n_layers: int) -> list[Step]
 def planned_seconds(bench: Bench, traits: list[Trait]) -> dict[str, float]:
     """Seconds that each stage is expected to take here; a plan of a minute or more is said on standard error.
 
-    The machine is timed for two seconds, or for less where one round already shows that there is little to do.
+    The machine is timed for two seconds, or for less where one round already shows that there is little to do; a run
+    that goes on takes the speed that it began with.
     """
-    steps, speed = plan_of(bench.config, traits, bench.model.n_layers), measure_speed(bench.model, seconds=0.0)
-    if sum(step.seconds(speed) for step in steps) >= _WORTH_SAYING:
-        speed = measure_speed(bench.model)
+    steps, path = plan_of(bench.config, traits, bench.model.n_layers), bench.folder / "speed.json"
+    if is_file(path):
+        speed = Speed(**read_record(path, {"written": float, "read": float}, remedy="Delete it."))
+    else:
+        speed = measure_speed(bench.model, seconds=0.0)
+        if sum(step.seconds(speed) for step in steps) >= _WORTH_SAYING:
+            speed = measure_speed(bench.model)
+        write_json(path, asdict(speed))
     planned = {step.stage: step.seconds(speed) for step in steps}
     if sum(planned.values()) >= _WORTH_SAYING:
         _say(bench, steps, speed, planned)

@@ -33,6 +33,7 @@ FIGURES = (
     "baselines_by_layer",
     "coherence",
     "geometry",
+    "headline",
     "judge_agreement",
     "relative_norm_by_layer",
     "separation_by_layer",

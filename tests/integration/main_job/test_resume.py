@@ -58,7 +58,7 @@ PLACES = {"generate": (HookedModelBase, "generate"), "rate": (EmbeddingJudge, "r
 @pytest.mark.parametrize(
     ("place", "at"),
     [
-        *(("generate", n) for n in (1, 2, 4, 6, 9)),
+        *(("generate", n) for n in (1, 2, 4, 6, 9, 11)),
         *(("rate", n) for n in (1, 3, 5)),
         *(("write", n) for n in (1, 3, 9, 17)),
     ],
@@ -93,7 +93,7 @@ def test_a_run_killed_again_and_again_still_ends_the_same(
                 run_main_job(small, tmp_path)
             except KeyboardInterrupt:
                 continue
-    n_calls = len(list(small_whole.rglob("part-*.parquet")))
+    n_calls = len(list(small_whole.rglob("part-*.parquet"))) + 2  # the speed of the machine is measured by two, once
     assert attempts == -(-n_calls // 3) > 1  # three calls are finished at a time
     assert_same_results(tmp_path, small_whole)
 
@@ -129,7 +129,7 @@ def test_a_process_killed_while_it_writes_goes_on_to_the_same_result(
 
 def test_a_truncated_table_is_named(small: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(HookedModelBase, "generate", Kill(HookedModelBase.generate, 3).wrapped())
+        patched.setattr(HookedModelBase, "generate", Kill(HookedModelBase.generate, 5).wrapped())
         run_main_job(small, tmp_path)
     for path in (next(tmp_path.rglob("scores.parquet")), next(tmp_path.rglob("part-*.parquet"))):
         kept = path.read_bytes()
