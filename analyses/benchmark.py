@@ -1,4 +1,4 @@
-"""How fast: extraction, steered generation, judging, screening, finetuning, styles, adapters and inventories.
+"""How fast: extraction, steered generation, judging, screening, finetuning, styles, adapters, inventories, the demo.
 
 All rows of a table come from one run on the same texts. A repeat measures every row once, in turn, so that noise of
 the machine falls on all of them; ratios are taken within a repeat and their median is reported.
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import torch
+from benchmark_demo import DemoConfig, demo_rows
 from benchmark_directions import DirectionsConfig, directions_rows, directions_summary
 from benchmark_extraction import BACKENDS, bfloat16_agreement, overheads, run, summary
 from benchmark_finetuning import CallbackConfig, RunConfig, callback_rows, callback_summary, run_rows
@@ -24,7 +25,7 @@ from persona_interp.io import write_json
 from persona_interp.models.identity import library_versions
 
 DTYPES = (torch.float32, torch.bfloat16)
-ROWS = ("extraction", "judges", "screening", "finetuning", "personality", "directions")
+ROWS = ("extraction", "judges", "screening", "finetuning", "personality", "directions", "demo")
 
 
 def extraction(config: Config, out: Path) -> None:
@@ -86,6 +87,12 @@ def directions(config: DirectionsConfig, out: Path) -> None:
     write_json(out / "directions_facts.json", {"config": asdict(config), **_machine()})
 
 
+def demo(config: DemoConfig, out: Path) -> None:
+    """Table `demo`."""
+    _write(out, {"demo": demo_rows(config)})
+    write_json(out / "demo_facts.json", {"config": asdict(config), **_machine()})
+
+
 def _write(out: Path, tables: dict[str, pd.DataFrame]) -> None:
     write_tables(out, tables)
     for name, table in tables.items():
@@ -121,6 +128,8 @@ def main() -> None:
         personality(few if chosen.quick else PersonalityConfig(), chosen.out)
     if "directions" in wanted:
         directions(DirectionsConfig(n_directions=8, n_questions=10) if chosen.quick else DirectionsConfig(), chosen.out)
+    if "demo" in wanted:
+        demo(DemoConfig(), chosen.out)
     if "judges" in wanted:
         judging(JudgeConfig(n_questions=4, n_answers=6) if chosen.quick else JudgeConfig(), chosen.out)
 
