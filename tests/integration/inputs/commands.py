@@ -299,6 +299,7 @@ ROWS: tuple[Row, ...] = (
     Command("the traits as JSON", ("traits", "--json"), 0, '"evil"'),
     Command("a trait whole", ("traits", "show", "evil"), 0, '"instruction"'),
     Command("the models", ("models",), 0, "smollm2-135m-instruct"),
+    Command("no such packaged model", ("models", "get", "gpt-5"), 2, "no packaged model is called 'gpt-5'"),
     Command("the inventories", ("inventory", "--list"), 0, "big_five_50"),
     Command("the inventories as JSON", ("inventory", "--json"), 0, '"n_items": 50'),
     Command("the version", ("--version",), 0, r"^persona-interp \d+\.\d+\.\d+"),
