@@ -1,6 +1,6 @@
 """Mean log-probabilities of given answers under given prompts, by an unedited model."""
 
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from os.path import commonprefix
 
@@ -25,7 +25,7 @@ class Row:
     response: tuple[int, ...]
 
 
-Kept = MutableMapping[tuple[str | None, str, str], float]
+Kept = dict[tuple[str | None, str, str], float]
 """Mean log-probabilities that were computed, by system prompt, question and answer; of one model alone."""
 
 

@@ -88,8 +88,8 @@ def test_a_sentence_a_trait_with_its_numbers(page: Page):
 
 def test_every_trait_has_its_graded_claim_and_the_grades_are_explained(page: Page):
     for words in (
-        "impolite strong 0.95 [0.89, 0.99] yes +22.1 [+17.5, +26.6] 1 of 1",
-        "evil not shown 0.50 [0.44, 0.55] no −0.3 [−4.9, +4.2] 0 of 1",
+        "impolite strong 0.95 [0.89, 0.99] yes +22.1 [+17.5, +26.6] points 1 of 1",
+        "evil not shown 0.50 [0.44, 0.55] no −0.3 [−4.9, +4.2] points 0 of 1",
         "not shown : neither separates nor steers beyond chance, at this size and these counts",
         "No vector of another trait of this run separates these answers as well: the best is that of optimistic, AUC",
         "Of 1 other judge, 1 give the effect the same sign",
