@@ -11,6 +11,7 @@ from persona_interp.studies.persona.findings import (
     confirmation,
     finding,
     grade,
+    in_short,
     is_specific,
     specificity,
     verdict,
@@ -179,3 +180,59 @@ def test_plain_text_can_always_be_written_and_holds_no_control_characters(text: 
     shown.encode("utf-8")
     assert not any(ord(c) < 32 and c not in "\n\t" for c in shown)
     assert not set(shown) & set("\u202a\u202b\u202d\u202e\u2066\u2067\u2068\x7f\x9b")
+
+
+CONSENSUS: dict[str, Any] = {
+    "effect": 3.12, "effect_low": 1.98, "effect_high": 4.26, "effect_judge": "consensus", "test_effect": 2.5,
+    "effect_unit": "standard deviations of unsteered answers", "judges_shown": ("one", "two"),
+    "effect_random_low": -0.4, "effect_random_high": 1.2, "best_auc_other_traits": 0.6, "best_auc_components": 0.7,
+}  # fmt: skip
+
+
+def test_a_consensus_is_named_with_its_judges_and_its_unit():
+    said = sentence(**CONSENSUS)
+    assert (
+        "raises expression: +3.12 [+1.98, +4.26] standard deviations of unsteered answers (judge: consensus of one and"
+        " two; n = 40 answers to 20 questions)" in said
+    )
+    assert "its effect of +2.50 standard deviations of unsteered answers ranks" in said
+    assert "among 100 random directions of equal norm (−0.40 to +1.20)" in said
+
+
+@pytest.mark.parametrize(
+    ("judges", "agreeing", "expected"),
+    [
+        (("one", "two"), 2, "strong"),
+        (("one", "two"), 1, "moderate"),
+        (("one",), 1, "strong"),
+        (("one",), 0, "moderate"),
+    ],
+)
+def test_a_strong_claim_needs_two_judges_that_are_shown_to_work(judges: tuple[str, ...], agreeing: int, expected: str):
+    found = row(**(CONSENSUS | {"judges_shown": judges, "n_judges_agreeing": agreeing, "n_judges_beside": 2}))
+    assert grade(found) == expected
+
+
+@pytest.mark.parametrize(
+    ("why", "words"),
+    [
+        ("not expressible", "steering is not graded (not expressible): judges that see the trait in texts do not tell"),
+        ("no judge", "steering is not graded (no judge): no judge of this run is shown to see the trait in texts"),
+    ],
+)
+def test_without_a_judge_that_is_shown_to_work_steering_is_not_graded(why: Any, words: str):
+    nothing = dict.fromkeys(("effect", "effect_low", "effect_high", "effect_judge", "test_effect", "p_steering"))
+    found = row(**nothing, q_steering=None, n_random=0, judges_shown=(), ungraded=why)
+    assert grade(found) == why and claims(found) == ("separation",) and verdict(found) == f"separated; steering {why}"
+    assert words in finding(found)
+    assert "is not graded, as" in in_short(found, "tiny")
+
+
+def test_in_short_says_what_was_found_and_nothing_that_was_not():
+    assert in_short(row(**CONSENSUS), "tiny") == (
+        "The persona vector of impolite tells tiny's answers to prompts for and against it apart (AUC 0.95), and adding"
+        " it makes answers more impolite: +3.12 standard deviations of unsteered answers, more than random directions"
+        " do."
+    )
+    assert "is not shown (+3.12" in in_short(row(**CONSENSUS | {"q_steering": 0.2}), "tiny")
+    assert "is not shown to tell tiny's answers" in in_short(row(q_separation=0.4), "tiny")

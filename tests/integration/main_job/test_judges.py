@@ -12,6 +12,7 @@ from persona_interp.data.traits import Trait
 from persona_interp.effects import load_effects
 from persona_interp.endpoint.usage import Usage
 from persona_interp.errors import EmptySelectionError, TraitError
+from persona_interp.judges.consensus import CONSENSUS
 from persona_interp.judges.likelihood import LikelihoodJudge
 from persona_interp.judges.protocol import Calibration, Score
 from persona_interp.studies.persona.config import RunConfig
@@ -81,11 +82,11 @@ def test_further_judges_rate_held_out_answers_and_the_chosen_setting(
     run_main_job(config, tmp_path)
     names = ["embedding (all-MiniLM-L6-v2)", *(f"likelihood ({name})" for name in models), "api (rater)"]
     effects = sizes(tmp_path)
-    assert list(effects["judge"]) == names
-    assert list(effects["n"]) == [6, 6, 6, 5]  # 3 steered and 3 unsteered answers, the first one refused
+    assert list(effects["judge"]) == [CONSENSUS, *names]
+    assert list(effects["n"]) == [6, 6, 6, 6, 5]  # 3 steered and 3 unsteered answers, the first one refused
     scored = pd.read_parquet(tmp_path / "steering" / "cheerful" / "evaluation" / "scored.parquet")
     assert scored[names].notna().sum().tolist() == [12, 12, 6, 5]
-    assert fake_api.asked == 6 + 6
+    assert fake_api.asked == 6 + 6 + 6  # held-out answers, steered ones, and both sides of three exemplars
     found = load_effects(tmp_path)
     pairs = found[found["metric"] == RHO]
     assert len(pairs[pairs["condition"] == "all answers"]) == 6
@@ -95,11 +96,11 @@ def test_further_judges_rate_held_out_answers_and_the_chosen_setting(
         ["prompted", "api (rater)", "REFUSAL"],
         ["steered", "api (rater)", "REFUSAL"],
     ]
-    assert json.loads((tmp_path / "provenance_persona.json").read_text())["api"]["requests"] == 12
+    assert json.loads((tmp_path / "provenance_persona.json").read_text())["api"]["requests"] == 18
     assert [path for path in tmp_path.rglob("*") if path.is_file() and KEY.encode() in path.read_bytes()] == []
     before = results_of(tmp_path)
     run_main_job(config, tmp_path)
-    assert fake_api.asked == 12
+    assert fake_api.asked == 18
     assert results_of(tmp_path) == before
 
 
@@ -111,7 +112,7 @@ def test_a_further_judge_that_cannot_see_a_trait_is_named_and_left_out(
     (summary,) = json.loads((tmp_path / "summary.json").read_text())
     name = f"likelihood ({other_model_folder})"
     assert f"Without the judge {name}: cannot calibrate {name} for cheerful." in summary["notes"]
-    assert summary["n_judges_beside"] == 1
+    assert summary["n_judges_beside"] == 2, "the two that make the consensus"
     assert name not in set(sizes(tmp_path)["judge"])
 
 
@@ -123,7 +124,7 @@ def test_the_judge_that_filters_must_see_the_trait(
         run_main_job(replace(small, filter="paired"), tmp_path / "filtered")
     run_main_job(small, tmp_path / "none")
     effects = sizes(tmp_path / "none")
-    assert list(effects["judge"]) == ["embedding (all-MiniLM-L6-v2)"]
+    assert list(effects["judge"]) == [CONSENSUS, "embedding (all-MiniLM-L6-v2)"]
     assert RHO not in set(load_effects(tmp_path / "none")["metric"])
 
 
