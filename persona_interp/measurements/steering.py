@@ -113,6 +113,7 @@ def steered_answers(
     seed: Seed = 0,
     span: Span = "response",
     unsteered: bool = True,
+    n_unsteered: Count | None = None,
     folder: Path | None = None,
     progress: bool = True,
 ) -> pd.DataFrame:
@@ -123,6 +124,7 @@ def steered_answers(
     Args:
         coefficients: the same at every layer, or those of each layer.
         unsteered: whether to answer at coefficient 0 too.
+        n_unsteered: samples of a question there, with which all others are compared; default: `n_samples`.
 
     Raises:
         ConfigError: there is nothing to answer, or no coefficients of a layer.
@@ -140,15 +142,15 @@ def steered_answers(
         raise ConfigError(
             "there is nothing to answer: every coefficient is 0.", "Give one that is not, or unsteered=True."
         )
-    sampling = Sampling(max_new_tokens, temperature, n_samples=n_samples, seed=seed)
     tables = []
     for number, (layer, coefficient) in enumerate(cells, start=1):
         edits = {} if layer is None else Add(direction, layer, coefficient, span=span).edits
+        samples = n_unsteered or n_samples if layer is None else n_samples
         place = "unsteered" if layer is None else f"layer-{layer:02d}_coefficient-{_named(coefficient)}"
         rollouts = answer(
             model,
             plain_requests(questions),
-            sampling=sampling,
+            sampling=Sampling(max_new_tokens, temperature, n_samples=samples, seed=seed),
             trait=direction.trait,
             edits=edits,
             edits_hash=None if layer is None else _edits_hash(direction, layer, coefficient, span),

@@ -42,6 +42,8 @@ class RunConfig:
         test_coefficient: strength of that test, at the middle of the steered layers, named before any answer is seen;
             None: that of the middle of `kl`, or the largest of `coefficients`.
         test_tokens: length of its answers; `n_test_questions` evaluation questions that it asks, None: all of them.
+        n_unsteered: unsteered answers a question, with which those of every strength are compared, and which say what
+            is coherent; None: as many as at a strength.
         sweep: whether every steered layer is evaluated at every strength, or the chosen layer alone.
         judge_models: models of the likelihood judges, of which the first filters; empty: the unsteered model itself,
             said so in the report (to have it beside others, name it).
@@ -76,6 +78,7 @@ class RunConfig:
     n_selection_questions: int = 10
     n_eval_questions: Count = 20
     n_eval_samples: Count = 2
+    n_unsteered: Count | None = None
     sweep: Literal["all", "chosen"] = "all"
     eval_tokens: Count = 32
     eval_temperature: Temperature = 0.7

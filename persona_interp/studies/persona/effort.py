@@ -10,11 +10,14 @@ EFFORTS: Mapping[Effort, Mapping[str, Any]] = MappingProxyType(
     {
         "quick": {
             **{"n_questions": 10, "n_held_out_questions": 10, "max_new_tokens": 32},
-            **{"n_selection_questions": 10, "n_eval_samples": 1, "sweep": "chosen"},
+            **{"n_selection_questions": 20, "n_eval_samples": 1, "n_unsteered": 3, "sweep": "chosen"},
             **{"n_random": 60, "n_test_questions": 10},
         },
-        "standard": {"max_new_tokens": 48},
-        "paper": {**{"n_samples": 10, "max_new_tokens": 128, "eval_tokens": 128}, "n_eval_samples": 10},
+        "standard": {"max_new_tokens": 48, "n_selection_questions": 20, "n_unsteered": 4},
+        "paper": {
+            **{"n_samples": 10, "max_new_tokens": 128, "eval_tokens": 128},
+            **{"n_selection_questions": 20, "n_eval_samples": 10, "n_unsteered": 10},
+        },
     }
 )
 """Fields of `RunConfig` that differ from its defaults."""

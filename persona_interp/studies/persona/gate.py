@@ -27,11 +27,12 @@ def gate_rows(bench: Bench, trait: Trait, scored: pd.DataFrame) -> pd.DataFrame:
     Args:
         scored: the answers of the evaluation, with those at coefficient 0.
     """
-    plain = scored[scored["coefficient"] == 0][["question", "answer"]].assign(kind=UNSTEERED)
+    plain = scored[scored["coefficient"] == 0][["question", "sample", "answer"]].assign(kind=UNSTEERED)
+    first = plain[plain["sample"] == 0]
 
     def gated() -> pd.DataFrame:
-        made = corrupted(list(plain["question"]), list(plain["answer"]), seed=bench.config.seed)
-        several = [plain, *(plain.assign(answer=texts, kind=f"{kind} answers") for kind, texts in made.items())]
+        made = corrupted(list(first["question"]), list(first["answer"]), seed=bench.config.seed)
+        several = [plain, *(first.assign(answer=texts, kind=f"{kind} answers") for kind, texts in made.items())]
         table = pd.concat([*several, _prompted(bench, trait)], ignore_index=True)
         unsteered = table["kind"] == UNSTEERED
         return table.join(score_coherence(table, unsteered, bench.coherence, trait=trait)[0])

@@ -53,10 +53,10 @@ def plan_of(config: RunConfig, traits: list[Trait], n_layers: int) -> list[Step]
     asked = config.n_questions * config.n_instructions, config.n_held_out_questions * config.n_held_out_instructions
     contrastive = 2 * sum(asked) * config.n_samples
     n_pairs = sum(2 * (len(hard_pairs(trait)) + len(trait.exemplars)) for trait in traits)
-    selected = (layers * positive + 1) * config.n_selection_questions
-    questions = config.n_eval_questions * config.n_eval_samples
-    evaluated = (swept * n_targets * both + 1) * questions
-    gate = questions * 4 + config.n_eval_questions
+    selected = (layers * positive + (config.n_unsteered or 1)) * config.n_selection_questions
+    steered = swept * n_targets * both * config.n_eval_samples
+    evaluated = (steered + (config.n_unsteered or config.n_eval_samples)) * config.n_eval_questions
+    gate = 4 * config.n_eval_questions
     drawn = (config.n_drawn() + 2) * (config.n_test_questions or config.n_eval_questions) if config.n_drawn() else 0
     strengths = 0 if config.coefficients else layers * _PASSES * _NEUTRAL
     n = len(traits)

@@ -23,11 +23,11 @@ def test_the_plan_counts_the_answers_that_the_run_writes():
     found = answers(QUICK)
     assert tuple(found) == STAGES
     assert found[ROLLOUTS] == 2 * (10 * 5 + 10 * 5)
-    assert found[CHOOSING] == (3 * 3 + 1) * 10, "three layers, three strengths, and unsteered"
-    assert found[STEERING] == (1 * 6 + 1) * 20 and found[RANDOM] == (60 + 2) * 10
-    assert answers(replace(QUICK, sweep="all"))[STEERING] == (3 * 6 + 1) * 20
-    given = answers(replace(QUICK, coefficients=(-0.3, 0.3)))
-    assert given[CHOOSING] == (3 * 1 + 1) * 10 and given[STEERING] == (1 * 2 + 1) * 20
+    assert found[CHOOSING] == (3 * 3 + 3) * 20, "three layers at three strengths, and unsteered three times"
+    assert found[STEERING] == (1 * 6 + 3) * 20 and found[RANDOM] == (60 + 2) * 10
+    assert answers(replace(QUICK, sweep="all"))[STEERING] == (3 * 6 + 3) * 20
+    given = answers(replace(QUICK, coefficients=(-0.3, 0.3), n_unsteered=None))
+    assert given[CHOOSING] == (3 * 1 + 1) * 20 and given[STEERING] == (1 * 2 + 1) * 20
     assert answers(QUICK, 2)[ROLLOUTS] == 2 * found[ROLLOUTS]
 
 
