@@ -93,7 +93,7 @@ def pooled(tmp: Path, *, changes: Changes | None = None, **tensors: Tensor) -> P
 def measured(tmp: Path, **columns: Any) -> Path:
     """Saved measurements with other columns and the right hash."""
     path = tmp / "m.parquet"
-    row = {name: 1 if name in ("layer", "coefficient", "value") else "x" for name in COLUMNS}
+    row = {name: 1 if name in ("layer", "coefficient", "kl", "value") else "x" for name in COLUMNS}
     found = Measurements.from_rows([row, row])
     found.save(path, {})
     return described(path, parquet(found.frame.assign(**columns)))

@@ -184,11 +184,11 @@ sys.stdin.read()
 
 def smollm2_file() -> Path | None:
     """The packaged GGUF file; None where its package or the server is not installed."""
-    package, file = SMOLLM2.parts[0]
-    spec = importlib.util.find_spec(package)
+    part = SMOLLM2.parts[0]
+    spec = importlib.util.find_spec(part.package)
     if spec is None or spec.origin is None or importlib.util.find_spec("xllamacpp") is None:
         return None
-    return Path(spec.origin).parent / file
+    return Path(spec.origin).parent / part.file
 
 
 @contextmanager

@@ -89,7 +89,7 @@ def _guess(
 ) -> float:
     """The next strength: along the slope while one side of the bracket is open, in log twice as far from step to step.
 
-    Inside the bracket on the secant, or in the middle where the last two fell on one side.
+    Inside the bracket on the secant, or in the middle where the last step left more than half of it.
     """
     if low is None and high is None:
         return min(start, largest)
@@ -100,11 +100,17 @@ def _guess(
         step = (target / known[at]) ** (1 / _slope(known, at)) if known[at] > 0 else _LONGEST_STEP
         size = min(abs(math.log(step)) * 2.0 ** max(len(asked) - 1, 0), math.log(_LONGEST_STEP))
         return min(at * math.exp(size if up else -size), largest)
-    stalls = len(asked) > 1 and len({known[strength] < target for strength in asked[-2:]}) == 1
-    if stalls or known[low] <= 0:
+    if known[low] <= 0 or _stalls(known, asked, target, low, high):
         return math.sqrt(low * high)
     part = math.log(target / known[low]) / math.log(known[high] / known[low])
     return low * (high / low) ** part
+
+
+def _stalls(known: Mapping[float, float], asked: Sequence[float], target: float, low: float, high: float) -> bool:
+    """Whether the last step left more than half of a bracket, in log: a curve that bends sharply holds secants up."""
+    before = {strength: value for strength, value in known.items() if strength not in asked[-1:]}
+    was_low, was_high = bracket(before, target)
+    return None not in (was_low, was_high) and math.log(high / low) > 0.5 * math.log(was_high / was_low)  # pyright: ignore
 
 
 def _slope(known: Mapping[float, float], at: float) -> float:

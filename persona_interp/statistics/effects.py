@@ -10,10 +10,12 @@ _ROUNDING = 1e-9
 
 
 def first_largest(values: Vector) -> int:
-    """The first place of the largest value, where values that differ by rounding alone are equal.
+    """The first place of the largest value, where values that differ by rounding alone are equal; 0 if all are NaN.
 
     Ties of rank statistics are rounded in another way on another processor, and would choose another layer there.
     """
+    if np.isnan(values).all():
+        return 0
     largest = float(np.nanmax(values))
     if np.isinf(largest):
         return int(np.nanargmax(values))

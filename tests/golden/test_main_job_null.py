@@ -88,6 +88,7 @@ def random_trait(rng: np.random.Generator, name: str, planted: str = "") -> dict
 def tiny_config(model: Path, traits: list[Path], **changes: Any) -> RunConfig:
     sizes = {"n_questions": N_QUESTIONS, "n_held_out_questions": N_QUESTIONS, "n_eval_questions": N_QUESTIONS}
     short = {"max_new_tokens": 6, "eval_tokens": 6, "test_tokens": 6, "n_selection_questions": 6, "n_eval_samples": 1}
+    short |= {"n_unsteered": 4}
     rest = {"dtype": "float32", "layers": (1,), "coefficients": (1.0,), "n_resamples": 200, "n_null": 500}
     settings: dict[str, Any] = {"filter": "none", "lexical": False} | sizes | short | rest | changes
     return RunConfig(model=str(model), traits=tuple(map(str, traits)), **settings)
@@ -154,7 +155,7 @@ def test_a_run_with_a_planted_trait_claims_it_twice(planted_run: Run) -> None:
     for row in planted_run(0):
         assert claims(row) == ("separation", "steering")
         assert row.test_effect is not None and row.effect_random_high is not None
-        assert row.auc is not None and row.auc > 0.9 and row.test_effect > 10 > row.effect_random_high
+        assert row.auc is not None and row.auc > 0.9 and row.test_effect > 2 * row.effect_random_high
 
 
 @pytest.mark.slow

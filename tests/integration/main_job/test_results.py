@@ -1,5 +1,6 @@
 """The main job from a configuration to a report: what a run that nothing interrupted leaves behind."""
 
+import importlib
 import json
 import re
 from dataclasses import replace
@@ -21,6 +22,7 @@ from persona_interp.report import write_report
 from persona_interp.statistics import benjamini_hochberg
 from persona_interp.studies.persona.claims import corrected, out_of_reach
 from persona_interp.studies.persona.config import RunConfig
+from persona_interp.studies.persona.findings import GRADES
 from persona_interp.studies.persona.results import load_results
 from persona_interp.studies.persona.rows import baselines
 from persona_interp.studies.persona.run import run_main_job
@@ -184,3 +186,13 @@ def test_untested_claims_do_not_count() -> None:
     assert first == {"q_separation": 0.02, "q_steering": 0.02, "q_other_traits": None, "q_components": 0.04}
     assert set(second.values()) == {None}
     assert out_of_reach(2 / 252, 7) and not out_of_reach(2 / 252, 6)
+
+
+def test_a_run_is_a_row_of_the_table_of_seeds(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[3] / "analyses"))
+    rows = importlib.import_module("demo_seeds").rows_of_run(whole)
+    assert [row["trait"] for row in rows] == list(TRAITS)
+    for row, kept in zip(rows, load_results(whole).summary, strict=True):
+        assert (row["effect"], row["chosen_layer"], row["n_random"]) == (kept.effect, 1, 19)
+        assert row["minutes"] > 0 and 0 <= row["prompted answers that pass"] <= 1
+        assert isinstance(row["rises with every strength"], bool) and row["grade"] in GRADES

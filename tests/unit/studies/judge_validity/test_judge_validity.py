@@ -26,7 +26,7 @@ class Planted:
     def rate(self, trait: Trait, questions: Sequence[str], answers: Sequence[str]) -> list[Score]:
         del trait, questions
         noise = np.random.default_rng(0).standard_normal(len(answers))
-        return [Score(value=50.0, raw=raw) for raw in noise + self.gap * np.array(["!" in text for text in answers])]
+        return [Score(value=raw, raw=raw) for raw in noise + self.gap * np.array(["!" in text for text in answers])]
 
 
 PAIRS = [{"question": "How?", "pos": f"so {i}!", "neg": f"so {i}"} for i in range(12)]
