@@ -58,9 +58,12 @@ PLACES = {"generate": (HookedModelBase, "generate"), "rate": (EmbeddingJudge, "r
 @pytest.mark.parametrize(
     ("place", "at"),
     [
-        *(("generate", n) for n in (1, 2, 4, 6, 9, 11)),
-        *(("rate", n) for n in (1, 3, 5)),
-        *(("write", n) for n in (1, 3, 9, 17)),
+        *(("generate", n) for n in (4, 11)),
+        ("rate", 3),
+        ("write", 9),
+        *(pytest.param("generate", n, marks=pytest.mark.slow) for n in (1, 2, 6, 9)),
+        *(pytest.param("rate", n, marks=pytest.mark.slow) for n in (1, 5)),
+        *(pytest.param("write", n, marks=pytest.mark.slow) for n in (1, 3, 17)),
     ],
 )
 def test_a_killed_run_goes_on_to_the_same_result(
