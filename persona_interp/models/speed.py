@@ -54,9 +54,10 @@ def _rate(work: Callable[[], int], seconds: float) -> float:
 def matrix_speed(*, seconds: float = 0.5, size: int = 1024, dtype: torch.dtype = torch.float32) -> float:
     """Operations a second of this machine in matrix products, by which times of different machines compare."""
     a, b = torch.randn(2, size, size).to(dtype)
-    a @ b
+    product = a @ b
     start, n = time.monotonic(), 0
     while (spent := time.monotonic() - start) < seconds:
-        a @ b
+        product = a @ b
         n += 1
+    assert product.shape == a.shape, "so that no product is left out"
     return n * 2 * size**3 / spent

@@ -95,8 +95,8 @@ def validities(run: Run) -> dict[tuple[str | None, str | None], float]:
     found: dict[tuple[str | None, str | None], list[Validity]] = {}
     for row in run.rows("validity"):
         if row["auc"] is not None:
-            cells = {field.name: row[field.name] for field in fields(Validity)}
-            known = {name: float("nan") if cell is None else cell for name, cell in cells.items()}
+            cells: dict[str, Any] = {field.name: row[field.name] for field in fields(Validity)}
+            known: dict[str, Any] = {name: float("nan") if cell is None else cell for name, cell in cells.items()}
             found.setdefault((row["trait"], row["judge"]), []).append(Validity(**known))
     return {key: headline_auc(several) for key, several in found.items()}
 

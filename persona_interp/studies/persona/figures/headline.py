@@ -28,7 +28,9 @@ def draw_headline(results: MainJobResults) -> Iterator[DrawnFigure]:
         return
     figure, grid = panel_figure(len(rows), 2, panel_height=2.3, page_wide=True)
     figure.set_size_inches(PAGE_WIDTH, 2.4 * len(rows) + 0.2)
-    grid[0][0].get_gridspec().set_width_ratios([1.0, 1.35])
+    places = grid[0][0].get_gridspec()
+    assert places is not None, "the panels are of one grid"
+    places.set_width_ratios([1.0, 1.35])
     frames = []
     for (dose, texts), row in zip(grid, rows, strict=True):
         at = keep(table, "trait", row.trait)
