@@ -35,8 +35,14 @@ EDITS: dict[str, Edits] = {
 }
 
 
+BATCHES = [
+    pytest.param(rollouts_batch(), id="split"),
+    pytest.param(uneven_batch(), id="whole", marks=pytest.mark.slow),
+]
+
+
 @pytest.mark.parametrize("edits", EDITS.values(), ids=EDITS)
-@pytest.mark.parametrize("batch", [uneven_batch(), rollouts_batch()], ids=["whole", "split"])
+@pytest.mark.parametrize("batch", BATCHES)
 def test_response_logits_are_the_plain_ones(tiny: Tiny, model: HookedModelBase, batch: TokenBatch, edits: Edits):
     made = model.run(batch, outputs="response_logits", edits=edits)
     expected = at_responses(tiny.run(batch, edits=edits).logits, batch)
@@ -44,7 +50,7 @@ def test_response_logits_are_the_plain_ones(tiny: Tiny, model: HookedModelBase, 
     torch.testing.assert_close(made.response_logits, expected, **TOLERANCE)
 
 
-@pytest.mark.parametrize("batch", [uneven_batch(), rollouts_batch()], ids=["whole", "split"])
+@pytest.mark.parametrize("batch", BATCHES)
 def test_passes_with_kept_prompts_are_the_same(tiny: Tiny, model: HookedModelBase, batch: TokenBatch):
     kept = KeptPrompts()
     for edits in (*EDITS.values(), EDITS["response"]):
