@@ -11,8 +11,8 @@ from transformers.cache_utils import (
     LinearAttentionLayer,
 )
 
-from persona_interp.errors import ModelError
-from persona_interp.types import KVPrefix
+from persona_interp.errors import ContextLengthError, ModelError
+from persona_interp.types import KVPrefix, TokenBatch
 
 _HEADROOM = 64
 
@@ -132,3 +132,18 @@ def select_rows(cache: DynamicCache, rows: Int[Tensor, " row"]) -> None:
             layer.reorder_cache(rows)  # pyright: ignore (repeats and drops too)
         else:
             layer.batch_select_indices(rows)  # pyright: ignore
+
+
+def check_window(name: str, config: PreTrainedConfig, batch: TokenBatch, prefix: KVPrefix | None, length: int) -> None:
+    """Refuse padding between virtual tokens and text where a sliding window would count it.
+
+    Raises:
+        ContextLengthError: rows of unequal length behind a prefix are longer than the window.
+    """
+    window = window_of(config, length)
+    if prefix is not None and length > window and not bool(batch.mask.all()):
+        raise ContextLengthError(
+            f"rows of unequal length behind a key/value prefix do not fit a sliding window of {name}.",
+            f"With prefix and answer they have up to {length} tokens; the window holds {window}, padding included.",
+            "Give rows of one length, or one row at a time.",
+        )

@@ -14,6 +14,7 @@ from transformers import DynamicCache, GenerationConfig, PreTrainedConfig, PreTr
 from persona_interp.arguments import checked
 from persona_interp.errors import ContextLengthError, HookpointError, ModelError
 from persona_interp.models.cache import (
+    check_window,
     has_kv_cache,
     is_shared,
     n_virtual,
@@ -21,7 +22,6 @@ from persona_interp.models.cache import (
     prefixed_cache,
     refuse_unsupported,
     shares_prefixes,
-    window_of,
 )
 from persona_interp.models.decoding import decode
 from persona_interp.models.forward import Forward, forward_segment, prefix_mask, response_logits, response_logprobs
@@ -116,7 +116,7 @@ class HookedModelBase(ABC):
         watches = self._started(watch)
         length = n_virtual(prefix) + batch.ids.shape[1]
         self.check_length(length)
-        self._check_window(batch, prefix, length)
+        check_window(self.name, self.config, batch, prefix, length)
         batch = batch.to(self.device)
         recorder = Recorder(read, pool, edits, watches)
         whole = outputs == "logits" or (read and not pool) or grad or bool(recorder.row_spans)
@@ -161,7 +161,7 @@ class HookedModelBase(ABC):
         watches = self._started(watch)
         length = n_virtual(prefix) + batch.ids.shape[1] + sampling.max_new_tokens
         self.check_length(length)
-        self._check_window(batch, prefix, length)
+        check_window(self.name, self.config, batch, prefix, length)
         rows = None
         if reasoning == "skip" and "response_mean" in pool:
             prompts = [ids[mask].tolist() for ids, mask in zip(batch.ids.cpu(), batch.mask.cpu(), strict=True)]
@@ -239,20 +239,6 @@ class HookedModelBase(ABC):
                 "Shorten the prompt or lower max_new_tokens; nothing was truncated.",
             )
 
-    def _check_window(self, batch: TokenBatch, prefix: KVPrefix | None, length: int) -> None:
-        """Refuse padding between virtual tokens and text where a sliding window would count it.
-
-        Raises:
-            ContextLengthError: rows of unequal length behind a prefix are longer than the window.
-        """
-        window = window_of(self.config, length)
-        if prefix is not None and length > window and not bool(batch.mask.all()):
-            raise ContextLengthError(
-                f"rows of unequal length behind a key/value prefix do not fit a sliding window of {self.name}.",
-                f"With prefix and answer they have up to {length} tokens; the window holds {window}, padding included.",
-                "Give rows of one length, or one row at a time.",
-            )
-
     @checked
     def open_cache(self, prefix: KVPrefix | None, n_rows: int) -> DynamicCache:
         """An empty cache, or one whose `n_rows` rows start with virtual tokens (in the model's dtype).
@@ -296,13 +282,12 @@ class HookedModelBase(ABC):
         """
         if outputs == "none" and stop is None:
             return None
-        n_rows = len(segments[0].ids)
+        n_rows, logits = len(segments[0].ids), None
         past = prefix_mask(prefix, n_rows, self.device)
         cache = self.open_cache(prefix, n_rows) if len(segments) > 1 or prefix is not None else None
         begun = None if kept is None else kept.begun()
         if begun is not None:
             (cache, past), segments = begun, segments[-1:]
-        logits = None
         with self.tapped(recorder.taps(), stop_after=stop) as forward:
             for depth, segment in enumerate(segments):
                 final = depth == len(segments) - 1
