@@ -104,9 +104,9 @@ def _vectors(bench: Bench, trait: Trait, clock: "_Clock") -> Extracted:
         judges = panel(bench, trait)
         train = stages.scored_rollouts(bench, trait, judges, "extract")
         test = stages.scored_rollouts(bench, trait, judges, "eval")
+        shown = judges_shown(bench, trait, judges, train, test)
         keep_asked(bench)
     with clock.stage(VECTORS):
-        shown = judges_shown(bench, trait, judges, train, test)
         return Extracted(trait, judges, train, test, shown, stages.vectors(bench, trait, train))
 
 
