@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
 from persona_interp.statistics.auc_interval import logit_interval
+from persona_interp.statistics.effects import first_largest
 from persona_interp.statistics.levels import CONFIDENCE
 from persona_interp.statistics.prompt_exchange import HeldOutPrompts
 from persona_interp.statistics.resampling import Interval
@@ -58,7 +59,7 @@ def nested_auc(
     n_folds = int(folds.max()) + 1
     aucs, layers, placed = [], [], np.zeros((2, len(codes)))
     for k, cell in enumerate(cells):
-        best = _means(chosen_on(k), folds, n_folds).argmax(axis=1)
+        best = [first_largest(means) for means in _means(chosen_on(k), folds, n_folds)]
         layers.extend(best)
         ours, theirs = folds[cell.positive], folds[cell.negative]
         for fold, layer in enumerate(best):
