@@ -137,6 +137,7 @@ def standardised_change(
     clusters_treated: Labels,
     clusters_untreated: Labels,
     *,
+    least: float = 0.0,
     n_resamples: int = N_RESAMPLES,
     level: float = CONFIDENCE,
     seed: int = 0,
@@ -144,14 +145,17 @@ def standardised_change(
     """Mean over judges of the mean change in standard deviations of the untreated rows, with its interval.
 
     Above 0 where treated rows are rated higher. Every draw takes the same clusters on both sides, and standardises on
-    its own untreated rows, so that the interval holds no standard fixed. NaN where a judge rates all untreated rows
-    alike. Measured coverage: tests/golden/levels/intervals.csv.
+    its own untreated rows, so that the interval holds no standard fixed. Measured coverage:
+    tests/golden/levels/intervals.csv.
+
+    Args:
+        least: a deviation counts as at least this much, so that a judge that rates all untreated rows alike counts.
 
     Source: Glass 1976, Primary, Secondary, and Meta-Analysis of Research (delta by the control group's deviation).
     """
     sides = (treated[:, 0], clusters_treated, None), (untreated[:, 0], clusters_untreated, None)
     resampling = Resampling.of(*sides, n_resamples=n_resamples, seed=seed)
-    smooth = StandardisedChange(treated.astype(float), untreated.astype(float))
+    smooth = StandardisedChange(treated.astype(float), untreated.astype(float), least=least)
     with np.errstate(all="ignore"):
         estimate = float(smooth.value(smooth.columns.sum(axis=0, keepdims=True))[0])
     return smooth_interval(smooth, estimate, resampling, level=level)

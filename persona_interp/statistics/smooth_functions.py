@@ -102,11 +102,15 @@ class HedgesG:
 
 
 class StandardisedChange:
-    """Mean over columns of (mean of `a` - mean of `b`) / deviation of `b`, over the rows of `a`, then those of `b`."""
+    """Mean over columns of (mean of `a` - mean of `b`) / deviation of `b`, over the rows of `a`, then those of `b`.
+
+    Args:
+        least: a deviation counts as at least this much.
+    """
 
     skewed = True
 
-    def __init__(self, a: Float[np.ndarray, "_ judge"], b: Float[np.ndarray, "other judge"]) -> None:
+    def __init__(self, a: Float[np.ndarray, "_ judge"], b: Float[np.ndarray, "other judge"], *, least: float) -> None:
         centre, self._n = b.mean(axis=0), a.shape[1]
         a, b = a - centre, b - centre
         of_a = np.concatenate([np.ones((len(a), 1)), a], axis=1)
@@ -114,7 +118,7 @@ class StandardisedChange:
         above, below = np.zeros((len(a), of_b.shape[1])), np.zeros((len(b), of_a.shape[1]))
         self.columns = np.block([[of_a, above], [below, of_b]])
         self._unbiased = len(b) / (len(b) - 1)
-        self._least = 1e-18 * np.var(np.concatenate([a, b]), axis=0)
+        self._least = np.maximum(least**2, 1e-18 * np.var(np.concatenate([a, b]), axis=0))
 
     def value(self, sums: Sums) -> Draws:
         """The mean change in standard deviations."""
@@ -125,8 +129,8 @@ class StandardisedChange:
         """By count and sums of either side, and the sums of squares of `b`."""
         change, variance, mean_a, mean_b, n, m = self._parts(sums)
         by_change = 1 / np.sqrt(variance) / self._n
-        by_variance = -change / (2 * variance**1.5) / self._n * self._unbiased
-        second = variance / self._unbiased + mean_b**2
+        by_variance = -change / (2 * variance**1.5) / self._n * self._unbiased * (variance > self._least)
+        second = sums[:, -self._n :] / m
         return np.concatenate(
             [
                 -(by_change * mean_a / n).sum(axis=1, keepdims=True),
@@ -147,7 +151,7 @@ class StandardisedChange:
         n, of_a, m, of_b, squares = np.split(sums, [1, 1 + k, 2 + k, 2 + 2 * k], axis=1)
         mean_a, mean_b = of_a / n, of_b / m
         variance = (squares / m - mean_b**2) * self._unbiased
-        return mean_a - mean_b, np.where(variance > self._least, variance, np.nan), mean_a, mean_b, n, m
+        return mean_a - mean_b, np.maximum(variance, self._least), mean_a, mean_b, n, m
 
 
 class CorrelationOf:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from persona_interp.data.traits import Trait
 from persona_interp.directions.direction import Direction
-from persona_interp.judges.consensus import CONSENSUS
+from persona_interp.judges.consensus import CONSENSUS, LEAST_DEVIATION
 from persona_interp.judges.protocol import Judge
 from persona_interp.measurements.separation import SeparationProfile
 from persona_interp.measurements.setting import Setting
@@ -96,7 +96,7 @@ def effect_rows(
         row: dict[str, Any] = {"trait": trait.name, "judge": judge}
         by_judge = [side[list(heads)].to_numpy(float) for side in (steered, unsteered)]
         found_of = {
-            "effect": standardised_change(*by_judge, *questions, **draws)
+            "effect": standardised_change(*by_judge, *questions, least=LEAST_DEVIATION, **draws)
             if judge == CONSENSUS
             else bootstrap_difference(*values, *questions, **draws),
             "g": hedges_g_interval(*values, *questions, **draws),

@@ -82,7 +82,7 @@ SMOOTH: dict[str, tuple[Smooth, Callable[[], Interval]]] = {
         lambda: hedges_g_interval(X[:18], Y[18:], CLUSTERS[:18], CLUSTERS[18:], n_resamples=60, seed=3),
     ),
     "standardised": (
-        StandardisedChange(np.stack([X, 2 * Y], 1)[:18], np.stack([Y, X], 1)[18:]),
+        StandardisedChange(np.stack([X, 2 * Y], 1)[:18], np.stack([Y, X], 1)[18:], least=0.0),
         lambda: standardised_change(
             np.stack([X, 2 * Y], 1)[:18], np.stack([Y, X], 1)[18:], CLUSTERS[:18], CLUSTERS[18:], n_resamples=60, seed=3
         ),

@@ -1,5 +1,6 @@
 import numpy as np
 import pandas as pd
+import pytest
 
 from persona_interp.judges.consensus import CONSENSUS, Standard
 from persona_interp.judges.embedding import EmbeddingJudge
@@ -31,13 +32,14 @@ def test_the_consensus_is_first_and_in_deviations_of_unsteered_answers() -> None
     scored = pd.concat([steered, plain], ignore_index=True)
     standard = Standard.of(plain, names)
     assert standard.means == (15.0, 50.75)
-    np.testing.assert_allclose(
-        standard.deviations, np.array([np.std([0, 10, 20, 30], ddof=1), 1.0])
-    )  # the least is one point
+    least = 1.0  # point of 100
+    np.testing.assert_allclose(standard.deviations, np.array([np.std([0, 10, 20, 30], ddof=1), least]))
     scored[CONSENSUS] = standard.consensus(scored)
     table = effect_rows(TRAIT, scored, setting, judges, names, n_resamples=50, seed=0)
     assert table["judge"].tolist() == [CONSENSUS, *names]
-    by_each = 10 / np.std([0, 10, 20, 30], ddof=1), 1 / np.std([0, 0.5, 1, 1.5], ddof=1)
+    by_each = 10 / np.std([0, 10, 20, 30], ddof=1), 1 / least
+    changes = scored.groupby(scored["coefficient"] > 0)[CONSENSUS].mean()
+    assert table["effect"].iloc[0] == pytest.approx(changes[True] - changes[False]), "as the dose-response has it"
     np.testing.assert_allclose(table["effect"].to_numpy(float), np.array([np.mean(by_each), 10.0, 1.0]))
 
 
