@@ -56,11 +56,13 @@ def main() -> None:
     parser.add_argument("--models", default="smollm2-135m-instruct", help="judging models, separated by commas")
     chosen = parser.parse_args()
     config = Config(models=tuple(chosen.models.split(",")))
-    hard = {name: [asdict(p) for p in pairs] for name in list_traits() if (pairs := hard_pairs(load_trait(name)))}
+    high = [name for name in list_traits() if not name.startswith("low_")]  # the low poles have the same pairs
+    hard = {name: pairs for name in high if (pairs := hard_pairs(load_trait(name)))}
     tested = judges(config)
     scores = judge_scores(tested, hard)
     frame = judge_validity(scores)
-    identity = {"judges": of_judges(list(tested.values())), "pairs": hard, **of_package(METHOD_VERSION)}
+    texts = {name: [asdict(pair) for pair in pairs] for name, pairs in hard.items()}
+    identity = {"judges": of_judges(list(tested.values())), "pairs": texts, **of_package(METHOD_VERSION)}
     write_tables(chosen.out, {"scores": scores})
     several = [name for name in tested if name != LexicalJudge.name and not name.endswith(", 1 prompt pairs")]
     gains, mean_gain = consensus_gain(scores, several)

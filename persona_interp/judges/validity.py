@@ -53,6 +53,13 @@ class Validity:
     n_clusters: int
 
 
+def rate_pairs(judge: Judge, trait: Trait, pairs: Sequence[Exemplar]) -> Float[np.ndarray, "2 pair"]:
+    """A judge's scores of the answers with the trait, and of those without; NaN where it cannot tell."""
+    questions = [pair.question for pair in pairs]
+    rated = judge.rate(trait, questions * 2, [*(pair.pos for pair in pairs), *(pair.neg for pair in pairs)])
+    return np.array([score.value for score in rated], dtype=float).reshape(2, len(pairs))
+
+
 @checked
 def scores_on_texts(judge: Judge, trait: Trait) -> pd.DataFrame:
     """A judge's scores of the hard pairs of a trait and of its exemplars: texts, pair, positive, score.
@@ -66,10 +73,9 @@ def scores_on_texts(judge: Judge, trait: Trait) -> pd.DataFrame:
     tables = []
     for texts, pairs in sets:
         if pairs:
-            questions = [pair.question for pair in pairs]
-            rated = judge.rate(trait, questions * 2, [*(pair.pos for pair in pairs), *(pair.neg for pair in pairs)])
             sides = {"pair": list(range(len(pairs))) * 2, "positive": np.repeat([True, False], len(pairs))}
-            tables.append(pd.DataFrame({"texts": texts, **sides, "score": [score.value for score in rated]}))
+            scores = rate_pairs(judge, trait, pairs).ravel()
+            tables.append(pd.DataFrame({"texts": texts, **sides, "score": scores}))
     none = {"texts": str, "pair": int, "positive": bool, "score": float}
     return pd.concat(tables or [pd.DataFrame(columns=list(none)).astype(none)], ignore_index=True)
 
@@ -119,9 +125,8 @@ def why_not_shown(found: Sequence[Validity]) -> str | None:
     Hard pairs count where there are any, else exemplars. Where there are neither, the AUC on the model's own answers
     has to be as high.
     """
-    by_texts = {one.texts: one for one in found}
-    own = by_texts.get(OWN_ANSWERS)
-    known = by_texts.get(HARD_PAIRS, by_texts.get(EXEMPLARS, own))
+    known, own = _known_and_own(found)
+    known = known or own
     if own is None or known is None or not np.isfinite(own.auc):
         return "not tried on the model's own answers"
     if not known.auc >= LEAST_AUC:
@@ -133,15 +138,20 @@ def why_not_shown(found: Sequence[Validity]) -> str | None:
 
 def sees_texts(found: Sequence[Validity]) -> bool:
     """Whether a judge is shown to see a trait in texts whose trait is known."""
-    known = {one.texts: one.auc for one in found if one.texts != OWN_ANSWERS}
-    return known.get(HARD_PAIRS, known.get(EXEMPLARS, 0.0)) >= LEAST_AUC
+    known, _ = _known_and_own(found)
+    return known is not None and known.auc >= LEAST_AUC
 
 
 def sees_weakly(found: Sequence[Validity]) -> bool:
     """Whether a judge sees a trait at all: its intervals on known texts and on own answers lie above 0.5."""
-    by_texts = {one.texts: one for one in found}
-    known, own = by_texts.get(HARD_PAIRS, by_texts.get(EXEMPLARS)), by_texts.get(OWN_ANSWERS)
+    known, own = _known_and_own(found)
     return known is not None and own is not None and known.low > 0.5 and own.low > 0.5
+
+
+def _known_and_own(found: Sequence[Validity]) -> tuple[Validity | None, Validity | None]:
+    """The AUC on texts whose trait is known, hard pairs before exemplars, and that on the model's own answers."""
+    by_texts = {one.texts: one for one in found}
+    return by_texts.get(HARD_PAIRS, by_texts.get(EXEMPLARS)), by_texts.get(OWN_ANSWERS)
 
 
 def headline_auc(found: Sequence[Validity]) -> float:

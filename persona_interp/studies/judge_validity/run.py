@@ -1,8 +1,6 @@
 """Answers with a trait and without it, rated by judges: scores of every pair, the AUC of each judge, and their mean."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,17 +8,17 @@ from jaxtyping import Bool, Float
 from pandas import DataFrame
 from scipy.stats import rankdata
 
-from persona_interp.data.traits import load_trait
+from persona_interp.data.traits import Exemplar, load_trait
 from persona_interp.judges.embedding import EmbeddingJudge
 from persona_interp.judges.protocol import Judge
+from persona_interp.judges.validity import EXEMPLARS, HARD_PAIRS, rate_pairs
 from persona_interp.statistics import Interval, auc, auc_intervals, bootstrap_mean, corrected, permutation_test_paired
+from persona_interp.statistics.effects import first_largest
 
-HARD, PLAIN = "hard pairs", "exemplars"
-Pairs = Sequence[Mapping[str, Any]]
-"""A question and two answers to it each: `question`, `pos` (with the trait) and `neg` (without it)."""
+HARD, PLAIN = HARD_PAIRS, EXEMPLARS
 
 
-def judge_scores(judges: Mapping[str, Judge], hard: Mapping[str, Pairs]) -> DataFrame:
+def judge_scores(judges: Mapping[str, Judge], hard: Mapping[str, Sequence[Exemplar]]) -> DataFrame:
     """One row a pair, trait, set of answers and judge: the score of its answer with the trait and without.
 
     A judge that cannot rate a trait has no rows of it.
@@ -38,13 +36,12 @@ def judge_scores(judges: Mapping[str, Judge], hard: Mapping[str, Pairs]) -> Data
             trait = load_trait(name)
             if judge.unable(trait) is not None:
                 continue
-            exemplars = [asdict(exemplar) for exemplar in trait.exemplars]
-            sets = {HARD: of_trait} if isinstance(judge, EmbeddingJudge) else {HARD: of_trait, PLAIN: exemplars}
-            for kind, pairs in sets.items():
-                answers = [str(pair[side]) for side in ("pos", "neg") for pair in pairs]
-                questions = [str(pair["question"]) for pair in pairs]
-                given = np.array([score.value for score in judge.rate(trait, questions * 2, answers)])
-                scores = {"pair": range(len(pairs)), "with_trait": given[: len(pairs)], "without": given[len(pairs) :]}
+            plain = () if isinstance(judge, EmbeddingJudge) else trait.exemplars
+            for kind, pairs in ((HARD, of_trait), (PLAIN, plain)):
+                if not pairs:
+                    continue
+                given, without = rate_pairs(judge, trait, pairs)
+                scores = {"pair": range(len(pairs)), "with_trait": given, "without": without}
                 rows.append(DataFrame({"trait": name, "answers": kind, "judge": label, **scores}))
     return pd.concat(rows, ignore_index=True)
 
@@ -102,7 +99,7 @@ def consensus_gain(scores: DataFrame, judges: Sequence[str], *, n_folds: int = 6
 def _fold(sides: Sequence[Float[np.ndarray, "judge pair"]], tested: Bool[np.ndarray, " pair"]) -> tuple[float, float]:
     """AUC of the consensus and of the judge that is best on the other pairs, on the tested pairs."""
     known = [auc(a[~tested], b[~tested]) for a, b in zip(*sides, strict=True)]
-    best = int(np.argmax(known))
+    best = first_largest(np.array(known))
     without = sides[1][:, ~tested]
     scaled = [(side - without.mean(1, keepdims=True)) / without.std(1, ddof=1, keepdims=True) for side in sides]
     return auc(*(side.mean(0)[tested] for side in scaled)), auc(*(side[best, tested] for side in scaled))

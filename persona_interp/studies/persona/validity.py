@@ -73,7 +73,7 @@ def judges_shown(bench: Bench, trait: Trait, judges: Panel, train: Rollouts, tes
     for judge in judges.judges:
         found += validity_on_texts(trait.name, judge.name, texts[texts["judge"] == judge.name])
         own = train if judge in judges.everywhere else test
-        found.append(_own_answers([judge], trait, own, judge.name))
+        found.append(own_answers([judge], trait, own, judge.name))
     whys = {j.name: why_not_shown([one for one in found if one.judge == j.name]) for j in judges.judges}
     reasons = {name: why for name, why in whys.items() if why is not None}
     heads = [judge for judge in judges.everywhere if judge.name not in reasons]
@@ -95,10 +95,10 @@ def _together(trait: Trait, judges: Sequence[Judge], texts: pd.DataFrame, train:
         standard = Standard.of(rows[~rows["positive"].astype(bool)], names)
         scored.append(rows[["texts", "pair", "positive"]].assign(score=standard.consensus(rows)))
     found = validity_on_texts(trait.name, CONSENSUS, pd.concat(scored, ignore_index=True)) if scored else []
-    return [*found, _own_answers(judges, trait, train, CONSENSUS)]
+    return [*found, own_answers(judges, trait, train, CONSENSUS)]
 
 
-def _own_answers(judges: Sequence[Judge], trait: Trait, rollouts: Rollouts, name: str) -> Validity:
+def own_answers(judges: Sequence[Judge], trait: Trait, rollouts: Rollouts, name: str) -> Validity:
     """On answers to the system prompts that none of the judges compares with."""
     frame = rollouts.frame[rollouts.frame["instruction"] >= max(prompts_read(judge) for judge in judges)]
     positive, names = (frame["side"] == "positive").to_numpy(bool), [judge.name for judge in judges]

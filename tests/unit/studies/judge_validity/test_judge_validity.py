@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from pandas import DataFrame
+from pandas import DataFrame, concat
 
-from persona_interp.data.traits import Trait
+from persona_interp.data.traits import Exemplar, Trait
 from persona_interp.effects import Effect, claims_table, effects_table
 from persona_interp.judges.protocol import Judge, Score
 from persona_interp.studies.judge_validity.effects import judge_runs, model_of
-from persona_interp.studies.judge_validity.run import HARD, PLAIN, judge_scores, judge_validity
+from persona_interp.studies.judge_validity.run import HARD, PLAIN, consensus_gain, judge_scores, judge_validity
 
 
 @dataclass
@@ -29,7 +29,7 @@ class Planted:
         return [Score(value=raw, raw=raw) for raw in noise + self.gap * np.array(["!" in text for text in answers])]
 
 
-PAIRS = [{"question": "How?", "pos": f"so {i}!", "neg": f"so {i}"} for i in range(12)]
+PAIRS = [Exemplar("How?", f"so {i}!", f"so {i}") for i in range(12)]
 
 
 def tables(judges: dict[str, Judge]) -> tuple[DataFrame, DataFrame]:
@@ -73,3 +73,36 @@ def test_without_a_kept_test_nothing_holds() -> None:
 def test_runs_are_apart_by_the_model_that_judges() -> None:
     assert model_of("likelihood (smollm2), 5 prompt pairs") == "smollm2"
     assert model_of("rule") is None
+
+
+def scored(gaps: dict[str, float], traits: int = 8, seed: int = 0) -> DataFrame:
+    """Independent judges, each with its own gap between the poles, on 42 pairs a trait."""
+    rng, rows = np.random.default_rng(seed), []
+    for trait in range(traits):
+        for judge, gap in gaps.items():
+            sides = {"with_trait": gap + rng.standard_normal(42), "without": rng.standard_normal(42)}
+            rows.append(DataFrame({"trait": f"t{trait}", "answers": HARD, "judge": judge, "pair": range(42), **sides}))
+    return concat(rows, ignore_index=True)
+
+
+def test_independent_judges_gain_by_their_mean_and_a_blind_one_costs() -> None:
+    table, gain = consensus_gain(scored({"a": 0.8, "b": 0.8, "c": 0.8}), ["a", "b", "c"])
+    assert len(table) == 8 and gain.low > 0 and 0.05 < gain.estimate < 0.25 and gain.n_clusters == 8
+    _, loss = consensus_gain(scored({"a": 2.0, "b": 0.0, "c": 0.0}), ["a", "b", "c"])
+    assert loss.high < 0
+
+
+def test_the_best_judge_is_not_chosen_by_the_pairs_it_is_tested_on() -> None:
+    """Twelve blind judges: the best on all pairs looks good, the best on other pairs does not."""
+    judges = {f"j{k}": 0.0 for k in range(12)}
+    scores = scored(judges, traits=40)
+    table, _ = consensus_gain(scores, list(judges))
+    assert abs(table["best"].mean() - 0.5) < 3 * table["best"].std() / np.sqrt(40)
+    found = judge_validity(scores[scores["trait"].isin(["t0", "t1", "t2"])]).groupby("trait")["auc"].max()
+    assert found.min() > 0.56, "the largest on the same pairs is above chance by being the largest"
+
+
+def test_a_trait_that_a_judge_did_not_rate_is_left_out() -> None:
+    scores = scored({"a": 1.0, "b": 1.0}, traits=3)
+    table, _ = consensus_gain(scores[(scores["trait"] != "t0") | (scores["judge"] != "b")], ["a", "b"])
+    assert table["trait"].tolist() == ["t1", "t2"]
