@@ -102,7 +102,9 @@ def test_answers_to_prompts_that_the_judge_reads_do_not_count() -> None:
     class Reads(LikelihoodJudge):
         """Sees the trait in answers to its own first prompts alone."""
 
-        description = "reads"
+        @property
+        def description(self) -> str:
+            return "reads"
 
         def __init__(self) -> None:
             self.name, self.n_pairs = "reads", 2
