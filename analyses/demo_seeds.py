@@ -38,7 +38,13 @@ def rows_of_run(folder: Path) -> list[dict[str, Any]]:
     assert effects is not None, "a finished run has effects"
     seed, times = results.config["seed"], results.provenance["time_s"]
     return [
-        {"trait": row.trait, "seed": seed, "grade": grade(row), "claims": " and ".join(claims(row)) or "none"}
+        {
+            "trait": row.trait,
+            "seed": seed,
+            "dtype": results.provenance["dtype"],
+            "grade": grade(row),
+            "claims": " and ".join(claims(row)) or "none",
+        }
         | {name: getattr(row, name) for name in KEPT}
         | _from_effects(effects[effects["trait"] == row.trait], row)
         | {"minutes": sum(times.values()) / 60}

@@ -59,12 +59,14 @@ def show_table(title: str, headings: Sequence[str], rows: Iterable[Sequence[str]
     """A table on standard error, unless PERSONA_INTERP_QUIET is set."""
     if os.environ.get("PERSONA_INTERP_QUIET"):
         return
-    table = Table(title=escape(title), title_justify="left", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
     for k, heading in enumerate(headings):
         table.add_column(heading, justify="right" if k else "left")
     for row in rows:
         table.add_row(*map(escape, row))
-    Console(stderr=True).print(table)
+    console = Console(stderr=True)
+    console.print(escape(title))
+    console.print(table)
 
 
 class WholeBar:
