@@ -228,6 +228,15 @@ def test_without_a_judge_that_is_shown_to_work_steering_is_not_graded(why: Any, 
     assert "is not graded, as" in in_short(found, "tiny")
 
 
+def test_answers_that_fail_the_gate_are_said_to_beside_the_effect():
+    said = "; but 55% of these answers pass the gate of coherence, and 75% are asked for"
+    gated = row(**CONSENSUS, coherent_share=0.55)
+    assert in_short(gated, "tiny").endswith(f"than random directions do{said}.") and f"questions){said}; at" in finding(
+        gated
+    )
+    assert "gate" not in finding(row(**CONSENSUS, coherent_share=0.75)) + in_short(row(**CONSENSUS), "tiny")
+
+
 def test_in_short_says_what_was_found_and_nothing_that_was_not():
     assert in_short(row(**CONSENSUS), "tiny") == (
         "The persona vector of impolite tells tiny's answers to prompts for and against it apart (AUC 0.95), and adding"

@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from persona_interp.measurements.setting import COHERENT_SHARE
 from persona_interp.sections.words import change, equal, extent, interval, number, plain, signed, whole
 from persona_interp.statistics.levels import ALPHA
 from persona_interp.studies.persona.results import TraitSummary
@@ -153,8 +154,17 @@ def in_short(row: TraitSummary, model: str) -> str:
         return f"{separates}; steering was not measured."
     size = f"{signed(row.effect, digits_of(row))} {unit_of(row)}"
     if "steering" in made:
-        return f"{separates}, and adding it makes answers more {name}: {size}, more than random directions do."
+        found = f"{size}, more than random directions do{_gated(row)}"
+        return f"{separates}, and adding it makes answers more {name}: {found}."
     return f"{separates}; that adding it makes answers more {name} is not shown ({size})."
+
+
+def _gated(row: TraitSummary) -> str:
+    """What the gate of coherence says of the answers at the chosen setting, where too few pass it."""
+    if row.coherent_share is None or row.coherent_share >= COHERENT_SHARE:
+        return ""
+    asked = f"and {COHERENT_SHARE:.0%} are asked for"
+    return f"; but {row.coherent_share:.0%} of these answers pass the gate of coherence, {asked}"
 
 
 def finding(row: TraitSummary) -> str:
@@ -232,7 +242,8 @@ def effect_sentence(row: TraitSummary, *, vector: str = "it") -> str:
     against = "" if row.effect_unit else " against unsteered"
     return (
         f"{place} {_verb(row)}: {size}{against} (judge: {judge_of(row)};"
-        f" {equal('n', whole(row.n_eval))} answers to {whole(row.n_eval_questions)} questions){_ranked(row)}"
+        f" {equal('n', whole(row.n_eval))} answers to {whole(row.n_eval_questions)} questions)"
+        f"{_gated(row)}{_ranked(row)}"
     )
 
 

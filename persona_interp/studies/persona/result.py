@@ -94,6 +94,13 @@ def notes(result: TraitResult, tested: Mapping[str, Any], n_traits: int) -> list
     return found
 
 
+def coherent_share(result: TraitResult) -> float | None:
+    """Share of the evaluated answers at the chosen setting that pass the gate; None where none was evaluated there."""
+    scored, setting = result.scored, result.setting
+    at = (scored["layer"] == setting.layer).fillna(False) & (scored["coefficient"] == setting.coefficient)
+    return float(scored.loc[at, "passes_gate"].mean()) if at.any() else None
+
+
 def agreeing_judges(effects: pd.DataFrame, shown: Shown) -> tuple[int, int]:
     """Single judges by which the effect has the same sign and an interval that leaves out zero, and all that count.
 
@@ -143,6 +150,7 @@ def summary_row(
         "chosen_coefficient": result.setting.coefficient,
         "selection_rule": SELECTION_RULE if result.shown.heads else NAMED_RULE,
         "stability": _known(result.setting.stability),
+        "coherent_share": coherent_share(result),
         **{key: _known(effect[key]) for key in ("effect", "effect_low", "effect_high")},
         "effect_judge": CONSENSUS if result.shown.heads else None,
         "effect_unit": DEVIATIONS if result.shown.heads else None,

@@ -64,6 +64,7 @@ class TraitSummary:
             of the best layer that exceeds exchanged prompts so often.
         effect_unit: of all effects and what is detectable; None in results of earlier versions: points of 100.
         judges_shown: the judges that make the consensus; None in results of earlier versions.
+        coherent_share: of the evaluated answers at the chosen setting, those that pass the gate of coherence.
         stability: share of random halves of the selection questions that choose the same layer, within two blocks.
     """
 
@@ -120,6 +121,7 @@ class TraitSummary:
     judges_shown: tuple[str, ...] | None = None
     ungraded: Literal["not expressible", "no judge"] | None = None
     stability: float | None = None
+    coherent_share: float | None = None
     notes: tuple[str, ...] = ()
 
 
