@@ -69,9 +69,9 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def judges_count_as_shown() -> Iterator[None]:
-    """No judge is shown to work on a random model: within this process all count as shown, so that steering is graded.
+    """No judge is shown to work on a random model: within these modules all count as shown, so that steering is graded.
 
     Commands in another process go by the rule itself, which has tests of its own (tests/unit/judges/test_validity.py).
     """

@@ -1,6 +1,7 @@
 """A synthetic results folder of the main job: plausible numbers, three traits, four layers, five coefficients."""
 
 import json
+import shutil
 from itertools import combinations
 from pathlib import Path
 
@@ -218,16 +219,23 @@ def write_frames(folder: Path, frames: dict[str, DataFrame]) -> None:
     write_effects(folder, STUDY, effects_table(source, effects), claims_table(source, claims))
 
 
+@pytest.fixture(scope="session")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A whole results folder, written once: it takes seconds."""
+    return write_results(tmp_path_factory.mktemp("written") / "results")
+
+
 @pytest.fixture
-def results_folder(tmp_path: Path) -> Path:
-    return write_results(tmp_path / "results")
+def results_folder(written: Path, tmp_path: Path) -> Path:
+    """A copy of it, to change."""
+    return shutil.copytree(written, tmp_path / "results")
 
 
 @pytest.fixture(scope="session")
-def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def drawn(written: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A results folder with its figures, made once."""
     from persona_interp.studies.persona.figures.drawing import plot_main_job
 
-    folder = write_results(tmp_path_factory.mktemp("drawn") / "results")
+    folder = shutil.copytree(written, tmp_path_factory.mktemp("drawn") / "results")
     plot_main_job(folder)
     return folder
