@@ -63,12 +63,10 @@ def assert_same(out: Path, whole: Path, folder: Path, model: Path) -> None:
     assert list(out.rglob(f"*{TEMPORARY}")) == []
 
 
-@pytest.mark.parametrize(
-    ("name", "n_kills"), [("inventory", 1), *(pytest.param(name, KILLS, marks=pytest.mark.slow) for name in CALLS)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CALLS)
 def test_killed_at_random_points_it_goes_on_to_the_same_results(
     name: str,
-    n_kills: int,
     shell: Shell,
     environment: dict[str, str],
     model_folder: Path,
@@ -88,10 +86,10 @@ def test_killed_at_random_points_it_goes_on_to_the_same_results(
     assert not killed(start, whole, 300.0)
     began = min(stamp for _, stamp in files(whole))
     lasted = (max(stamp for _, stamp in files(whole)) - began) / 1e9
-    while done < n_kills:
+    while done < KILLS:
         shutil.rmtree(out, ignore_errors=True)
-        while done < n_kills and killed(start, out, rng.uniform(0, lasted)):
+        while done < KILLS and killed(start, out, rng.uniform(0, lasted)):
             done += 1
-        if not (out / "report.html").exists() or done == n_kills:
+        if not (out / "report.html").exists() or done == KILLS:
             assert not killed(start, out, 300.0)
         assert_same(out, whole, tmp_path, model_folder)

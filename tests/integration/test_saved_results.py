@@ -61,7 +61,7 @@ def test_screening_is_what_its_samples_give():
     same(found[columns], kept[columns])
 
 
-SLOW = ("screening", "style_vectors")
+SLOW = ("monitoring", "psychadapter", "screening", "style_vectors")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 import base64
 import importlib.util
 import json
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -53,9 +54,14 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return synthetic.write_results(tmp_path_factory.mktemp("written") / "results")
+
+
+@pytest.fixture(scope="module")
+def folder(written: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Without steering, whose figures take longest to draw."""
-    folder = synthetic.write_results(tmp_path_factory.mktemp("report") / "results")
+    folder = shutil.copytree(written, tmp_path_factory.mktemp("report") / "results")
     frames = synthetic.tables()
     synthetic.write_frames(folder, {name: frame for name, frame in frames.items() if name != "steering"})
     return folder
@@ -69,10 +75,10 @@ def page(folder: Path) -> Page:
 
 
 @pytest.fixture
-def few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def few(written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A results folder whose figures are not drawn, for tests of the text alone."""
     monkeypatch.setattr("persona_interp.report.plot_main_job", lambda _: [])
-    return synthetic.write_results(tmp_path / "results")
+    return shutil.copytree(written, tmp_path / "results")
 
 
 def test_the_sections_are_there(page: Page):
