@@ -172,6 +172,11 @@ class Effect:
         depth = depth_of(layer, n_layers)
         return replace(self, substrate="residual", layers=str(layer), depth=depth, stream="resid_post")
 
+    def judged_by(self, known: Mapping[str, Mapping[str, float]]) -> "Effect":
+        """With the AUC of its judge for its trait, from trait -> judge -> AUC, where that is known."""
+        auc = known.get(self.trait or "", {}).get(self.judge or "")
+        return self if auc is None or self.judge_validity is not None else replace(self, judge_validity=auc)
+
     @property
     def findable(self) -> float | None:
         """What is detectable, where the test that was named is possible: a p that cannot be had finds nothing."""

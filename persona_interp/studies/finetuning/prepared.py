@@ -22,6 +22,7 @@ from persona_interp.judges.lexical import LexicalJudge
 from persona_interp.judges.likelihood import LikelihoodJudge
 from persona_interp.judges.protocol import Judge
 from persona_interp.measurements.contrast import rollout_contrast
+from persona_interp.measurements.judge_validity import known_validity
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.identity import library_versions
 from persona_interp.models.load import load_model
@@ -86,6 +87,7 @@ class Prepared:
             "threads": torch.get_num_threads(),
             "data": data,
             "judges": {judge.name: judge.description for judge in self.judges},
+            "judge_validity": known_validity(self.judges, list(self.traits.values()), self.folder),
             "notes": dict(notes),
         }
 

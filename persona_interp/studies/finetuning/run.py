@@ -119,7 +119,8 @@ def _written(
     out: Path, name: str, said: Provenance, effects: Sequence[Effect], claims: Sequence[Claim]
 ) -> tuple[DataFrame, DataFrame]:
     """Effects and claims as they were written."""
-    source = source_of(name, said)
+    source, known = source_of(name, said), said.get("judge_validity", {})
+    effects = [effect.judged_by(known) for effect in effects]
     found = effects_table(source, effects), claims_table(source, claims)
     write_effects(out, STUDY, *found)
     return found

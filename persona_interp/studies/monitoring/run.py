@@ -14,6 +14,7 @@ from persona_interp.directions.persona import persona_vector
 from persona_interp.io import write_json
 from persona_interp.judges.protocol import Judge
 from persona_interp.measurements.contrast import rollout_contrast
+from persona_interp.measurements.judge_validity import known_validity
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.identity import library_versions
 from persona_interp.models.protocol import Sampling
@@ -79,8 +80,11 @@ def run_monitoring(
         "shots": f"answers to positive prompts that {judges[0].name} scores at least 50",
     }
     made_from = {"model": directions[0].provenance.to_dict(), "versions": library_versions(), "notes": notes}
-    described = {judge.name: judge.description for judge in judges}
-    write_json(out / "provenance.json", {"config": asdict(config), **made_from, "judges": described})
+    about = {
+        "judges": {judge.name: judge.description for judge in judges},
+        "judge_validity": known_validity(judges, traits, work),
+    }
+    write_json(out / "provenance.json", {"config": asdict(config), **made_from, **about})
     write_monitoring_effects(out)
 
 

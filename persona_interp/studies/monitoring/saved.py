@@ -39,6 +39,7 @@ def write_monitoring_effects(folder: Path) -> None:
     nulls["p"] = nulls["p"].where(nulls["p_floor"] <= ALPHA)
     effects, claims = monitoring_effects(table, nulls, alarms, of)
     identity = {"config": config, **{key: model[key] for key in ("weights", "backend", "dtype")}}
+    effects = [effect.judged_by(said.get("judge_validity", {})) for effect in effects]
     source = Source.of(STUDY, identity, model, config["seed"])
     write_effects(folder, STUDY, effects_table(source, effects), claims_table(source, claims))
 

@@ -89,6 +89,13 @@ def _loss(row: Row) -> Effect:
     )
 
 
+def judged_as(effects: Sequence[Effect], known: Mapping[str, Mapping[str, float]]) -> list[Effect]:
+    """Effects with the AUC of their judge for the trait that the texts were judged for, not the one they vary in."""
+    traits = [(effect.condition or "").partition(_JUDGED)[2] for effect in effects]
+    aucs = [known.get(trait, {}).get(effect.judge or "") for effect, trait in zip(effects, traits, strict=True)]
+    return [replace(effect, judge_validity=auc) for effect, auc in zip(effects, aucs, strict=True)]
+
+
 def _written(row: Row) -> dict[str, Any]:
     """What texts over trait values share."""
     said = f"texts written at values of {row['trait']}{_JUDGED}{row['judged']}"

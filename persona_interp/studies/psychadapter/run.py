@@ -18,11 +18,12 @@ from persona_interp.identity import of_judges, of_model, of_package
 from persona_interp.interventions.record import record
 from persona_interp.judges.protocol import Judge
 from persona_interp.lock import alone_in
+from persona_interp.measurements.judge_validity import known_validity
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.protocol import Sampling
 from persona_interp.studies.folder import RunFolder
 from persona_interp.studies.psychadapter.cost import adapter_cost
-from persona_interp.studies.psychadapter.effects import COST, METHOD, STUDY, adapter_effects
+from persona_interp.studies.psychadapter.effects import COST, METHOD, STUDY, adapter_effects, judged_as
 from persona_interp.studies.psychadapter.expression import (
     Z_VALUES,
     adapter_hash,
@@ -170,12 +171,15 @@ def measure_psychadapter(
     }  # fmt: skip
     wanted = [name for name in made if judged or name not in ("expression", "offtarget")]
     tables = {name: folder.cell(name, None, made[name]) for name in wanted}
+    by_trait = known_validity(judges, list(judged.values()), out)
+    known = {name: by_trait[trait.name] for name, trait in judged.items()}
     provenance = {
         "model": model.provenance.to_dict(),
         "adapter": adapter.provenance.to_dict() | {"hash": config["adapter"], "lora_parameters": n_lora_parameters},
         "data": {"source": held_out.source, "estimated": held_out.estimated, "n": len(texts)}
         | {"hash": held_out.data_hash},
         "judges": {judge.name: judge.description for judge in judges},
+        "judge_validity": known,
         "judged": {name: trait.name for name, trait in judged.items()},
         "not judged": [name for name in adapter.traits if name not in judged],
         "measures": asdict(measures),
@@ -183,7 +187,7 @@ def measure_psychadapter(
         "time": {row["metric"]: row["estimate"] for row in rows_of(tables["cost"]) if row["metric"] not in COST},
     }
     effects, claims = adapter_effects(tables, n_layers=model.n_layers)
-    folder.finish(model, provenance, effects, claims, seed=measures.seed)
+    folder.finish(model, provenance, judged_as(effects, known), claims, seed=measures.seed)
     return tables
 
 

@@ -1,14 +1,17 @@
 """What a screening found: written beside its shards, and read back."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
 
+from persona_interp.data.traits import Trait
 from persona_interp.effects import q_of
 from persona_interp.io import write_json
+from persona_interp.judges.embedding import EmbeddingJudge
+from persona_interp.measurements.judge_validity import known_validity
 from persona_interp.models.identity import library_versions
 from persona_interp.studies.folder import RunFolder
 from persona_interp.studies.screening.batch import Screener
@@ -136,7 +139,8 @@ def _finish(screener: Screener, home: RunFolder, result: ScreenResult) -> None:
         clean=None if clean is None else clean.source,
         limits=None if clean is None else clean.limits,
     )
-    effects = screening_effects(result.summary, of)
+    known = {} if screener.judge is None else _validity(screener.judge, screener.traits, result.folder)
+    effects = [effect.judged_by(known) for effect in screening_effects(result.summary, of)]
     provenance = {
         "source": result.source,
         "clean": of.clean,
@@ -145,6 +149,13 @@ def _finish(screener: Screener, home: RunFolder, result: ScreenResult) -> None:
         "versions": {**library_versions(), "pyarrow": pa.__version__},
     }
     home.finish(screener.model, provenance, effects, screening_claims(effects, q_of(effects), of), seed=None)
+
+
+def _validity(judge: EmbeddingJudge, traits: Sequence[Trait | None], folder: Path) -> dict[str, dict[str, float]]:
+    """Trait -> the judge, by the name it has in this study -> AUC."""
+    judged = {trait.name: trait for trait in traits if trait is not None}
+    known = known_validity([judge], list(judged.values()), folder)
+    return {name: {"embedding": found[judge.name]} for name, found in known.items() if judge.name in found}
 
 
 def _write_summary(result: ScreenResult, table: pa.Table) -> None:
