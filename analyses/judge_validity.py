@@ -2,10 +2,10 @@
 
 Forty-two hand-written hard pairs a trait, made apart from the exemplars that the judges are calibrated on, and used for
 nothing but this: subtle, of one topic and length, or with the sentiment against the trait. Reported, for the embedding
-judge, word lists, politeness markers and likelihood judges (the first model with one and with five prompt pairs, others
-with one): AUC with its interval over pairs, p by exchange within pairs, q over the table; and what the mean of all
-judges that rate every trait gains over the best of them, chosen on other pairs. Every score is kept, so that all can be
-evaluated again; a judge's scores of a trait are made once.
+judge, word lists, politeness markers and likelihood judges with one prompt pair: AUC with its interval over pairs, p by
+exchange within pairs, q over the table; and what the mean of the embedding and likelihood judges gains over the best of
+them, chosen on other pairs. Every score is kept, so that all can be evaluated again; a judge's scores of a trait are made
+once.
 """
 
 import argparse
@@ -37,10 +37,10 @@ METHOD_VERSION = 2
 
 @dataclass(frozen=True)
 class Config:
-    """Which judges are tested; numbers of prompt pairs are of the first model, others have one."""
+    """Which judges are tested."""
 
     models: tuple[str, ...] = ("smollm2-135m-instruct", "gemma-3-270m")
-    n_pairs: tuple[int, ...] = (1, 5)
+    n_pairs: int = 1
     dtype: str = "auto"
 
 
@@ -48,10 +48,8 @@ def judges(config: Config) -> dict[str, Judge]:
     """The judges by the name they have in the table."""
     rules: tuple[Judge, ...] = (LexicalJudge(), PolitenessJudge())
     found: dict[str, Judge] = {"embedding (all-MiniLM-L6-v2)": EmbeddingJudge(), **{one.name: one for one in rules}}
-    for k, name in enumerate(config.models):
-        model = load_model(name, dtype=config.dtype)
-        for n in config.n_pairs if k == 0 else (1,):
-            found[f"likelihood ({name}), {n} prompt pair{'s' if n > 1 else ''}"] = LikelihoodJudge(model, n_pairs=n)
+    for name in config.models:
+        found[f"likelihood ({name})"] = LikelihoodJudge(load_model(name, dtype=config.dtype), n_pairs=config.n_pairs)
     return found
 
 
@@ -76,7 +74,7 @@ def main() -> None:
             key = [label, made_of[label], name, texts[name]]
             cells.append(work.cell(name, key, lambda j=judge, s=label, n=name: judge_scores({s: j}, {n: hard[n]})))
     scores = pd.concat(cells, ignore_index=True)
-    several = [label for label in tested if "prompt pairs" in label or label.startswith("embedding")]
+    several = [label for label in tested if label.startswith(("embedding", "likelihood"))]
     gains, mean_gain = consensus_gain(scores, several)
     table = judge_validity(scores)
     write_tables(chosen.out, {"scores": scores, "consensus_gain": gains})
