@@ -15,7 +15,7 @@ from typing import Annotated, NoReturn, ParamSpec
 
 import typer
 
-from persona_interp.cli import convert, grammar, levels, models, serve, traits, vectors
+from persona_interp.cli import convert, grammar, judge, levels, models, serve, traits, vectors
 from persona_interp.ending import ends_on_sigterm, kept, told
 from persona_interp.errors import ConfigError, PersonaInterpError
 from persona_interp.studies.finetuning.command import finetune
@@ -83,7 +83,7 @@ def persona_interp(
 adapters = typer.Typer(no_args_is_help=True, help="Virtual key/value tokens that are affine in trait scores.")
 for part in (psychadapter.train, psychadapter.generate, reported(psychadapter.measure)):
     adapters.command(context_settings=grammar.spellings(""))(grammar.command(part))
-for command in (convert.convert, finetune, reported(inventory), levels.levels, monitor):
+for command in (convert.convert, finetune, reported(inventory), reported(judge.judge), levels.levels, monitor):
     app.command(context_settings=grammar.spellings(command.__name__))(grammar.command(command))
 app.add_typer(adapters, name="psychadapter")
 for command in (reported(run), reported(screen), serve.serve, reported(styles)):

@@ -81,7 +81,8 @@ def slope_interval(
 ) -> Interval:
     """The slope of the least-squares line of `y` on `x`, in units of `y` a unit of `x`, with its interval.
 
-    Symmetric bootstrap-t over clusters; NaN where `x` is constant. Measured coverage: tests/golden/levels/intervals.csv.
+    Symmetric bootstrap-t over clusters; NaN where `x` is constant. Measured coverage:
+    tests/golden/levels/intervals.csv.
 
     Source: `smooth_interval`.
     """

@@ -27,9 +27,9 @@ RATINGS = Form("raters_ratings", (*texts("rater id", filled=True), *numbers("rat
 def import_sheets(run: Path, sheets: Some[Path]) -> DataFrame:
     """The ratings of filled sheets, kept in the folder of the run they are of, and what they say of its judges.
 
-    A rater is called by the name of the file; the same name again replaces what was kept. Rows without a rating are left
-    out. Nothing is kept unless every sheet can be read. Agreement is computed anew from all raters kept so far, as the
-    effects of the study "raters", which the report of the run shows beside every number of a judge.
+    A rater is called by the name of the file; the same name again replaces what was kept. Rows without a rating are
+    left out. Nothing is kept unless every sheet can be read. Agreement is computed anew from all raters kept so far, as
+    the effects of the study "raters", which the report of the run shows beside every number of a judge.
 
     Args:
         run: folder of `persona-interp run` from which the sheets were exported.

@@ -13,12 +13,12 @@ from persona_interp.sections.section import Section
 from persona_interp.studies.persona.rows import ALPHA_RATERS, AUC_RATERS, RATERS, RHO_RATERS
 
 NOTES = (
-    "People rated a blind, shuffled sheet of answers of this run: unsteered, steered to either side, and answers to system"
-    " prompts for and against the trait. A judge is compared with the mean of the ratings of each answer, over all kinds"
-    " of answers together. The rank correlation asks for an equal order, not for an equal scale.",
-    "Intervals are over questions and hold the raters fixed: they say nothing of other raters. Krippendorff's alpha of the"
-    " raters (interval metric) says how well people agree with each other: 1 is perfect, 0 is chance. A judge can hardly"
-    " agree with them better than they do.",
+    "People rated a blind, shuffled sheet of answers of this run: unsteered, steered to either side, and to system"
+    " prompts for and against the trait. A judge is compared with the mean of the ratings of each answer, over all"
+    " kinds of answers together. The rank correlation asks for an equal order, not for an equal scale.",
+    "Intervals are over questions and hold the raters fixed: they say nothing of other raters. Krippendorff's alpha of"
+    " the raters (interval metric) says how well people agree with each other: 1 is perfect, 0 is chance. A judge can"
+    " hardly agree with them better than they do.",
 )
 _SHOWN = (
     Shown("Human raters among themselves", (ALPHA_RATERS,)),
