@@ -127,6 +127,8 @@ def sections_of(folder: Path) -> list[Section]:
 def _title(results: MainJobResults | None, sections: list["ShownSection"]) -> str:
     if results is not None:
         return f"Persona vectors of {results.config.get('model', 'a model')}"
+    if len(sections) == 1 and sections[0].key == JUDGES:  # which is of no model
+        return sections[0].title
     models = sorted({name for section in sections if (name := _model_of(section.provenance))})
     names = ", ".join(section.title.partition(":")[0] for section in sections)
     return f"{names}: {', '.join(models) or 'a model'}"

@@ -2,14 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
 from persona_interp.data.labelled import Labelled
 from persona_interp.effects import Claim, Effect, q_of, verdict
 from persona_interp.sections.words import interval, number
-from persona_interp.statistics import Interval
 from persona_interp.studies.judge_validity.labelled import Bin, Found
 
 AUC, RHO = "AUC", "Spearman's rho with labels"
@@ -31,7 +29,7 @@ _FIXED = "judge, labels"
 def labelled_effects(trait: str, data: Labelled, found: Sequence[Found]) -> tuple[list[Effect], list[Claim]]:
     """What was found of the judges, those that cannot rate the trait among the claims too."""
     shared = Effect(metric=AUC, trait=trait, data=data.source, condition=CONDITIONS[data.graded], cluster="group")
-    orders = [_orders(replace(shared, method=one.judge, judge=one.judge), one, data) for one in found]
+    orders = [_orders(replace(shared, judge=one.judge), one, data) for one in found]
     corrected = q_of(orders)
     claims = [_claim(*each, data) for each in zip(orders, found, corrected, strict=True)]
     effects = []
@@ -48,7 +46,7 @@ def _orders(plain: Effect, found: Found, data: Labelled) -> Effect:
     tested = None if np.isnan(found.p) else found.p
     test = "Student's t of the bootstrap error" if data.graded else "Student's t of the error on log-odds"
     asked = {"test": test, "null_kind": "no relation of scores and labels", "family": FAMILY}
-    return replace(_measured(replace(effect, fixed=_FIXED), found.orders), p=tested, **asked)
+    return replace(replace(effect, fixed=_FIXED).estimated(found.orders), p=tested, **asked)
 
 
 def _calibration(orders: Effect, found: Found, data: Labelled) -> list[Effect]:
@@ -58,7 +56,7 @@ def _calibration(orders: Effect, found: Found, data: Labelled) -> list[Effect]:
     for metric, reference, size in ((SLOPE, "calibrated, 1", found.slope), (BIAS, "unbiased, 0", found.bias)):
         if size is not None:
             unit = POINTS if metric == BIAS else "points of label a point of score"
-            made.append(_measured(replace(plain, metric=metric, reference=reference, unit=unit), size))
+            made.append(replace(plain, metric=metric, reference=reference, unit=unit).estimated(size))
     for k, one in enumerate(found.bins, start=1):
         made += _bin(replace(plain, reference=None), one, f"bin {k} of {len(found.bins)}", data)
     return made
@@ -71,7 +69,7 @@ def _bin(plain: Effect, one: Bin, place: str, data: Labelled) -> list[Effect]:
         plain, condition=where, metric=BIN_SCORE, unit=POINTS, estimate=one.score, n=one.label.n, fixed=None
     )
     return [
-        _measured(replace(label, unit=POINTS if data.graded else None), one.label),
+        replace(label, unit=POINTS if data.graded else None).estimated(one.label),
         replace(score, n_cluster=one.label.n_clusters),
     ]
 
@@ -106,8 +104,3 @@ def _calibrated(found: Found) -> str:
         f"; a point of its score is {interval(slope.estimate, slope.low, slope.high)} points of label, and its scores"
         f" are {interval(bias.estimate, bias.low, bias.high, digits=1)} points off on average"
     )
-
-
-def _measured(effect: Effect, found: Interval) -> Effect:
-    row: dict[str, Any] = {name: None if np.isnan(value) else value for name, value in found.row.items()}
-    return replace(effect, n=found.n, n_cluster=found.n_clusters).measured(row)

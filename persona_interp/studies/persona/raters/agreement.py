@@ -9,7 +9,7 @@ from pandas import DataFrame
 
 from persona_interp.effects import Claim, Effect, Source, run_id_of, verdict
 from persona_interp.sections.words import interval, number
-from persona_interp.statistics import Interval, alpha_interval, auc_intervals, correlation_interval, spearman_p
+from persona_interp.statistics import alpha_interval, auc_intervals, correlation_interval, spearman_p
 from persona_interp.studies.persona.raters.answers import RatedRun
 from persona_interp.studies.persona.rows import ALPHA_RATERS, AUC_RATERS, RATERS, RHO_RATERS
 from persona_interp.tables import rows_of
@@ -76,7 +76,7 @@ def _of_trait(rated: RatedRun, trait: str, ratings: DataFrame) -> Iterator[Effec
     paired = int((wide.notna().sum(axis=1) > 1).sum())
     if paired >= LEAST:
         found = alpha_interval(wide.to_numpy(float).T, answers["question"].to_numpy(str))
-        yield _measured(replace(plain, reference=people, fixed="raters, sheet"), found)
+        yield replace(plain, reference=people, fixed="raters, sheet").estimated(found)
     else:
         why = f"{paired} answers have two ratings, at least {LEAST} are needed"
         yield replace(plain, reference=people, condition=f"not computed: {why}", n=paired)
@@ -95,14 +95,9 @@ def _of_judge(plain: Effect, answers: DataFrame, mean: "pd.Series[float]") -> It
         return
     found = correlation_interval(scores, people, questions, kind="spearman")
     tested = {"test": "Student's t of the bootstrap error", "null_kind": "no relation", "family": FAMILY}
-    yield replace(_measured(replace(plain, metric=RHO_RATERS, fixed=fixed), found), p=spearman_p(found), **tested)
+    yield replace(replace(plain, metric=RHO_RATERS, fixed=fixed).estimated(found), p=spearman_p(found), **tested)
     high = people >= MIDDLE
     if 0 < high.sum() < len(high):
         (auc,) = auc_intervals(scores[high][:, None], scores[~high][:, None], questions[high], questions[~high])
         counted = f"{int(high.sum())} answers with a mean rating of at least {MIDDLE:g}, {int((~high).sum())} below"
-        yield _measured(replace(plain, metric=AUC_RATERS, condition=counted, fixed=fixed), auc)
-
-
-def _measured(effect: Effect, found: Interval) -> Effect:
-    known = {name: None if np.isnan(value) else value for name, value in found.row.items() if name != "n"}
-    return replace(effect, n=found.n, n_cluster=found.n_clusters).measured(known)
+        yield replace(plain, metric=AUC_RATERS, condition=counted, fixed=fixed).estimated(auc)

@@ -24,7 +24,7 @@ RATINGS = Form("raters_ratings", (*texts("rater id", filled=True), *numbers("rat
 
 @checked
 @alone_in("run")
-def import_sheets(run: Path, sheets: Some[Path]) -> DataFrame:
+def import_sheets(run: Path, sheets: Some[str | Path]) -> DataFrame:
     """The ratings of filled sheets, kept in the folder of the run they are of, and what they say of its judges.
 
     A rater is called by the name of the file; the same name again replaces what was kept. Rows without a rating are
@@ -46,13 +46,14 @@ def import_sheets(run: Path, sheets: Some[Path]) -> DataFrame:
     """
     rated = rated_run(run)
     key = exported_key(rated)
-    names = [sheet.stem for sheet in sheets]
+    files = [Path(sheet) for sheet in sheets]
+    names = [file.stem for file in files]
     if twice := [name for name in names if names.count(name) > 1]:
         raise DataError(
             f"two sheets are called {twice[0]!r}, so they would be one rater's.",
             "A rater is called by the name of the file. Rename one.",
         )
-    given = pd.concat([read_sheet(sheet, key) for sheet in sheets], ignore_index=True)
+    given = pd.concat([read_sheet(file, key) for file in files], ignore_index=True)
     path = run / FOLDER / "ratings.parquet"
     if is_file(path):
         before = read_table(path, RATINGS)
