@@ -71,17 +71,19 @@ def judge(
     if export_sheet is not None:
         return _exported(export_sheet, out, N_ROWS if n is None else n, seed)
     assert data is not None
-    return _measured(data, out, trait, which, judge_model, backend=backend, dtype=dtype, seed=seed)
+    return _measured(
+        data, out=out, trait=trait, which=which, judge_model=judge_model, backend=backend, dtype=dtype, seed=seed
+    )
 
 
 @options.alone_in_out
 def _measured(
     data: str,
+    *,
     out: Path,
     trait: str | None,
     which: Sequence[str],
     judge_model: Sequence[str],
-    *,
     backend: str,
     dtype: str,
     seed: int,

@@ -20,18 +20,21 @@ class NamedRow:
     cells: Mapping[str, Any]
 
 
-def named_rows(source: str | Path, needed: Sequence[str], what: str) -> Iterator[NamedRow]:
+def named_rows(
+    source: str | Path, needed: Sequence[str], what: str, *, perhaps: Sequence[str] = ()
+) -> Iterator[NamedRow]:
     """Rows of a data set of any form (`stream_rows`); the first decides whether the needed columns are there.
 
     Args:
         what: the file is, for messages: "a sheet of ratings".
+        perhaps: columns that may be there too, and are read of files of every form.
 
     Raises:
         DataError: a row has no columns or cannot be read, or a needed column is missing; those found are named.
         ArtefactError: there is no such file, or it is of another kind or broken.
     """
     first = True
-    for _, (name, row) in stream_rows(source):
+    for _, (name, row) in stream_rows(source, known=frozenset((*needed, *perhaps))):
         if isinstance(row, Unusable):
             raise DataError(f"{row.name or name} cannot be read: {row.reason}", _SAVE)
         if not isinstance(row, Mapping):

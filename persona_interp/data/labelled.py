@@ -81,7 +81,7 @@ def read_labelled(path: str | Path) -> Labelled:
             10 (or fewer than 3 with or without the trait), or all labels are equal; what was found is named.
     """
     rows, left_out = [], 0
-    for row in named_rows(path, (ANSWER, LABEL), "labelled answers"):
+    for row in named_rows(path, (ANSWER, LABEL), "labelled answers", perhaps=(QUESTION, GROUP)):
         if is_blank(row.cells.get(ANSWER)) or is_blank(row.cells.get(LABEL)):
             left_out += 1
         else:

@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Num
 
 from persona_interp.statistics.levels import CONFIDENCE, N_RESAMPLES
-from persona_interp.statistics.resampling import Interval, bootstrap_statistic
+from persona_interp.statistics.resampling import Interval, Resampling
 from persona_interp.statistics.rows import Labels
 
 
@@ -43,10 +43,13 @@ def alpha_interval(
     """
     paired = np.sum(~np.isnan(ratings), axis=0) > 1
     ratings, clusters = ratings[:, paired], clusters[paired]
-
-    def of_items(items: Num[np.ndarray, " _"]) -> float:
-        return krippendorff_alpha_interval(ratings[:, items.astype(int)])
-
-    items = np.arange(ratings.shape[1])
-    draws = {"n_resamples": n_resamples, "level": level, "seed": seed}
-    return bootstrap_statistic(of_items, (items,), clusters, bounds=(-np.inf, 1.0), **draws)
+    resampling = Resampling.of((np.zeros(len(clusters)), clusters, None), n_resamples=n_resamples, seed=seed)
+    counts = np.sum(~np.isnan(ratings), axis=0)
+    centred = ratings - np.nanmean(ratings)
+    within = np.nansum((ratings - np.nanmean(ratings, axis=0)) ** 2, axis=0) * counts / (counts - 1)
+    columns = counts, np.nansum(centred, axis=0), np.nansum(centred**2, axis=0), within
+    n, total, squares, observed = (resampling.sums(column) for column in columns)
+    expected = (squares - total**2 / n) / (n - 1)
+    varied = expected > 1e-12 * float(np.nanmean(centred**2))
+    draws = 1 - np.divide(observed / n, expected, out=np.full_like(n, np.nan), where=varied)
+    return resampling.interval(krippendorff_alpha_interval(ratings), draws, level, bounds=(-np.inf, 1.0))
