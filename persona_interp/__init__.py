@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from persona_interp.data.inventories import list_inventories as list_inventories
     from persona_interp.data.inventories import load_inventory as load_inventory
     from persona_interp.data.inventory_items import Inventory as Inventory
+    from persona_interp.data.labelled import Labelled as Labelled
+    from persona_interp.data.labelled import read_labelled as read_labelled
     from persona_interp.data.style_corpus import StyleCorpus as StyleCorpus
     from persona_interp.data.styles import factual_prompts as factual_prompts
     from persona_interp.data.styles import list_styles as list_styles
@@ -132,11 +134,14 @@ if TYPE_CHECKING:
     from persona_interp.studies.inventory.scores import compare_inventories as compare_inventories
     from persona_interp.studies.inventory.scores import score_inventory as score_inventory
     from persona_interp.studies.inventory.types import inventory_type as inventory_type
+    from persona_interp.studies.judge_validity.labelled_run import measure_judges as measure_judges
     from persona_interp.studies.monitoring.conditions import measure_monitoring as measure_monitoring
     from persona_interp.studies.monitoring.monitor import Monitor as Monitor
     from persona_interp.studies.monitoring.smoothing import Smoothing as Smoothing
     from persona_interp.studies.monitoring.tables import monitoring_nulls as monitoring_nulls
     from persona_interp.studies.monitoring.tables import monitoring_table as monitoring_table
+    from persona_interp.studies.persona.raters.ratings import import_sheets as import_sheets
+    from persona_interp.studies.persona.raters.sheet import export_sheet as export_sheet
     from persona_interp.studies.psychadapter.estimated_scores import generate_trait_texts as generate_trait_texts
     from persona_interp.studies.psychadapter.induced_cosines import induced_cosines as induced_cosines
     from persona_interp.studies.psychadapter.induced_direction import induced_direction as induced_direction
@@ -168,6 +173,7 @@ _HOMES = {
     "data.conversations": "Conversation read_conversations write_conversations",
     "data.inventories": "list_inventories load_inventory",
     "data.inventory_items": "Inventory",
+    "data.labelled": "Labelled read_labelled",
     "data.style_corpus": "StyleCorpus",
     "data.styles": "factual_prompts list_styles load_styles style_trait subjective_prompts",
     "data.trait_generation": "generate_trait generate_trait_file",
@@ -229,6 +235,9 @@ _HOMES = {
     "studies.inventory.reliability": "inventory_reliability",
     "studies.inventory.scores": "compare_inventories score_inventory",
     "studies.inventory.types": "inventory_type",
+    "studies.judge_validity.labelled_run": "measure_judges",
+    "studies.persona.raters.ratings": "import_sheets",
+    "studies.persona.raters.sheet": "export_sheet",
     "studies.monitoring.monitor": "Monitor",
     "studies.monitoring.conditions": "measure_monitoring",
     "studies.monitoring.tables": "monitoring_nulls monitoring_table",

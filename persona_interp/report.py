@@ -18,9 +18,13 @@ from persona_interp.sections.effects import plain_section
 from persona_interp.sections.section import Section, SectionTable, flat
 from persona_interp.sections.words import number, plain, signed, whole
 from persona_interp.studies.inventory.section import inventory_section
+from persona_interp.studies.judge_validity.effects import STUDY as JUDGES
+from persona_interp.studies.judge_validity.section import judge_validity_section
 from persona_interp.studies.persona.figures.drawing import plot_main_job
 from persona_interp.studies.persona.figures.headline import NAME as HEADLINE
+from persona_interp.studies.persona.raters.section import raters_section
 from persona_interp.studies.persona.results import MainJobResults, load_results
+from persona_interp.studies.persona.rows import RATERS
 from persona_interp.studies.persona.rows import STUDY as MAIN_JOB
 from persona_interp.studies.persona.section import main_job_parts
 from persona_interp.studies.psychadapter.section import psychadapter_section
@@ -113,7 +117,8 @@ def sections_of(folder: Path) -> list[Section]:
         ArtefactError: a file is damaged or in another form.
     """
     own = {"styles": styles_section, "psychadapter": psychadapter_section, "inventory": inventory_section}
-    own |= {"screening": screening_section}
+    own |= {"screening": screening_section, RATERS: raters_section}
+    own |= {JUDGES: judge_validity_section}
     found = [own[name](folder) if name in own else plain_section(folder, name)
              for name in saved_studies(folder) if name != MAIN_JOB]  # fmt: skip
     return [section for section in found if section is not None]
@@ -122,6 +127,8 @@ def sections_of(folder: Path) -> list[Section]:
 def _title(results: MainJobResults | None, sections: list["ShownSection"]) -> str:
     if results is not None:
         return f"Persona vectors of {results.config.get('model', 'a model')}"
+    if len(sections) == 1 and sections[0].key == JUDGES:  # which is of no model
+        return sections[0].title
     models = sorted({name for section in sections if (name := _model_of(section.provenance))})
     names = ", ".join(section.title.partition(":")[0] for section in sections)
     return f"{names}: {', '.join(models) or 'a model'}"

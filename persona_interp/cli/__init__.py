@@ -15,7 +15,7 @@ from typing import Annotated, NoReturn, ParamSpec
 
 import typer
 
-from persona_interp.cli import convert, grammar, levels, models, serve, traits, vectors
+from persona_interp.cli import convert, grammar, judge, levels, models, serve, traits, vectors
 from persona_interp.ending import ends_on_sigterm, kept, told
 from persona_interp.errors import ConfigError, PersonaInterpError
 from persona_interp.studies.finetuning.command import finetune
@@ -35,23 +35,30 @@ _SHOWN = 300
 
 
 def reported(command: Callable[P, Outcome | None]) -> Callable[P, Outcome | None]:
-    """The command, and the report of the folder that it wrote to, all of it alone in that folder."""
+    """The command, and the report of the folder that it wrote to, all of it alone in its `out`."""
+    return alone_in_out(with_report(command))
+
+
+def with_report(command: Callable[P, Outcome | None]) -> Callable[P, Outcome | None]:
+    """The command, and the report of the folder that it wrote to."""
 
     @wraps(command)
     def reporting(*arguments: P.args, **options: P.kwargs) -> Outcome | None:
         from persona_interp.effects.files import saved_claims
+        from persona_interp.lock import locked
         from persona_interp.report import write_report
 
         made = command(*arguments, **options)
         if made is None or made.out is None:
             return made
-        page = write_report(made.out)
+        with locked(made.out):
+            page = write_report(made.out)
         claims = saved_claims(made.out)
         found = {"out": made.out, "report": page, "claims": [] if claims is None else claims.to_dict("records")}
         data = {**dict(made.data), **found}
         return replace(made, shown=(*made.shown, f"report: {page}"), data=data)
 
-    return alone_in_out(reporting)
+    return reporting
 
 
 def _version(asked: bool) -> bool:
@@ -83,7 +90,7 @@ def persona_interp(
 adapters = typer.Typer(no_args_is_help=True, help="Virtual key/value tokens that are affine in trait scores.")
 for part in (psychadapter.train, psychadapter.generate, reported(psychadapter.measure)):
     adapters.command(context_settings=grammar.spellings(""))(grammar.command(part))
-for command in (convert.convert, finetune, reported(inventory), levels.levels, monitor):
+for command in (convert.convert, finetune, reported(inventory), with_report(judge.judge), levels.levels, monitor):
     app.command(context_settings=grammar.spellings(command.__name__))(grammar.command(command))
 app.add_typer(adapters, name="psychadapter")
 for command in (reported(run), reported(screen), serve.serve, reported(styles)):

@@ -13,28 +13,32 @@ _BATCH = 256
 _Rows = Generator[tuple[int, tuple[str, object]], None, int]
 
 
-def parquet_rows(path: Path, start: int) -> _Rows:
-    """Rows of a Parquet file from number `start` on; a compressed one is read whole."""
+def parquet_rows(path: Path, start: int, known: frozenset[str] = KEYS) -> _Rows:
+    """Rows of a Parquet file from number `start` on; a compressed one is read whole.
+
+    Args:
+        known: columns that are read, in small letters; others are named and hold `...`.
+    """
     done = 0
     with pq.ParquetFile(_input(path)) as file:
         names = file.schema_arrow.names
-        columns = [name for name in names if name.lower() in KEYS]
+        columns = [name for name in names if name.lower() in known]
         for group in range(file.num_row_groups):
             size = file.metadata.row_group(group).num_rows
             if done + size <= start:
                 done += size
                 continue
             for batch in file.iter_batches(_BATCH, row_groups=[group], columns=columns):
-                yield from _batch_rows(batch, names, path.name, done, start)
+                yield from _batch_rows(batch, names, path.name, done, start, known)
                 done += batch.num_rows
     return done
 
 
-def arrow_rows(path: Path, start: int) -> _Rows:
-    """Rows of an Arrow file or stream from number `start` on."""
+def arrow_rows(path: Path, start: int, known: frozenset[str] = KEYS) -> _Rows:
+    """Rows of an Arrow file or stream from number `start` on; `known` as of `parquet_rows`."""
     done = 0
     for batch in _record_batches(path):
-        yield from _batch_rows(batch, batch.schema.names, path.name, done, start)
+        yield from _batch_rows(batch, batch.schema.names, path.name, done, start, known)
         done += batch.num_rows
     return done
 
@@ -58,18 +62,18 @@ def _input(path: Path) -> pa.NativeFile | str:
 
 
 def _batch_rows(
-    batch: pa.RecordBatch, names: list[str], file: str, done: int, start: int
+    batch: pa.RecordBatch, names: list[str], file: str, done: int, start: int, known: frozenset[str]
 ) -> Iterator[tuple[int, tuple[str, object]]]:
     for k in range(max(start - done, 0), batch.num_rows):
         name = f"{file}, row {done + k + 1}"
-        yield done + k, (name, _row(batch, k, names, name))
+        yield done + k, (name, _row(batch, k, names, name, known))
 
 
-def _row(batch: pa.RecordBatch, k: int, names: list[str], name: str) -> object:
+def _row(batch: pa.RecordBatch, k: int, names: list[str], name: str, known: frozenset[str]) -> object:
     """One row of a batch; columns that no form has are not read, but are named in errors."""
     columns = zip(batch.schema.names, batch.columns, strict=True)
     try:
-        row = {key: column[k].as_py() for key, column in columns if key.lower() in KEYS}
+        row = {key: column[k].as_py() for key, column in columns if key.lower() in known}
     except UnicodeDecodeError as error:
         return Unusable(name, f"not valid UTF-8 ({error.reason} at byte {error.start}).")
     except ValueError as error:

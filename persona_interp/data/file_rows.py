@@ -36,8 +36,12 @@ _TOO_LONG = b"\0"
 _MARK = b"\xef\xbb\xbf"
 
 
-def file_rows(path: Path, start: int) -> Rows:
+def file_rows(path: Path, start: int, known: frozenset[str] = KEYS) -> Rows:
     """Rows of one file from number `start` on; those before are passed over unparsed where that can be.
+
+    Args:
+        known: columns that rows may have, in small letters, by which tables are known; of Parquet and Arrow no others
+            are read.
 
     Raises:
         ArtefactError: the file is broken, of another kind, or in another encoding.
@@ -45,16 +49,16 @@ def file_rows(path: Path, start: int) -> Rows:
     try:
         head = head_of(path)
         if head.startswith(b"PAR1"):
-            return (yield from parquet_rows(path, start))
+            return (yield from parquet_rows(path, start, known))
         if head.startswith((b"ARROW1", b"\xff\xff\xff\xff")):
-            return (yield from arrow_rows(path, start))
+            return (yield from arrow_rows(path, start, known))
         if not head:
             return 0
         suffix = suffix_of(path)
         if suffix in (".parquet", ".arrow") and not head.lstrip().startswith((b"{", b"[")):
-            return (yield from (parquet_rows if suffix == ".parquet" else arrow_rows)(path, start))
+            return (yield from (parquet_rows if suffix == ".parquet" else arrow_rows)(path, start, known))
         check_text(path, head)
-        delimiter = _delimiter(head, suffix)
+        delimiter = _delimiter(head, suffix, known)
         if delimiter is not None:
             return (yield from _separated_rows(path, start, delimiter))
         return (yield from _json_rows(path, start, suffix))
@@ -65,14 +69,14 @@ def file_rows(path: Path, start: int) -> Rows:
         ) from error
 
 
-def _delimiter(head: bytes, suffix: str) -> str | None:
+def _delimiter(head: bytes, suffix: str, columns: frozenset[str]) -> str | None:
     """What separates the fields of a table, by its first line; None for JSON."""
     first = head.removeprefix(_MARK).lstrip().partition(b"\n")[0].decode(errors="replace").strip()
     if first.startswith(("{", "[")) and (suffix not in _DELIMITERS or _is_json(first)):
         return None
     for delimiter in (_DELIMITERS.get(suffix, ","), ",", "\t", ";"):
         names = {name.strip().strip("'\"").lower() for name in first.split(delimiter)}
-        known = names & KEYS
+        known = names & columns
         sure = len(known) > 1 or not known.isdisjoint(_ALONE)
         if len(names) > 1 and (sure or (known and suffix in _DELIMITERS)):
             return delimiter

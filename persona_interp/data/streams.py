@@ -14,7 +14,7 @@ from pathlib import Path
 from persona_interp.data.file_bytes import MIB
 from persona_interp.data.file_rows import Raw, Rows, file_rows
 from persona_interp.data.hub import HubSource, hub_revision, hub_rows
-from persona_interp.data.rows import Unusable, is_preference
+from persona_interp.data.rows import KEYS, Unusable, is_preference
 from persona_interp.data.sources import resolved, shown
 from persona_interp.errors import ArtefactError, ConfigError
 from persona_interp.io import sha256_bytes, sha256_json
@@ -23,7 +23,7 @@ _LOOKED_AT = 1000
 """Rows among which the first that can be read is looked for."""
 
 
-def stream_rows(source: str | Path, *, start: int = 0) -> Iterator[tuple[int, Raw]]:
+def stream_rows(source: str | Path, *, start: int = 0, known: frozenset[str] = KEYS) -> Iterator[tuple[int, Raw]]:
     """(number, (name, row)) of every row from number `start` on, in order; one file is open and few rows are held.
 
     A row that cannot be read is an `Unusable`.
@@ -33,6 +33,7 @@ def stream_rows(source: str | Path, *, start: int = 0) -> Iterator[tuple[int, Ra
             files or one that `datasets` saved (`folder:split` where it has splits), or a data set of the hub:
             `org/name` or `hf://datasets/org/name`, with `@revision` and `:split` if you like. A path that exists is
             never looked for on the hub.
+        known: columns that rows may have, in small letters; of Parquet and Arrow no others are read.
 
     Raises:
         ArtefactError: there is no such file, it has no row, or it is of another kind or broken.
@@ -44,7 +45,7 @@ def stream_rows(source: str | Path, *, start: int = 0) -> Iterator[tuple[int, Ra
     found = resolved(source)
     if isinstance(found, HubSource):
         return ((k, (f"{found}, row {k + 1}", row)) for k, row in hub_rows(found, start))
-    return _from_files(str(source), found.paths, start)
+    return _from_files(str(source), found.paths, start, known)
 
 
 def count_rows(source: str | Path) -> int | None:
@@ -86,11 +87,11 @@ def holds_preferences(source: str | Path) -> bool:
     return is_preference(next(rows, None))
 
 
-def _from_files(source: str, files: tuple[Path, ...], start: int) -> Iterator[tuple[int, Raw]]:
+def _from_files(source: str, files: tuple[Path, ...], start: int, known: frozenset[str]) -> Iterator[tuple[int, Raw]]:
     first, found = 0, start > 0
     for path in files:
         count = 0
-        for row in _counted(file_rows(path, max(0, start - first)), first):
+        for row in _counted(file_rows(path, max(0, start - first), known), first):
             if isinstance(row, int):
                 count = row
                 continue

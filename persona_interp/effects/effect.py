@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import isnan
 from typing import Any, Literal
 
 from persona_interp.io import sha256_json
 from persona_interp.statistics.levels import CONFIDENCE
+from persona_interp.statistics.resampling import Interval
 from persona_interp.tables import Column, Form, numbers, texts, truths, wholes
 from persona_interp.types import depth_of
 
@@ -166,6 +168,11 @@ class Effect:
         """With the estimate of a row and its interval, where it has one, by the names of their columns."""
         level = None if row[low] is None else CONFIDENCE
         return replace(self, estimate=row[estimate], low=row[low], high=row[high], level=level)
+
+    def estimated(self, found: Interval) -> "Effect":
+        """With an estimate, its interval where there is one, and the rows and clusters that it is over."""
+        ends = {name: None if isnan(value) else value for name, value in found.row.items() if name != "n"}
+        return replace(self, n=found.n, n_cluster=found.n_clusters).measured(ends)
 
     def at_block(self, layer: int, n_layers: int) -> "Effect":
         """Of the residual stream at the output of a block."""

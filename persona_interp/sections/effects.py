@@ -31,11 +31,11 @@ MOST_ROWS = 200
 
 _NAMED = (
     *("trait", "method", "data", "condition", "layers", "place", "stream", "pooling", "strength", "strength_unit"),
-    *("metric", "unit", "reference", "judge", "judge_validity", "model", "test", "cluster"),
+    *("metric", "unit", "reference", "judge", "judge_validity", "human_raters", "model", "test", "cluster"),
 )
 _NUMBERS = {"strength": 3, "judge_validity": 2}
 _ALWAYS = ("trait",)
-_KINDS = ("strength_unit", "stream", "pooling", "reference", "judge_validity", "test", "cluster")
+_KINDS = ("strength_unit", "stream", "pooling", "reference", "judge_validity", "human_raters", "test", "cluster")
 """Columns that say of what kind the rows are which have them; others speak of every row."""
 
 
@@ -128,7 +128,7 @@ def effects_section_table(effects: DataFrame, one: Shown) -> SectionTable | None
         size = rows.assign(size=rows["estimate"].abs()).groupby(apart, dropna=False, sort=False)["size"]
         rows = rows.loc[size.idxmax().dropna()]
     rows = rows.reset_index(drop=True)
-    named = [name for name in _NAMED if name != "test" or rows["p"].notna().any()]
+    named = [name for name in _NAMED if name in rows and (name != "test" or rows["p"].notna().any())]
     differing = [name for name in named if name in _ALWAYS or rows[name].nunique(dropna=name in _KINDS) > 1]
     shared = {name: distinct(rows, name) for name in named if name not in differing}
     said = "; ".join(f"{name.replace('_', ' ')}: {_short(values[0])}" for name, values in shared.items() if values)

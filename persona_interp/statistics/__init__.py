@@ -1,6 +1,6 @@
 """Intervals, tests and agreement for clustered measurements; every seed explicit. All of them, under one name."""
 
-from persona_interp.statistics.agreement import krippendorff_alpha_interval
+from persona_interp.statistics.agreement import alpha_interval, krippendorff_alpha_interval
 from persona_interp.statistics.auc_interval import auc_intervals
 from persona_interp.statistics.effects import auc, auc_by_layer, cliffs_delta, cohens_d, pearson, spearman
 from persona_interp.statistics.families import benjamini_hochberg, corrected
@@ -8,6 +8,8 @@ from persona_interp.statistics.intervals import (
     cliffs_delta_interval,
     correlation_interval,
     hedges_g_interval,
+    slope_interval,
+    spearman_p,
     standardised_change,
     varied_conditions,
     within_condition_correlation,
@@ -28,6 +30,7 @@ __all__ = [
     "Labels",
     "PermutationTest",
     "Vector",
+    "alpha_interval",
     "auc",
     "auc_by_layer",
     "auc_intervals",
@@ -47,7 +50,9 @@ __all__ = [
     "permutation_test_correlation",
     "permutation_test_paired",
     "permutation_test_two_samples",
+    "slope_interval",
     "spearman",
+    "spearman_p",
     "standardised_change",
     "varied_conditions",
     "within_condition_correlation",

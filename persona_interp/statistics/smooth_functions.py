@@ -1,4 +1,4 @@
-"""Mean, difference, effect sizes and correlation as functions of weighted column sums, for `smooth_interval`."""
+"""Mean, difference, effect sizes, correlation and slope as functions of weighted column sums, for `smooth_interval`."""
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -198,6 +198,38 @@ class CorrelationOf:
         )
         least_x, least_y = self._least
         return xy, np.where(xx > least_x, xx, np.nan), np.where(yy > least_y, yy, np.nan), of_a, of_b, share
+
+
+class SlopeOf:
+    """The slope of the least-squares line of `y` on `x`."""
+
+    skewed = True
+
+    def __init__(self, x: Vector, y: Vector) -> None:
+        a, b = x - float(np.mean(x)), y - float(np.mean(y))
+        self._least = rounding(a, x.astype(float))
+        self.columns = np.stack([np.ones(len(a)), a, b, a * b, a * a], axis=1)
+
+    def value(self, sums: Sums) -> Draws:
+        """The slope; NaN where `x` does not vary."""
+        xy, xx, *_ = self._parts(sums)
+        return xy / xx
+
+    def gradient(self, sums: Sums) -> Sums:
+        """By count, both sums, and the sums of products and of squares."""
+        xy, xx, x, y, slope = self._parts(sums)
+        by_count = (x * y - slope * x * x) / xx
+        return np.stack([by_count, (2 * slope * x - y) / xx, -x / xx, 1 / xx, -slope / xx], axis=1)
+
+    def back(self, value: float) -> float:
+        """Its own units."""
+        return value
+
+    def _parts(self, sums: Sums) -> tuple[Draws, Draws, Draws, Draws, Draws]:
+        n, a, b, ab, aa = sums.T
+        xy, xx = ab - a * b / n, aa - a * a / n
+        xx = np.where(xx > self._least, xx, np.nan)
+        return xy, xx, a / n, b / n, xy / xx
 
 
 def rounding(centred: Vector, column: Vector) -> float:

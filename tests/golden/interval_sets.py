@@ -18,6 +18,7 @@ from persona_interp.statistics import (
 )
 from persona_interp.statistics.nested_auc import nested_auc, row_cell
 from persona_interp.statistics.shares import clustered_share
+from tests.golden.label_sets import raters, slope
 
 FAST: dict[str, Any] = {"n_resamples": 400}
 Rng = np.random.Generator
@@ -251,6 +252,17 @@ SETTINGS: dict[str, tuple[float, Callable[[Rng, int], Found]]] = {
         for p in (8, 16)
     },
     **{f"Hedges' g {g}, {n} clusters": (0.93, effect_size(g, n)) for g in (0.0, 0.8) for n in (10, 20, 40)},
+    **{
+        f"alpha {t} of {k} raters, {n} clusters of {rows}, {missing:g} missing": (0.93, raters(t, n, rows, k, missing))
+        for t in (0.0, 0.5, 0.9)
+        for k, n, rows, missing in ((2, 12, 1, 0.0), (2, 60, 1, 0.2), (2, 20, 3, 0.0), (3, 20, 3, 0.2))
+    },
+    **{
+        f"slope {t} of {kind} labels, {n} clusters of 2": (0.93, slope(t, n, kind))
+        for t in (0.0, 1.0)
+        for kind in ("two-valued", "graded")
+        for n in (10, 20, 40)
+    },
     **{
         f"standardised change {t}, {j} judges, {kind}, {n} clusters": (0.93, standardised(t, n, j, kind))
         for t in (0.0, 1.0, 3.0)

@@ -47,6 +47,8 @@ def least(setting: str, n_sets: int) -> float:
         "r 0.7 for new prompts, 8 prompts x 20 questions, 0.6 of the variance theirs",
         "within r 0.5, 8 prompts x 20 questions",
         "Hedges' g 0.8, 10 clusters",
+        "alpha 0.5 of 2 raters, 20 clusters of 3, 0 missing",
+        "slope 1.0 of two-valued labels, 20 clusters of 2",
         "standardised change 1.0, 3 judges, normal, 10 clusters",
     ],
 )

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import norm
 
-from persona_interp.statistics import auc_intervals, permutation_test_paired
-from persona_interp.statistics.auc_interval import auc_p, delta_p
+from persona_interp.statistics import auc_intervals, correlation_interval, permutation_test_paired, spearman_p
+from persona_interp.statistics.auc_interval import auc_p, auc_test, delta_p
 from persona_interp.statistics.exceedances import exceedances
 from persona_interp.statistics.levels import ALPHA, CONFIDENCE
 from persona_interp.statistics.streams import stream
@@ -56,6 +57,29 @@ def half(n: int, m: int, rows: int, alike: float) -> Callable[[Rng, int], float]
         sides = [_clustered(rng, size, rows, alike)[:, None] for size in (n, m)]
         clusters = [np.repeat(np.arange(size), rows) + start for size, start in ((n, 0), (m, n))]
         return float(auc_p(auc_intervals(*sides, *clusters)[0]) <= ALPHA)
+
+    return one
+
+
+def blind(n: int, m: int, rows: int, alike: float, values: int) -> Callable[[Rng, int], float]:
+    """The p of an AUC of one half of scores of so few values that an AUC of 0 or 1 happens."""
+
+    def one(rng: Rng, seed: int) -> float:  # noqa: ARG001
+        sides = [np.floor(values * norm.cdf(_clustered(rng, size, rows, alike)))[:, None] for size in (n, m)]
+        clusters = [np.repeat(np.arange(size), rows) + start for size, start in ((n, 0), (m, n))]
+        return float(auc_test(auc_intervals(*sides, *clusters)[0]) <= ALPHA)
+
+    return one
+
+
+def unordered(n: int, rows: int, alike: float) -> Callable[[Rng, int], float]:
+    """The p of a rank correlation of zero, of columns whose rows are alike within clusters."""
+
+    def one(rng: Rng, seed: int) -> float:
+        x, y = (_clustered(rng, n, rows, alike) for _ in "xy")
+        clusters = np.repeat(np.arange(n), rows)
+        found = correlation_interval(x, y, clusters, kind="spearman", n_resamples=400, seed=seed)
+        return float(spearman_p(found) <= ALPHA)
 
     return one
 
@@ -154,6 +178,20 @@ SETTINGS: dict[tuple[str, str], tuple[int, Callable[[Rng, int], float]]] = {
             half(n, m, rows, alike),
         )
         for n, m, rows, alike in ((12, 12, 1, 0.0), (40, 40, 1, 0.0), (8, 94, 1, 0.0), (20, 20, 3, 0.5))
+    },
+    **{
+        (REJECTED, f"AUC of one half, {n} against {m} clusters of {rows}, {alike:g} alike, {values} scores"): (
+            2000,
+            blind(n, m, rows, alike, values),
+        )
+        for n, m, rows, alike, values in ((3, 7, 1, 0.0, 100), (5, 5, 1, 0.0, 100), (20, 20, 2, 0.5, 3))
+    },
+    **{
+        (REJECTED, f"rank correlation of zero, {n} clusters of {rows}, {alike:g} alike"): (
+            1000,
+            unordered(n, rows, alike),
+        )
+        for n, rows, alike in ((10, 1, 0.0), (20, 3, 0.5), (60, 1, 0.0))
     },
     **{
         (REJECTED, f"Cliff's delta of zero, {n} clusters of {rows} a side, {alike:g} alike"): (

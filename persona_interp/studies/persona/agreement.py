@@ -11,12 +11,7 @@ from scipy.stats import rankdata
 from persona_interp.data.traits import Trait
 from persona_interp.judges.protocol import Judge
 from persona_interp.rollouts.generate import Rollouts
-from persona_interp.statistics import (
-    Interval,
-    bootstrap_statistic,
-    correlation_interval,
-    krippendorff_alpha_interval,
-)
+from persona_interp.statistics import alpha_interval, correlation_interval, krippendorff_alpha_interval
 
 ALL = "all answers"
 CONDITIONS = {
@@ -106,7 +101,7 @@ def alpha_rows(answers: pd.DataFrame, *, n_resamples: int) -> pd.DataFrame:
             continue
         scores = rated[names].to_numpy(float).T
         for scale, values in (("scores", scores), ("ranks", percentile_ranks(scores))):
-            alpha = _alpha(values, rated["question"].to_numpy(), _draws(n_resamples))
+            alpha = alpha_interval(values, rated["question"].to_numpy(), n_resamples=_draws(n_resamples))
             rows.append(
                 {
                     "trait": rated["trait"].iloc[0],
@@ -122,15 +117,6 @@ def alpha_rows(answers: pd.DataFrame, *, n_resamples: int) -> pd.DataFrame:
 def percentile_ranks(scores: Float[np.ndarray, "judge answer"]) -> Float[np.ndarray, "judge answer"]:
     """Ranks within each judge as 0..100, ties at their mean rank."""
     return 100.0 * (rankdata(scores, axis=1) - 0.5) / scores.shape[1]
-
-
-def _alpha(values: Float[np.ndarray, "judge answer"], questions: np.ndarray, n_resamples: int) -> Interval:
-    def of_rows(rows: np.ndarray) -> float:
-        return krippendorff_alpha_interval(values[:, rows.astype(int)])
-
-    return bootstrap_statistic(
-        of_rows, (np.arange(values.shape[1]),), questions, n_resamples=n_resamples, bounds=(-np.inf, 1.0)
-    )
 
 
 def _draws(n_resamples: int) -> int:

@@ -68,6 +68,11 @@ def judge_of(row: TraitSummary) -> str:
     return f"consensus of {' and '.join(plain(name) for name in row.judges_shown)}"
 
 
+def _by_people(row: TraitSummary) -> str:
+    """What human raters say of the judge; nothing in the sentences of a run that is being written."""
+    return "" if row.raters is None else f", {plain(row.raters)}"
+
+
 def claims(row: TraitSummary) -> tuple[Literal["separation", "steering"], ...]:
     """What the run claims of one trait. Both claims of all traits are one family, corrected together.
 
@@ -241,7 +246,7 @@ def effect_sentence(row: TraitSummary, *, vector: str = "it") -> str:
     size = f"{change(row.effect, row.effect_low, row.effect_high, digits=digits_of(row))} {unit_of(row)}"
     against = "" if row.effect_unit else " against unsteered"
     return (
-        f"{place} {_verb(row)}: {size}{against} (judge: {judge_of(row)};"
+        f"{place} {_verb(row)}: {size}{against} (judge: {judge_of(row)}{_by_people(row)};"
         f" {equal('n', whole(row.n_eval))} answers to {whole(row.n_eval_questions)} questions)"
         f"{_gated(row)}{_ranked(row)}"
     )

@@ -13,7 +13,8 @@ from persona_interp.effects import EFFECTS_FILE, saved_effects
 from persona_interp.errors import ArtefactError
 from persona_interp.files import is_file
 from persona_interp.io import read_json, read_record
-from persona_interp.studies.persona.rows import STUDY
+from persona_interp.studies.persona.raters.beside import rater_clause, with_raters
+from persona_interp.studies.persona.rows import RATERS, STUDY
 from persona_interp.tables import Form, numbers, read_table, texts, wholes
 
 REMEDY = "Run the main job again into this folder, or restore the file."
@@ -65,6 +66,8 @@ class TraitSummary:
         effect_unit: of all effects and what is detectable; None in results of earlier versions: points of 100.
         judges_shown: the judges that make the consensus; None in results of earlier versions.
         coherent_share: of the evaluated answers at the chosen setting, those that pass the gate of coherence.
+        raters: how human raters agree with `effect_judge`, or that none validated it; not in summary.json, which a
+            sheet of ratings may come after.
         stability: share of random halves of the selection questions that choose the same layer, within two blocks.
     """
 
@@ -122,6 +125,7 @@ class TraitSummary:
     ungraded: Literal["not expressible", "no judge"] | None = None
     stability: float | None = None
     coherent_share: float | None = None
+    raters: str | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -130,7 +134,8 @@ class MainJobResults:
     """Everything that the figures and the report of the main job read; a table that is not there is None.
 
     Args:
-        effects: rows of `load_effects` of this run alone, in the selections of `rows`.
+        effects: rows of `load_effects` of this run alone, in the selections of `rows`, with `human_raters`.
+        raters: effects of the study "raters"; None where no human rated answers of this run.
     """
 
     config: Mapping[str, Any]
@@ -140,6 +145,7 @@ class MainJobResults:
     steering_null: DataFrame | None
     judge_pairs: DataFrame | None
     examples: DataFrame | None
+    raters: DataFrame | None = None
 
     @property
     def traits(self) -> list[str]:
@@ -156,14 +162,20 @@ def load_results(folder: Path) -> MainJobResults:
     effects = saved_effects(folder, STUDY)
     if effects is None:
         raise ArtefactError(f"{folder / EFFECTS_FILE} does not exist.", REMEDY)
+    raters = saved_effects(folder, RATERS)
+    summary = [
+        dataclasses.replace(row, raters=rater_clause(raters, row.trait, row.effect_judge))
+        for row in load_summary(folder)
+    ]
     return MainJobResults(
         config=read_record(folder / "config.json", optional=_CONFIG, remedy=REMEDY),
         provenance=read_record(folder / f"provenance_{STUDY}.json", optional=_PROVENANCE, remedy=REMEDY),
-        summary=load_summary(folder),
-        effects=effects,
+        summary=tuple(summary),
+        effects=with_raters(effects, raters),
         steering_null=_table(folder, STEERING_NULL),
         judge_pairs=_table(folder, JUDGE_PAIRS),
         examples=_table(folder, EXAMPLES),
+        raters=raters,
     )
 
 

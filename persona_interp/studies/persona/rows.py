@@ -18,6 +18,10 @@ CHANGE, EXPRESSION, COHERENCE = "change of expression", "expression", "coherence
 SIZES = (CHANGE, "Hedges' g", "Cliff's delta")
 RHO, ALPHA_PAIR, ALPHA = "Spearman's rho of two judges", "Krippendorff's alpha of two judges", "Krippendorff's alpha"
 JUDGE_AUC, PASSING = "AUC of a judge", "share that passes the coherence gate"
+RATERS = "raters"
+"""The study that compares a run's judges with human raters."""
+ALPHA_RATERS, RHO_RATERS = "Krippendorff's alpha of human raters", "Spearman's rho with human raters"
+AUC_RATERS = "AUC of a judge for human ratings of at least 50"
 SYSTEM_PROMPT = "system prompt"
 VECTOR_OF = "vector of "
 

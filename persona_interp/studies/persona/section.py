@@ -26,6 +26,7 @@ from persona_interp.studies.persona.findings import (
     unit_of,
     verdict,
 )
+from persona_interp.studies.persona.raters.beside import raters_in_short
 from persona_interp.studies.persona.results import MainJobResults, TraitSummary
 from persona_interp.studies.persona.rows import ALPHA, ALPHA_PAIR, AUC, COMPARED, COSINE, JUDGE_AUC, PASSING, RHO, SIZES
 
@@ -111,6 +112,7 @@ def main_job_parts(results: MainJobResults) -> dict[str, Any]:
     """What the page shows of the main job, by the names that its template uses."""
     return {
         "sentences": [in_short(row, str(results.provenance.get("model", "the model"))) for row in results.summary],
+        "raters": plain(raters_in_short(results.raters, results.traits)),
         "cut": cut_sentence(results.config, results.provenance),
         "findings": [_found(row) for row in results.summary],
         "grades": GRADES,
