@@ -6,6 +6,8 @@ from persona_interp.studies.plan import ANSWER_S, Step
 from persona_interp.studies.psychadapter.measures import AdapterMeasures
 from persona_interp.studies.psychadapter.settings import PsychAdapterSettings
 
+_WEIGHTS = 6
+"""Rows that reading all weights once takes as long as: passes of few rows are slower a token than those of a speed."""
 _WRITTEN, _OPENING, _COST_ROWS, _COST_TOKENS, _FIGURES_S = 48, 8, 8, 32, 10.0
 
 
@@ -50,9 +52,14 @@ def measuring_plan(
     cost = 2 * (measures.n_cost_repeats + 1) * _COST_ROWS
     return [
         Step("held-out losses", passes * len(lengths), 0, passes * tokens),
-        Step("texts over trait values", texts, texts * measures.max_new_tokens),
+        Step("texts over trait values", texts, _in_passes(texts, measures.n_openings) * measures.max_new_tokens),
         Step("judging", rated * n_judges, 0, rated * 2 * length if likelihood else 0, rated * ANSWER_S),
         Step("induced directions", n_induced, 0, induced),
-        Step("cost", cost, cost * _COST_TOKENS),
+        Step("cost", cost, _in_passes(cost, _COST_ROWS) * _COST_TOKENS),
         Step("tables and figures", 0, other_s=_FIGURES_S),
     ]
+
+
+def _in_passes(n_rows: int, at_once: int) -> int:
+    """Rows with what reading the weights adds to each pass of so many at once."""
+    return n_rows + _WEIGHTS * n_rows // at_once
