@@ -4,6 +4,7 @@ PYTHON ?= python3
 MODEL ?= smollm2-135m-instruct
 TRAITS ?= impolite
 EFFORT ?= quick
+MINUTES ?= 8
 OUT ?= results/demo
 WORKERS ?= 2
 
@@ -16,7 +17,7 @@ PIP := .venv/bin/python -m pip --disable-pip-version-check --no-input
 .PHONY: help demo test check format benchmark clean
 
 help:
-	@echo "make demo       the whole pipeline (MODEL=$(MODEL) TRAITS=$(TRAITS) EFFORT=$(EFFORT) OUT=$(OUT))"
+	@echo "make demo       the whole pipeline (MODEL=$(MODEL) TRAITS=$(TRAITS) EFFORT=$(EFFORT) MINUTES=$(MINUTES) OUT=$(OUT))"
 	@echo "make test       the tests, in WORKERS=$(WORKERS) processes"
 	@echo "make check      formatting, lint, types and import rules"
 	@echo "make format     rewrite files in the project's style"
@@ -24,7 +25,7 @@ help:
 	@echo "make clean      delete caches and build output (results and .venv stay)"
 
 demo: $(STAMP)
-	.venv/bin/persona-interp run --model $(MODEL) --trait $(TRAITS) --effort $(EFFORT) --out $(OUT)
+	.venv/bin/persona-interp run --model $(MODEL) --trait $(TRAITS) --effort $(EFFORT) --minutes $(MINUTES) --out $(OUT)
 
 # Workers share the cores, so each computes on one thread.
 test: $(STAMP)

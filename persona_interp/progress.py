@@ -16,6 +16,11 @@ _ALMOST = 0.98
 _running: list["WholeBar"] = []
 
 
+def is_quiet() -> bool:
+    """Whether nothing but errors is to be said."""
+    return bool(os.environ.get("PERSONA_INTERP_QUIET"))
+
+
 def track(items: Iterable[Item], label: str, *, total: int, show: bool = True) -> Generator[Item]:
     """The items, with a bar on standard error while they are worked through, unless PERSONA_INTERP_QUIET is set.
 
@@ -26,7 +31,7 @@ def track(items: Iterable[Item], label: str, *, total: int, show: bool = True) -
             yield item
             _running[-1].tick()
         return
-    if not show or total < 2 or os.environ.get("PERSONA_INTERP_QUIET"):
+    if not show or total < 2 or is_quiet():
         yield from items
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -44,7 +49,7 @@ def one_bar(seconds: Mapping[str, float]) -> Iterator["WholeBar"]:
     The time left is what the stages to come were expected to take, times how much longer than expected those that ended
     took.
     """
-    quiet = bool(os.environ.get("PERSONA_INTERP_QUIET"))
+    quiet = is_quiet()
     columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[left]}")
     with Progress(*columns, console=Console(stderr=True), transient=True, disable=quiet) as drawn:
         bar = WholeBar(drawn, drawn.add_task("starting", total=1.0, left=""), seconds)
@@ -57,7 +62,7 @@ def one_bar(seconds: Mapping[str, float]) -> Iterator["WholeBar"]:
 
 def show_table(title: str, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """A table on standard error, unless PERSONA_INTERP_QUIET is set."""
-    if os.environ.get("PERSONA_INTERP_QUIET"):
+    if is_quiet():
         return
     table = Table(box=None, pad_edge=False)
     for k, heading in enumerate(headings):

@@ -74,7 +74,7 @@ def new(
     from persona_interp.data.traits import check_name
     from persona_interp.endpoint.client import ChatClient, Endpoint
     from persona_interp.report import write_report
-    from persona_interp.studies.persona.command import main_job_config
+    from persona_interp.studies.persona.command import given_sizes, main_job_config
     from persona_interp.studies.persona.run import run_main_job
 
     check_name(name, "the command line")
@@ -87,11 +87,14 @@ def new(
         effort=effort,
         layers=layer,
         coefficients=coefficient,
-        kl=kl,
-        n_questions=n_questions,
-        n_eval_questions=n_eval_questions,
-        n_eval_samples=n_eval_samples,
-        max_new_tokens=max_new_tokens,
+        given=given_sizes(
+            coefficients=coefficient,
+            kl=kl,
+            n_questions=n_questions,
+            n_eval_questions=n_eval_questions,
+            n_eval_samples=n_eval_samples,
+            max_new_tokens=max_new_tokens,
+        ),
         keep=keep,
         seed=seed,
     )

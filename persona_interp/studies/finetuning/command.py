@@ -19,10 +19,14 @@ def finetune(
     preset: Annotated[
         Literal["small", "paper"], typer.Option(help="paper: the persona-vectors settings, for 7B models.")
     ] = "small",
+    effort: options.EffortOption = "standard",
+    n_samples: Annotated[int | None, typer.Option(help="Conversations, at most; default: by --effort.", min=1)] = None,
+    epochs: Annotated[
+        float | None, typer.Option(help="Times each sample is trained on; default: by --effort.", min=0, max=1e6)
+    ] = None,
     learning_rate: Annotated[
         float | None, typer.Option(help="Default: of the preset, as for what follows.", min=0, max=100)
     ] = None,
-    epochs: Annotated[float | None, typer.Option(help="Times each sample is trained on.", min=0, max=1e6)] = None,
     batch_size: Annotated[int | None, typer.Option(help="Samples a forward pass.", min=1)] = None,
     rank: Annotated[int | None, typer.Option(help="Of the adapter; its alpha is twice that.", min=1)] = None,
     holdout: Annotated[
@@ -57,15 +61,20 @@ def finetune(
     from persona_interp.finetuning.prevention import preventative_prompting
     from persona_interp.finetuning.train import finetune as train
     from persona_interp.studies.finetuning import options as asked_for
+    from persona_interp.studies.finetuning.effort import EFFORTS, SaysPlan, some_of
+    from persona_interp.studies.sizes import cut_lines, sizes_of
 
     refuse_idle(coefficient, "--coefficient", prevent is not None, "--prevent")
     refuse_idle(layer, "--layer", prevent is not None or penalise is not None, "--prevent or --penalise")
     refuse_idle(weight, "--weight", penalise is not None, "--penalise")
     refuse_idle(watch_layer, "--watch-layer", bool(watch), "--watch")
-    asked = {"learning_rate": learning_rate, "n_epochs": epochs, "batch_size": batch_size}
+    sizes = sizes_of(EFFORTS, effort, {"n_samples": n_samples, "n_epochs": epochs})
+    asked = {"learning_rate": learning_rate, "n_epochs": sizes.values["n_epochs"], "batch_size": batch_size}
     asked |= {"holdout": holdout, "dtype": dtype, "seed": seed}
     lora, settings = asked_for.chosen_settings(preset, rank, asked)
     given = read_conversations(data)
+    n_rows = len(given.conversations) + len(given.unusable)
+    given = replace(given, conversations=some_of(given.conversations, sizes.values["n_samples"], seed=seed))
     if prevent_prompt is not None:
         prompted = preventative_prompting(given.conversations, prevent_prompt)
         given = replace(given, conversations=tuple(prompted))
@@ -77,9 +86,10 @@ def finetune(
         settings=settings,
         intervention=asked_for.training_intervention(prevent, layer, coefficient, ablate),
         penalty=asked_for.training_penalty(penalise, layer, weight),
-        callbacks=asked_for.drift_callbacks(options.names(watch, "watch"), watch_layer, out),
+        callbacks=[SaysPlan(), *asked_for.drift_callbacks(options.names(watch, "watch"), watch_layer, out)],
     )
-    lines = [asked_for.summary(made, len(given.conversations) + len(given.unusable))]
+    whole = {"n_samples": None, "n_epochs": asked_for.chosen_settings(preset, None, {})[1].n_epochs}
+    lines = [asked_for.summary(made, n_rows), *cut_lines(sizes, whole)]
     found: dict[str, object] = {"adapter": made.adapter, "n_samples": made.n_samples, "n_left_out": len(made.unusable)}
     found |= {"n_steps": made.n_steps, "stopped": made.stopped, "losses": made.losses["loss"].tolist()}
     if watch:

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from persona_interp.studies.inventory.run import InventoryTables
 
 _COEFFICIENT = 0.3
-ORDERS = ["given", "reversed"]
 
 
 @options.alone_in_out
@@ -34,10 +33,12 @@ def inventory(
     adapter: Annotated[Path | None, typer.Option(help="A saved PsychAdapter.")] = None,
     z: Annotated[str | None, typer.Option(help="Its trait values: trait=2,other=-1.")] = None,
     respondents: Annotated[Path | None, typer.Option(help="A text file, a system prompt a line.")] = None,
-    wording: Annotated[list[str], typer.Option(help=f"Names; default: all. {options.SEVERAL}")] = options.NONE,
+    effort: options.EffortOption = "standard",
+    wording: Annotated[list[str], typer.Option(help=f"Names; default: by --effort. {options.SEVERAL}")] = options.NONE,
     order: Annotated[
-        list[str], typer.Option(help=f"Of options: given, reversed, shuffled. {options.SEVERAL}")
-    ] = ORDERS,
+        list[str],
+        typer.Option(help=f"Of options: given, reversed, shuffled; default: by --effort. {options.SEVERAL}"),
+    ] = options.NONE,
     normalise: Annotated[Literal["sum", "mean", "pmi"] | None, typer.Option(help="Default: by format.")] = None,
     only_list: Annotated[bool, typer.Option("--list", help="The inventories of the package.")] = False,
     seed: options.Seed = 0,
@@ -52,13 +53,19 @@ def inventory(
     from persona_interp.data.inventories import load_inventory
     from persona_interp.models.load import load_model
     from persona_interp.studies.inventory.conditions import Condition
+    from persona_interp.studies.inventory.effort import EFFORTS, first_wordings
     from persona_interp.studies.inventory.run import InventoryRun, run_inventories
+    from persona_interp.studies.sizes import sizes_of
 
     refuse_idle(layer, "--layer", vector is not None, "--vector")
     refuse_idle(coefficient, "--coefficient", vector is not None, "--vector")
     refuse_idle(z, "--z", adapter is not None, "--adapter")
     folder = _required(out, "--out", "A folder for tables.")
-    asked = [load_inventory(name) for name in names]
+    wordings = options.names(wording, "wording") or None
+    orders = options.names(order, "order", ("given", "reversed", "shuffled")) or None
+    sizes = sizes_of(EFFORTS, effort, {"n_wordings": None if wordings is None else len(wordings), "orders": orders})
+    whole = [load_inventory(name) for name in names]
+    asked = whole if wordings else [first_wordings(one, sizes.values["n_wordings"]) for one in whole]
     people = None if respondents is None else tuple(_lines(respondents))
     if vector is not None:
         options.directions([str(vector)])  # a missing file is said before the model is loaded
@@ -74,12 +81,12 @@ def inventory(
         conditions.append(Condition(" + ".join(parts), system, change))
     run = InventoryRun(
         respondents=people,
-        wordings=options.names(wording, "wording") or None,
-        orders=options.names(order, "order", ("given", "reversed", "shuffled")),
+        wordings=wordings,
+        orders=sizes.values["orders"],
         normalise=normalise,
         seed=seed,
     )
-    found = run_inventories(loaded, asked, conditions, run, out=folder)
+    found = run_inventories(loaded, asked, conditions, run, out=folder, sizes=sizes)
     notes = [f"note: {line}" for line in found.warnings]
     data = {"scores": found.scores.to_dict("records"), "types": [str(one) for one in found.types], "notes": notes}
     return Outcome([*_shown(found), *notes, f"tables: {folder / 'tables'}"], data, folder, reported=True)

@@ -20,9 +20,12 @@ from persona_interp.studies.inventory.administer import administer
 from persona_interp.studies.inventory.answers import INVENTORY_ANSWERS, InventoryAnswers
 from persona_interp.studies.inventory.conditions import Condition
 from persona_interp.studies.inventory.effects import STUDY, inventory_effects
+from persona_interp.studies.inventory.plan import inventory_plan
 from persona_interp.studies.inventory.reliability import inventory_reliability
 from persona_interp.studies.inventory.scores import compare_inventories, scales_in_families, score_inventory
 from persona_interp.studies.inventory.types import TypeResult, inventory_type
+from persona_interp.studies.plan import say_plan
+from persona_interp.studies.sizes import Sizes, named_effort
 
 METHOD_VERSION = 1
 """Raised where the same inputs come to give other numbers."""
@@ -79,12 +82,16 @@ def run_inventories(
     run: InventoryRun,
     *,
     out: Path,
+    sizes: Sizes | None = None,
     progress: bool = True,
 ) -> InventoryTables:
     """Every inventory under every condition, scored and compared: effects and claims in `out`, and the answers.
 
     Answers are kept as they are made: an interrupted call goes on after the last inventory and condition that it
     finished. They are in `out`/tables/inventory_answers.csv.
+
+    Args:
+        sizes: by what name they are called, for the report, which says what was cut.
 
     Raises:
         ConfigError: there is no inventory or condition, or two of one name; `out` holds tables of another model,
@@ -112,6 +119,15 @@ def run_inventories(
         **of_package(METHOD_VERSION),
     }
     folder = RunFolder.claim(out, STUDY, identity, keeps=KEEPS)
+    if progress:
+        steps = inventory_plan(
+            inventories,
+            n_conditions=len(conditions),
+            orders=run.orders,
+            wordings=run.wordings,
+            respondents=run.respondents,
+        )
+        say_plan(f"inventories on {model.name}{named_effort(sizes)}", steps, model, folder=out, study=STUDY)
     administered = [
         _administered(folder, model, inventory, condition, run, progress)
         for inventory in inventories
@@ -127,6 +143,7 @@ def run_inventories(
         "normalise": run.normalise,
         "warnings": list(tables.warnings),
         "versions": library_versions(),
+        **({} if sizes is None else {"size": sizes.record()}),
     }
     effects, claims = inventory_effects(
         tables.scores,

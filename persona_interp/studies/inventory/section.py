@@ -6,8 +6,10 @@ from persona_interp.figures.frames import distinct, keep
 from persona_interp.sections.effects import Shown, effects_section
 from persona_interp.sections.section import Section
 from persona_interp.studies.inventory.effects import AGREEING, AGREEING_CHANGE, CHANGE, PROBABILITY, SCORE, STUDY
+from persona_interp.studies.inventory.effort import EFFORTS
 from persona_interp.studies.inventory.figures import draw_inventory
 from persona_interp.studies.inventory.reliability import MASS, METRICS
+from persona_interp.studies.sizes import cut_notes
 
 NOTES = (
     "Answers are log-probabilities of the options; nothing is sampled and there is no judge. An inventory made for"
@@ -42,7 +44,7 @@ def inventory_section(folder: Path) -> Section | None:
         folder,
         STUDY,
         title=lambda effects: f"Inventories: {', '.join(map(str, distinct(effects, 'data')))}",
-        notes=NOTES,
+        notes=(*cut_notes(folder, STUDY, EFFORTS), *NOTES),
         shown=_SHOWN,
         draw=draw_inventory,
     )

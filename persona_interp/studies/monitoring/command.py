@@ -35,8 +35,10 @@ def monitor(
     from persona_interp.io import atomic_write_bytes
     from persona_interp.models.load import load_model
     from persona_interp.studies.monitoring.monitor import Monitor
+    from persona_interp.studies.monitoring.plan import monitoring_plan
     from persona_interp.studies.monitoring.smoothing import Smoothing
     from persona_interp.studies.monitoring.transcript import monitor_transcripts, read_transcript, turn_table
+    from persona_interp.studies.plan import say_plan
     from persona_interp.tables import write_table
 
     if threshold is not None and neutral is not None:
@@ -50,6 +52,13 @@ def monitor(
     loaded = load_model(model, backend, dtype=dtype, template_options=options.template_options(template_option))
     for direction in directions:
         check_direction(direction, loaded)
+    say_plan(
+        f"{len(conversations)} conversations on {loaded.name}",
+        monitoring_plan(loaded.tokenizer, {"conversations": conversations, "neutral conversations": traffic or []}),
+        loaded,
+        folder=None,
+        study="monitoring",
+    )
     watch, shown, limits = Monitor(directions, layer, thresholds=threshold, smoothing=Smoothing(window)), [], []
     if traffic is not None:
         monitor_transcripts(watch, loaded, traffic)

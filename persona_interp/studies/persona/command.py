@@ -1,6 +1,6 @@
 """`persona-interp run`: the main job."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -25,6 +25,9 @@ def run(
     template_option: options.TemplateOptions = options.NONE,
     layer: options.Layers = options.NONE,
     effort: options.EffortOption = "standard",
+    minutes: Annotated[
+        float | None, typer.Option(help="Cut sizes, but none that are given here, until the run fits.", min=0.1)
+    ] = None,
     coefficient: options.Coefficients = options.NONE,
     kl: options.KL = options.NONE,
     n_questions: options.SizedQuestions = None,
@@ -56,8 +59,17 @@ def run(
     seed: options.Seed = 0,
 ) -> options.Outcome:
     """The main job: vectors, steering, statistics, figures and report.html for every trait."""
+    from persona_interp.studies.persona.fit import TimeLimit
     from persona_interp.studies.persona.run import run_main_job
 
+    given = given_sizes(
+        coefficients=coefficient,
+        kl=kl,
+        n_questions=n_questions,
+        n_eval_questions=n_eval_questions,
+        n_eval_samples=n_eval_samples,
+        max_new_tokens=max_new_tokens,
+    )
     config = main_job_config(
         options.names(trait, "trait"),
         model=model,
@@ -66,11 +78,7 @@ def run(
         effort=effort,
         layers=layer,
         coefficients=coefficient,
-        kl=kl,
-        n_questions=n_questions,
-        n_eval_questions=n_eval_questions,
-        n_eval_samples=n_eval_samples,
-        max_new_tokens=max_new_tokens,
+        given=given,
         keep=keep,
         seed=seed,
     )
@@ -89,7 +97,34 @@ def run(
         extra_judges_on=extra_judges_on,
         n_judge_pairs=n_judge_pairs,
     )
-    return options.Outcome((), {}, run_main_job(config, out), reported=True)
+    limit = None if minutes is None else TimeLimit(minutes, tuple(given))
+    return options.Outcome((), {}, run_main_job(config, out, limit), reported=True)
+
+
+def given_sizes(
+    *,
+    coefficients: Sequence[str],
+    kl: Sequence[str],
+    n_questions: int | None,
+    n_eval_questions: int | None,
+    n_eval_samples: int | None,
+    max_new_tokens: int | None,
+) -> dict[str, Any]:
+    """The sizes that were asked for one by one, as fields of `RunConfig`: they win over those of an effort.
+
+    Raises:
+        ConfigError: both kinds of strengths were given.
+    """
+    sizes: dict[str, Any] = {
+        "n_questions": n_questions,
+        "n_held_out_questions": n_eval_questions,
+        "n_eval_questions": n_eval_questions,
+        "n_eval_samples": n_eval_samples,
+        "max_new_tokens": max_new_tokens,
+        "n_selection_questions": None if n_questions is None else min(10, n_questions),
+        "kl": options.kl_targets(kl, coefficients, options.NONE) or None,
+    }
+    return {name: value for name, value in sizes.items() if value is not None}
 
 
 def main_job_config(
@@ -101,15 +136,14 @@ def main_job_config(
     effort: options.Effort,
     layers: Sequence[str],
     coefficients: Sequence[str],
-    kl: Sequence[str],
-    n_questions: int | None,
-    n_eval_questions: int | None,
-    n_eval_samples: int | None,
-    max_new_tokens: int | None,
+    given: Mapping[str, Any],
     keep: Literal["paired", "independent", "none"],
     seed: int,
 ) -> "RunConfig":
     """The main job as `run` and `traits new` ask for it, which share these options.
+
+    Args:
+        given: of `given_sizes`.
 
     Raises:
         ConfigError: an option is out of range.
@@ -117,16 +151,7 @@ def main_job_config(
     from persona_interp.studies.persona.config import RunConfig
     from persona_interp.studies.persona.effort import EFFORTS
 
-    given: dict[str, Any] = {
-        "n_questions": n_questions,
-        "n_held_out_questions": n_eval_questions,
-        "n_eval_questions": n_eval_questions,
-        "n_eval_samples": n_eval_samples,
-        "max_new_tokens": max_new_tokens,
-        "n_selection_questions": None if n_questions is None else min(10, n_questions),
-        "kl": options.kl_targets(kl, coefficients, options.NONE) or None,
-    }
-    sizes = {**EFFORTS[effort], **{name: value for name, value in given.items() if value is not None}}
+    sizes = {**EFFORTS[effort], **given}
     return RunConfig(
         model=model,
         traits=traits,

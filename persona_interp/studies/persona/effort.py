@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from persona_interp.studies import sizes
 from persona_interp.studies.options import Effort
 
 EFFORTS: Mapping[Effort, Mapping[str, Any]] = MappingProxyType(
@@ -22,31 +23,30 @@ EFFORTS: Mapping[Effort, Mapping[str, Any]] = MappingProxyType(
 )
 """Fields of `RunConfig` that differ from its defaults."""
 
+_COMPARED = (*EFFORTS["quick"], "n_eval_questions", "kl", "eval_tokens", "test_tokens")
+
 
 def cut_sentence(config: Mapping[str, Any], provenance: Mapping[str, Any]) -> str:
-    """How much work a run was, how long it took, and what it left out of the standard size; empty for older results."""
+    """How much work a run was, how long it took, and what it left out of the standard size; empty for older results.
+
+    What was cut so that it fits the minutes that it was given comes after that.
+    """
     if config.get("effort") not in EFFORTS:
         return ""
-    fewer = [
-        f"{name.replace('_', ' ').removeprefix('n ')} {config[name]} instead of {standard}"
-        for name, standard in _standard().items()
-        if config.get(name) is not None and _less(config[name], standard)
-    ]
+    there = {name: config[name] for name in _COMPARED if config.get(name) is not None}
+    if config.get("coefficients"):
+        there.pop("kl", None)
     times = provenance.get("time_s")
-    took = f" It took {sum(times.values()) / 60:.1f} minutes." if isinstance(times, Mapping) and times else ""
-    return f"Effort {config['effort']}.{took}" + (f" Cut against standard: {', '.join(fewer)}." if fewer else "")
+    took_s = sum(times.values()) if isinstance(times, Mapping) else 0.0
+    said = sizes.cut_sentence(config["effort"], there, _standard(), took_s=took_s)
+    fit = provenance.get("fit")
+    return f"{said} {fit['sentence']}" if isinstance(fit, Mapping) and fit.get("sentence") else said
 
 
 def _standard() -> dict[str, Any]:
-    """What a standard run has where a quick one has less."""
+    """What a standard run has where a smaller one has less."""
     from persona_interp.studies.persona.config import RunConfig
 
     config = RunConfig("", ("",), **EFFORTS["standard"])
-    counts = {name: getattr(config, name) for name in EFFORTS["quick"]}
+    counts = {name: getattr(config, name) for name in _COMPARED}
     return counts | {"n_random": config.n_drawn(), "n_test_questions": config.n_eval_questions}
-
-
-def _less(value: Any, standard: Any) -> bool:
-    if isinstance(value, int) and isinstance(standard, int):
-        return value < standard
-    return value == "chosen" and standard == "all"

@@ -1,15 +1,13 @@
 """What a run will do and about how long it takes here: tokens to write and to read, by a speed measured beforehand."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
 
 from persona_interp.data.hard_pairs import hard_pairs
 from persona_interp.data.traits import Trait
-from persona_interp.files import is_file
-from persona_interp.io import read_record, write_json
 from persona_interp.models.speed import Speed, measure_speed
-from persona_interp.progress import show_table
 from persona_interp.studies.persona.bench import Bench
 from persona_interp.studies.persona.config import RunConfig
+from persona_interp.studies.plan import ANSWER_S, Step, announce, keep_speed, kept_speed
 
 ROLLOUTS, VECTORS, CHOOSING = "rollouts and judging", "vectors and separation", "choosing a setting"
 STEERING, RANDOM, TABLES = "steering and judging", "steering along random directions", "tables"
@@ -19,28 +17,9 @@ _PROMPT, _PAIR = 50, 40
 """Tokens of a prompt with its system prompt, and of an answer of a pair or exemplar."""
 _PASSES, _NEUTRAL = 10, 16 * 32
 """Passes that a layer's strengths take, both signs and three targets, over so many tokens of unsteered answers."""
-_WORTH_SAYING = 60.0
-_ANSWER_S, _DRAWING_S, _NULLS_S = 0.012, 15.0, 6.0
-"""Seconds of what is no model: embedding an answer, drawing and writing, and the nulls of a trait."""
-
-
-@dataclass(frozen=True)
-class Step:
-    """A stage of the run for all its traits.
-
-    Args:
-        answers: written; `written` and `read` are tokens.
-    """
-
-    stage: str
-    answers: int
-    written: int
-    read: int
-    other_s: float = 0.0
-
-    def seconds(self, speed: Speed) -> float:
-        """How long it takes at a speed."""
-        return self.written / speed.written + self.read / speed.read + self.other_s
+_DRAWING_S, _NULLS_S = 15.0, 6.0
+"""Seconds of what is no model: drawing and writing, and the nulls of a trait."""
+SPEED = "speed.json"
 
 
 def plan_of(config: RunConfig, traits: list[Trait], n_layers: int) -> list[Step]:
@@ -71,7 +50,7 @@ def plan_of(config: RunConfig, traits: list[Trait], n_layers: int) -> list[Step]
             n * contrastive,
             n * contrastive * config.max_new_tokens,
             n * read(contrastive, config.max_new_tokens, rated + 1) + read(n_pairs, _PAIR, rated),
-            n * contrastive * _ANSWER_S,
+            n * contrastive * ANSWER_S,
         ),
         Step(VECTORS, 0, 0, 0, n * _NULLS_S),
         Step(
@@ -79,52 +58,38 @@ def plan_of(config: RunConfig, traits: list[Trait], n_layers: int) -> list[Step]
             n * selected,
             n * selected * short,
             n * (read(selected, short, rated + 1) + strengths),
-            n * selected * _ANSWER_S,
+            n * selected * ANSWER_S,
         ),
         Step(
             STEERING,
             n * evaluated,
             n * (evaluated + config.n_eval_questions) * short,
             n * read(evaluated + gate, short, rated + 1),
-            n * (evaluated + gate) * _ANSWER_S,
+            n * (evaluated + gate) * ANSWER_S,
         ),
         Step(
             RANDOM,
             n * drawn,
             n * drawn * config.test_tokens,
             n * read(drawn, config.test_tokens, rated),
-            n * drawn * _ANSWER_S,
+            n * drawn * ANSWER_S,
         ),
         Step(TABLES, 0, 0, 0, _DRAWING_S),
     ]
 
 
-def planned_seconds(bench: Bench, traits: list[Trait]) -> dict[str, float]:
+def run_speed(bench: Bench, steps: list[Step]) -> Speed:
+    """The speed that the run began with, or that of the machine now."""
+    return kept_speed(steps, lambda seconds: measure_speed(bench.model, seconds=seconds), bench.folder / SPEED)
+
+
+def planned_seconds(bench: Bench, traits: list[Trait], speed: Speed, notes: Sequence[str] = ()) -> dict[str, float]:
     """Seconds that each stage is expected to take here; a plan of a minute or more is said on standard error.
 
-    The machine is timed for two seconds, or for less where one round already shows that there is little to do; a run
-    that goes on takes the speed that it began with.
+    The speed is kept: a run that goes on takes the one that it began with.
     """
-    steps, path = plan_of(bench.config, traits, bench.model.n_layers), bench.folder / "speed.json"
-    if is_file(path):
-        speed = Speed(**read_record(path, {"written": float, "read": float}, remedy="Delete it."))
-    else:
-        speed = measure_speed(bench.model, seconds=0.0)
-        if sum(step.seconds(speed) for step in steps) >= _WORTH_SAYING:
-            speed = measure_speed(bench.model)
-        write_json(path, asdict(speed))
-    planned = {step.stage: step.seconds(speed) for step in steps}
-    if sum(planned.values()) >= _WORTH_SAYING:
-        _say(bench, steps, speed, planned)
-    return planned
-
-
-def _say(bench: Bench, steps: list[Step], speed: Speed, planned: dict[str, float]) -> None:
-    total = sum(planned.values()) / 60
-    rows = [(s.stage, f"{s.answers:,}" if s.answers else "", f"{planned[s.stage] / 60:.1f}") for s in steps]
-    show_table(
-        f"{', '.join(bench.config.traits)} on {bench.model.name}, effort {bench.config.effort}: about"
-        f" {total:.0f} minutes at {speed.written:,.0f} tokens a second written and {speed.read:,.0f} read",
-        ("stage", "answers", "minutes"),
-        rows,
-    )
+    steps = plan_of(bench.config, traits, bench.model.n_layers)
+    keep_speed(bench.folder / SPEED, speed)
+    title = f"{', '.join(bench.config.traits)} on {bench.model.name}, effort {bench.config.effort}"
+    announce(title, steps, speed, counted="answers", notes=notes)
+    return {step.what: step.seconds(speed) for step in steps}

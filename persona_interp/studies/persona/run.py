@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from persona_interp.studies.persona.bench import (
 )
 from persona_interp.studies.persona.config import RunConfig
 from persona_interp.studies.persona.effects import persona_effects
+from persona_interp.studies.persona.fit import TimeLimit, fitted, keep_fit, kept_fit
 from persona_interp.studies.persona.gate import gate_rows
 from persona_interp.studies.persona.kept import unscored_answers
 from persona_interp.studies.persona.plan import (
@@ -42,7 +43,9 @@ from persona_interp.studies.persona.plan import (
     STEERING,
     TABLES,
     VECTORS,
+    plan_of,
     planned_seconds,
+    run_speed,
 )
 from persona_interp.studies.persona.result import Extracted, TraitResult, steering_row, summary_row
 from persona_interp.studies.persona.results import FORMS, load_summary
@@ -56,10 +59,13 @@ logger = logging.getLogger(__name__)
 
 @checked
 @alone_in("out")
-def run_main_job(config: RunConfig, out: Path) -> Path:
+def run_main_job(config: RunConfig, out: Path, limit: TimeLimit | None = None) -> Path:
     """Rollouts, vectors, separation and steering for every trait, as tables in the folder, which is returned.
 
     Everything is kept as it is made: the same call after an interruption goes on and gives the same result.
+
+    Args:
+        limit: sizes are cut (`fitted`) until the run fits it, once: a run that goes on has those that it began with.
 
     Raises:
         ConfigError: the folder holds results of another configuration, or of other contents of a trait or model.
@@ -68,15 +74,24 @@ def run_main_job(config: RunConfig, out: Path) -> Path:
         TraitError: the judge that filters cannot tell a trait's exemplars apart.
     """
     traits = config.load_traits()
-    RunFolder.check(out, STUDY, identity.of_inputs(config, traits), keeps=identity.KEEPS)
+    asked, fit = config, None if limit is None else kept_fit(out, config, limit)
+    config = config if fit is None else fit.config
+    if limit is None or fit is not None:
+        RunFolder.check(out, STUDY, identity.of_inputs(config, traits), keeps=identity.KEEPS)
     clock = _Clock()
     with clock.stage("load"):
         bench = load_bench(config, out)
     bench.model.check_hookpoints([Hookpoint(layer) for layer in config.layers])
+    speed = run_speed(bench, plan_of(config, traits, bench.model.n_layers))
+    if limit is not None and fit is None:
+        fit = fitted(config, traits, bench.model.n_layers, speed, limit)
+        config, bench = fit.config, replace(bench, config=fit.config)
     home = RunFolder.claim(out, STUDY, identity.of_run(bench, traits), keeps=identity.KEEPS)
     write_json(out / "config.json", config.to_dict())
+    if limit is not None and fit is not None:
+        keep_fit(out, asked, limit, fit)
     bench = with_api_judge(bench)
-    planned = planned_seconds(bench, traits)
+    planned = planned_seconds(bench, traits, speed, [fit.sentence] if fit is not None and fit.sentence else [])
     with one_bar(planned) as bar:
         clock.bar = bar
         clock.parts = {stage: len(traits) * (2 if stage in (VECTORS, STEERING) else 1) for stage in planned}
@@ -94,6 +109,8 @@ def run_main_job(config: RunConfig, out: Path) -> Path:
         write_json(out / "summary.json", _summaries(bench, results, found["effects"]))
         effects, claimed = persona_effects(found, load_summary(out), n_layers=bench.model.n_layers)
         about = provenance(bench, clock.seconds) | {"planned_s": {k: round(v, 1) for k, v in planned.items()}}
+        if limit is not None and fit is not None:
+            about |= {"fit": {"minutes": limit.minutes, "sentence": fit.sentence}}
         home.finish(bench.model, about, effects, claimed, seed=config.seed)
     logger.info("times: %s", ", ".join(f"{name} {seconds:.0f} s" for name, seconds in clock.seconds.items()))
     return out

@@ -42,8 +42,9 @@ def train(
         bool, typer.Option("--estimated", help="Texts that the model writes, Big Five scores.")
     ] = False,
     n_texts: Annotated[
-        int | None, typer.Option(help="Texts, at most; default: all, 1000 with --estimated.", min=1)
+        int | None, typer.Option(help="Texts, at most; default: by --effort (1000 with --estimated).", min=1)
     ] = None,
+    effort: options.EffortOption = "standard",
     judge: Annotated[
         Literal["embedding", "likelihood"], typer.Option(help="Whose scores are estimated.")
     ] = "embedding",
@@ -55,7 +56,9 @@ def train(
     learning_rate: Annotated[
         float | None, typer.Option(help="Default: of the preset, as below.", min=0, max=100)
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Times each text is trained on.", min=1)] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Times each text is trained on; default: by --effort.", min=1)
+    ] = None,
     batch_size: Annotated[int | None, typer.Option(help="Texts a forward pass.", min=1)] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Tokens of a text; longer ones are cut.", min=1)] = None,
     holdout: Annotated[
@@ -65,11 +68,16 @@ def train(
     seed: options.Seed = 0,
 ) -> Outcome:
     """An adapter of texts with trait scores, in OUT; the same command goes on after a stop."""
+    from persona_interp.studies.psychadapter.effort import ESTIMATED, TRAINING
     from persona_interp.studies.psychadapter.train import train_psychadapter
+    from persona_interp.studies.sizes import cut_lines, sizes_of
 
-    asked = {"learning_rate": learning_rate, "n_epochs": epochs, "batch_size": batch_size, "max_tokens": max_tokens}
+    default = ESTIMATED[effort] if estimated else None
+    sizes = sizes_of(TRAINING, effort, {"n_texts": n_texts or default, "n_epochs": epochs})
+    n_texts, n_epochs = sizes.values["n_texts"], sizes.values["n_epochs"]
+    asked = {"learning_rate": learning_rate, "n_epochs": n_epochs, "batch_size": batch_size, "max_tokens": max_tokens}
     settings, published = training_settings(preset, {**asked, "holdout": holdout, "dtype": dtype, "seed": seed})
-    given = training_texts(data, estimated, n_texts, judge, model, out, seed)
+    given = training_texts(data, estimated, n_texts, judge, model, out, seed, settings.n_epochs)
     made = train_psychadapter(model, given, out=out, settings=settings, lora=published if lora else None)
     loss = made.losses["loss"]
     late = loss.tail(max(1, len(loss) // 10)).mean()
@@ -94,7 +102,15 @@ def train(
         "holdout_loss": made.holdout_loss,
         "base_loss": made.base_loss,
     }
-    return Outcome([text], {**found, **losses}, out)
+    return Outcome([text, *cut_lines(sizes, _whole(preset, estimated))], {**found, **losses}, out)
+
+
+def _whole(preset: Literal["small", "paper"], estimated: bool) -> dict[str, int | None]:
+    """The standard sizes of a training run, with the epochs of its preset."""
+    from persona_interp.studies.psychadapter.effort import ESTIMATED
+
+    n_epochs = training_settings(preset, {})[0].n_epochs
+    return {"n_texts": ESTIMATED["standard"] if estimated else None, "n_epochs": n_epochs}
 
 
 def generate(
@@ -136,9 +152,10 @@ def measure(
         list[str],
         typer.Option("--vector", "-v", help=f"Saved directions that induced ones are compared with. {options.SEVERAL}"),
     ] = options.NONE,
-    n_texts: Annotated[int, typer.Option(help="Held-out texts.", min=1)] = 200,
-    n_openings: Annotated[int, typer.Option(help="Texts a trait value.", min=1)] = 16,
-    max_new_tokens: options.AnswerTokens = options.ANSWER_TOKENS,
+    effort: options.EffortOption = "standard",
+    n_texts: Annotated[int | None, typer.Option(help="Held-out texts; default: by --effort.", min=1)] = None,
+    n_openings: Annotated[int | None, typer.Option(help="Texts a trait value; default: by --effort.", min=1)] = None,
+    max_new_tokens: options.SizedTokens = None,
     by_trait: Annotated[bool, typer.Option("--by-trait", help="Also shuffle the scores of each trait alone.")] = False,
     backend: options.Backend = "transformer_lens",
     dtype: OpenedDtype = None,
@@ -146,8 +163,13 @@ def measure(
 ) -> Outcome:
     """Held-out loss, expression over trait values, off-target effects, induced directions, cost: effects in OUT."""
     from persona_interp.directions.direction import check_direction
-    from persona_interp.studies.psychadapter.run import AdapterMeasures, measure_psychadapter
+    from persona_interp.studies.psychadapter.effort import MEASURING
+    from persona_interp.studies.psychadapter.measures import AdapterMeasures
+    from persona_interp.studies.psychadapter.run import measure_psychadapter
+    from persona_interp.studies.sizes import sizes_of
 
+    asked = {"n_texts": n_texts, "n_openings": n_openings, "max_new_tokens": max_new_tokens}
+    sizes = sizes_of(MEASURING, effort, asked)
     texts, judges = read_texts(data), options.names(judge, "judge", JUDGES)
     references = read_references(options.names(vector, "vector"))
     own, loaded, n_lora = open_adapter(adapter, backend, dtype)
@@ -160,9 +182,8 @@ def measure(
         given,
         judges=make_judges(judges, loaded),
         out=out,
-        measures=AdapterMeasures(
-            n_texts=n_texts, n_openings=n_openings, max_new_tokens=max_new_tokens, by_trait=by_trait, seed=seed
-        ),
+        measures=AdapterMeasures(**sizes.values, by_trait=by_trait, seed=seed),
+        sizes=sizes,
         references=references,
         path=adapter_file(adapter),
         n_lora_parameters=n_lora,

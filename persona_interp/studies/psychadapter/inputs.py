@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 JUDGES = ("embedding", "likelihood", "lexical")
 TEXTS = "texts.jsonl"
-_N_ESTIMATED = 1000
 
 
 def read_texts(path: Path) -> "TraitTexts":
@@ -33,9 +32,12 @@ def read_texts(path: Path) -> "TraitTexts":
 
 
 def training_texts(
-    data: Path | None, estimated: bool, n_texts: int | None, judge: str, model: str, out: Path, seed: int
+    data: Path | None, estimated: bool, n_texts: int | None, judge: str, model: str, out: Path, seed: int, n_epochs: int
 ) -> "TraitTexts":
     """The texts that `train` is asked to use; estimated ones are kept in `out`/texts.jsonl.
+
+    Args:
+        n_epochs: that they are trained on, for the plan.
 
     Raises:
         ConfigError: both sources or none were given.
@@ -48,14 +50,19 @@ def training_texts(
     if data is not None:
         given = read_texts(data)
         return given if n_texts is None else given.take(n_texts, seed=seed)
+    from persona_interp.data.trait_texts import BIG_FIVE
     from persona_interp.models.load import load_model
+    from persona_interp.studies.plan import say_plan
+    from persona_interp.studies.psychadapter.effort import ESTIMATED
     from persona_interp.studies.psychadapter.estimated_scores import generate_trait_texts
+    from persona_interp.studies.psychadapter.plan import generating_plan
 
     loaded = load_model(model)
     chosen = make_judges([judge], loaded)
-    given = generate_trait_texts(
-        loaded, n_texts=n_texts or _N_ESTIMATED, judges=chosen, seed=seed, folder=out / "estimated"
-    )
+    n_texts = n_texts or ESTIMATED["standard"]
+    steps = generating_plan(n_texts, len(BIG_FIVE), n_epochs=n_epochs, likelihood=judge == "likelihood")
+    say_plan(f"texts to train on, by {loaded.name}", steps, loaded, folder=out, study="psychadapter_training")
+    given = generate_trait_texts(loaded, n_texts=n_texts, judges=chosen, seed=seed, folder=out / "estimated")
     given.save(out / TEXTS)
     return given
 

@@ -1,31 +1,30 @@
 """Everything that is measured of one adapter, in tables that an interrupted run goes on from."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
 
 from persona_interp.arguments import checked
-from persona_interp.bounds import Count, Seed, ShareAbove0, Some, SomeTuple, Temperature
+from persona_interp.bounds import Some
 from persona_interp.data.trait_texts import TraitTexts
 from persona_interp.data.traits import Trait
 from persona_interp.data.writing_prompts import text_openings
 from persona_interp.directions.direction import Direction
 from persona_interp.directions.psychadapter import PsychAdapter
-from persona_interp.errors import ConfigError
 from persona_interp.identity import of_judges, of_model, of_package
 from persona_interp.interventions.record import record
+from persona_interp.judges.likelihood import LikelihoodJudge
 from persona_interp.judges.protocol import Judge
 from persona_interp.lock import alone_in
 from persona_interp.measurements.judge_validity import known_validity
 from persona_interp.models.hooked import HookedModelBase
-from persona_interp.models.protocol import Sampling
 from persona_interp.studies.folder import RunFolder
+from persona_interp.studies.plan import CHARACTERS, say_plan
 from persona_interp.studies.psychadapter.cost import adapter_cost
 from persona_interp.studies.psychadapter.effects import COST, METHOD, STUDY, adapter_effects, judged_as
 from persona_interp.studies.psychadapter.expression import (
-    Z_VALUES,
     adapter_hash,
     judged_traits,
     score_texts,
@@ -34,55 +33,16 @@ from persona_interp.studies.psychadapter.expression import (
 from persona_interp.studies.psychadapter.expression_tables import effect_table, expression_table
 from persona_interp.studies.psychadapter.forms import ADAPTER_TEXTS
 from persona_interp.studies.psychadapter.induced_cosines import cosines_in_families, induced_cosines
-from persona_interp.studies.psychadapter.induced_direction import Position, induced_geometry, induced_shifts
+from persona_interp.studies.psychadapter.induced_direction import induced_geometry, induced_shifts
+from persona_interp.studies.psychadapter.measures import AdapterMeasures
 from persona_interp.studies.psychadapter.nll import adapter_nll
+from persona_interp.studies.psychadapter.plan import measuring_plan
+from persona_interp.studies.sizes import Sizes, named_effort
 from persona_interp.tables import kept_table, rows_of
 
 METHOD_VERSION = 2
 """Raised where the same inputs come to give other numbers."""
 KEEPS = (f"cells/{STUDY}/*", "psychadapter_texts.csv", "texts/*", "vectors/*.psychadapter_induced.*")
-
-
-@checked
-@dataclass(frozen=True)
-class AdapterMeasures:
-    """Sizes of the measurements.
-
-    Args:
-        n_texts: held-out texts for the loss; `n_induced` of them for the induced direction.
-        by_trait: whether each trait is also shuffled alone.
-        n_openings: texts a trait value, times `n_samples`.
-        max_new_tokens: of a generated text; the published 64, temperature .7, top-k 10, top-p .9.
-        position: where the induced shift is read.
-    """
-
-    n_texts: Count = 200
-    n_shuffles: Count = 4
-    by_trait: bool = False
-    z_values: SomeTuple[float] = Z_VALUES
-    n_openings: Count = 16
-    n_samples: Count = 1
-    max_new_tokens: Count = 40
-    temperature: Temperature = 0.7
-    top_k: Count | None = 10
-    top_p: ShareAbove0 | None = 0.9
-    n_induced: Count = 48
-    position: Position = "all"
-    n_cost_repeats: Count = 7
-    seed: Seed = 0
-
-    def __post_init__(self) -> None:
-        """Refuse sizes with which nothing can be measured."""
-        if min(self.n_texts, self.n_induced) < 3 or min(self.n_openings, self.n_cost_repeats) < 2:
-            raise ConfigError(
-                f"cannot measure an adapter with {self}.",
-                "Expected 3 texts or more, of them 3 or more for the induced direction, 2 openings and 2 repeats.",
-            )
-
-    @property
-    def sampling(self) -> Sampling:
-        """How texts are drawn."""
-        return Sampling(self.max_new_tokens, self.temperature, top_k=self.top_k, top_p=self.top_p, seed=self.seed)
 
 
 @checked
@@ -94,12 +54,13 @@ def measure_psychadapter(
     *,
     judges: Some[Judge],
     out: Path,
-    measures: AdapterMeasures = AdapterMeasures(),
+    measures: AdapterMeasures = AdapterMeasures(),  # noqa: B008 (frozen)
     judged: Mapping[str, Trait] | None = None,
     references: Mapping[str, Direction] | None = None,
     own: Mapping[str, str] | None = None,
     path: Path | None = None,
     n_lora_parameters: int = 0,
+    sizes: Sizes | None = None,
     progress: bool = True,
 ) -> dict[str, pd.DataFrame]:
     """Loss, expression, off-target effects, induced directions and cost: tables by these names, and effects in `out`.
@@ -112,6 +73,7 @@ def measure_psychadapter(
         references: persona or style vectors that induced directions are compared with, by name.
         own: which reference a trait should be; default: the one of its name.
         path: the adapter's saved file, for its size.
+        sizes: by what name they are called, for the report, which says what was cut.
 
     Raises:
         ConfigError: `out` holds measurements of another adapter, model, backend, dtype or chat template, of other data,
@@ -138,6 +100,17 @@ def measure_psychadapter(
     texts = held_out.standardised(adapter.standard if held_out.standard is None else None)
     texts = texts.take(measures.n_texts, seed=measures.seed)
     named = {"model": model.name, "method": METHOD}
+    if progress:
+        steps = measuring_plan(
+            measures,
+            [len(text) // CHARACTERS for text in texts.texts],
+            n_traits=adapter.n_traits,
+            n_judged=len(judged),
+            n_judges=len(judges),
+            likelihood=any(isinstance(judge, LikelihoodJudge) for judge in judges),
+        )
+        title = f"an adapter of {', '.join(adapter.traits)} on {model.name}{named_effort(sizes)}"
+        say_plan(title, steps, model, folder=out, study=STUDY)
 
     def scored() -> pd.DataFrame:
         """Texts over trait values with every judge's scores."""
@@ -183,6 +156,7 @@ def measure_psychadapter(
         "judged": {name: trait.name for name, trait in judged.items()},
         "not judged": [name for name in adapter.traits if name not in judged],
         "measures": asdict(measures),
+        **({} if sizes is None else {"size": sizes.record()}),
         "references": {name: direction.provenance.to_dict() for name, direction in references.items()},
         "time": {row["metric"]: row["estimate"] for row in rows_of(tables["cost"]) if row["metric"] not in COST},
     }

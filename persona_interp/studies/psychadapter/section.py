@@ -5,8 +5,10 @@ from pathlib import Path
 from persona_interp.sections.effects import Shown, effects_section
 from persona_interp.sections.section import Section, saved_table
 from persona_interp.studies.psychadapter.effects import COST, LOSS, LOSS_CHANGE, SLOPE, STUDY, traits_of
+from persona_interp.studies.psychadapter.effort import MEASURING
 from persona_interp.studies.psychadapter.figures.drawing import draw_adapter
 from persona_interp.studies.psychadapter.forms import LOSSES
+from persona_interp.studies.sizes import cut_notes
 
 NOTES = (
     "Loss is in nats a token on texts that were not trained on. Shuffled: every text with another text's scores. The"
@@ -39,7 +41,7 @@ def psychadapter_section(folder: Path) -> Section | None:
         folder,
         STUDY,
         title=lambda effects: f"PsychAdapter: {', '.join(traits_of(effects)) or 'one trait'}",
-        notes=NOTES,
+        notes=(*cut_notes(folder, STUDY, MEASURING), *NOTES),
         shown=_SHOWN,
         draw=lambda effects: draw_adapter(effects, losses=saved_table(folder, LOSSES)),
     )

@@ -26,6 +26,10 @@ from persona_interp.models.identity import describe, loaded_fingerprint
 from persona_interp.models.in_memory import name_to_train
 from persona_interp.models.plain import load_plain
 from persona_interp.models.sources import local_files_hash
+from persona_interp.models.speed import measure_training_speed
+from persona_interp.progress import is_quiet
+from persona_interp.studies.plan import announce, kept_speed
+from persona_interp.studies.psychadapter.plan import training_plan
 from persona_interp.studies.psychadapter.samples import Base, TraitSamples, mean_text_loss, start_text, trait_samples
 from persona_interp.studies.psychadapter.settings import PsychAdapterSettings
 from persona_interp.studies.psychadapter.steps import precision, train_steps
@@ -123,6 +127,11 @@ def _run(
         for weight in adapter.parameters():
             weight.mul_(settings.init_scale)
     adapter.to(plain.device)
+    if progress and not is_quiet():
+        lengths, held = ([len(ids) for ids in some.ids] if some else [] for some in (texts.train, texts.held_out))
+        steps = training_plan(settings, lengths, held)
+        speed = kept_speed(steps, lambda seconds: measure_training_speed(plain, seconds=seconds))
+        announce(f"an adapter of {', '.join(texts.standard.traits)} on {job.base}", steps, speed)
     base_loss = _held_out_loss(plain, None, texts, settings)
     start_loss = _held_out_loss(plain, adapter, texts, settings)
     with torch.random.fork_rng():

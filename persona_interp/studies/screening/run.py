@@ -15,7 +15,9 @@ from persona_interp.directions.direction import Direction, check_direction
 from persona_interp.errors import ConfigError, DataError
 from persona_interp.lock import alone_in
 from persona_interp.models.hooked import HookedModelBase
+from persona_interp.progress import is_quiet
 from persona_interp.statistics.thresholds import conformal_rank, fewest_samples
+from persona_interp.studies.plan import say_plan
 from persona_interp.studies.screening.batch import Screener
 from persona_interp.studies.screening.config import (
     Delta,
@@ -27,8 +29,9 @@ from persona_interp.studies.screening.config import (
     choose_score,
 )
 from persona_interp.studies.screening.detection import percentile_threshold
-from persona_interp.studies.screening.effects import Limit
+from persona_interp.studies.screening.effects import STUDY, Limit
 from persona_interp.studies.screening.local_engine import screen_here
+from persona_interp.studies.screening.plan import screening_plan
 from persona_interp.studies.screening.result import Clean, ScreenResult, write_result
 from persona_interp.studies.screening.store import Shards, claim_folder
 from persona_interp.studies.screening.summary import score_values, unusable, usable
@@ -109,6 +112,11 @@ def screen(
     if clean is not None:
         neutral = claim_folder(out / "clean", screener, source_hash=source_hash(clean))
         parts, identity = [*parts, (clean, Shards(neutral.path))], {**identity, "clean": neutral.identity}
+    if progress and engine == "local" and not is_quiet():
+        names = ("rows", "clean rows")
+        sets = {n: (s, shards.first_missing() * batch_rows) for n, (s, shards) in zip(names, parts, strict=False)}
+        if steps := screening_plan(sets, screener.config):
+            say_plan(f"screening of {shown(source)} on {model.name}", steps, model, folder=None, study=STUDY)
     if engine == "ray":
         from persona_interp.studies.screening.ray_engine import screen_on_ray
 

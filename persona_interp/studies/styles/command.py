@@ -30,12 +30,21 @@ def styles(
     coefficient: options.Coefficients = COEFFICIENTS,
     variant: Annotated[list[str], typer.Option(help=f"Of {', '.join(VARIANTS)}. {options.SEVERAL}")] = VARIANTS[:1],
     published: Annotated[bool, typer.Option(help="Also vectors read one block earlier, as published.")] = False,
-    n_sentences: Annotated[int | None, typer.Option(help="Sentences a style, at most; default: all.", min=1)] = None,
-    n_questions: Annotated[int, typer.Option(help="Evaluation prompts of each kind.", min=1)] = 20,
-    n_selection: Annotated[int, typer.Option(help="Prompts on which the coefficient is chosen.", min=1)] = 8,
-    n_random: Annotated[int, typer.Option(help="Random directions that each vector is ranked among.", min=0)] = 100,
+    effort: options.EffortOption = "standard",
+    n_sentences: Annotated[
+        int | None, typer.Option(help="Sentences a style, at most; default: by --effort.", min=1)
+    ] = (None),
+    n_questions: Annotated[
+        int | None, typer.Option(help="Evaluation prompts of each kind; default: by --effort.", min=1)
+    ] = None,
+    n_selection: Annotated[
+        int | None, typer.Option(help="Prompts on which the coefficient is chosen; default: by --effort.", min=1)
+    ] = None,
+    n_random: Annotated[
+        int | None, typer.Option(help="Random directions to rank each vector among; default: by --effort.", min=0)
+    ] = None,
     likelihood: Annotated[bool, typer.Option(help="Also the likelihood judge, by the model itself; slow.")] = False,
-    max_new_tokens: options.AnswerTokens = options.ANSWER_TOKENS,
+    max_new_tokens: options.SizedTokens = None,
     n_trained: Annotated[int, typer.Option(help="Sentences a style of the trained variant.", min=1)] = 8,
     learning_rate: Annotated[
         float, typer.Option(help="Of the trained variant; the paper's is 0.01.", min=0, max=100)
@@ -51,12 +60,16 @@ def styles(
     from persona_interp.effects import EFFECTS_FILE
     from persona_interp.errors import ConfigError
     from persona_interp.models.load import load_model
+    from persona_interp.studies.sizes import sizes_of
     from persona_interp.studies.styles.arms import StyleSteering
     from persona_interp.studies.styles.config import StyleRun
+    from persona_interp.studies.styles.effort import EFFORTS
     from persona_interp.studies.styles.judges import style_judges
     from persona_interp.studies.styles.run import run_styles
     from persona_interp.types import layers_at_depth
 
+    asked = {"n_sentences": n_sentences, "n_questions": n_questions, "n_selection": n_selection}
+    sizes = sizes_of(EFFORTS, effort, {**asked, "n_random": n_random, "max_new_tokens": max_new_tokens})
     given = load_styles(corpus)
     loaded = load_model(model, backend, dtype=dtype, template_options=options.template_options(template_option))
     layers = published_layers(loaded.n_layers)
@@ -70,8 +83,8 @@ def styles(
     steering = StyleSteering(
         placements,
         strengths,
-        n_random=n_random,
-        max_new_tokens=max_new_tokens,
+        n_random=sizes.values["n_random"],
+        max_new_tokens=sizes.values["max_new_tokens"],
         seed=seed,
     )
     run = StyleRun(
@@ -79,15 +92,15 @@ def styles(
         styles=options.names(style, "style"),
         variants=options.names(variant, "variant", VARIANTS),  # pyright: ignore (narrowed by the choices)
         published_reading=published,
-        n_sentences=n_sentences,
-        n_questions=n_questions,
-        n_selection=n_selection,
+        n_sentences=sizes.values["n_sentences"],
+        n_questions=sizes.values["n_questions"],
+        n_selection=sizes.values["n_selection"],
         n_trained=n_trained,
         training=StyleTraining(learning_rate, epochs, max_loss, max_characters=None, seed=seed),
         seed=seed,
     )
     judges, coherence = style_judges(loaded, likelihood=likelihood)
-    made = run_styles(loaded, given, run, judges=judges, coherence=coherence, out=out)
+    made = run_styles(loaded, given, run, judges=judges, coherence=coherence, out=out, sizes=sizes)
     return options.Outcome([summary(made), f"effects: {out / EFFECTS_FILE}"], {}, out, reported=True)
 
 

@@ -21,13 +21,17 @@ from persona_interp.errors import ConfigError
 from persona_interp.identity import of_judges, of_model, of_package
 from persona_interp.io import manifest_path, path_part
 from persona_interp.judges.coherence import CoherenceJudge
+from persona_interp.judges.likelihood import LikelihoodJudge
 from persona_interp.judges.protocol import Judge
 from persona_interp.lock import alone_in
 from persona_interp.models.protocol import HookedModel
 from persona_interp.studies.folder import RunFolder
+from persona_interp.studies.plan import say_plan
+from persona_interp.studies.sizes import Sizes, named_effort
 from persona_interp.studies.styles.arms import check_layers, layers_of
 from persona_interp.studies.styles.config import StyleRun, shortest, style_prompts
 from persona_interp.studies.styles.effects import STUDY, style_effects
+from persona_interp.studies.styles.effort import style_plan
 from persona_interp.studies.styles.judges import style_judge_table
 from persona_interp.studies.styles.probe import style_probe
 from persona_interp.studies.styles.steering import able_judges, measure_styles
@@ -61,6 +65,7 @@ def run_styles(
     judges: Some[Judge],
     coherence: CoherenceJudge,
     out: Path,
+    sizes: Sizes | None = None,
     progress: bool = True,
 ) -> StyleResult:
     """Probe, vectors and steering of a corpus; every step is kept in the folder and not done twice.
@@ -69,6 +74,9 @@ def run_styles(
     measurements_styles.parquet, and provenance_styles.json. The first judge that can rate all styles chooses the
     coefficients. The trained variant is left out, and the provenance's counts say so, where a style
     kept none of its vectors and there are other variants.
+
+    Args:
+        sizes: by what name they are called, for the report, which says what was cut.
 
     Raises:
         ConfigError: a style that the corpus lacks, no judge that can rate all of them, or a folder of other results:
@@ -88,6 +96,10 @@ def run_styles(
     }
     home = RunFolder.claim(out, STUDY, identity, keeps=KEEPS)
     used = corpus if run.n_sentences is None else corpus.take(run.n_sentences, seed=run.seed)
+    if progress:
+        likelihood = any(isinstance(judge, LikelihoodJudge) for judge in judges)
+        steps = style_plan(run, used, wanted, n_layers=model.n_layers, d_model=model.d_model, likelihood=likelihood)
+        say_plan(f"styles of {corpus.name} on {model.name}{named_effort(sizes)}", steps, model, folder=out, study=STUDY)
     fit, held_out = used.split(held_out=run.held_out, seed=run.seed)
     prompts = style_prompts(run)
     chooser, unable = _chooser(judges, held_out, wanted)
@@ -128,6 +140,7 @@ def run_styles(
         "chosen_by": chooser.name,
         "left_out": unable,
         "training": counts,
+        **({} if sizes is None else {"size": sizes.record()}),
     }
     home.finish(model, provenance, effects, claims, seed=run.seed)
     return StyleResult(probe, table, vectors, provenance)

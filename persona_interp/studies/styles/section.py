@@ -7,7 +7,9 @@ from pandas import DataFrame
 from persona_interp.figures.frames import distinct
 from persona_interp.sections.effects import Shown, effects_section
 from persona_interp.sections.section import Section
+from persona_interp.studies.sizes import cut_notes
 from persona_interp.studies.styles.effects import CHANGE, OTHER_PROBE, PRIMARY_PROBE, STUDY, VALIDITY
+from persona_interp.studies.styles.effort import EFFORTS
 from persona_interp.studies.styles.figures import draw_styles, steering_rows
 
 NOTES = (
@@ -38,7 +40,8 @@ def styles_section(folder: Path) -> Section | None:
     Raises:
         ArtefactError: a file is damaged.
     """
-    return effects_section(folder, STUDY, title=_title, notes=NOTES, shown=SHOWN, draw=draw_styles)
+    notes = (*cut_notes(folder, STUDY, EFFORTS), *NOTES)
+    return effects_section(folder, STUDY, title=_title, notes=notes, shown=SHOWN, draw=draw_styles)
 
 
 def _title(effects: DataFrame) -> str:

@@ -16,7 +16,7 @@ QUICK = RunConfig("m", ("impolite",), effort="quick", **EFFORTS["quick"])
 
 
 def answers(config: RunConfig, n_traits: int = 1) -> dict[str, int]:
-    return {step.stage: step.answers for step in plan_of(config, [IMPOLITE] * n_traits, 30)}
+    return {step.what: step.n for step in plan_of(config, [IMPOLITE] * n_traits, 30)}
 
 
 def test_the_plan_counts_the_answers_that_the_run_writes():
