@@ -3,8 +3,8 @@
 Forty-two hand-written hard pairs a trait, made apart from the exemplars that the judges are calibrated on, and used for
 nothing but this: subtle, of one topic and length, or with the sentiment against the trait. Reported, for the embedding
 judge, word lists, politeness markers and likelihood judges with one prompt pair: AUC with its interval over pairs, p by
-exchange within pairs, q over the table; and what the mean of the embedding and likelihood judges gains over the best of
-them, chosen on other pairs. Every score is kept, so that all can be evaluated again; a judge's scores of a trait are made
+exchange within pairs, q over the table; and what the mean of embedding and likelihood judges gains over the best of
+them, chosen on other pairs. Every score is kept, so that all can be evaluated again; scores of a trait are made
 once.
 """
 
