@@ -117,7 +117,12 @@ def _given(remedy: str) -> tuple[str, ...]:
 
 
 def atomic_write_bytes(path: Path, data: bytes) -> None:
-    """Write to a temporary file beside `path`, flush it to disk, and rename: never a partial file."""
+    """Write to a temporary file beside `path`, flush it to disk, and rename: never a partial file.
+
+    Raises:
+        ArtefactError: it cannot be written, or a pipe, a socket or a device is there, which would be replaced.
+    """
+    _refuse_special(path)
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -143,6 +148,20 @@ def atomic_write_bytes(path: Path, data: bytes) -> None:
             "Nothing was written there.",
             f"{write_advice(error)} Then run the same command again: it goes on where it stopped.",
         ) from error
+
+
+def _refuse_special(path: Path) -> None:
+    """A rename takes the place of whatever is there: of /dev/null as well, for the whole machine."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return  # nothing is there, or writing says what is wrong
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise ArtefactError(
+            f"could not write {shown(path)}: it is {_KINDS[stat.S_IFMT(mode)]}, which would be replaced.",
+            "Nothing was written there.",
+            "Give the path of a file; one that is not there is made.",
+        )
 
 
 def write_advice(error: OSError, other: str = "choose another folder") -> str:

@@ -186,6 +186,10 @@ def _any_of(hints: Sequence[Any]) -> Kind:
 
     def take(value: Any) -> Any:
         best = Wrong(one, value)
+        if (
+            isinstance(value, str) and not value and Path in hints and Any not in hints
+        ):  # which would be the working folder
+            raise Wrong(f"{one} that is not empty", value)
         for member in members:
             try:
                 return member.take(value)

@@ -158,7 +158,7 @@ def table_bytes(frame: DataFrame, suffix: str, *, digits: int | None = None) -> 
         frame.to_parquet(buffer, engine="pyarrow", index=False)
         return buffer.getvalue()
     if suffix != ".csv":
-        raise ConfigError(f"a table is kept as .csv or .parquet, got {suffix!r}.")
+        raise ConfigError(f"a table is kept as .csv or .parquet, got a name that ends in {suffix!r}.")
     quoting = csv.QUOTE_NONNUMERIC if _has_bare_return(frame) else csv.QUOTE_MINIMAL
     shown = None if digits is None else f"%.{digits}g"
     text = inert(frame).to_csv(index=False, lineterminator="\n", float_format=shown, quoting=quoting)

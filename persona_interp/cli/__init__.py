@@ -128,7 +128,8 @@ def _main() -> NoReturn:
             stream.reconfigure(errors="backslashreplace")  # what a terminal cannot show is written as its code
     grammar.warn_of_old_spellings(sys.argv[1:])
     try:
-        code = app(standalone_mode=False)  # typer turns Ctrl-C into 130 and returns it; commands return None
+        # typer turns Ctrl-C into 130 and returns it; commands return None
+        code = app(prog_name="persona-interp", standalone_mode=False)
     except PersonaInterpError as error:
         _fail(f"{type(error).__name__}: {error}", 2 if isinstance(error, ConfigError) else 1)
     except (KeyboardInterrupt, typer.Abort):

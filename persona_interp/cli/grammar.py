@@ -119,15 +119,23 @@ def _take_config(ctx, path: Path | None) -> Path | None:
     known = {option: name for name, option in _option_names(ctx).items()}
     found: dict[str, Any] = {}
     several = {part.name for part in ctx.command.params if getattr(part, "multiple", False) or part.nargs == -1}
+    flags = {part.name for part in ctx.command.params if getattr(part, "is_flag", False)}
+    spelled: dict[str, str] = {}
     for key, value in read_options(path).items():
         option = key.replace("_", "-")
         option = OLD_SPELLINGS.get(option, option)
+        if option in spelled:
+            raise typer.BadParameter(f"{path} says {option} twice, as {spelled[option]!r} and as {key!r}.")
+        spelled[option] = key
         if option not in known:
             raise typer.BadParameter(f"{path} names {key!r}, which is none of: {', '.join(sorted(known))}.")
-        if isinstance(value, Mapping):
-            raise typer.BadParameter(f"{path}: {key} must be a text, a number, true, false, or a list of these.")
         name = known[option]
-        texts = [_as_given(part) for part in (value if isinstance(value, list) else [value])]
+        parts = value if isinstance(value, list) else [value]
+        if any(isinstance(part, Mapping | list) for part in parts):
+            raise typer.BadParameter(f"{path}: {key} must be a text, a number, true, false, or a list of these.")
+        if name not in flags and any(isinstance(part, bool) for part in parts):
+            raise typer.BadParameter(f"{path}: {key} takes a value, not true or false.")
+        texts = [_as_given(part) for part in parts]
         if name not in several and len(texts) != 1:
             raise typer.BadParameter(f"{path}: {key} must be one value, got a list of {len(texts)}.")
         found[name] = texts if name in several else texts[0]

@@ -11,6 +11,7 @@ from persona_interp.ending import INTERRUPTED, TERMINATED, told
 from persona_interp.errors import ConfigError
 from persona_interp.studies.options import DEFAULT_MODEL
 
+_LOOKS_S = 0.2
 _PARALLEL, _CONTEXT = 4, 4096
 
 
@@ -51,7 +52,9 @@ def _wait(base_url: str, model: str) -> None:
     """Say how to use the server, and wait for Ctrl-C."""
     typer.echo(f"export OPENAI_BASE_URL={base_url}\nexport OPENAI_MODEL={model}")
     typer.echo("Give these two lines to another shell. It serves until Ctrl-C.", err=True)
-    threading.Event().wait()
+    never = threading.Event()
+    while not never.wait(_LOOKS_S):  # the system may give the signal to another thread, which wakes no wait without end
+        pass
 
 
 def _leave() -> NoReturn:

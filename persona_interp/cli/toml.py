@@ -19,13 +19,14 @@ def read_options(path: Path) -> dict[str, object]:
     Raises:
         BadParameter: it is not there, or is not TOML.
     """
+    from persona_interp.errors import ArtefactError
+    from persona_interp.files import read_bytes
+
     try:
-        if not path.is_file():
-            raise OSError("there is no such file")
-        if path.stat().st_size > _LONGEST:
-            raise ValueError(f"it has more than {_LONGEST:,} bytes")
-        return tomllib.loads(path.read_bytes().decode())
-    except (OSError, ValueError, RecursionError) as error:
+        return tomllib.loads(read_bytes(path, most=_LONGEST).decode())
+    except ArtefactError as error:
+        raise typer.BadParameter(str(error)) from None
+    except (ValueError, RecursionError) as error:
         raise typer.BadParameter(f"{path} cannot be read as TOML: {str(error)[:200] or type(error).__name__}") from None
 
 

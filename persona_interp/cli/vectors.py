@@ -129,22 +129,24 @@ def project(
     backend: options.Backend = "transformer_lens",
     dtype: options.Dtype = "auto",
     template_option: options.TemplateOptions = options.NONE,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="CSV file; default: standard output.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="CSV or Parquet file; default: CSV on standard output.")
+    ] = None,
 ) -> Outcome:
     """Projection a.v/|v| of texts onto saved directions at a layer."""
     from persona_interp.directions.direction import check_direction
-    from persona_interp.io import atomic_write_bytes
     from persona_interp.measurements.projection import project_texts, read_samples
     from persona_interp.models.load import load_model
-    from persona_interp.tables import table_bytes
+    from persona_interp.tables import table_bytes, write_table
 
+    options.check_table(out)
     samples, directions = read_samples(source), options.directions(vector)
     loaded = load_model(model, backend, dtype=dtype, template_options=options.template_options(template_option))
     for direction in directions:
         check_direction(direction, loaded)
     frame = project_texts(loaded, samples, directions, layer)
-    text, rows = table_bytes(frame, ".csv"), frame.to_dict("records")
+    rows = frame.to_dict("records")
     if out is None:
-        return Outcome([text.decode().removesuffix("\n")], rows)
-    atomic_write_bytes(out, text)
+        return Outcome([table_bytes(frame, ".csv").decode().removesuffix("\n")], rows)
+    write_table(out, frame)
     return Outcome([], rows, out)

@@ -1,6 +1,7 @@
 """Rows of Parquet files, and of the Arrow files that `datasets` writes."""
 
-from collections.abc import Generator, Iterator
+from collections import Counter
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -8,6 +9,8 @@ import pyarrow.parquet as pq
 
 from persona_interp.data.file_bytes import opened, whole
 from persona_interp.data.rows import KEYS, Unusable
+from persona_interp.data.sources import shown
+from persona_interp.errors import ArtefactError
 
 _BATCH = 256
 _Rows = Generator[tuple[int, tuple[str, object]], None, int]
@@ -22,6 +25,7 @@ def parquet_rows(path: Path, start: int, known: frozenset[str] = KEYS) -> _Rows:
     done = 0
     with pq.ParquetFile(_input(path)) as file:
         names = file.schema_arrow.names
+        check_columns(path, names)
         columns = [name for name in names if name.lower() in known]
         for group in range(file.num_row_groups):
             size = file.metadata.row_group(group).num_rows
@@ -38,9 +42,21 @@ def arrow_rows(path: Path, start: int, known: frozenset[str] = KEYS) -> _Rows:
     """Rows of an Arrow file or stream from number `start` on; `known` as of `parquet_rows`."""
     done = 0
     for batch in _record_batches(path):
+        check_columns(path, batch.schema.names)
         yield from _batch_rows(batch, batch.schema.names, path.name, done, start, known)
         done += batch.num_rows
     return done
+
+
+def check_columns(path: Path, names: Sequence[str]) -> None:
+    """Refuse a table in which a column that a row is read by comes twice: one of them would be dropped.
+
+    Raises:
+        ArtefactError: names it.
+    """
+    twice = [name for name, times in Counter(names).items() if times > 1 and name.lower() in KEYS]
+    if twice:
+        raise ArtefactError(f"{shown(path)} has two columns {twice[0]!r}.", "Name each column once.")
 
 
 def _record_batches(path: Path) -> Iterator[pa.RecordBatch]:

@@ -22,6 +22,7 @@ _MANY = 1024
 """NUL bytes that no row begins with."""
 
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
+_NO_PICKLE = "A pickle can run code when it is read. Export its rows as JSONL or Parquet."
 _OTHERS = (
     (b"PK\x03\x04", "a ZIP archive (or an office document)", "Unpack it, or export it as CSV."),
     (b"BZh", "compressed by bzip2", "Unpack it, or compress it with gzip or zstd."),
@@ -30,7 +31,12 @@ _OTHERS = (
     (b"SQLite format 3", "an SQLite database", "Export its rows as JSONL or Parquet."),
     (b"\x89HDF", "an HDF5 file", "Export its rows as JSONL or Parquet."),
     (b"%PDF", "a PDF document", "Give the data itself."),
-    (b"\x80\x04\x95", "a pickle", "A pickle can run code when it is read. Export its rows as JSONL or Parquet."),
+    *((bytes((0x80, protocol)), "a pickle", _NO_PICKLE) for protocol in range(2, 6)),
+    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Excel or Word document", "Export it as CSV in UTF-8."),
+    (b"\x04\x22\x4d\x18", "compressed by LZ4", "Unpack it, or compress it with gzip or zstd."),
+    (b"Obj\x01", "an Avro file", "Export its rows as JSONL or Parquet."),
+    (b"\x93NUMPY", "an array of NumPy", "Export its rows as JSONL or Parquet."),
+    (b"GGUF", "a GGUF model", "Give the data itself."),
     (b"version https://git-lfs", "a pointer of Git LFS, not the file itself", "Fetch it: git lfs pull."),
 )
 _BOMS = (
@@ -75,6 +81,8 @@ def head_of(path: Path) -> bytes:
     for magic, kind, advice in _OTHERS:
         if head.startswith(magic):
             raise ArtefactError(f"{shown(path)} is {kind}.", advice)
+    if head[257:262] == b"ustar":
+        raise ArtefactError(f"{shown(path)} is a tar archive.", "Unpack it.")
     if re.match(rb"\s*<(!doctype|html|\?xml)", head, re.IGNORECASE):
         raise ArtefactError(f"{shown(path)} is a web page or XML, not a data set.", "Download the data itself.")
     return head
@@ -147,12 +155,23 @@ def _by_zeros(head: bytes) -> str | None:
         zeros = [head[k:size:4].count(0) * 4 / size for k in range(4)]
         if min(zeros) > 0.9 and size > _MANY:
             return None
-        if max(zeros[0], zeros[3]) > 0.9 and zeros[1] + zeros[2] > 1.2:
+        ends = "be" if zeros[0] > zeros[3] else "le"
+        if max(zeros[0], zeros[3]) > 0.9 and zeros[1] + zeros[2] > 1.2 and _is_text(head[:size], f"utf-32-{ends}"):
             return "UTF-32"
         even, odd = (zeros[0] + zeros[2]) / 2, (zeros[1] + zeros[3]) / 2
-        if max(even, odd) > 0.6 and min(even, odd) < 0.3:
+        ends = "be" if even > odd else "le"
+        if max(even, odd) > 0.6 and min(even, odd) < 0.3 and _is_text(head[:size], f"utf-16-{ends}"):
             return "UTF-16"
-    return "" if _decodes(head) else None
+    return "" if _decodes(head) and head.count(0) * 20 < len(head) else None
+
+
+def _is_text(head: bytes, encoding: str) -> bool:
+    """Whether bytes are text in an encoding, perhaps cut within a character, and hardly a character of it is NUL."""
+    try:
+        text = codecs.getincrementaldecoder(encoding)().decode(head)
+    except UnicodeDecodeError:
+        return False
+    return text.count("\0") * 20 < len(text)
 
 
 def _decodes(head: bytes) -> bool:

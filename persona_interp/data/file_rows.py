@@ -8,12 +8,13 @@ is read whole, and its elements are rows; so is an object with the keys of a row
 import csv
 import io
 from collections.abc import Generator, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from persona_interp.data.arrow_rows import arrow_rows, parquet_rows
+from persona_interp.data.arrow_rows import arrow_rows, check_columns, parquet_rows
 from persona_interp.data.file_bytes import LONGEST_LINE, MIB, bounded_lines, check_text, head_of, opened, whole
 from persona_interp.data.rows import KEYS, PREFERENCE, Unusable
 from persona_interp.data.sources import shown, suffix_of
@@ -33,6 +34,8 @@ _ALONE = ("messages", "conversation", "conversations")
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _TOO_LONG = b"\0"
 """Stands for a line that was not kept."""
+_END = "\ud800"
+"""Stands after the last line of a table, where no text can hold it: a quote that is still open draws it in."""
 _MARK = b"\xef\xbb\xbf"
 
 
@@ -167,8 +170,9 @@ def _separated_rows(path: Path, start: int, delimiter: str) -> Rows:
     csv.field_size_limit(max(csv.field_size_limit(), LONGEST_FIELD))
     k = -1
     with opened(path) as data, io.TextIOWrapper(data, "utf-8-sig", errors="surrogateescape", newline="") as handle:
-        reader = csv.reader(_text_lines(path, handle), delimiter=delimiter)
+        reader = csv.reader(chain(_text_lines(path, handle), [_END]), delimiter=delimiter)
         header = [name.strip() for name in next(reader, [])]
+        check_columns(path, header)
         while True:
             name = f"{path.name}, row {k + 2}"
             try:
@@ -176,7 +180,7 @@ def _separated_rows(path: Path, start: int, delimiter: str) -> Rows:
             except csv.Error as error:
                 fields, row = [], Unusable(name, f"not valid CSV ({error}).")
             else:
-                if fields is None:
+                if fields is None or fields == [_END]:
                     return k + 1
                 row = _record(header, fields, name) if fields and k + 1 >= start else None
             k += 1
@@ -194,6 +198,8 @@ def _text_lines(path: Path, handle: io.TextIOWrapper) -> Iterator[str]:
 
 
 def _record(header: list[str], fields: list[str], name: str) -> object:
+    if fields[-1].endswith(_END):
+        return Unusable(name, "a quote in it is not closed: the rest of the file is in it.")
     if len(fields) != len(header):
         return Unusable(name, f"{len(fields)} fields; the header names {len(header)}.")
     try:

@@ -30,6 +30,8 @@ KNOWN_ROLES = "system, user (human), assistant (gpt, model, bot), tool (function
 _ALTERNATING: tuple[Role, ...] = ("user", "assistant")
 _CALLS = ("tool_calls", "function_call")
 _CALL_PARTS, _REPLY_PARTS = ("tool_use", "tool_call", "function_call"), ("tool_result", "function_call_output")
+_THOUGHT_PARTS = ("thinking", "redacted_thinking", "reasoning")
+"""What was thought before an answer, which is left out as `reasoning_content` is."""
 _CALL = r"<(tool_call|function_?call)>.*?</\1>"
 _ONLY_CALLS = re.compile(rf"\s*(?:{_CALL}\s*)+|\s*<function_?call>.*", re.DOTALL)
 
@@ -105,6 +107,8 @@ def _by_parts(role: Role, content: Sequence[object], k: int) -> list[Turn]:
         kind = part.get("type") if isinstance(part, Mapping) else None
         return "tool_call" if kind in _CALL_PARTS else "tool" if kind in _REPLY_PARTS else role
 
+    if role == "assistant":
+        content = [part for part in content if not (isinstance(part, Mapping) and part.get("type") in _THOUGHT_PARTS)]
     turns = []
     for own, parts in groupby(content, key=role_of):
         group = list(parts)

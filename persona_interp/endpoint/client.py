@@ -143,7 +143,7 @@ class ChatClient:
             except OpenAIError as error:
                 return self._failure(error)
             except MalformedReplyError as error:
-                return RequestFailure(str(error))
+                return RequestFailure(self.endpoint.redact(str(error)))
             except UnicodeEncodeError:
                 return RequestFailure("the request holds characters that are not text")
             else:

@@ -8,6 +8,7 @@ from persona_interp.reasoning import split_reasoning
 
 MAX_TOKEN_LENGTH = 256
 NEVER = -9999.0
+_SHOWN = 200
 
 
 class MalformedReplyError(Exception):
@@ -21,8 +22,10 @@ def read_reply(body: bytes, *, max_tokens: int, logprobs: bool) -> ChatReply:
         MalformedReplyError: not JSON, a part is missing or of another type, or the text is longer than `max_tokens`
             tokens can be.
     """
-    data = _parse(body)
-    choice = _list(_object(data, "the reply").get("choices"), "choices")
+    data = _object(_mended(_parse(body)), "the reply")
+    if not data.get("choices") and data.get("error"):
+        raise MalformedReplyError(f"the server says: {_complaint(data['error'])}")
+    choice = _list(data.get("choices"), "choices")
     if not choice:
         raise MalformedReplyError("the reply has no choices")
     first = _object(choice[0], "the choice")
@@ -83,6 +86,23 @@ def _parse(body: bytes) -> Any:
         return json.loads(body)
     except (ValueError, RecursionError) as error:
         raise MalformedReplyError("the reply is not JSON") from error
+
+
+def _mended(data: Any) -> Any:
+    """The same with each half of a character, as of an emoji that a limit cut, replaced by the sign for one."""
+    written = json.dumps(data, ensure_ascii=False)
+    try:
+        written.encode()
+    except UnicodeEncodeError:
+        return json.loads(written.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace"))
+    return data
+
+
+def _complaint(error: Any) -> str:
+    """What a server says of an error that it sent as if all were well, on one line."""
+    told = error.get("message", error) if isinstance(error, dict) else error
+    text = told if isinstance(told, str) else json.dumps(told)
+    return "".join(c if c.isprintable() else " " for c in text[:_SHOWN])
 
 
 def _object(value: Any, what: str) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Projections of given texts onto directions."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,13 +25,13 @@ def read_samples(source: str) -> pd.DataFrame:
     """Samples to project: a text, or the rows of a data file in any form, as columns prompt (may be missing) and text.
 
     A row holds `text`, or a question with its answer in any of the forms of conversations; the question is put into the
-    chat template.
+    chat template. The name of a file, a folder or a link that is there is never taken for a text.
 
     Raises:
         ArtefactError: the file is missing, or a row is neither; it is named.
         EmptySelectionError: there is nothing in it.
     """
-    if "\n" in source or len(source) > _LONGEST_NAME or not suffix_of(Path(source)):
+    if "\n" in source or len(source) > _LONGEST_NAME or not (suffix_of(Path(source)) or os.path.lexists(source)):
         rows = [{"prompt": None, "text": source}]
     else:
         rows = [_sample(name, row) for _, (name, row) in stream_rows(source)]

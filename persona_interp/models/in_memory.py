@@ -29,6 +29,7 @@ def copied(model: Any, tokenizer: Any) -> tuple[PreTrainedModel, PreTrainedToken
 
     is_peft = isinstance(model, PeftModel)
     _check_kind(model.get_base_model() if is_peft else model)
+    _refuse_disabled(model)
     if not isinstance(tokenizer, PreTrainedTokenizerBase):
         raise ConfigError(
             f"a {type(model).__name__} in memory needs its tokenizer, got {type(tokenizer).__name__}.",
@@ -107,11 +108,16 @@ def is_of_transformers(model: Any) -> bool:
     return isinstance(model, PreTrainedModel | PeftModel)
 
 
+def is_of_transformer_lens(model: Any) -> bool:
+    """Whether it is one of TransformerLens' objects, which have their tokenizer in them."""
+    return any(base.__name__ in ("TransformerBridge", "HookedTransformer") for base in type(model).__mro__)
+
+
 def _check_kind(model: nn.Module) -> None:
     from transformer_lens.model_bridge.generalized_components.base import GeneralizedComponent
 
     kind = type(model).__name__
-    if not isinstance(model, PreTrainedModel) or model.get_output_embeddings() is None or _encodes(model):
+    if not isinstance(model, PreTrainedModel) or not model.can_generate() or _encodes(model):
         raise ModelError(f"a {kind} is no causal language model of transformers.", f"Give {_TAKEN}.")
     if any(isinstance(module, GeneralizedComponent) for module in model.modules()):
         raise ModelError(f"this {kind} is inside a TransformerBridge, which changed it.", "Give the bridge itself.")
@@ -119,6 +125,17 @@ def _check_kind(model: nn.Module) -> None:
         raise ModelError(
             f"this {kind} has adapters that were added with add_adapter or load_adapter.",
             "Save them with save_pretrained and give that folder as the adapter of the base, or use peft's PeftModel.",
+        )
+
+
+def _refuse_disabled(model: nn.Module) -> None:
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    layers = [module for module in model.modules() if isinstance(module, BaseTunerLayer)]
+    if layers and all(layer.disable_adapters for layer in layers):
+        raise ModelError(
+            f"the adapters of this {type(model).__name__} are disabled.",
+            "Enable them with enable_adapter_layers, or give the base alone, which unload gives.",
         )
 
 

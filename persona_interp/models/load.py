@@ -14,8 +14,8 @@ from persona_interp.errors import ConfigError, ModelError
 from persona_interp.models.file_hashes import hash_of_files, model_files
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.identity import describe, loaded_fingerprint
-from persona_interp.models.in_memory import adopted, copied, is_of_transformers
-from persona_interp.models.plain import load_source
+from persona_interp.models.in_memory import adopted, copied, is_of_transformer_lens, is_of_transformers
+from persona_interp.models.plain import load_source, resolve_dtype
 from persona_interp.models.selfcheck import check_batch, check_reads, reference_states
 from persona_interp.models.sources import find_source
 from persona_interp.models.templates import set_template_options
@@ -69,8 +69,8 @@ def load_model(
     if backend not in BACKENDS:
         raise ModelError(f"no backend is called {backend!r}.", f"Backends: {', '.join(BACKENDS)}.")
     if not isinstance(name, str | Path):
-        options = {"adapter": adapter, "device": device, "device_map": device_map}
-        return _of_object(name, backend, options, tokenizer, template_options)
+        options = {"adapter": adapter, "device": device, "device_map": device_map, "revision": revision}
+        return _of_object(name, backend, options, tokenizer, template_options, dtype)
     if tokenizer is not None:
         raise ConfigError("a tokenizer is given with a model in memory only.", "A name brings its own.")
     started = time.time()
@@ -92,12 +92,15 @@ def _of_object(
     options: dict[str, Any],
     tokenizer: PreTrainedTokenizerBase | None,
     template_options: Mapping[str, Any],
+    dtype: torch.dtype | str,
 ) -> HookedModelBase:
     """What the caller already has in memory."""
     kind = type(model).__name__
     given = [option for option, value in options.items() if value is not None]
     if given:
         raise ConfigError(f"{given[0]} cannot be applied to a {kind} object.", "Give its name, or the object as it is.")
+    if is_of_transformers(model) and dtype not in ("float32", "auto") and resolve_dtype(dtype) != model.dtype:
+        raise ConfigError(f"this {kind} is in {model.dtype}, not {dtype}.", f"Convert it first: model.to({dtype}).")
     if isinstance(model, HookedModelBase):
         if model.backend != backend:
             raise ConfigError(f"this {kind} is loaded by {model.backend}, not {backend}.", "Give the model's name.")
@@ -106,9 +109,13 @@ def _of_object(
         plain, words, name = copied(model, tokenizer)
         set_template_options(words, template_options)
         return _hooked(plain, words, backend, describe(plain, words, name, backend))
-    if tokenizer is not None:
+    wrapped = next((way for way in ("_orig_mod", "module") if is_of_transformers(getattr(model, way, None))), None)
+    if wrapped is not None:
+        raise ModelError(f"a {kind} is a wrapping of a model of transformers.", f"Give the model in it: .{wrapped}.")
+    if tokenizer is not None and is_of_transformer_lens(model):
         raise ConfigError(f"a {kind} object takes no tokenizer.", "It has its own.")
-    set_template_options(getattr(model, "tokenizer", None), template_options)
+    if is_of_transformer_lens(model):
+        set_template_options(getattr(model, "tokenizer", None), template_options)
     return adopted(model, backend)
 
 

@@ -99,6 +99,16 @@ def config_path(out: Path, command: str) -> Path:
     return out / f"config.{command}.toml" if out.is_dir() else out.with_name(f"{out.name}.{command}.toml")
 
 
+def check_table(out: Path | None) -> None:
+    """Refuse a name that is not a table's, before anything is computed.
+
+    Raises:
+        ConfigError: it ends in neither .csv nor .parquet.
+    """
+    if out is not None and out.suffix not in (".csv", ".parquet"):
+        raise ConfigError(f"a table cannot be written as {out.name!r}.", "The name must end in .csv or .parquet.")
+
+
 def alone_in_out(command: Callable[P, R]) -> Callable[P, R]:
     """The command with its folder `out` locked while it runs, where it was given one."""
 

@@ -8,7 +8,14 @@ import peft
 import pytest
 import torch
 from torch import Tensor, nn
-from transformers import AutoModel, AutoModelForCausalLM, T5Config, T5ForConditionalGeneration
+from transformers import (
+    AutoModel,
+    AutoModelForCausalLM,
+    BertConfig,
+    BertForMaskedLM,
+    T5Config,
+    T5ForConditionalGeneration,
+)
 
 from persona_interp.errors import ConfigError, ModelError
 from persona_interp.finetuning.train import finetune
@@ -153,13 +160,22 @@ def test_a_model_in_memory_needs_its_tokenizer(llama: Tiny) -> None:
 
 def test_what_is_no_causal_model_is_refused(llama: Tiny) -> None:
     small: dict[str, Any] = {"d_model": 8, "d_ff": 8, "num_layers": 1, "num_heads": 1, "d_kv": 8, "vocab_size": 16}
-    for model in (AutoModel.from_pretrained(llama.folder), T5ForConditionalGeneration(T5Config(**small))):
+    masked = BertForMaskedLM(BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8))
+    for model in (AutoModel.from_pretrained(llama.folder), T5ForConditionalGeneration(T5Config(**small)), masked):
         with pytest.raises(ModelError, match=r"a \w+ is no causal language model of transformers"):
             load_model(model, tokenizer=make_tokenizer())
-    with pytest.raises(ModelError, match="cannot load an object of type Linear"):
-        load_model(nn.Linear(2, 2))
+    for thing in (nn.Linear(2, 2), 5, {}):
+        with pytest.raises(ModelError, match=f"cannot load an object of type {type(thing).__name__}"):
+            load_model(thing, tokenizer=make_tokenizer())
+    with pytest.raises(ModelError, match=r"a DataParallel is a wrapping of .*\n  Give the model in it: .module"):
+        load_model(nn.DataParallel(fresh(llama)), tokenizer=make_tokenizer())
     with pytest.raises(ModelError, match="is inside a TransformerBridge"):
         load_model(llama.hooked("transformer_lens").bridge.original_model, tokenizer=make_tokenizer())  # pyright: ignore
+    with without_peft_noise():
+        disabled = peft.get_peft_model(fresh(llama), peft.LoraConfig(**LORA))
+    disabled.base_model.disable_adapter_layers()  # pyright: ignore
+    with pytest.raises(ModelError, match="the adapters of this PeftModelForCausalLM are disabled"):
+        load_model(disabled, tokenizer=make_tokenizer())
     adapted = fresh(llama)
     with without_peft_noise():
         adapted.add_adapter(peft.LoraConfig(**LORA))
@@ -167,10 +183,14 @@ def test_what_is_no_causal_model_is_refused(llama: Tiny) -> None:
         load_model(adapted, tokenizer=make_tokenizer())
 
 
-@pytest.mark.parametrize("option", [{"adapter": "there"}, {"device": "cpu"}, {"device_map": "auto"}])
+@pytest.mark.parametrize(
+    "option", [{"adapter": "there"}, {"device": "cpu"}, {"device_map": "auto"}, {"revision": "main"}]
+)
 def test_options_of_loading_are_not_for_objects(llama: Tiny, option: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=f"{next(iter(option))} cannot be applied to a LlamaForCausalLM object"):
         load_model(fresh(llama), tokenizer=make_tokenizer(), **option)
+    with pytest.raises(ConfigError, match=r"is in torch.float32, not float16"):
+        load_model(fresh(llama), tokenizer=make_tokenizer(), dtype="float16")
     with pytest.raises(ConfigError, match="a tokenizer is given with a model in memory only"):
         load_model(llama.folder, tokenizer=make_tokenizer())
 

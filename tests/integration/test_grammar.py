@@ -86,6 +86,12 @@ def test_old_spellings_are_taken_with_a_warning(shell: Shell, vector: Path, mode
     assert old.error == "warning: --vectors is now --vector; the old spelling will be refused from version 0.2 on."
 
 
+def test_a_module_run_as_a_program_is_called_as_the_program(environment: dict[str, str]) -> None:
+    call = [sys.executable, "-m", "persona_interp", "extract", "--help"]
+    done = subprocess.run(call, env=environment, capture_output=True, text=True)
+    assert done.stdout.split()[:3] == ["Usage:", "persona-interp", "extract"]
+
+
 def test_the_version(shell: Shell) -> None:
     import persona_interp
 

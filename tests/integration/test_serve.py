@@ -1,5 +1,6 @@
 """`persona-interp serve`: refusals, and (slow) the packaged model behind real HTTP until Ctrl-C."""
 
+import ctypes
 import importlib.util
 import json
 import os
@@ -150,3 +151,18 @@ def test_ctrl_c_does_not_wait_for_requests(
     assert "Traceback" not in errors
     for connection in held:
         connection.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="signals go to one thread by a call of Linux")
+def test_ctrl_c_that_the_system_gives_to_another_thread_ends_it(environment: dict[str, str], port: int) -> None:
+    command = [*SERVE, "--replay", "impolite", "--port", str(port)]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as job:
+        try:
+            assert job.stdout is not None
+            assert [job.stdout.readline()[:6] for _ in range(2)] == ["export"] * 2
+            other = max(int(thread.name) for thread in Path(f"/proc/{job.pid}/task").iterdir())
+            assert other != job.pid
+            ctypes.CDLL(None).tgkill(job.pid, other, int(signal.SIGINT))
+            assert job.wait(timeout=20) == INTERRUPTED
+        finally:
+            job.kill()

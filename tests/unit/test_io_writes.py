@@ -77,6 +77,16 @@ def test_a_folder_in_the_way_and_a_name_too_long_are_named(tmp_path: Path):
     assert names_in(tmp_path) == ["taken"]
 
 
+def test_what_is_no_file_is_not_replaced(tmp_path: Path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to(tmp_path / "pipe")
+    for name in ("pipe", "link"):
+        with pytest.raises(ArtefactError, match=f"could not write .*{name}: it is a pipe, which would be replaced"):
+            io.atomic_write_bytes(tmp_path / name, b"1")
+    assert names_in(tmp_path) == ["link", "pipe"]
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+
+
 def test_a_full_disk_keeps_the_old_files(saved: Path, request: pytest.FixtureRequest):
     request.getfixturevalue("full_disk")
     with pytest.raises(ArtefactError):

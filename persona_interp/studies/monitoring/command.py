@@ -26,7 +26,7 @@ def monitor(
     backend: options.Backend = "transformer_lens",
     dtype: options.Dtype = "auto",
     template_option: options.TemplateOptions = options.NONE,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="CSV file with every token.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="CSV or Parquet file with every token.")] = None,
     figure: Annotated[Path | None, typer.Option(help="PNG or PDF of the first conversation.")] = None,
 ) -> Outcome:
     """Projection along every answer of a transcript, a row a turn, and alerts above a threshold."""
@@ -46,6 +46,7 @@ def monitor(
     options.refuse_idle(false_alarm_rate, "--false-alarm-rate", neutral is not None, "--neutral")
     if figure is not None and figure.suffix not in (".png", ".pdf"):
         raise ConfigError(f"a figure cannot be written as {figure.name!r}.", "The name must end in .png or .pdf.")
+    options.check_table(out)
     conversations = read_transcript(transcript)
     traffic = None if neutral is None else read_transcript(neutral)
     directions = options.directions(vector)

@@ -371,6 +371,12 @@ LISTS: tuple[Row, ...] = (
     refused("a name with NUL", r"trait must be text without the character NUL", pi.fit_direction, trait="a\0b"),
     refused("a path with NUL", r"source must be text without the character NUL", pi.read_conversations, "a\0b"),
     refused("an empty path", r"out must be a path, got ''", pi.finetune, out=""),
+    refused(
+        "an empty name of a data set",
+        r"source must be text or a path that is not empty, got ''",
+        pi.read_conversations,
+        "",
+    ),
     refused("a model by name", r"model must be a HookedModel, got 'gpt2'", pi.generate_text, "gpt2"),
     refused("a trait by name", r"trait must be a Trait, got 'evil'", pi.generate_rollouts, trait="evil"),
     refused("no model", r"model must be a HookedModel, got None", pi.LikelihoodJudge, None),

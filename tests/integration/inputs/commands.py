@@ -1,5 +1,7 @@
 """Options of the command line: one spelling, choices, numbers, files that are not there."""
 
+import os
+
 from tests.integration.inputs.row import Command, Given, Row
 
 USE = ("--model", "{model}", "--dtype", "float32")
@@ -143,6 +145,10 @@ CONFIGS = {
     "an option of no command": ('colour = "red"', "names 'colour', which is none of"),
     "a list where one value is": ("layer = [1, 2]", "layer must be one value, got a list of 2"),
     "a table": ("[layer]\na = 1", "layer must be a text, a number"),
+    "true where a number is": ("layer = true\nprompt = 'x'", "layer takes a value, not true or false"),
+    "a list in a list": ("layer = 1\nprompt = ['x', ['y']]", "prompt must be a text, a number, true, false, or a list"),
+    "one option in two spellings": ("layer = 1\nlayers = 2", "says layer twice, as 'layer' and as 'layers'"),
+    "one option with two kinds of dashes": ("max-new-tokens = 1\nmax_new_tokens = 2", "says max-new-tokens twice"),
     "a text where a number is": ('prompt = "x"\nlayer = "one"', "--layer"),
     "a number out of range": ("prompt = 'x'\nlayer = -1", "--layer"),
     "a choice that is none": ('layer = 1\nprompt = "x"\nbackend = "vllm"', "'vllm' is not one of"),
@@ -221,6 +227,37 @@ ROWS: tuple[Row, ...] = (
         ("monitor", "{tmp}/d.jsonl", "-v", "{vector}", "--layer", "1", "--threshold", "nan"),
         2,
         "--threshold must be a finite number, got nan",
+    ),
+    Command("a folder of options", ("run", "--config", "{tmp}"), 2, r"is a folder\.\n  Expected a file"),
+    Command("options from a pipe", ("run", "--config", "{tmp}/p"), 2, "p is a pipe", lambda g: os.mkfifo(g.tmp / "p")),
+    Command(
+        "a folder to project", ("project", "{tmp}", "-v", "{vector}", "--layer", "1", *USE), 1, "holds no data set"
+    ),
+    Command(
+        "a loop to project",
+        ("project", "{tmp}/o", "-v", "{vector}", "--layer", "1", *USE),
+        1,
+        "its symbolic links lead in a circle",
+        make=loop,
+    ),
+    Command(
+        "a workbook to write",
+        ("project", "Hi", "-v", "{vector}", "--layer", "1", "--out", "{tmp}/p.xlsx", "--model", "no/model"),
+        2,
+        r"'p.xlsx'.\n  The name must end in .csv or .parquet",
+    ),
+    Command(
+        "a folder as a table",
+        ("monitor", "{tmp}/d.jsonl", "-v", "{vector}", "--layer", "1", "--out", "{tmp}", "--model", "no/model"),
+        2,
+        "a table cannot be written as",
+        make=data,
+    ),
+    Command(
+        "a table of Parquet",
+        ("project", "Hi", "-v", "{vector}", "--layer", "1", "--out", "{tmp}/p.parquet", "--json", *USE),
+        0,
+        '"text": "Hi"',
     ),
     Command(
         "a gap that is no number",

@@ -57,6 +57,12 @@ def parquet() -> bytes:
     return buffer.getvalue()
 
 
+def doubled() -> bytes:
+    buffer, column = io.BytesIO(), pa.array(["a"])
+    pq.write_table(pa.Table.from_arrays([column] * 3, names=["prompt", "response", "prompt"]), buffer)
+    return buffer.getvalue()
+
+
 def lines(*rows: object) -> bytes:
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
 
@@ -94,6 +100,11 @@ OTHERS: dict[str, tuple[str, bytes]] = {
     "UTF-8 with a mark": ("x.jsonl", b"\xef\xbb\xbf" + lines(*TALKS)),
     "CSV with a mark": ("x.csv", b"\xef\xbb\xbf" + table(",")),
     "JSON with a mark": ("x.json", b"\xef\xbb\xbf" + json.dumps(TALKS).encode()),
+    "quotes that are no quotes": (
+        "x.csv",
+        table(",").replace(b"Question", b'5" Question').replace(b'5" Question 0?', b"Question 0?"),
+    ),
+    "a table without a last line break": ("x.csv", table(",").rstrip()),
     "blank lines between": ("x.jsonl", lines(*TALKS).replace(b"\n", b"\n \n\t\n")),
 }
 BROKEN: dict[str, tuple[str, bytes, str]] = {
@@ -129,6 +140,26 @@ BROKEN: dict[str, tuple[str, bytes, str]] = {
     "a web page": ("x.jsonl", b"<!DOCTYPE html><html>", "is a web page"),
     "a database": ("x.jsonl", b"SQLite format 3\0", "is an SQLite database"),
     "a pickle": ("x.jsonl", b"\x80\x04\x95\x00", "A pickle can run code"),
+    "an old workbook named .csv": ("x.csv", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(900), "is an old Excel"),
+    "a tar archive": ("x.jsonl", b"a.jsonl".ljust(257, b"\0") + b"ustar".ljust(255, b"\0"), "is a tar archive"),
+    "a compressed tar archive": (
+        "x.jsonl.gz",
+        gzip.compress(b"a.jsonl".ljust(257, b"\0") + b"ustar".ljust(255, b"\0")),
+        "is a tar archive",
+    ),
+    "bytes with many zeros": ("x.jsonl", b"abcdefg".ljust(300, b"\0"), "is no text: it holds NUL bytes"),
+    "numbers of four bytes": (
+        "x.jsonl",
+        b"".join(k.to_bytes(4, "little") for k in range(2**20, 2**20 + 200)) + b"\0" * 9000,
+        "is no text",
+    ),
+    "an older pickle": ("x.jsonl", b"\x80\x02}q\0.", "A pickle can run code"),
+    "an array of NumPy": ("x.jsonl", b"\x93NUMPY\x01\0", "is an array of NumPy"),
+    "a model": ("x.jsonl", b"GGUF\x03\0\0\0", "is a GGUF model"),
+    "LZ4": ("x.jsonl", b"\x04\x22\x4d\x18", "is compressed by LZ4"),
+    "one column twice": ("x.csv", b"prompt,response,prompt\na,b,c\n", "has two columns 'prompt'"),
+    "one column of Parquet twice": ("x.parquet", doubled(), "has two columns 'prompt'"),
+    "a quote that is not closed": ("x.csv", b'prompt,response\na,"b\nc,d\n', "row 1: a quote in it is not closed"),
     "a table of other columns": ("x.csv", b"text,label\na,1\n", "row 1: none of the known forms.*'text', 'label'"),
     "another kind of name": ("x.txt", lines(*TALKS), "x.txt is not read as a data set"),
     "preference data": ("x.jsonl", lines(PAIR), "is preference data: x.jsonl, line 1.*\n.*screen"),
@@ -155,6 +186,10 @@ SAID: dict[str, tuple[object, str]] = {
     "an object of lists": ({"messages": {"role": ["user", "assistant"], "content": ["a", "b"]}}, "user assistant"),
     "keys in capitals": ({"Instruction": "a", "Output": "b"}, "user assistant"),
     "parts": ({"messages": [USER, {"role": "assistant", "content": [{"type": "text", "text": "b"}]}]}, "user assistant"),
+    "what was thought before": (
+        {"messages": [USER, {"role": "assistant", "content": [{"type": "thinking", "thinking": "a"}, {"type": "text", "text": "b"}]}]},
+        "user assistant",
+    ),
     "a tool": ({"messages": [USER, CALL, REPLY, ANSWER]}, "user tool_call tool assistant"),
     "a tool of ShareGPT": (
         {"conversations": [{"from": who, "value": "x"} for who in ("human", "function_call", "observation", "gpt")]},

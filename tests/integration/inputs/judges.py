@@ -204,6 +204,21 @@ NO_ROOM = r"cannot rate: asked for a number, it was cut off\.\s+It writes more .
 NONE = "rated none of 1 answers: "
 
 REPLIES: tuple[Row, ...] = (
+    Call(
+        "half a character in a reply",
+        rating(Sent(b'{"choices": [{"message": {"content": "80 \\ud83d"}}]}')),
+        lambda note: "not a number from 0 to 100" in note,
+    ),
+    Call(
+        "half a character of bytes in a reply",
+        rating(Sent(b'{"id": "\xed\xa0\x80", "choices": [{"message": {"content": "80"}}]}')),
+        80.0,
+    ),
+    Call(
+        "an error sent as if all were well",
+        rating(Sent(json.dumps({"error": {"message": f"overloaded, {KEY}"}}).encode())),
+        "request failed: the server says: overloaded, [key]",
+    ),
     Call("an empty block and a number", rating(completion("<think></think> 85")), 85),
     Call("a block and a number", rating(completion("<think>\nIt is loud.\n</think>\n\n85"), reasoning_tokens=99), 85),
     Call("an end without a beginning", rating(completion("It is loud.</think>\n85")), 85),

@@ -152,6 +152,11 @@ VECTORS: tuple[Row, ...] = (
     manifest("a key twice", b'{"kind": "a", "kind": "b"}', "an object has the key 'kind' twice"),
     manifest("null", b"null", "holds null.*\n.*Expected an object"),
     manifest("kind a list", b'{"kind": []}', "kind is a list"),
+    Call(
+        "vector: saved into a pipe",
+        lambda g: Direction.load(vector(g.tmp)).save(pipe(g.tmp / "p.safetensors")),
+        says="it is a pipe, which would be replaced",
+    ),
     Call("manifest: a pipe", lambda g: _manifest_at(g, pipe), says="loud.json is a pipe"),
     Call("manifest: a loop of links", lambda g: _manifest_at(g, loop), says="Too many levels of symbolic links"),
     Call("manifest: 3 GB", lambda g: _manifest_at(g, huge), says="it has 3,072 MiB, at most 64 are expected"),

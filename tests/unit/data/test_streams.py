@@ -131,7 +131,7 @@ def test_a_bad_csv_record_is_left_out_and_the_rest_goes_on(tmp_path: Path) -> No
         "1 fields; the header names 2.",
         "not valid UTF-8.",
         "",
-        "1 fields; the header names 2.",
+        "a quote in it is not closed: the rest of the file is in it.",
     ]
     assert found[4][1].turns[0].content == 'x\n"y"'  # pyright: ignore
     assert list(stream_conversations(str(path), start=3)) == found[2:]
