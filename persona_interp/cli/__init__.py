@@ -128,6 +128,7 @@ def _main() -> NoReturn:
             stream.reconfigure(errors="backslashreplace")  # what a terminal cannot show is written as its code
     grammar.warn_of_old_spellings(sys.argv[1:])
     try:
+        grammar.refuse_empty_paths(sys.argv[1:])
         # typer turns Ctrl-C into 130 and returns it; commands return None
         code = app(prog_name="persona-interp", standalone_mode=False)
     except PersonaInterpError as error:

@@ -12,12 +12,14 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import wraps
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from persona_interp.cli.toml import read_options, write_options
+from persona_interp.errors import ConfigError
 from persona_interp.studies.options import MOST, Outcome, config_path
 
 OLD_SPELLINGS = {
@@ -106,6 +108,22 @@ def warn_of_old_spellings(arguments: list[str]) -> None:
     for old in sorted(given & known.keys()):
         new = known[old]
         typer.echo(f"warning: --{old} is now --{new}; the old spelling will be refused from version 0.2 on.", err=True)
+
+
+def refuse_empty_paths(arguments: list[str]) -> None:
+    """Refuse an output path that is empty, as an unset variable of the shell leaves it: it would be this folder.
+
+    Raises:
+        ConfigError: names the option.
+    """
+    for option, value in pairwise([*(part for one in arguments for part in _parts(one)), "-"]):
+        if option in ("--out", "-o") and not value.strip():
+            raise ConfigError(f"{option} is empty.", "Give a path, or --out . for this folder.")
+
+
+def _parts(argument: str) -> list[str]:
+    """An option and its value where one argument holds both."""
+    return ["--out", argument[len("--out=") :]] if argument.startswith("--out=") else [argument]
 
 
 def _take_config(ctx, path: Path | None) -> Path | None:

@@ -161,6 +161,10 @@ CONFIGS = {
 }
 
 ROWS: tuple[Row, ...] = (
+    *(
+        Command(f"an empty path: {out}", (*SCREEN[:4], *out), 2, "is empty")
+        for out in (("--out", ""), ("--out=",), ("-o", " "))
+    ),
     *(Command(f"seed -1 of {name}", (*argv, "--seed", "-1"), 2, "'--seed': must be") for name, argv in SEEDED.items()),
     *(
         Command(f"seed past 32 bits of {name}", (*argv, "--seed", "4294967296"), 2, "at most 4294967295")
