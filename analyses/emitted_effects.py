@@ -17,11 +17,8 @@ from persona_interp.studies.finetuning.shift import ShiftTables
 from persona_interp.studies.inventory import saved as inventory
 from persona_interp.studies.inventory.effects import STUDY as INVENTORY
 from persona_interp.studies.inventory.figures import draw_inventory_reliability
-from persona_interp.studies.judge_validity.effects import STUDY as JUDGES
-from persona_interp.studies.judge_validity.effects import judge_runs
 from persona_interp.studies.psychadapter import saved as adapters
 from persona_interp.studies.psychadapter.effects import STUDY as ADAPTERS
-from persona_interp.tables import read_table
 
 
 def finetuning_shift(folder: Path) -> None:
@@ -67,11 +64,6 @@ def inventories(folder: Path) -> None:
     """Every inventory, what moves it, and whether it is valid."""
     write_runs(folder, INVENTORY, inventory.saved_runs(folder))
     draw_saved(folder, INVENTORY, draw_inventory_reliability)
-
-
-def judge_validity(folder: Path) -> None:
-    """Every judge, from its AUCs with today's intervals; p was not kept."""
-    write_runs(folder, JUDGES, judge_runs(read_table(folder / "reevaluated.csv"), saved_provenance(folder, "config")))
 
 
 def _said(folder: Path) -> dict[str, Any]:

@@ -57,7 +57,6 @@ AS_SAVED = {
         "*/tables/psychadapter_induced.csv": "intervals do not correct for the scatter of texts, which makes cosines"
         " too small; q is over all cosines with an adapter's own and others' directions",
     },
-    "judge_validity": {"judge_validity.csv": "intervals are bootstrap percentiles, which cover 0.74 of AUCs near 1"},
     "inventories": {
         "reliability.csv": "alpha over 2 to 6 rows says nothing: its intervals cover 0.78 to 0.86 and go to -8645",
         "movement.csv": "null_low and null_high are two of five random directions, which are no range",
@@ -95,7 +94,6 @@ STUDIES: dict[str, Callable[[Path], Tables]] = {
     "style_vectors": tables_of.style_vectors,
     "psychadapter": tables_of.psychadapter,
     "inventories": tables_of.inventories,
-    "judge_validity": tables_of.judge_validity,
 }
 
 
@@ -107,7 +105,6 @@ EFFECTS: dict[str, Callable[[Path], None]] = {
     "style_vectors": emitted_effects.style_vectors,
     "psychadapter": emitted_effects.psychadapter,
     "inventories": emitted_effects.inventories,
-    "judge_validity": emitted_effects.judge_validity,
     "monitoring": monitoring.emit,
     "screening": screening.emit,
     "trait_geometry": write_geometry_effects,

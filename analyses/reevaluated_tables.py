@@ -143,13 +143,6 @@ def inventories(folder: Path) -> Tables:
     }
 
 
-def judge_validity(folder: Path) -> Tables:
-    """AUCs with the interval of so many independent pairs."""
-    table = read_table(folder / "judge_validity.csv")
-    ends = np.array([auc_ends(auc, n) for auc, n in zip(table["auc"], table["n_pairs"], strict=True)])
-    return {"reevaluated": table.assign(low=ends[:, 0], high=ends[:, 1])}
-
-
 def _possible_nulls(nulls: pd.DataFrame) -> pd.DataFrame:
     """Nulls with p where one of 0.05 is possible, and q over them, a trait and judge being one claim."""
     p = nulls["p"].where(nulls["p_floor"] <= ALPHA)

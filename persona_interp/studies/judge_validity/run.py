@@ -1,6 +1,7 @@
 """Answers with a trait and without it, rated by judges: scores of every pair, the AUC of each judge, and their mean."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -93,7 +94,8 @@ def consensus_gain(scores: DataFrame, judges: Sequence[str], *, n_folds: int = 6
         mean, best = np.mean(found, axis=0)
         rows.append({"trait": trait, "consensus": mean, "best": best, "gain": mean - best})
     table = DataFrame(rows)
-    return table, bootstrap_mean(table["gain"].to_numpy(float), table["trait"].to_numpy(str))
+    gain = bootstrap_mean(table["gain"].to_numpy(float), table["trait"].to_numpy(str))
+    return table, replace(gain, over="trait", fixed=("pairs", "judges"))
 
 
 def _fold(sides: Sequence[Float[np.ndarray, "judge pair"]], tested: Bool[np.ndarray, " pair"]) -> tuple[float, float]:

@@ -195,7 +195,7 @@ def test_prices_that_cannot_be_used(options: tuple[str, ...], words: str, tmp_pa
 
 def test_the_price_of_the_command_line_reaches_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[RunConfig] = []
-    monkeypatch.setattr("persona_interp.studies.persona.run.run_main_job", lambda config, _: seen.append(config))
+    monkeypatch.setattr("persona_interp.studies.persona.run.run_main_job", lambda config, *_: seen.append(config))
     CliRunner().invoke(app, ["run", "--out", str(tmp_path), "--api-judge", "m", "--api-price", "0.4,1.6"])
     CliRunner().invoke(app, ["run", "--out", str(tmp_path), "--api-judge", "m"])
     assert [config.api_price for config in seen] == [(0.4, 1.6), None]

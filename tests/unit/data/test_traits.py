@@ -167,7 +167,7 @@ def test_file_that_is_not_an_object(tmp_path: Path):
 @pytest.mark.parametrize(
     "name",
     [
-        "nobody", "../traits/evil", "traits/evil", "/etc/passwd.d", "..", ".", "", "evil\n", "Evil", "low_evil",
+        "nobody", "../traits/evil", "traits/evil", "/etc/passwd.d", "..", ".", "evil\n", "Evil", "low_evil",
         "low_low_openness", "low_", "evil.JSON.x",
     ],
 )  # fmt: skip
