@@ -23,7 +23,8 @@ class Interval:
         over: what a cluster is, in the singular: the interval is for new ones of these.
         fixed: what it is not for new ones of, where that is known: prompts, directions, layers, judge, training seed.
         error: the standard error on the scale where the interval is symmetric: Fisher's for Pearson's r, log-odds for
-            an AUC, else the estimate's units; NaN where unknown (shares, AUCs of 0 or 1).
+            an AUC, asinh(d / 2) for a standardised change, else the estimate's units; NaN where unknown (shares, AUCs
+            of 0 or 1).
         freedom: its degrees of freedom; NaN where unknown.
     """
 

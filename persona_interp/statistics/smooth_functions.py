@@ -104,8 +104,13 @@ class HedgesG:
 class StandardisedChange:
     """Mean over columns of (mean of `a` - mean of `b`) / deviation of `b`, over the rows of `a`, then those of `b`.
 
+    On the scale asinh(d / 2), because the error of the deviation grows with d: the sign of a large change is as sure as
+    it is before it is divided by anything.
+
     Args:
         least: a deviation counts as at least this much.
+
+    Source: Hedges and Olkin 1985, Statistical Methods for Meta-Analysis, chapter 5 (the stabilised effect size).
     """
 
     skewed = True
@@ -121,17 +126,16 @@ class StandardisedChange:
         self._least = np.maximum(least**2, 1e-18 * np.var(np.concatenate([a, b]), axis=0))
 
     def value(self, sums: Sums) -> Draws:
-        """The mean change in standard deviations."""
-        change, variance, *_ = self._parts(sums)
-        return (change / np.sqrt(variance)).mean(axis=1)
+        """The mean change in standard deviations, on the stabilised scale."""
+        return np.arcsinh(self._mean(sums) / 2)
 
     def gradient(self, sums: Sums) -> Sums:
         """By count and sums of either side, and the sums of squares of `b`."""
         change, variance, mean_a, mean_b, n, m = self._parts(sums)
         by_change = 1 / np.sqrt(variance) / self._n
         by_variance = -change / (2 * variance**1.5) / self._n * self._unbiased * (variance > self._least)
-        second = sums[:, -self._n :] / m
-        return np.concatenate(
+        second, by_mean = sums[:, -self._n :] / m, 1 / np.sqrt(4 + self._mean(sums)[:, None] ** 2)
+        return by_mean * np.concatenate(
             [
                 -(by_change * mean_a / n).sum(axis=1, keepdims=True),
                 by_change / n,
@@ -143,8 +147,12 @@ class StandardisedChange:
         )
 
     def back(self, value: float) -> float:
-        """Its own units."""
-        return value
+        """Standard deviations."""
+        return float(2 * np.sinh(value))
+
+    def _mean(self, sums: Sums) -> Draws:
+        change, variance, *_ = self._parts(sums)
+        return (change / np.sqrt(variance)).mean(axis=1)
 
     def _parts(self, sums: Sums) -> tuple[Parts, Parts, Parts, Parts, Column, Column]:
         k = self._n
