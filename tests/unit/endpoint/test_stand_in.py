@@ -85,6 +85,7 @@ def test_a_client_that_goes_away_is_forgotten(port: int, capfd: pytest.CaptureFi
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.slow
 def test_threads_are_bounded_and_leaving_waits_for_none():
     before = threading.active_count()
     with serving(lambda _: (200, {}), read_s=30.0) as port:

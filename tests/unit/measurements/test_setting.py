@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from persona_interp.errors import EmptySelectionError
@@ -58,6 +58,7 @@ def test_halves_that_choose_other_layers_are_counted():
     assert found.stability is not None and 0.2 < found.stability < 0.9 and NEAR < 6
 
 
+@settings(max_examples=25)
 @given(st.lists(st.floats(-5, 5), min_size=6, max_size=6), st.permutations(range(10)))
 def test_the_order_of_questions_does_not_matter(effects: list[float], order: list[int]):
     cells = dict(zip([(layer, c) for layer in (2, 5, 8) for c in (0.1, 0.3)], effects, strict=True))

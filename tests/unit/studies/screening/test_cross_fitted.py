@@ -12,6 +12,7 @@ from tests.golden.simulation import binomial_bounds
 LABELS = np.arange(60) < 20
 
 
+@pytest.mark.slow
 def test_without_information_the_interval_covers_chance_and_the_test_keeps_its_level() -> None:
     rng, covered, rejected, n_sets = np.random.default_rng(0), 0, 0, 15
     for seed in range(n_sets):
