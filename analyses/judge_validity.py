@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 from kept_results import write_tables
 
-from persona_interp.data.hard_pairs import hard_pairs
+from persona_interp.data.hard_pairs import hard_pairs, pairs_hash
 from persona_interp.data.traits import list_traits, load_trait
 from persona_interp.effects import write_runs
 from persona_interp.identity import of_judges, of_package
@@ -71,7 +71,7 @@ def main() -> None:
     cells = []
     for label, judge in tested.items():
         for name in [name for name in hard if judge.unable(load_trait(name)) is None]:
-            key = [label, made_of[label], name, texts[name]]
+            key = [label, made_of[label], load_trait(name).data_hash, pairs_hash(load_trait(name))]
             cells.append(work.cell(name, key, lambda j=judge, s=label, n=name: judge_scores({s: j}, {n: hard[n]})))
     scores = pd.concat(cells, ignore_index=True)
     several = [label for label in tested if label.startswith(("embedding", "likelihood"))]

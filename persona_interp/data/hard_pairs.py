@@ -1,11 +1,12 @@
 """Hard pairs of answers: subtle, against valence, of one topic and length. They test judges and tune nothing."""
 
+from dataclasses import asdict
 from importlib import resources
 
 from persona_interp.arguments import checked
 from persona_interp.data.traits import Exemplar, Trait
 from persona_interp.errors import TraitError
-from persona_interp.io import read_json
+from persona_interp.io import read_json, sha256_json
 
 _LOW = "low_"
 
@@ -32,3 +33,8 @@ def hard_pairs(trait: Trait) -> tuple[Exemplar, ...]:
             f"the hard pairs of {trait.name} are not in the expected form.", "Install persona-interp again."
         ) from error
     return tuple(Exemplar(p.question, p.neg, p.pos) if is_low else p for p in pairs)
+
+
+def pairs_hash(trait: Trait) -> str:
+    """What scores of the hard pairs of a trait belong to: a hash of all of them."""
+    return sha256_json([asdict(pair) for pair in hard_pairs(trait)])[:16]

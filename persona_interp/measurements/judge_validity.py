@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from persona_interp.data.hard_pairs import pairs_hash
 from persona_interp.data.traits import Trait
 from persona_interp.identity import of_judges
 from persona_interp.io import path_part, sha256_json
@@ -27,7 +28,7 @@ def known_validity(judges: Sequence[Judge], traits: Sequence[Trait], folder: Pat
         for judge in judges:
             if judge.unable(trait) is not None:
                 continue
-            key = sha256_json([of_judges([judge]), trait.data_hash])[:12]
+            key = sha256_json([of_judges([judge]), trait.data_hash, pairs_hash(trait)])[:12]
             path = folder / "judges" / f"{path_part(trait.name, 'trait')}-{key}.parquet"
             scores = kept_table(path, lambda j=judge, t=trait: scores_on_texts(j, t))
             auc = headline_auc(validity_on_texts(trait.name, judge.name, scores))

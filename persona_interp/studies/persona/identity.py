@@ -1,13 +1,11 @@
 """What the numbers of a run depend on: a folder is used again for the same inputs alone."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
-from persona_interp.data.hard_pairs import hard_pairs
+from persona_interp.data.hard_pairs import pairs_hash
 from persona_interp.data.traits import Trait
 from persona_interp.identity import of_judges, of_model, of_package
-from persona_interp.io import sha256_json
 from persona_interp.studies.persona.bench import Bench
 from persona_interp.studies.persona.config import RunConfig
 
@@ -20,7 +18,7 @@ def of_inputs(config: RunConfig, traits: Sequence[Trait]) -> dict[str, Any]:
     """What is known before a model is loaded; a key a setting and a trait, so that a refusal names what differs."""
     settings = {("name of the model" if name == "model" else name): value for name, value in config.to_dict().items()}
     contents = {f"contents of trait {trait.name}": trait.data_hash for trait in traits}
-    pairs = {f"hard pairs of trait {t.name}": sha256_json([asdict(p) for p in hard_pairs(t)])[:16] for t in traits}
+    pairs = {f"hard pairs of trait {t.name}": pairs_hash(t) for t in traits}
     return {**settings, **contents, **pairs}
 
 

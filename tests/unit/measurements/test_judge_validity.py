@@ -53,3 +53,14 @@ def test_an_effect_has_that_of_its_own_judge_and_trait():
     ]
     assert [row.judge_validity for row in rows] == [0.8, None, None, None, None, None]
     assert Effect(metric="m", trait="evil", judge="one", judge_validity=0.6).judged_by(known).judge_validity == 0.6
+
+
+def test_other_hard_pairs_are_rated_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    judge, trait = Oracle(), load_trait("impolite")
+    known_validity([judge], [trait], tmp_path)
+    asked = judge.asked
+    fewer = hard_pairs(trait)[:10]
+    for module in ("persona_interp.data.hard_pairs", "persona_interp.judges.validity"):
+        monkeypatch.setattr(f"{module}.hard_pairs", lambda _: fewer)
+    known_validity([judge], [trait], tmp_path)
+    assert judge.asked > asked
