@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, get_args
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 import typer
 
@@ -39,8 +39,13 @@ def judge(
         list[str],
         typer.Option(help=f"Models of likelihood judges; default: {options.DEFAULT_MODEL}. {options.SEVERAL}"),
     ] = options.NONE,
-    backend: options.Backend = "transformer_lens",
-    dtype: options.Dtype = "auto",
+    backend: Annotated[
+        Literal["transformer_lens", "nnsight"] | None,
+        typer.Option(help="What opens the layers of judging models; default: transformer_lens."),
+    ] = None,
+    dtype: Annotated[
+        options.DtypeName | None, typer.Option(help="Of judging models; auto, the default: bfloat16 where it is fast.")
+    ] = None,
     export_sheet: Annotated[
         Path | None, typer.Option(help="Folder of `run`, of whose answers a blind sheet is written.")
     ] = None,
@@ -51,7 +56,9 @@ def judge(
         list[str], typer.Option(help=f"A filled sheet, called by its rater. {options.SEVERAL}")
     ] = options.NONE,
     run: Annotated[Path | None, typer.Option(help="Folder of `run` that --import-sheet belongs to.")] = None,
-    seed: options.Seed = 0,
+    seed: Annotated[
+        int | None, typer.Option(help="Of intervals, or of which answers a sheet has and their order.", min=0)
+    ] = None,
 ) -> "Outcome":
     """Validity of judges on labelled answers (AUC, calibration); or by people: a blind sheet of a run, read back."""
     ways = {"DATA": data, "--export-sheet": export_sheet, "--import-sheet": import_sheet or None}
@@ -59,20 +66,30 @@ def judge(
     if len(given) != 1:
         raise ConfigError(f"got {' and '.join(given) or 'neither DATA nor a sheet'}.", *WAYS)
     way = given[0]
-    _refuse_idle(way, {"--trait": trait, "--judge": which or None, "--judge-model": judge_model or None}, "DATA")
+    of_data = {"--trait": trait, "--judge": which or None, "--judge-model": judge_model or None}
+    _refuse_idle(way, {**of_data, "--backend": backend, "--dtype": dtype}, "DATA")
     _refuse_idle(way, {"--run": run}, "--import-sheet")
     _refuse_idle(way, {"--n": n}, "--export-sheet")
     if way == "--import-sheet":
         if out is not None:
             raise ConfigError("--out does nothing with --import-sheet: ratings are kept in the folder of --run.", *WAYS)
+        if seed is not None:
+            raise ConfigError("--seed does nothing with --import-sheet: nothing is drawn.", *WAYS)
         return _imported(import_sheet, run)
     if out is None:
         raise ConfigError(f"{way} was given without --out.", *WAYS)
     if export_sheet is not None:
-        return _exported(export_sheet, out, N_ROWS if n is None else n, seed)
+        return _exported(export_sheet, out, N_ROWS if n is None else n, seed or 0)
     assert data is not None
     return _measured(
-        data, out=out, trait=trait, which=which, judge_model=judge_model, backend=backend, dtype=dtype, seed=seed
+        data,
+        out=out,
+        trait=trait,
+        which=which,
+        judge_model=judge_model,
+        backend=backend or "transformer_lens",
+        dtype=dtype or "auto",
+        seed=seed or 0,
     )
 
 

@@ -175,6 +175,9 @@ COMMANDS: tuple[Row, ...] = (
     Command("judge: a sheet of no trait", ("judge", "--export-sheet", "{tmp}/run", "--trait", "evil", *OUT), 2, "--trait was given without DATA"),
     Command("judge: no run to import to", ("judge", "--import-sheet", "{tmp}/d.csv"), 2, "--import-sheet was given without --run"),
     Command("judge: out of an import", ("judge", "--import-sheet", "{tmp}/d.csv", *RUN, *OUT), 2, "--out does nothing with --import-sheet"),
+    Command("judge: dtype of a sheet", ("judge", "--export-sheet", "{tmp}/run", "--dtype", "float32", *OUT), 2, "--dtype was given without DATA"),
+    Command("judge: backend of an import", ("judge", "--import-sheet", "{tmp}/d.csv", *RUN, "--backend", "nnsight"), 2, "--backend was given without DATA"),
+    Command("judge: seed of an import", ("judge", "--import-sheet", "{tmp}/d.csv", *RUN, "--seed", "1"), 2, "--seed does nothing with --import-sheet"),
     Command("judge: a sheet of one answer", ("judge", "--export-sheet", "{tmp}/run", "--n", "1", "--out", "{tmp}/s.csv"), 2, "n must be at least 5, got 1", written),
     Command("judge: a sheet", ("judge", "--export-sheet", "{tmp}/run", "--out", "{tmp}/s.csv"), 0, "60 answers to rate", written),
 )  # fmt: skip
