@@ -74,12 +74,12 @@ def new(
     from persona_interp.data.traits import check_name
     from persona_interp.endpoint.client import ChatClient, Endpoint
     from persona_interp.report import write_report
-    from persona_interp.studies.persona.command import given_sizes, main_job_config
+    from persona_interp.studies.persona.command import main_job_config
     from persona_interp.studies.persona.run import run_main_job
 
     check_name(name, "the command line")
     path, folder = out / f"{name}.json", out / name
-    config = main_job_config(
+    config, _ = main_job_config(
         (str(path),),
         model=model,
         backend=backend,
@@ -87,14 +87,11 @@ def new(
         effort=effort,
         layers=layer,
         coefficients=coefficient,
-        given=given_sizes(
-            coefficients=coefficient,
-            kl=kl,
-            n_questions=n_questions,
-            n_eval_questions=n_eval_questions,
-            n_eval_samples=n_eval_samples,
-            max_new_tokens=max_new_tokens,
-        ),
+        kl=kl,
+        n_questions=n_questions,
+        n_eval_questions=n_eval_questions,
+        n_eval_samples=n_eval_samples,
+        max_new_tokens=max_new_tokens,
         keep=keep,
         seed=seed,
     )

@@ -1,6 +1,6 @@
 """`persona-interp run`: the main job."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -62,15 +62,7 @@ def run(
     from persona_interp.studies.persona.fit import TimeLimit
     from persona_interp.studies.persona.run import run_main_job
 
-    given = given_sizes(
-        coefficients=coefficient,
-        kl=kl,
-        n_questions=n_questions,
-        n_eval_questions=n_eval_questions,
-        n_eval_samples=n_eval_samples,
-        max_new_tokens=max_new_tokens,
-    )
-    config = main_job_config(
+    config, asked_for = main_job_config(
         options.names(trait, "trait"),
         model=model,
         backend=backend,
@@ -78,7 +70,11 @@ def run(
         effort=effort,
         layers=layer,
         coefficients=coefficient,
-        given=given,
+        kl=kl,
+        n_questions=n_questions,
+        n_eval_questions=n_eval_questions,
+        n_eval_samples=n_eval_samples,
+        max_new_tokens=max_new_tokens,
         keep=keep,
         seed=seed,
     )
@@ -97,34 +93,8 @@ def run(
         extra_judges_on=extra_judges_on,
         n_judge_pairs=n_judge_pairs,
     )
-    limit = None if minutes is None else TimeLimit(minutes, tuple(given))
+    limit = None if minutes is None else TimeLimit(minutes, asked_for)
     return options.Outcome((), {}, run_main_job(config, out, limit), reported=True)
-
-
-def given_sizes(
-    *,
-    coefficients: Sequence[str],
-    kl: Sequence[str],
-    n_questions: int | None,
-    n_eval_questions: int | None,
-    n_eval_samples: int | None,
-    max_new_tokens: int | None,
-) -> dict[str, Any]:
-    """The sizes that were asked for one by one, as fields of `RunConfig`: they win over those of an effort.
-
-    Raises:
-        ConfigError: both kinds of strengths were given.
-    """
-    sizes: dict[str, Any] = {
-        "n_questions": n_questions,
-        "n_held_out_questions": n_eval_questions,
-        "n_eval_questions": n_eval_questions,
-        "n_eval_samples": n_eval_samples,
-        "max_new_tokens": max_new_tokens,
-        "n_selection_questions": None if n_questions is None else min(10, n_questions),
-        "kl": options.kl_targets(kl, coefficients, options.NONE) or None,
-    }
-    return {name: value for name, value in sizes.items() if value is not None}
 
 
 def main_job_config(
@@ -136,23 +106,36 @@ def main_job_config(
     effort: options.Effort,
     layers: Sequence[str],
     coefficients: Sequence[str],
-    given: Mapping[str, Any],
+    kl: Sequence[str],
+    n_questions: int | None,
+    n_eval_questions: int | None,
+    n_eval_samples: int | None,
+    max_new_tokens: int | None,
     keep: Literal["paired", "independent", "none"],
     seed: int,
-) -> "RunConfig":
+) -> tuple["RunConfig", tuple[str, ...]]:
     """The main job as `run` and `traits new` ask for it, which share these options.
 
-    Args:
-        given: of `given_sizes`.
+    Returns:
+        The configuration, and its fields that were asked for one by one: they win over the sizes of the effort.
 
     Raises:
-        ConfigError: an option is out of range.
+        ConfigError: an option is out of range, or both kinds of strengths were given.
     """
     from persona_interp.studies.persona.config import RunConfig
     from persona_interp.studies.persona.effort import EFFORTS
 
-    sizes = {**EFFORTS[effort], **given}
-    return RunConfig(
+    sizes: dict[str, Any] = {
+        "n_questions": n_questions,
+        "n_held_out_questions": n_eval_questions,
+        "n_eval_questions": n_eval_questions,
+        "n_eval_samples": n_eval_samples,
+        "max_new_tokens": max_new_tokens,
+        "n_selection_questions": None if n_questions is None else min(10, n_questions),
+        "kl": options.kl_targets(kl, coefficients, options.NONE) or None,
+    }
+    given = {name: value for name, value in sizes.items() if value is not None}
+    config = RunConfig(
         model=model,
         traits=traits,
         backend=backend,
@@ -162,8 +145,9 @@ def main_job_config(
         coefficients=options.numbers(coefficients, "coefficient"),
         filter=keep,
         seed=seed,
-        **sizes,
+        **{**EFFORTS[effort], **given},
     )
+    return config, tuple(given)
 
 
 def _price(text: str) -> tuple[float, float] | None:
