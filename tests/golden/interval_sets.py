@@ -270,4 +270,9 @@ SETTINGS: dict[str, tuple[float, Callable[[Rng, int], Found]]] = {
         for kind in KINDS
         for n in (10, 20)
     },
+    **{
+        f"standardised change {t}, 3 judges, {kind}, 6 clusters": (0.93, standardised(t, 6, 3, kind))
+        for t in (0.0, 3.0, 10.0)
+        for kind in KINDS
+    },
 }
