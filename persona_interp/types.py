@@ -14,8 +14,10 @@ from torch import Tensor
 from persona_interp.arguments import checked
 from persona_interp.bounds import Count, Share, Some, Text
 
-Stream = Literal["resid_pre", "attn_out", "mlp_out", "resid_post"]
-"""Where in a block: its input, what attention adds, what the MLP adds, its output."""
+Stream = Literal["resid_pre", "head_out", "attn_out", "mlp_in", "mlp_act", "mlp_out", "resid_post"]
+"""Where in a block: its input, the heads' outputs (joined, before W_O), what attention adds, what the MLP is given
+(after its norm), its neurons' activations (before W_out), what it adds, the block's output. Heads are
+n_heads x d_head wide, neurons d_mlp, all others d_model."""
 
 Pooling = Literal["prompt_last", "prompt_mean", "response_mean"]
 """Which positions are averaged into one vector a sample: the last prompt token, the prompt, or the response."""
@@ -26,7 +28,12 @@ Span = Literal["all", "prompt", "response", "last"]
 Role = Literal["system", "user", "assistant", "tool", "tool_call"]
 """Who speaks in a conversation. `tool_call` is what the assistant writes to a tool, `tool` what comes back."""
 
-STREAMS: tuple[Stream, ...] = get_args(Stream)
+ALL_STREAMS: tuple[Stream, ...] = get_args(Stream)
+"""In the order of the forward pass."""
+
+STREAMS: tuple[Stream, ...] = ("resid_pre", "attn_out", "mlp_out", "resid_post")
+"""Those in the residual basis, where directions are."""
+
 POOLINGS: tuple[Pooling, ...] = get_args(Pooling)
 SPANS: tuple[Span, ...] = get_args(Span)
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -55,7 +62,7 @@ class Hookpoint:
     @property
     def order(self) -> tuple[int, int]:
         """Where it comes in a forward pass: a later hookpoint has a larger one."""
-        return self.layer, STREAMS.index(self.stream)
+        return self.layer, ALL_STREAMS.index(self.stream)
 
     def __str__(self) -> str:
         """`resid_post at layer 3`."""

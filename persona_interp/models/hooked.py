@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import DynamicCache, GenerationConfig, PreTrainedConfig, PreTrainedTokenizerBase
 
 from persona_interp.arguments import checked
@@ -87,6 +87,11 @@ class HookedModelBase(ABC):
         self._added_up: set[int] = set()
         if (words := self.generation_settings.words(name)) is not None:
             logger.log(logging.WARNING if self.generation_settings.ignored else logging.INFO, words)
+
+    @property
+    @abstractmethod
+    def module(self) -> nn.Module:
+        """The module of transformers that runs, with what a backend put into it."""
 
     @abstractmethod
     def tapped(

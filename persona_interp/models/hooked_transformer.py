@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from transformer_lens import HookedTransformer
 from transformers import DynamicCache, GPT2Config
 
@@ -69,6 +69,18 @@ class HookedTransformerModel(HookedModelBase):
         )
         self.model = model.eval()
         self.supports_cache = False
+
+    @property
+    def module(self) -> nn.Module:
+        """Nothing: it is no module of transformers.
+
+        Raises:
+            ModelError: always.
+        """
+        raise ModelError(
+            f"{self.name} is a HookedTransformer, whose heads and neurons are not reached.",
+            "Load the model by its name: load_model(name) gives a bridge.",
+        )
 
     @contextmanager
     def tapped(self, taps: Mapping[Hookpoint, Tap], *, stop_after: Hookpoint | None = None) -> Iterator[Forward]:

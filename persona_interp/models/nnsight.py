@@ -44,6 +44,11 @@ class NNsightModel(HookedModelBase):
             warnings.filterwarnings("ignore", message=".*which nnsight already serves", category=UserWarning)
             self.model = TransformersModel(model, task="text-generation", tokenizer=tokenizer)
 
+    @property
+    def module(self) -> nn.Module:
+        """The module of transformers."""
+        return self._module
+
     @contextmanager
     def tapped(self, taps: Mapping[Hookpoint, Tap], *, stop_after: Hookpoint | None = None) -> Iterator[Forward]:
         """Forward passes of the model, each a trace that calls the taps."""

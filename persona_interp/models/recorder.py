@@ -9,6 +9,7 @@ from einops import einsum
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from persona_interp.errors import HookpointError
 from persona_interp.models.reasoning import ReasoningRows
 from persona_interp.types import EditFunction, Edits, Hookpoint, Pooling, RowEditFunction, Span, TokenBatch
 
@@ -265,6 +266,12 @@ class Recorder:
             self._sums = torch.zeros(shape, device=self._weights.device)
             self._norms = torch.zeros(shape[1:3], device=self._weights.device)
         values = residual.detach().float()
+        if values.shape[-1] != self._sums.shape[-1]:
+            raise HookpointError(
+                f"cannot pool {self.read[index]}, which is {values.shape[-1]} wide, with a stream that is"
+                f" {self._sums.shape[-1]} wide.",
+                "Streams that are pooled in one pass are of one width: read them in two.",
+            )
         for k in self._pooled_now:
             weights = self._weights[k].to(values.device)
             if residual.shape[1] == 1:

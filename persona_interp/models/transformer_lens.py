@@ -12,6 +12,7 @@ from transformer_lens.model_bridge.generalized_components.base import Generalize
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
 from persona_interp.errors import HookpointError, ModelError
+from persona_interp.models.blocks import NO_UNITS
 from persona_interp.models.forward import Forward, StopForward
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.offload import is_offloaded
@@ -24,6 +25,7 @@ _STREAM_HOOKS = {
     "mlp_out": "hook_mlp_out",
     "resid_post": "hook_resid_post",
 }
+_INNER_HOOKS = {"head_out": "attn.o.hook_in", "mlp_in": "mlp.hook_in", "mlp_act": "mlp.out.hook_in"}
 
 
 class TransformerLensModel(HookedModelBase):
@@ -76,6 +78,11 @@ class TransformerLensModel(HookedModelBase):
         bridge.eval()
         return cls(bridge, name=name, provenance=provenance)
 
+    @property
+    def module(self) -> nn.Module:
+        """The module of transformers, with components of the bridge in it."""
+        return self._model
+
     @contextmanager
     def tapped(self, taps: Mapping[Hookpoint, Tap], *, stop_after: Hookpoint | None = None) -> Iterator[Forward]:
         """Forward passes of the wrapped model with taps on the bridge's hook points."""
@@ -104,14 +111,15 @@ class TransformerLensModel(HookedModelBase):
     def _hook_point(self, hookpoint: Hookpoint) -> HookPoint:
         block = self.bridge.blocks[hookpoint.layer]
         target = block
-        alias = block.hook_aliases.get(_STREAM_HOOKS[hookpoint.stream])
+        inner = _INNER_HOOKS.get(hookpoint.stream)
+        alias = inner or block.hook_aliases.get(_STREAM_HOOKS[hookpoint.stream])
         for part in alias.split(".") if isinstance(alias, str) else ("no alias",):
             target = getattr(target, part, None)
         if not isinstance(target, HookPoint):
             raise HookpointError(
                 f"cannot reach {hookpoint} of {self.name} ({self.backend}).",
                 f"The bridge has no single hook for it in a {type(block).__name__}.",
-                "Use resid_pre or resid_post, which every block has.",
+                NO_UNITS if inner else "Use resid_pre or resid_post, which every block has.",
             )
         return target
 
@@ -132,10 +140,11 @@ def refuse_processed(bridge: TransformerBridge, name: str) -> None:
 
 def _as_hook(tap: Tap, *, stop: bool):
     def hook(residual: Tensor, hook: HookPoint) -> Tensor | None:  # noqa: ARG001 (the library's signature)
-        changed = tap(residual)
+        shape = residual.shape
+        changed = tap(residual if residual.dim() == 3 else residual.flatten(2))  # heads come apart at this hook
         if stop:
             raise StopForward
-        return changed
+        return changed if changed is None else changed.reshape(shape)
 
     return hook
 

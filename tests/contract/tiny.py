@@ -39,7 +39,17 @@ from transformers import (
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.load import load_model
 from persona_interp.models.tokens import token_batch
-from persona_interp.types import STREAMS, Edit, EditFunction, Edits, Hookpoint, KVPrefix, Stream, TokenBatch
+from persona_interp.types import (
+    ALL_STREAMS,
+    STREAMS,
+    Edit,
+    EditFunction,
+    Edits,
+    Hookpoint,
+    KVPrefix,
+    Stream,
+    TokenBatch,
+)
 
 N_LAYERS, D_MODEL, D_VOCAB, N_HEADS, D_HEAD, CONTEXT = 3, 32, 200, 4, 8, 64
 PAD, EOS, _UNKNOWN, END_OF_TURN, FIRST_WORD = 0, 1, 2, 3, 4
@@ -50,6 +60,8 @@ MORE = ("qwen3", "mistral", "phi3", "olmo2", "gpt_neox", "mixtral", "qwen3_moe",
 HYBRIDS = ("jamba", "falcon_h1", "qwen3_next")
 WINDOW = 6
 SHORT_WINDOWS = ("gemma3_short_window", "qwen2_short_window", "mistral", "gpt_oss")
+EXPERTS = ("mixtral", "qwen3_moe", "gpt_oss")
+INNER: tuple[Stream, ...] = ("head_out", "mlp_in", "mlp_act")
 FOUR_KV_HEADS = ("gpt2", "gpt_neox")
 TOLERANCE: dict[str, Any] = {"rtol": 1e-5, "atol": 1e-5}
 
@@ -193,6 +205,11 @@ class Tiny:
         return N_HEADS if self.architecture in FOUR_KV_HEADS else 2
 
     @property
+    def has_experts(self) -> bool:
+        """Whether its MLPs are mixtures of experts."""
+        return self.architecture in EXPERTS
+
+    @property
     def short_window(self) -> bool:
         """Whether texts are longer than a window of it, which then counts padding behind virtual tokens."""
         return self.architecture in SHORT_WINDOWS
@@ -205,8 +222,21 @@ class Tiny:
         after = hookpoint.stream == "attn_out"
         if self.architecture.startswith("gemma3") or self.architecture == "olmo2":
             return block.post_attention_layernorm if after else block.post_feedforward_layernorm
-        attention = {"gpt2": "attn", "gpt_neox": "attention"}.get(self.architecture, "self_attn")
-        return block.get_submodule(attention if after else "mlp")
+        return block.get_submodule(self._attention if after else "mlp")
+
+    @property
+    def _attention(self) -> str:
+        return {"gpt2": "attn", "gpt_neox": "attention"}.get(self.architecture, "self_attn")
+
+    def inner_site(self, hookpoint: Hookpoint) -> nn.Module:
+        """The plain module whose input is the heads' outputs, the MLP's input or its neurons' activations."""
+        block: Any = self.blocks[hookpoint.layer]
+        if hookpoint.stream == "mlp_in":
+            return block.mlp
+        heads = {"gpt2": "c_proj", "gpt_neox": "dense"}.get(self.architecture, "o_proj")
+        neurons = {"gpt2": "c_proj", "gpt_neox": "dense_4h_to_h"}.get(self.architecture, "down_proj")
+        path = f"{self._attention}.{heads}" if hookpoint.stream == "head_out" else f"mlp.{neurons}"
+        return block.get_submodule(path)
 
     def run(
         self,
@@ -226,8 +256,11 @@ class Tiny:
         positions = (mask.cumsum(-1) - 1).clamp(min=0)[:, -batch.ids.shape[1] :]
         streams: dict[Hookpoint, Tensor] = {}
         with ExitStack() as stack, torch.set_grad_enabled(grad):
-            for hookpoint in all_hookpoints():
-                handle = _watch(self.site(hookpoint), hookpoint, batch, (edits or {}).get(hookpoint, ()), streams)
+            for hookpoint in all_hookpoints(ALL_STREAMS):
+                if hookpoint.stream in INNER and self.has_experts and hookpoint.stream != "head_out":
+                    continue
+                module = self.inner_site(hookpoint) if hookpoint.stream in INNER else self.site(hookpoint)
+                handle = _watch(module, hookpoint, batch, (edits or {}).get(hookpoint, ()), streams)
                 stack.callback(handle.remove)
             made = self.plain(
                 input_ids=batch.ids,
@@ -266,7 +299,7 @@ def _watch(
     def after(module: nn.Module, args: tuple, output):  # noqa: ARG001
         return (change(output[0]), *output[1:]) if isinstance(output, tuple) else change(output)
 
-    if hookpoint.stream == "resid_pre":
+    if hookpoint.stream in ("resid_pre", *INNER):
         return module.register_forward_pre_hook(before, with_kwargs=True)
     return module.register_forward_hook(after)
 

@@ -164,7 +164,7 @@ def test_a_hookpoint_cannot_be_changed():
 
 
 def test_an_unknown_stream_is_named_with_the_known_ones():
-    known = "resid_pre, attn_out, mlp_out or resid_post"
+    known = "resid_pre, head_out, attn_out, mlp_in, mlp_act, mlp_out or resid_post"
     with pytest.raises(ConfigError, match=f"^stream must be {known}, got 'hidden_state'"):
         Hookpoint(1, "hidden_state")  # pyright: ignore
 
