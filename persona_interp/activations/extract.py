@@ -65,7 +65,7 @@ def extract_activations(
     if reasoning == "skip" and pooling == "response_mean":
         skipped = reasoning_lengths(model.tokenizer, prompt_ids, response_ids)
     chunks = length_chunks(prompt_ids, response_ids, tokens_at_once)
-    values = torch.empty(len(prompts), len(hookpoints), model.d_model)
+    values = torch.empty(len(prompts), len(hookpoints), 0)
     norms = torch.empty(len(prompts), len(hookpoints))
     for chunk in track(chunks, "extract activations", total=len(chunks), show=progress):
         batch = token_batch(
@@ -76,6 +76,8 @@ def extract_activations(
         )
         result = model.run(batch, read=hookpoints, pool=(pooling,), outputs="none", edits=edits)
         assert result.norms is not None, "pooled passes record norms"
+        if not values.shape[-1]:
+            values = torch.empty(*values.shape[:2], result.pooled[pooling].shape[-1])
         values[chunk], norms[chunk] = result.pooled[pooling].cpu(), result.norms.cpu()
     frame = pd.DataFrame({"prompt": list(prompts)}) if samples is None else samples.reset_index(drop=True)
     return Activations(

@@ -1,5 +1,6 @@
 """What an intervention does, as plain data: for manifests, and to tell two runs apart."""
 
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -50,10 +51,14 @@ def record(thing: Any) -> Any:
         }
     if isinstance(thing, Hookpoint):
         return str(thing)
+    if isinstance(thing, Tensor):
+        return _hash(thing)
     if isinstance(thing, str | int | float | bool | None):
         return thing
     if isinstance(thing, list | tuple):
         return [record(item) for item in thing]
+    if isinstance(thing, Mapping):
+        return [[record(key), record(value)] for key, value in thing.items()]
     if not hasattr(thing, "__dataclass_fields__"):
         raise ConfigError(
             f"nothing says what a {type(thing).__name__} does.",

@@ -76,6 +76,16 @@ def n_units(model: HookedModelBase, layer: int, kind: UnitKind) -> int:
 
 
 @checked
+def unit_width(model: HookedModelBase, layer: int, kind: UnitKind) -> int:
+    """How many numbers of its stream a neuron (1) or a head (d_head) of a block gives.
+
+    Raises:
+        HookpointError: the layer does not exist, or the model has experts in the place of an MLP.
+    """
+    return 1 if kind == "neuron" else _projection(model, layer, kind).weight.shape[0] // n_heads(model)
+
+
+@checked
 def output_map(model: HookedModelBase, layer: int, kind: UnitKind) -> OutputMap:
     """The map from a block's heads or neurons to what its attention or MLP adds to the residual stream.
 

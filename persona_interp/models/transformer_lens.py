@@ -173,7 +173,10 @@ class _Replaceable:
 
     @property
     def is_hooked(self) -> bool:
-        hooks = (child for child in self.component.children() if isinstance(child, HookPoint))
+        """Whether a hook of it fires, or one of a part that only the component has (GPT-2's split projections)."""
+        parts = [part for name, part in self.component.named_children() if name != "_original_component"]
+        own = [self.component, *(part for part in parts if isinstance(part, GeneralizedComponent))]
+        hooks = (child for part in own for child in part.children() if isinstance(child, HookPoint))
         return any(hook.fwd_hooks or hook.bwd_hooks for hook in hooks)
 
 

@@ -69,7 +69,7 @@ class Holds:
     thing: Any
 
 
-@pytest.mark.parametrize("thing", [lambda: 0, torch.ones(2), {"a": 1}, object()])
+@pytest.mark.parametrize("thing", [lambda: 0, b"bytes", {1, 2}, object()])
 def test_what_no_file_can_say_is_refused(thing: Any) -> None:
     with pytest.raises(ConfigError) as raised:
         record(Holds(thing))
