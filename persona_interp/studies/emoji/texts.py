@@ -24,10 +24,10 @@ from persona_interp.studies.emoji.config import BIG_FIVE, EmojiRun
 
 WRITING, ASKING = "requests to write", "questions of the Big Five"
 PLAIN, INVITED = "questions as they are", "questions with three emoji"
-_INVITATION = " \N{GRINNING FACE}\N{PARTY POPPER}\N{SMILING FACE WITH SMILING EYES}"
+INVITATION = " \N{GRINNING FACE}\N{PARTY POPPER}\N{SMILING FACE WITH SMILING EYES}"
 _LEAST = 4
 """Tokens of an answer that is trained on."""
-_SENTENCE_END = re.compile(r"[.!?\u2026][\"'\u201d\u2019)\]]*\s*$")
+SENTENCE_END = re.compile(r"[.!?\u2026][\"'\u201d\u2019)\]]*\s*$")
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +39,7 @@ class Question:
 
     def put(self, condition: str) -> str:
         """As it is asked."""
-        return self.text + (_INVITATION if condition == INVITED else "")
+        return self.text + (INVITATION if condition == INVITED else "")
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +122,7 @@ def sentence_ends(tokenizer: PreTrainedTokenizerBase, response: str) -> Bool[np.
     """Which tokens of a response come right after a sentence: where an emoji would stand."""
     (ids,) = encode(tokenizer, [response])
     before = [tokenizer.decode(ids[:k]) for k in range(len(ids))]
-    return np.array([_SENTENCE_END.search(text) is not None for text in before])
+    return np.array([SENTENCE_END.search(text) is not None for text in before])
 
 
 def contexts_of(answers: pd.DataFrame, questions: Sequence[Question]) -> list[str | None]:
