@@ -31,6 +31,7 @@ def log_mass(
     tokens: Sequence[int],
     intervention: Intervention | None = None,
     *,
+    apart: Sequence[int] = (),
     label: str = "mass of tokens",
     progress: bool = True,
 ) -> Masses:
@@ -41,14 +42,15 @@ def log_mass(
 
     Args:
         tokens: ids of the set.
+        apart: ids of another set that is taken to be impossible, such as what ends an answer: p is given none of them.
 
     Raises:
-        ConfigError: there is no text or no token, or an id is not in the vocabulary.
+        ConfigError: there is no text or no token, an id is not in the vocabulary, or one is in both sets.
         EmptySelectionError: a response is empty.
         IncompatibleDirectionError: the intervention was made for another model.
         ContextLengthError: a text is longer than the model's context.
     """
-    wanted = _ids(model, tokens)
+    wanted, without = _ids(model, tokens, apart)
     if intervention is not None:
         intervention.check(model)
     edits, prefix = (NO_EDITS, None) if intervention is None else (intervention.edits, intervention.prefix)
@@ -56,7 +58,7 @@ def log_mass(
     for places, batch in _batches(model, prompts, responses, label, progress):
         made = model.run(batch, outputs="response_logits", edits=edits, prefix=prefix)
         assert made.response_logits is not None, "logits were asked for"
-        whole = _share(made.response_logits, wanted)
+        whole = _share(made.response_logits, wanted, without)
         lengths = batch.response.sum(-1).tolist()
         for place, part in zip(places, np.split(whole, np.cumsum(lengths)[:-1]), strict=True):
             found[place] = part
@@ -70,6 +72,7 @@ def lens_log_mass(
     tokens: Sequence[int],
     at: Sequence[Int[np.ndarray, " _"]],
     *,
+    apart: Sequence[int] = (),
     label: str = "logit lens",
     progress: bool = True,
 ) -> list[Float[np.ndarray, "_ layer"]]:
@@ -87,7 +90,7 @@ def lens_log_mass(
 
     Source: nostalgebraist 2020, interpreting GPT: the logit lens.
     """
-    wanted, points = _ids(model, tokens), [Hookpoint(layer) for layer in range(model.n_layers)]
+    (wanted, without), points = _ids(model, tokens, apart), [Hookpoint(layer) for layer in range(model.n_layers)]
     found: list[Float[np.ndarray, "_ layer"]] = [np.empty((0, model.n_layers))] * len(prompts)
     for places, batch in _batches(model, prompts, responses, label, progress):
         made = model.run(batch, read=points, outputs="none")
@@ -97,11 +100,17 @@ def lens_log_mass(
             continue
         rows, columns = torch.tensor(chosen).T
         states = torch.stack([made.residuals[point][rows, columns].float() for point in points], dim=1)
-        masses = readout(model, states.flatten(0, 1), lambda logits: _share(logits, wanted)).reshape(-1, len(points))
+        masses = readout(model, states.flatten(0, 1), lambda logits: _share(logits, wanted, without))
+        masses = masses.reshape(-1, len(points))
         ends = np.cumsum([len(at[place]) for place in places])[:-1]
         for place, part in zip(places, np.split(masses, ends), strict=True):
             found[place] = part
-    _check(model, prompts, responses, tokens, at, found)
+    _check(
+        model,
+        at,
+        found,
+        lambda k: log_mass(model, prompts[k:][:1], responses[k:][:1], tokens, apart=apart, progress=False)[0],
+    )
     return found
 
 
@@ -126,8 +135,12 @@ def readout(
     return np.concatenate(found)
 
 
-def _share(logits: Float[Tensor, "_ d_vocab"], wanted: Int[Tensor, " token"]) -> Float[np.ndarray, " _"]:
+def _share(
+    logits: Float[Tensor, "_ d_vocab"], wanted: Int[Tensor, " token"], without: Int[Tensor, " other"]
+) -> Float[np.ndarray, " _"]:
     logits = logits.float()
+    if len(without):
+        logits = logits.index_fill(1, without.to(logits.device), -torch.inf)
     log = logits[:, wanted.to(logits.device)].logsumexp(-1) - logits.logsumexp(-1)
     return log.double().cpu().numpy()
 
@@ -155,11 +168,9 @@ def _batches(
 
 def _check(
     model: HookedModel,
-    prompts: Sequence[str],
-    responses: Sequence[str],
-    tokens: Sequence[int],
     at: Sequence[Int[np.ndarray, " _"]],
     found: Sequence[Float[np.ndarray, "_ layer"]],
+    own_of: Callable[[int], Float[np.ndarray, " _"]],
 ) -> None:
     """Compare the last block of the first text that has places with what the model itself says."""
     if model.provenance.dtype != "float32":
@@ -167,21 +178,24 @@ def _check(
     first = next((i for i, places in enumerate(at) if len(places)), None)
     if first is None:
         return
-    own = log_mass(model, prompts[first : first + 1], responses[first : first + 1], tokens, progress=False)[0]
-    apart = float(np.abs(own[at[first]] - found[first][:, -1]).max())
-    if not apart <= _CLOSE:
+    off = float(np.abs(own_of(first)[at[first]] - found[first][:, -1]).max())
+    if not off <= _CLOSE:
         raise ModelError(
-            f"what is read from the last block of {model.name} differs by {apart:.2g} nats from what the model says.",
+            f"what is read from the last block of {model.name} differs by {off:.2g} nats from what the model says.",
             f"Expected at most {_CLOSE:g}: something between the last block and the logits depends on other tokens.",
             "The logit lens cannot be read from this model; leave it out.",
         )
 
 
-def _ids(model: HookedModel, tokens: Sequence[int]) -> Int[Tensor, " token"]:
+def _ids(
+    model: HookedModel, tokens: Sequence[int], apart: Sequence[int]
+) -> tuple[Int[Tensor, " token"], Int[Tensor, " other"]]:
     n = _vocabulary(model)
-    if not tokens or not all(0 <= token < n for token in tokens):
+    if not tokens or not all(0 <= token < n for token in (*tokens, *apart)):
         raise ConfigError(f"tokens must be ids of {model.name}, 0 to {n - 1}, at least one; got {list(tokens)[:5]}.")
-    return torch.tensor(sorted(set(tokens)))
+    if both := sorted(set(tokens) & set(apart)):
+        raise ConfigError(f"token {both[0]} is both measured and set apart.", "Give it in one of the two sets.")
+    return torch.tensor(sorted(set(tokens))), torch.tensor(sorted(set(apart)), dtype=torch.long)
 
 
 def _vocabulary(model: HookedModel) -> int:

@@ -17,7 +17,7 @@ from persona_interp.statistics import (
     within_condition_correlation,
 )
 from persona_interp.statistics.nested_auc import nested_auc, row_cell
-from persona_interp.statistics.shares import clustered_share
+from persona_interp.statistics.shares import clustered_share, share_difference
 from tests.golden.label_sets import raters, slope
 
 FAST: dict[str, Any] = {"n_resamples": 400}
@@ -75,6 +75,18 @@ def share(truth: float, n: int, common: float) -> Callable[[Rng, int], Found]:
         clusters = np.repeat(np.arange(n), 2)
         drawn = np.sqrt(common) * rng.standard_normal(n)[clusters] + np.sqrt(1 - common) * rng.standard_normal(2 * n)
         return clustered_share(drawn < norm.ppf(truth), clusters), truth
+
+    return one
+
+
+def shares_apart(a: float, b: float, n: int, common: float) -> Callable[[Rng, int], Found]:
+    """Two answers to each of n questions on either side; `common` is what a question gives to all four of them."""
+
+    def one(rng: Rng, seed: int) -> Found:  # noqa: ARG001
+        clusters = np.repeat(np.arange(n), 2)
+        shared = np.sqrt(common) * rng.standard_normal(n)[clusters]
+        sides = [shared + np.sqrt(1 - common) * rng.standard_normal(2 * n) < norm.ppf(truth) for truth in (a, b)]
+        return share_difference(*sides, clusters, clusters), a - b
 
     return one
 
@@ -220,6 +232,12 @@ SETTINGS: dict[str, tuple[float, Callable[[Rng, int], Found]]] = {
         f"share {truth}, {n} clusters, {common:g} common": (LEAST, share(truth, n, common))
         for truth in (0.02, 0.1, 0.5)
         for n in (12, 40)
+        for common in (0.0, 0.5)
+    },
+    **{
+        f"shares {a} against {b}, {n} clusters, {common:g} common": (LEAST, shares_apart(a, b, n, common))
+        for a, b in ((0.02, 0.02), (0.1, 0.02), (0.3, 0.3), (0.5, 0.3))
+        for n in (12, 48)
         for common in (0.0, 0.5)
     },
     **{f"AUC {t}, 12 pairs": (0.93, auc(t, 12, 12, 1, 0.3, paired=True)) for t in (0.5, 0.8, 0.9, 0.97, 0.99)},

@@ -29,14 +29,14 @@ class EmojiRun:
         train_dtype: of the frozen weights in training; everything is measured in the dtype of the model.
         n_questions: held out, half of them requests to write something and half questions of the Big Five.
         n_samples: answers to each, with the question as it is and with three emoji behind it.
-        n_contexts: answers up to their first emoji, for writers, and as many for ablation.
+        n_selection: training questions that are answered with three emoji behind them, to find writers in.
         top: how many writers are ablated together; the first is the number of the claim.
         n_random: sets of random neurons; as many are drawn for the number of the claim, a third of it for the others.
     """
 
     traits: SomeTuple[str] = BIG_FIVE
     control: Control = "plain"
-    n_train: Count = 96
+    n_train: Count = 64
     training_tokens: Count = 64
     training_temperature: Temperature = 0.7
     n_epochs: Positive = 3.0
@@ -44,10 +44,10 @@ class EmojiRun:
     train_dtype: TrainingDtype = "bfloat16"
     lora: LoRA = LoRA()
     n_questions: Count = 48
-    n_samples: Count = 2
-    max_new_tokens: Count = 48
+    n_samples: Count = 4
+    n_selection: Count = 48
+    max_new_tokens: Count = 32
     temperature: Temperature = 1.0
-    n_contexts: Count = 32
     top: SomeTuple[Count] = (16, 4, 64)
     n_random: CountOrNone = 39
     seed: Seed = 0
@@ -58,7 +58,7 @@ class EmojiRun:
         Raises:
             ConfigError: too few or too many questions, or a trait or a number of writers that is there twice.
         """
-        for name, (least, most) in {"n_train": (4, 240), "n_questions": (6, 96)}.items():
+        for name, (least, most) in {"n_train": (4, 240), "n_questions": (6, 96), "n_selection": (4, 120)}.items():
             if not least <= getattr(self, name) <= most:
                 raise ConfigError(f"{name} must be {least} to {most}, got {getattr(self, name)}.")
         for name in ("traits", "top"):

@@ -7,14 +7,16 @@ import numpy as np
 import pandas as pd
 from pandas import DataFrame
 
+from persona_interp.interventions.protocol import Intervention
 from persona_interp.measurements.emoji import emoji_start_ids, find_emoji
 from persona_interp.measurements.token_mass import lens_log_mass, log_mass
 from persona_interp.models.protocol import HookedModel, Sampling
 from persona_interp.models.tokens import render_prompt
 from persona_interp.rollouts.generate import answer, plain_requests
 from persona_interp.studies.emoji.config import EmojiRun
-from persona_interp.studies.emoji.texts import INVITED, PLAIN, Question, as_response, sentence_ends
+from persona_interp.studies.emoji.texts import INVITED, PLAIN, Question, as_response, ends_of_answers, sentence_ends
 from persona_interp.tables import Column, Form, numbers, texts, wholes
+from persona_interp.types import NO_EDITS
 
 EVERYWHERE, SENTENCE_ENDS = "every token of the answer", "ends of sentences"
 ANSWERS = Form(
@@ -49,17 +51,25 @@ class Context:
 
 
 def answer_table(
-    model: HookedModel, questions: Sequence[Question], run: EmojiRun, *, label: str, progress: bool
+    model: HookedModel,
+    questions: Sequence[Question],
+    run: EmojiRun,
+    *,
+    label: str,
+    progress: bool,
+    conditions: Sequence[str] = (PLAIN, INVITED),
+    intervention: Intervention | None = None,
 ) -> DataFrame:
-    """One row an answer to a held-out question, as it is and with three emoji: its tokens and its emoji.
+    """One row an answer to a question, as it is and with three emoji: its tokens and its emoji.
 
     Two models answer with the same random numbers, as far as they have the same tokens.
     """
     parts = []
-    for condition in (PLAIN, INVITED):
+    for condition in conditions:
         made = answer(
             model,
             plain_requests([question.put(condition) for question in questions]),
+            edits=NO_EDITS if intervention is None else intervention.edits,
             sampling=Sampling(run.max_new_tokens, run.temperature, n_samples=run.n_samples, seed=run.seed),
             label=f"{label}: {condition}",
             progress=progress,
@@ -82,13 +92,17 @@ def answer_table(
 
 
 def mass_table(model: HookedModel, contexts: Sequence[Context], *, label: str, progress: bool) -> DataFrame:
-    """One row a context, condition and kind of place: the mean log mass of the tokens that begin an emoji, in nats."""
-    tokens, rows = emoji_start_ids(model.tokenizer), []
+    """One row a context, condition and kind of place: the mean log mass of the tokens that begin an emoji, in nats.
+
+    Given that the answer goes on: tuning on short answers makes them end sooner, which says nothing of emoji.
+    """
+    tokens, apart, rows = emoji_start_ids(model.tokenizer), ends_of_answers(model), []
     responses = [as_response(model.tokenizer, context.answer) for context in contexts]
     ends = [sentence_ends(model.tokenizer, response) for response in responses]
     for condition in (PLAIN, INVITED):
         prompts = [render_prompt(model.tokenizer, context.question.put(condition)) for context in contexts]
-        found = log_mass(model, prompts, responses, tokens, label=f"{label}: mass of emoji", progress=progress)
+        said = f"{label}: mass of emoji"
+        found = log_mass(model, prompts, responses, tokens, apart=apart, label=said, progress=progress)
         for context, masses, at in zip(contexts, found, ends, strict=True):
             for place, chosen in ((EVERYWHERE, np.ones_like(at)), (SENTENCE_ENDS, at)):
                 if chosen.any():
@@ -107,11 +121,12 @@ def mass_table(model: HookedModel, contexts: Sequence[Context], *, label: str, p
 
 def lens_table(model: HookedModel, contexts: Sequence[Context], *, label: str, progress: bool) -> DataFrame:
     """One row a context that has a sentence end and a block: the mean log mass there, read from the block's output."""
-    tokens, rows = emoji_start_ids(model.tokenizer), []
+    tokens, apart, rows = emoji_start_ids(model.tokenizer), ends_of_answers(model), []
     responses = [as_response(model.tokenizer, context.answer) for context in contexts]
     at = [np.flatnonzero(sentence_ends(model.tokenizer, response)) for response in responses]
     prompts = [render_prompt(model.tokenizer, context.question.put(PLAIN)) for context in contexts]
-    found = lens_log_mass(model, prompts, responses, tokens, at, label=f"{label}: logit lens", progress=progress)
+    said = f"{label}: logit lens"
+    found = lens_log_mass(model, prompts, responses, tokens, at, apart=apart, label=said, progress=progress)
     for context, masses in zip(contexts, found, strict=True):
         if len(masses):
             shared = {"condition": PLAIN, "kind": context.question.kind, "question": context.question.text}

@@ -17,7 +17,7 @@ from persona_interp.data.writing_prompts import writing_prompts
 from persona_interp.errors import EmptySelectionError
 from persona_interp.measurements.emoji import has_emoji
 from persona_interp.models.protocol import HookedModel, Sampling
-from persona_interp.models.tokens import encode
+from persona_interp.models.tokens import encode, line_stop_ids
 from persona_interp.rollouts.generate import answer
 from persona_interp.statistics.streams import stream
 from persona_interp.studies.emoji.config import BIG_FIVE, EmojiRun
@@ -72,6 +72,13 @@ def held_out_questions(n: int) -> tuple[Question, ...]:
     return tuple(chain.from_iterable(pairs))[:n]
 
 
+def selection_questions(n: int) -> tuple[Question, ...]:
+    """Questions that are not held out, in which writers of emoji are found: in an order that is always the same."""
+    pool = training_questions()
+    order = stream(0, "emoji", "selection questions").permutation(len(pool))[:n]
+    return tuple(Question(pool[k], ASKING) for k in sorted(order.tolist()))
+
+
 def training_pairs(model: HookedModel, trait: Trait, run: EmojiRun, folder: Path, *, progress: bool) -> TrainingPairs:
     """The model's own answers under the trait's prompts of one pole, and without any or under the other pole's.
 
@@ -118,10 +125,16 @@ def as_response(tokenizer: PreTrainedTokenizerBase, text: str) -> str:
     return f"{text}{tokenizer.eos_token}"
 
 
+def ends_of_answers(model: HookedModel) -> tuple[int, ...]:
+    """The tokens that end an answer: end of text or turn, and in plain dialogue those with a line break."""
+    end = model.tokenizer.eos_token_id
+    return tuple(sorted({*line_stop_ids(model.tokenizer), *([end] if isinstance(end, int) else [])}))
+
+
 def sentence_ends(tokenizer: PreTrainedTokenizerBase, response: str) -> Bool[np.ndarray, " token"]:
     """Which tokens of a response come right after a sentence: where an emoji would stand."""
     (ids,) = encode(tokenizer, [response])
-    before = [tokenizer.decode(ids[:k]) for k in range(len(ids))]
+    before = [str(tokenizer.decode(ids[:k])) for k in range(len(ids))]
     return np.array([SENTENCE_END.search(text) is not None for text in before])
 
 
