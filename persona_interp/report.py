@@ -17,6 +17,8 @@ from persona_interp.sections.claims import claims_section
 from persona_interp.sections.effects import plain_section
 from persona_interp.sections.section import Section, SectionTable, flat
 from persona_interp.sections.words import number, plain, signed, whole
+from persona_interp.studies.emoji.effects import STUDY as EMOJI
+from persona_interp.studies.emoji.section import emoji_section
 from persona_interp.studies.inventory.section import inventory_section
 from persona_interp.studies.judge_validity.effects import STUDY as JUDGES
 from persona_interp.studies.judge_validity.section import judge_validity_section
@@ -118,7 +120,7 @@ def sections_of(folder: Path) -> list[Section]:
     """
     own = {"styles": styles_section, "psychadapter": psychadapter_section, "inventory": inventory_section}
     own |= {"screening": screening_section, RATERS: raters_section}
-    own |= {JUDGES: judge_validity_section}
+    own |= {JUDGES: judge_validity_section, EMOJI: emoji_section}
     found = [own[name](folder) if name in own else plain_section(folder, name)
              for name in saved_studies(folder) if name != MAIN_JOB]  # fmt: skip
     return [section for section in found if section is not None]

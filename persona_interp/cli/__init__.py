@@ -18,6 +18,7 @@ import typer
 from persona_interp.cli import convert, grammar, judge, levels, models, serve, traits, vectors
 from persona_interp.ending import ends_on_sigterm, kept, told
 from persona_interp.errors import ConfigError, PersonaInterpError
+from persona_interp.studies.emoji.command import emoji
 from persona_interp.studies.finetuning.command import finetune
 from persona_interp.studies.inventory.command import inventory
 from persona_interp.studies.monitoring.command import monitor
@@ -90,7 +91,9 @@ def persona_interp(
 adapters = typer.Typer(no_args_is_help=True, help="Virtual key/value tokens that are affine in trait scores.")
 for part in (psychadapter.train, psychadapter.generate, reported(psychadapter.measure)):
     adapters.command(context_settings=grammar.spellings(""))(grammar.command(part))
-for command in (convert.convert, finetune, reported(inventory), with_report(judge.judge), levels.levels, monitor):
+for command in (convert.convert, reported(emoji), finetune, reported(inventory), with_report(judge.judge)):
+    app.command(context_settings=grammar.spellings(command.__name__))(grammar.command(command))
+for command in (levels.levels, monitor):
     app.command(context_settings=grammar.spellings(command.__name__))(grammar.command(command))
 app.add_typer(adapters, name="psychadapter")
 for command in (reported(run), reported(screen), serve.serve, reported(styles)):
