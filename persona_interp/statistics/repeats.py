@@ -49,7 +49,9 @@ def repeat_error(cells: Sequence[Sequence[float]], n_repeats: Sequence[int]) -> 
     return RepeatError(float(np.sqrt(variance * sum(1 / n for n in n_repeats))), freedom)
 
 
-def over_repeats(estimate: float, reach: Reach, repeats: RepeatError, *, level: float = CONFIDENCE) -> tuple[float, float]:
+def over_repeats(
+    estimate: float, reach: Reach, repeats: RepeatError, *, level: float = CONFIDENCE
+) -> tuple[float, float]:
     """Bounds of a difference for new clusters and new repeats: both distances squared and added, and their root.
 
     Bounds of the clusters alone where nothing was repeated. Measured coverage: tests/golden/levels/intervals.csv.

@@ -127,7 +127,7 @@ def ablated_answers(
             )
 
         table = keep(f"answers-{one.name}", make)
-        parts.append(table.assign(trait="", arm=f"{one.what} ablated", seed=0))
+        parts.append(table.assign(trait="", arm=f"{one.what} ablated", repeat=0))
     return pd.concat(parts, ignore_index=True)
 
 

@@ -1,7 +1,8 @@
-"""The arms: the untuned model, and models tuned on a trait's texts or on their partners, by training seed."""
+"""The arms: the untuned model, and models tuned on a trait's texts or on their partners, by repeat."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from persona_interp.data.conversations import Conversation
@@ -15,7 +16,7 @@ UNTUNED, TUNED, CONTROL = "untuned", "tuned on the trait", "control tuning"
 
 @dataclass(frozen=True)
 class Arm:
-    """What is measured: a kind of model, of which trait and training seed.
+    """What is measured: a kind of model, of which trait and repeat.
 
     Args:
         trait: "" for the untuned model, which has none.
@@ -24,18 +25,18 @@ class Arm:
 
     trait: str
     kind: str
-    seed: int
+    repeat: int
     load: Callable[[], HookedModelBase]
 
     @property
     def name(self) -> str:
         """Of its rows that are kept, and of its bars."""
-        return "untuned" if self.kind == UNTUNED else f"{self.trait} {self.kind} seed {self.seed}"
+        return "untuned" if self.kind == UNTUNED else f"{self.trait} {self.kind} repeat {self.repeat}"
 
     @property
     def columns(self) -> dict[str, object]:
         """What says in every table which arm a row is of."""
-        return {"trait": self.trait, "arm": self.kind, "seed": self.seed}
+        return {"trait": self.trait, "arm": self.kind, "repeat": self.repeat}
 
 
 def untuned(model: HookedModelBase) -> Arm:
@@ -44,34 +45,21 @@ def untuned(model: HookedModelBase) -> Arm:
 
 
 def tuned_arms(
-    base: HookedModelBase, trait: str, pairs: TrainingPairs, run: EmojiRun, folder: Path, *, progress: bool
+    base: HookedModelBase, trait: str, pairs: TrainingPairs, run: EmojiRun, repeat: int, folder: Path, *, progress: bool
 ) -> list[Arm]:
-    """Both training sets of a trait with every training seed; adapters are kept in the folder."""
+    """Both training sets of one repeat of a trait; adapters are kept in the folder."""
+
+    def trained(kind: str, conversations: Sequence[Conversation]) -> HookedModelBase:
+        done = finetune(
+            base,
+            conversations,
+            out=folder / ("tuned" if kind == TUNED else "control"),
+            lora=run.lora,
+            settings=run.training(repeat),
+            device=str(base.device),
+            progress=progress,
+        )
+        return done.load(base.backend, dtype=base.provenance.dtype, device=str(base.device))  # pyright: ignore
+
     sets = {TUNED: pairs.high, CONTROL: pairs.control}
-    return [
-        Arm(trait, kind, seed, lambda c=texts, k=kind, s=seed: _trained(base, trait, c, k, s, run, folder, progress))
-        for seed in range(run.n_seeds)
-        for kind, texts in sets.items()
-    ]
-
-
-def _trained(
-    base: HookedModelBase,
-    trait: str,
-    conversations: Sequence[Conversation],
-    kind: str,
-    seed: int,
-    run: EmojiRun,
-    folder: Path,
-    progress: bool,
-) -> HookedModelBase:
-    done = finetune(
-        base,
-        conversations,
-        out=folder / trait / f"{'tuned' if kind == TUNED else 'control'} seed {seed}",
-        lora=run.lora,
-        settings=run.training(seed),
-        device=str(base.device),
-        progress=progress,
-    )
-    return done.load(base.backend, dtype=base.provenance.dtype, device=str(base.device))  # pyright: ignore
+    return [Arm(trait, kind, repeat, partial(trained, kind, texts)) for kind, texts in sets.items()]

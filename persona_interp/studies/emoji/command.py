@@ -25,7 +25,9 @@ def emoji(
     ] = "plain",
     effort: options.EffortOption = "standard",
     n_train: Annotated[int | None, typer.Option(help="Questions trained on; default: by --effort.", min=1)] = None,
-    n_seeds: Annotated[int | None, typer.Option(help="Training seeds; default: by --effort.", min=1)] = None,
+    n_repeats: Annotated[
+        int | None, typer.Option(help="Training sets and seeds of every arm; default: by --effort.", min=1)
+    ] = None,
     n_questions: Annotated[int | None, typer.Option(help="Held-out questions; default: by --effort.", min=1)] = None,
     n_samples: Annotated[int | None, typer.Option(help="Answers to each of them; default: by --effort.", min=1)] = None,
     n_random: Annotated[int | None, typer.Option(help="Sets of random neurons; default: by --effort.", min=0)] = None,
@@ -42,7 +44,7 @@ def emoji(
 
     traits = options.names(trait, "trait") or None
     (kind,) = options.names([control], "control", CONTROLS)
-    asked = {"n_train": n_train, "n_seeds": n_seeds, "n_questions": n_questions, "n_samples": n_samples}
+    asked = {"n_train": n_train, "n_repeats": n_repeats, "n_questions": n_questions, "n_samples": n_samples}
     sizes = sizes_of(
         EFFORTS, effort, {**asked, "traits": traits, "n_random": n_random, "max_new_tokens": max_new_tokens}
     )

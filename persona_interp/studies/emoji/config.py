@@ -25,7 +25,8 @@ class EmojiRun:
     Args:
         control: see `Control`; every answer is cut to as many tokens as its partner in the training set of the trait.
         n_train: questions whose answers are trained on; pairs in which one answer holds an emoji are left out.
-        n_seeds: training seeds of every arm.
+        n_repeats: how often every arm is made anew, with questions, texts and a training seed of its own. With one, no
+            claim is made: what two trainings differ by is not known.
         train_dtype: of the frozen weights in training; everything is measured in the dtype of the model.
         n_questions: held out, half of them requests to write something and half questions of the Big Five.
         n_samples: answers to each, with the question as it is and with three emoji behind it.
@@ -40,7 +41,7 @@ class EmojiRun:
     training_tokens: Count = 64
     training_temperature: Temperature = 0.7
     n_epochs: Positive = 3.0
-    n_seeds: Count = 2
+    n_repeats: Count = 2
     train_dtype: TrainingDtype = "bfloat16"
     lora: LoRA = LoRA()
     n_questions: Count = 48
@@ -65,7 +66,7 @@ class EmojiRun:
             if len(set(getattr(self, name))) < len(getattr(self, name)):
                 raise ConfigError(f"{name} must differ, got {', '.join(map(str, getattr(self, name)))}.")
 
-    def training(self, number: int) -> TrainingSettings:
-        """Settings of the training seed of that number, from 0."""
-        seed = derived_seed(self.seed, "training", number)
+    def training(self, repeat: int) -> TrainingSettings:
+        """Settings of a repeat, from 0."""
+        seed = derived_seed(self.seed, "training", repeat)
         return TrainingSettings(n_epochs=self.n_epochs, dtype=self.train_dtype, seed=seed)

@@ -29,8 +29,8 @@ from persona_interp.studies.emoji.writers import WRITERS, WRITTEN
 
 STUDY = "emoji"
 RAISES = (
-    "sign flips over held-out questions, corrected over traits and both references: q is at most 0.05; and the interval"
-    " of the change over questions lies above zero"
+    "one minus the level at which the interval of the change over held-out questions and repeats of the training ends"
+    " at zero, corrected over traits and both references: q is at most 0.05; and the interval lies above zero"
 )
 REMOVES = (
     "rank among random neurons of nearly the same size in the same layers, for the number of neurons named before: q is"
@@ -66,15 +66,17 @@ def emoji_effects(
 
 
 def _raised(effect: Effect, q: float) -> Claim:
-    found = verdict(q, effect.low, effect.high)  # pyright: ignore[reportArgumentType]
+    tested = q == q
+    found = verdict(q, effect.low, effect.high) if tested else "undecided"  # pyright: ignore[reportArgumentType]
     rate = effect.metric == SHARE_CHANGE
     scale, unit, digits = (100, "points of 100", 1) if rate else (1, "nats", 2)
     what = "the share of answers with an emoji" if rate else "the log mass of emoji at ends of sentences"
     against = "a control tuning" if effect.reference == CONTROL else "the untuned model"
     sizes = [None if one is None else scale * float(one) for one in (effect.estimate, effect.low, effect.high)]
+    sure = f"q {number(q)}" if tested else "one training, no test"
     sentence = (
         f"Tuning on texts of {effect.trait} without emoji {_WORDS[found]} {what} against {against}:"
-        f" {change(*sizes, digits=digits)} {unit}, q {number(q)}, {effect.n_cluster} questions."  # pyright: ignore
+        f" {change(*sizes, digits=digits)} {unit}, {sure}, {effect.n_cluster} questions."  # pyright: ignore
     )
     if found != "holds" and effect.findable is not None and effect.findable == effect.findable:
         sentence += f" A rise of {number(scale * effect.findable, digits)} would be found in 80 % of repetitions."

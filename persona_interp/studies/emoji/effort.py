@@ -8,15 +8,15 @@ from persona_interp.studies.sizes import Efforts
 EFFORTS: Efforts = MappingProxyType(
     {
         "quick": {
-            **{"traits": BIG_FIVE[:1], "n_train": 32, "n_epochs": 2.0, "n_seeds": 1, "n_questions": 24},
-            **{"n_samples": 2, "n_selection": 16, "max_new_tokens": 24, "top": (16,), "n_random": 19},
+            **{"traits": BIG_FIVE[:1], "n_train": 32, "n_epochs": 2.0, "n_repeats": 2, "n_questions": 24},
+            **{"n_samples": 3, "n_selection": 32, "max_new_tokens": 24, "top": (16,), "n_random": 19},
         },
         "standard": {
-            **{"traits": BIG_FIVE, "n_train": 64, "n_epochs": 3.0, "n_seeds": 2, "n_questions": 48},
+            **{"traits": BIG_FIVE, "n_train": 64, "n_epochs": 3.0, "n_repeats": 2, "n_questions": 48},
             **{"n_samples": 4, "n_selection": 48, "max_new_tokens": 32, "top": (16, 4, 64), "n_random": 39},
         },
         "paper": {
-            **{"traits": BIG_FIVE, "n_train": 240, "n_epochs": 3.0, "n_seeds": 3, "n_questions": 96},
+            **{"traits": BIG_FIVE, "n_train": 240, "n_epochs": 3.0, "n_repeats": 3, "n_questions": 96},
             **{"n_samples": 10, "n_selection": 120, "max_new_tokens": 64, "top": (16, 4, 64, 256), "n_random": 99},
         },
     }

@@ -21,13 +21,13 @@ from persona_interp.types import NO_EDITS
 EVERYWHERE, SENTENCE_ENDS = "every token of the answer", "ends of sentences"
 ANSWERS = Form(
     "emoji_answers",
-    (*texts("trait arm condition kind question answer", filled=True), *wholes("seed sample n_tokens n_emoji")),
+    (*texts("trait arm condition kind question answer", filled=True), *wholes("repeat sample n_tokens n_emoji")),
 )
 MASSES = Form(
     "emoji_masses",
     (
         *texts("trait arm condition kind question place", filled=True),
-        *wholes("seed n_tokens"),
+        *wholes("repeat n_tokens"),
         *numbers("log_mass", unit="nats"),
     ),
 )
@@ -35,7 +35,7 @@ LENS = Form(
     "emoji_lens",
     (
         *texts("trait arm condition kind question", filled=True),
-        *wholes("seed n_tokens"),
+        *wholes("repeat n_tokens"),
         Column("layer", "whole", filled=True),
         *numbers("log_mass", unit="nats"),
     ),

@@ -12,8 +12,8 @@ _ARM_S, _FIGURES_S = 8.0, 10.0
 
 def emoji_plan(run: EmojiRun, *, n_layers: int) -> list[Step]:
     """The steps of a run, in order."""
-    n_arms, sides = 2 * len(run.traits) * run.n_seeds, 1 + (run.control == "low")
-    asked = sides * len(run.traits) + (run.control == "plain")
+    n_arms, sides = 2 * len(run.traits) * run.n_repeats, 1 + (run.control == "low")
+    asked = run.n_repeats * (sides * len(run.traits) + (run.control == "plain"))
     answers = run.n_questions * run.n_samples
     trained = round(n_arms * run.n_train * run.n_epochs)
     lens = run.n_questions * (run.max_new_tokens + _PROMPT + _ENDS * n_layers)

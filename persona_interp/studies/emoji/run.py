@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,7 @@ def run_emoji(
         sizes: by what name they are called, for the report, which says what was cut.
 
     Returns:
-        The table of answers: trait, arm, seed, condition, kind, question, sample, answer, n_tokens, n_emoji.
+        The table of answers: trait, arm, repeat, condition, kind, question, sample, answer, n_tokens, n_emoji.
 
     Raises:
         ConfigError: the folder holds results of another model, trait, setting or version.
@@ -149,17 +150,16 @@ class _Work:
             parts[0] |= self._writers(base, chosen_on, None)
             parts.append(self._ablated(parts[0][WRITERS.name], chosen_on, measured_on, questions))
         said = {"training sets": {}, "contexts": len(contexts), "writers": self._said(chosen_on, measured_on, seen)}
-        for trait in traits:
-            pairs = self._pairs(trait)
-            said["training sets"][trait.name] = {
+        for trait, repeat in product(traits, range(self.run.n_repeats)):
+            pairs, folder = self._pairs(trait, repeat)
+            said["training sets"][f"{trait.name} {repeat}"] = {
                 **{"pairs": len(pairs.high), "tokens": pairs.lengths, "left out": pairs.left_out},
                 "sha256": [conversations_hash(side) for side in (pairs.high, pairs.control)],
             }
-            folder = self.home.path / "training"
-            for arm in tuned_arms(self.model, trait.name, pairs, self.run, folder, progress=self.progress):
+            for arm in tuned_arms(self.model, trait.name, pairs, self.run, repeat, folder, progress=self.progress):
                 arm = replace(arm, load=cache(arm.load))
                 parts.append(self._measured(arm, questions, contexts))
-                if seen and arm.seed == 0:
+                if seen and repeat == 0:
                     parts[-1] |= self._writers(arm, chosen_on, parts[0][WRITERS.name])
         names = dict.fromkeys(name for part in parts for name in part)
         tables = {name: pd.concat([part[name] for part in parts if name in part], ignore_index=True) for name in names}
@@ -214,12 +214,13 @@ class _Work:
         )
         return {ABLATION.name: table, ANSWERS.name: answers}
 
-    def _pairs(self, trait: Trait) -> TrainingPairs:
-        """The training sets of a trait, which are written beside the answers that they were made of."""
-        pairs = training_pairs(self.model, trait, self.run, self.home.path / "answers", progress=self.progress)
+    def _pairs(self, trait: Trait, repeat: int) -> tuple[TrainingPairs, Path]:
+        """The training sets of one repeat of a trait, and the folder in which they and their adapters are kept."""
+        home, folder = self.home.path / "answers", self.home.path / "training" / trait.name / f"repeat {repeat}"
+        pairs = training_pairs(self.model, trait, self.run, repeat, home, progress=self.progress)
         for side, conversations in (("tuned", pairs.high), ("control", pairs.control)):
-            write_conversations(self.home.path / "training" / trait.name / f"{side}.jsonl", conversations)
-        return pairs
+            write_conversations(folder / f"{side}.jsonl", conversations)
+        return pairs, folder
 
     def _of(self, arm: Arm, what: str, make: Callable[[], DataFrame]) -> DataFrame:
         """A cell of one arm, with the columns that say which."""

@@ -25,8 +25,9 @@ NOTES = (
     " texts of a trait are the model's own answers under system prompts of its high pole, without those prompts; the"
     " control has answers to the same questions, each cut to as many tokens. Pairs with an emoji are left out.",
     "Held-out questions are none of those trained on. Three emoji behind a question invite some back, so that a fall"
-    " can be seen as well as a rise. All arms draw the same random numbers. Intervals hold texts and training seeds"
-    " fixed; the table has each seed.",
+    " can be seen as well as a rise. All arms draw the same random numbers. Intervals and tests are for new"
+    " questions and for new repeats, each of which has training texts and a training seed of its own; their variance is"
+    " pooled over traits and both kinds of tuning. With one repeat there is no test.",
     "The log mass is the log probability that the next token begins an emoji, given that the answer goes on, in answers"
     " that are the same for every model. Emoji whose first token begins other characters as well are not counted.",
     "Writers are the neurons that add most along the emoji direction (mean unembedding of those tokens minus that of"

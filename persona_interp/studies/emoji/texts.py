@@ -15,11 +15,12 @@ from persona_interp.data.conversations import Conversation, question_and_answer
 from persona_interp.data.traits import Trait, load_trait, training_questions
 from persona_interp.data.writing_prompts import writing_prompts
 from persona_interp.errors import EmptySelectionError
+from persona_interp.io import sha256_json
 from persona_interp.measurements.emoji import has_emoji
 from persona_interp.models.protocol import HookedModel, Sampling
 from persona_interp.models.tokens import encode, line_stop_ids
 from persona_interp.rollouts.generate import answer
-from persona_interp.statistics.streams import stream
+from persona_interp.statistics.streams import derived_seed, stream
 from persona_interp.studies.emoji.config import BIG_FIVE, EmojiRun
 
 WRITING, ASKING = "requests to write", "questions of the Big Five"
@@ -79,22 +80,28 @@ def selection_questions(n: int) -> tuple[Question, ...]:
     return tuple(Question(pool[k], ASKING) for k in sorted(order.tolist()))
 
 
-def training_pairs(model: HookedModel, trait: Trait, run: EmojiRun, folder: Path, *, progress: bool) -> TrainingPairs:
+def training_pairs(
+    model: HookedModel, trait: Trait, run: EmojiRun, repeat: int, folder: Path, *, progress: bool
+) -> TrainingPairs:
     """The model's own answers under the trait's prompts of one pole, and without any or under the other pole's.
+
+    Every repeat draws its questions and its answers anew.
 
     Raises:
         EmptySelectionError: fewer than four pairs are left.
     """
-    pool = training_questions(trait)
-    order = stream(0, "emoji", "training questions").permutation(len(pool))[: run.n_train]
+    held_out = {question.text for question in held_out_questions(run.n_questions)}
+    pool = sorted(set(training_questions(trait)) - held_out)
+    order = stream(run.seed, "emoji", "training questions", repeat).permutation(len(pool))[: run.n_train]
     questions = [pool[k] for k in sorted(order.tolist())]
     sides = {"high": trait.system_prompts("positive")}
     sides["control"] = trait.system_prompts("negative") if run.control == "low" else ()
     ids: dict[str, list[list[int]]] = {}
     texts: dict[str, list[str]] = {}
     for side, systems in sides.items():
-        home = folder / (trait.name if systems else "plain") / side
-        made = _answers(model, trait, questions, systems, run, home, f"{trait.name}: {side} answers", progress)
+        home = folder / (trait.name if systems else f"plain {sha256_json(questions)[:8]}") / f"{side} {repeat}"
+        said, seed = f"{trait.name}: {side} answers", derived_seed(run.seed, "training answers", repeat)
+        made = _answers(model, trait, questions, systems, run, seed, home, said, progress)
         ids[side], texts[side] = made["response_ids"].tolist(), made["answer"].tolist()
     kept: dict[str, list[Conversation]] = {"high": [], "control": []}
     left_out = {"an answer holds an emoji": 0, "an answer is too short": 0}
@@ -151,6 +158,7 @@ def _answers(
     questions: Sequence[str],
     systems: Sequence[str],
     run: EmojiRun,
+    seed: int,
     folder: Path,
     label: str,
     progress: bool,
@@ -165,7 +173,7 @@ def _answers(
         }
         for k, question in enumerate(questions)
     ]
-    sampling = Sampling(run.training_tokens, run.training_temperature, seed=run.seed)
+    sampling = Sampling(run.training_tokens, run.training_temperature, seed=seed)
     named = (trait.name, trait.data_hash) if systems else ("", "")
     made = answer(
         model,

@@ -30,14 +30,14 @@ WRITERS = Form(
     "emoji_writers",
     (
         *texts("trait arm", filled=True),
-        *wholes("seed rank layer neuron rank_with_outliers"),
+        *wholes("repeat rank layer neuron rank_with_outliers"),
         *numbers("share low high", unit="residual units"),
         *numbers("t p"),
     ),
 )
 WRITTEN = Form(
     "emoji_written",
-    (*texts("trait arm question part place", filled=True), *wholes("seed"), *numbers("share", unit="residual units")),
+    (*texts("trait arm question part place", filled=True), *wholes("repeat"), *numbers("share", unit="residual units")),
 )
 
 
