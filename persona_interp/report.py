@@ -30,6 +30,7 @@ from persona_interp.studies.persona.section import main_job_parts
 from persona_interp.studies.psychadapter.section import psychadapter_section
 from persona_interp.studies.screening.section import screening_section
 from persona_interp.studies.styles.section import styles_section
+from persona_interp.studies.substrates.section import substrates_section
 
 TEMPLATES = Path(__file__).with_name("templates")
 REM_PER_INCH = 8.7
@@ -116,7 +117,12 @@ def sections_of(folder: Path) -> list[Section]:
     Raises:
         ArtefactError: a file is damaged or in another form.
     """
-    own = {"styles": styles_section, "psychadapter": psychadapter_section, "inventory": inventory_section}
+    own = {
+        "styles": styles_section,
+        "psychadapter": psychadapter_section,
+        "inventory": inventory_section,
+        "substrates": substrates_section,
+    }
     own |= {"screening": screening_section, RATERS: raters_section}
     own |= {JUDGES: judge_validity_section}
     found = [own[name](folder) if name in own else plain_section(folder, name)
