@@ -37,8 +37,8 @@ def probe(n_questions: int, k: int) -> Callable[[Rng, int], float]:
 
     def one(rng: Rng, seed: int) -> float:
         questions = np.repeat(np.arange(n_questions), 4).astype(str)
-        shared = rng.standard_normal((n_questions, 60)).repeat(4, 0)
-        values = shared + rng.standard_normal((4 * n_questions, 60))
+        shared = rng.standard_normal((n_questions, 30)).repeat(4, 0)
+        values = shared + rng.standard_normal((4 * n_questions, 30))
         positive = np.tile([True, True, False, False], n_questions)
         table = neuron_probe(
             values,
@@ -73,7 +73,7 @@ SETTINGS: dict[str, tuple[int, Callable[[Rng, int], float]]] = {
         for kind in ("normal", "heavy", "exponential")
         for alike in (0.0, 0.5)
     },
-    **{f"probe of {k} neurons, {n} questions": (400, probe(n, k)) for n in (10, 20) for k in (1, 8)},
+    **{f"probe of {k} neurons, {n} questions": (200, probe(n, k)) for n, k in ((10, 1), (16, 8))},
     **{f"ablated units among {n} random sets": (2000, sets(n)) for n in (39, 100)},
 }
 
