@@ -22,7 +22,7 @@ from persona_interp.studies.sizes import Sizes
 from persona_interp.studies.substrates.config import SubstratesRun
 from persona_interp.studies.substrates.effects import STUDY
 from persona_interp.studies.substrates.effort import EFFORTS
-from persona_interp.studies.substrates.figures import draw_substrates
+from persona_interp.studies.substrates.figures.drawing import draw_substrates
 from persona_interp.studies.substrates.run import run_substrates
 
 

@@ -17,6 +17,10 @@ def substrates(
     dtype: options.Dtype = "auto",
     template_option: options.TemplateOptions = options.NONE,
     layer: Annotated[int | None, typer.Option(help="0-based block; default: nearest to depth 0.6.", min=0)] = None,
+    sae: Annotated[
+        str | None, typer.Option(help="A dictionary: a folder, a SAE-Lens release or a hub id; its layer is meant.")
+    ] = None,
+    sae_id: Annotated[str | None, typer.Option(help="Which dictionary of the release or hub id.")] = None,
     effort: options.EffortOption = "standard",
     n_questions: options.SizedQuestions = None,
     n_eval: options.EvalQuestions = None,
@@ -35,6 +39,7 @@ def substrates(
 ) -> Outcome:
     """Writers of a trait's direction, probes of k neurons and ablations as effects in OUT; goes on after a stop."""
     from persona_interp.data.traits import load_trait
+    from persona_interp.directions.sae.load import load_sae
     from persona_interp.effects import EFFECTS_FILE, load_claims
     from persona_interp.judges.embedding import EmbeddingJudge
     from persona_interp.judges.likelihood import LikelihoodJudge
@@ -57,10 +62,12 @@ def substrates(
         capability=capability,
         seed=seed,
     )
+    options.refuse_idle(sae_id, "--sae-id", sae is not None, "--sae")
     asked = load_trait(trait)
     loaded = load_model(model, backend, dtype=dtype, template_options=options.template_options(template_option))
+    dictionary = None if sae is None else load_sae(sae, sae_id=sae_id, model=loaded)
     judges = [EmbeddingJudge(), *([LikelihoodJudge(loaded, n_pairs=1)] if likelihood else [])]
-    run_substrates(loaded, asked, judges, run, out=out, layer=layer, sizes=sizes)
+    run_substrates(loaded, asked, judges, run, out=out, layer=layer, dictionary=dictionary, sizes=sizes)
     claims = load_claims(out)
     sentences = [str(row) for row in claims.loc[claims["study"] == STUDY, "sentence"]]
     return Outcome([*sentences, f"effects: {out / EFFECTS_FILE}"], {"claims": sentences}, out, reported=True)

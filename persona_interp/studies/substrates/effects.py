@@ -13,6 +13,7 @@ from persona_interp.models.components import UNIT_KINDS, UnitKind
 from persona_interp.sections.words import interval, number
 from persona_interp.statistics.levels import CONFIDENCE
 from persona_interp.studies.substrates.config import SubstratesRun
+from persona_interp.studies.substrates.latent_effects import latent_effects, sparse, steers
 from persona_interp.tables import rows_of
 from persona_interp.types import depth_of
 
@@ -23,6 +24,7 @@ STUDY = "substrates"
 SHARE, PART, PIECE = "share of the projection difference", "part of the projection difference", "written"
 HALF, OUTLIER = "units that write half", "size over the median"
 AUC, CHANGE = "AUC", "change of expression"
+ABLATED = "writers ablated"
 N_SHOWN = 20
 NAMED_K = 8
 """Neurons of the probe that the claim of few neurons is about, named before."""
@@ -75,9 +77,15 @@ def substrate_effects(
     effects += [*(effect for _, effect in (*probed, *ablated)), *few]
     for kind, table in result.capability.items():
         effects += _capability(table, kind, here)
+    compared, sparsity = [], []
+    if result.latents is not None:
+        more, compared, sparsity = latent_effects(result.latents, here, run, result.headline, known)
+        effects += more
     q = dict(zip(map(id, effects), q_of(effects), strict=True))
-    claims = [_removes(row, effect, q[id(effect)]) for row, effect in ablated if effect.family is not None]
+    claims = [_removes(row, effect, q[id(effect)]) for row, effect in ablated if effect.family == ABLATED]
     claims += [_few(effect, q[id(effect)], result.probe) for effect in few]
+    claims += [steers(effect, tested, q[id(effect)]) for effect, tested in compared if effect.family is not None]
+    claims += [sparse(effect, q[id(effect)]) for effect in sparsity if effect.family == "sparse in latents"]
     return effects, claims
 
 
@@ -235,7 +243,7 @@ def _ablated(
                 null_high=row["null_high"],
                 n_null=row["n_draws"],
                 p=row["p"],
-                family=None if row["p"] is None else "writers ablated" if primary else "writers ablated, other judges",
+                family=None if row["p"] is None else ABLATED if primary else f"{ABLATED}, other judges",
                 judge=row["judge"],
                 judge_validity=known.get(row["judge"]),
             ).measured(row, "effect"),

@@ -44,7 +44,7 @@ def latent_effects(
     rows = latent_rows(found.scored, headline, seed=run.seed)
     tested = top_against_random(rows, seed=run.seed)
     compared = [] if tested is None else [(_compared(tested, of, run, headline, known), tested)]
-    effects = [*_card(found, of), *curves, *_along(rows, found, of, run, headline, known)]
+    effects = [*_card(found, of), *curves, *_along(rows, of, run, headline, known)]
     return [*effects, *(effect for effect, _ in compared)], compared, named
 
 
@@ -54,7 +54,12 @@ def _card(found: Latents, of: Effect) -> Iterator[Effect]:
     if quality is None:
         return
     on = replace(
-        of, role="control", trait=None, method=found.dictionary.kind, condition=found.dictionary.name, data="held-out texts"
+        of,
+        role="control",
+        trait=None,
+        method=found.dictionary.kind,
+        condition=found.dictionary.name,
+        data="held-out texts",
     )
     yield replace(on, metric=CARD[0], cluster="text").estimated(quality.fvu)
     yield replace(on, metric=CARD[1], cluster="text").estimated(quality.ce_recovered)
@@ -99,7 +104,7 @@ def _curves(found: Latents, of: Effect) -> Iterator[Effect]:
 
 
 def _along(
-    rows: pd.DataFrame, found: Latents, of: Effect, run: SubstratesRun, headline: str, known: Mapping[str, float]
+    rows: pd.DataFrame, of: Effect, run: SubstratesRun, headline: str, known: Mapping[str, float]
 ) -> Iterator[Effect]:
     """Each latent steered, and the persona vector beside."""
     for row in rows_of(rows):
@@ -154,10 +159,10 @@ def steers(effect: Effect, found: TopAgainstRandom, q: float) -> Claim:
     difference = found.difference
     holds = rejected(q) and difference.low > 0
     does = "steer" if holds else "are not shown to steer"
+    points = interval(difference.estimate, difference.low, difference.high, digits=1)
     sentence = (
-        f"The {found.n_top} latents nearest to {effect.trait} {does} toward it more than {found.n_random} random latents"
-        f" of equal density: {interval(difference.estimate, difference.low, difference.high, digits=1)} points, q"
-        f" {number(q)} ({effect.judge})."
+        f"The {found.n_top} latents nearest to {effect.trait} {does} toward it more than {found.n_random} random"
+        f" latents of equal density: {points} points, q {number(q)} ({effect.judge})."
     )
     verdict = "holds" if holds else "does not" if difference.high < 0 else "undecided"
     return effect.claimed("top latents steer", sentence, STEERS, verdict)

@@ -1,8 +1,9 @@
-"""A trait in a dictionary: its direction as a sum of decoder vectors, and its top latents steered beside random ones."""
+"""A trait in a dictionary: its direction as a sum of decoder vectors, and top latents steered beside random ones."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from persona_interp.data.traits import Trait
 from persona_interp.directions.direction import Direction
 from persona_interp.directions.sae.contexts import contexts_frame, top_contexts
 from persona_interp.directions.sae.decompose import OWN, RANDOM, decompose, decomposition_null
-from persona_interp.directions.sae.decomposition import SAEDecomposition
+from persona_interp.directions.sae.decomposition import Method, SAEDecomposition
 from persona_interp.directions.sae.dictionary import Dictionary
 from persona_interp.directions.sae.latents import latent_direction, latents_of_equal_density, mean_latents
 from persona_interp.errors import ConfigError
@@ -23,11 +24,11 @@ from persona_interp.models.hooked import HookedModelBase
 from persona_interp.statistics.means import bootstrap_difference, bootstrap_mean
 from persona_interp.statistics.permutation import permutation_test_two_samples
 from persona_interp.statistics.resampling import Interval
+from persona_interp.studies.folder import RunFolder
 from persona_interp.studies.substrates.config import SubstratesRun
 from persona_interp.studies.substrates.found import Halves
-from persona_interp.types import Hookpoint
 
-METHODS = ("cosine", "latent_difference", "pursuit")
+METHODS: tuple[Method, ...] = ("cosine", "latent_difference", "pursuit")
 VECTOR, TOP, RANDOM_LATENT = "persona vector", "top latent", "random latent"
 N_CONTEXTS = 3
 _N_CURVE = 32
@@ -50,13 +51,57 @@ class Latents:
     scored: pd.DataFrame
     contexts: pd.DataFrame
 
+    @property
+    def record(self) -> dict[str, Any]:
+        """What provenance says of it."""
+        dictionary = self.dictionary
+        quality = None if dictionary.quality is None else dictionary.quality.card()
+        return {"id": dictionary.id, "weights": dictionary.weights, "name": dictionary.name, "quality": quality}
 
-def check_dictionary_fits(dictionary: Dictionary) -> None:
-    """Refuse a dictionary of another stream than the residual one: its latents are compared with a direction.
+
+def find_latents(
+    model: HookedModelBase,
+    trait: Trait,
+    judges: Sequence[Judge],
+    direction: Direction,
+    dictionary: Dictionary,
+    halves: Halves,
+    run: SubstratesRun,
+    folder: RunFolder,
+    *,
+    out: Path,
+    progress: bool,
+) -> Latents:
+    """Decomposition, steering and contexts, each kept; decompositions are saved in `out`/decompositions."""
+    made, curves = decompose_direction(model, direction, dictionary, halves, run, progress=progress)
+    for method, decomposition in made.items():
+        decomposition.save(out / "decompositions" / f"{direction.trait}_{method}.safetensors")
+    top = list(made["cosine"].latents[: run.n_latents])
+    known = dictionary.quality is not None
+    top = [latent for latent in top if not known or dictionary.quality.density[latent] > 0]  # pyright: ignore
+    scored = folder.cell(
+        "latents",
+        ["latents", top],
+        lambda: steered_latents(
+            model, trait, judges, direction, dictionary, top, run, folder=out / "answers" / "latents", progress=progress
+        ),
+    )
+    contexts = folder.cell(
+        "contexts",
+        ["contexts", top],
+        lambda: contexts_of(model, dictionary, top, halves, progress=progress),
+    )
+    return Latents(dictionary, made, curves, scored, contexts)
+
+
+def check_dictionary_fits(dictionary: Dictionary, layer: int | None) -> None:
+    """Refuse a dictionary of another stream than the residual one, or of another layer than was asked for.
 
     Raises:
         ConfigError: it reads or writes elsewhere.
     """
+    if layer is not None and layer != dictionary.writes.layer:
+        raise ConfigError(f"layer must be that of the dictionary, {dictionary.writes.layer}, got {layer}.")
     for place in (dictionary.hookpoint, dictionary.writes):
         if place.stream != "resid_post":
             raise ConfigError(
@@ -82,8 +127,10 @@ def decompose_direction(
     ]
     n, made, curves = min(_N_CURVE, dictionary.n_latents), {}, []
     for method in METHODS:
-        pooled = {"positive": sides[0], "negative": sides[1]} if method == "latent_difference" else {}
-        made[method] = decompose(direction, dictionary, method=method, n_latents=n, **pooled)
+        positive, negative = sides if method == "latent_difference" else (None, None)
+        made[method] = decompose(
+            direction, dictionary, method=method, n_latents=n, positive=positive, negative=negative
+        )
         table = decomposition_null(
             direction,
             dictionary,
@@ -93,8 +140,9 @@ def decompose_direction(
             poles=halves.positive,
             n_random=run.n_permutations,
             n_shuffled=min(run.n_permutations, 40),
+            positive=positive,
+            negative=negative,
             seed=run.seed,
-            **pooled,
         )
         curves.append(_bands(table).assign(method=method))
     return made, pd.concat(curves, ignore_index=True)
@@ -106,7 +154,11 @@ def _bands(table: pd.DataFrame) -> pd.DataFrame:
     rows = own[["fvu", "p_random", "p_shuffled"]].copy()
     for what, name in ((RANDOM, "random"), ("shuffled decoder", "shuffled")):
         draws = table[table["what"] == what].groupby("n_latents")["fvu"]
-        rows[name], rows[f"{name}_low"], rows[f"{name}_high"] = draws.mean(), draws.quantile(0.025), draws.quantile(0.975)
+        rows[name], rows[f"{name}_low"], rows[f"{name}_high"] = (
+            draws.mean(),
+            draws.quantile(0.025),
+            draws.quantile(0.975),
+        )
         rows[f"n_{name}"] = table.loc[table["what"] == what, "draw"].nunique()
     return rows.reset_index()
 
@@ -148,7 +200,8 @@ def steered_latents(
     steered = scored["role"] != UNSTEERED
     index = (scored["draw"] + 1).where(steered, 0).astype(int)
     return scored.assign(
-        kind=np.where(steered, np.array(named)[index], UNSTEERED), latent=np.where(steered, np.array(latents)[index], -1)
+        kind=np.where(steered, np.array(named)[index], UNSTEERED),
+        latent=np.where(steered, np.array(latents)[index], -1),
     )
 
 
@@ -182,9 +235,7 @@ def top_against_random(rows: pd.DataFrame, *, seed: int) -> TopAgainstRandom | N
     if len(top) < 2 or len(random) < 2:
         return None
     clusters = np.arange(len(top)).astype(str), np.arange(len(top), len(top) + len(random)).astype(str)
-    tested = permutation_test_two_samples(
-        top, random, *clusters, permute="clusters", alternative="greater", seed=seed
-    )
+    tested = permutation_test_two_samples(top, random, *clusters, permute="clusters", alternative="greater", seed=seed)
     return TopAgainstRandom(
         bootstrap_difference(top, random, *clusters, seed=seed), tested.p_value, len(top), len(random)
     )
@@ -195,16 +246,9 @@ def contexts_of(
 ) -> pd.DataFrame:
     """Where the top latents are largest, in answers of this run and neutral texts."""
     texts = [f"{p}{a}" for p, a in zip(halves.frame["prompt"], halves.frame["answer"], strict=True)]
-    found = top_contexts(
-        model, dictionary, list(top), [*texts, *load_neutral_texts()], n=N_CONTEXTS, progress=progress
-    )
+    found = top_contexts(model, dictionary, list(top), [*texts, *load_neutral_texts()], n=N_CONTEXTS, progress=progress)
     return contexts_frame(found)
 
 
 def _ends(found: Interval) -> dict[str, float]:
     return {"low": found.low, "high": found.high}
-
-
-def place_of(dictionary: Dictionary) -> Hookpoint:
-    """Where the direction is taken from."""
-    return dictionary.writes

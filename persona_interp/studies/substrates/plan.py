@@ -7,8 +7,8 @@ from persona_interp.studies.substrates.config import SubstratesRun
 _PROMPT, _PASSES, _PROBE_S, _NEUTRAL, _ARMS = 60, 5, 0.3, 9_000, 4
 
 
-def substrates_plan(run: SubstratesRun, trait: Trait) -> list[Step]:
-    """Rollouts, attribution, probes, ablations and capability."""
+def substrates_plan(run: SubstratesRun, trait: Trait, *, latents: bool = False) -> list[Step]:
+    """Rollouts, attribution, probes, ablations and capability; with a dictionary, latents steered."""
     n = 2 * run.n_questions * run.n_instructions
     ablated = sum(
         len(trait.eval_questions[: run.n_eval])
@@ -24,4 +24,9 @@ def substrates_plan(run: SubstratesRun, trait: Trait) -> list[Step]:
     ]
     if run.capability:
         steps.append(Step("perplexity and accuracy", arms, 0, arms * _NEUTRAL))
+    if latents:
+        steered = len(trait.eval_questions[: run.n_eval]) * (2 + run.n_latents + run.n_random_latents)
+        steps.append(
+            Step("latents", steered, steered * run.max_new_tokens, steered * _PROMPT // 3, steered * ANSWER_S + 30)
+        )
     return steps

@@ -10,6 +10,7 @@ import pandas as pd
 from persona_interp.arguments import checked
 from persona_interp.bounds import Some
 from persona_interp.data.traits import Trait
+from persona_interp.directions.sae.dictionary import Dictionary, check_same_place
 from persona_interp.identity import of_judges, of_model, of_package
 from persona_interp.judges.protocol import Judge
 from persona_interp.lock import alone_in
@@ -25,6 +26,7 @@ from persona_interp.studies.substrates.ablation import ablation_rows, ablation_t
 from persona_interp.studies.substrates.config import SubstratesRun
 from persona_interp.studies.substrates.effects import STUDY, substrate_effects
 from persona_interp.studies.substrates.found import Found, Halves, find_substrates, probe_table
+from persona_interp.studies.substrates.latents import Latents, check_dictionary_fits, find_latents
 from persona_interp.studies.substrates.plan import substrates_plan
 from persona_interp.types import Hookpoint, default_layer
 
@@ -47,6 +49,7 @@ class SubstratesResult:
     ablations: Mapping[UnitKind, pd.DataFrame]
     capability: Mapping[UnitKind, pd.DataFrame]
     headline: str
+    latents: Latents | None = None
 
 
 @checked
@@ -59,6 +62,7 @@ def run_substrates(
     *,
     out: Path,
     layer: int | None = None,
+    dictionary: Dictionary | None = None,
     sizes: Sizes | None = None,
     progress: bool = True,
 ) -> SubstratesResult:
@@ -69,14 +73,19 @@ def run_substrates(
     numbers.
 
     Args:
-        layer: 0-based block whose output is meant; default: nearest to depth 0.6.
+        layer: 0-based block whose output is meant; default: that of the dictionary, else nearest to depth 0.6.
+        dictionary: of that block's output; the direction is decomposed into its latents, and its top ones are steered.
         sizes: by what name they are called, for the report, which says what was cut.
 
     Raises:
-        ConfigError: `out` holds results of another configuration.
+        ConfigError: `out` holds results of another configuration, or the dictionary is of another place.
         EmptySelectionError: there are too few questions or units.
         HookpointError: the layer does not exist, or the model has experts in the place of MLPs.
     """
+    if dictionary is not None:
+        check_dictionary_fits(dictionary, layer)
+        check_same_place(dictionary, model)
+        layer = dictionary.writes.layer
     layer = default_layer(model.n_layers) if layer is None else layer
     model.check_hookpoints([Hookpoint(layer), Hookpoint(layer, "mlp_act"), Hookpoint(layer, "head_out")])
     rating = [judge for judge in judges if judge.unable(trait) is None]
@@ -85,6 +94,7 @@ def run_substrates(
         "trait": [trait.name, trait.data_hash],
         "judges": of_judges(rating),
         "layer": layer,
+        "dictionary": None if dictionary is None else [dictionary.id, dictionary.weights],
         **run.to_dict(),
         **of_package(METHOD_VERSION),
     }
@@ -128,7 +138,12 @@ def run_substrates(
                 ["capability", kind],
                 lambda kind=kind: capability_table(model, found, run, kind, progress=progress),
             )
-    result = SubstratesResult(found, probe, ablations, capability, headline)
+    latents = None
+    if dictionary is not None:
+        latents = find_latents(
+            model, trait, rating, direction, dictionary, halves, run, folder, out=out, progress=progress
+        )
+    result = SubstratesResult(found, probe, ablations, capability, headline, latents)
     effects, claims = substrate_effects(result, trait.name, n_layers=model.n_layers, known=known, run=run)
     folder.finish(model, _provenance(model, trait, layer, run, result, known, sizes), effects, claims, seed=run.seed)
     return result
@@ -158,6 +173,7 @@ def _provenance(
             "positions_in_prompts": found.outliers.n_positions[0],
             "positions_in_responses": found.outliers.n_positions[1],
         },
+        **({} if result.latents is None else {"dictionary": result.latents.record}),
         "versions": library_versions(),
         **({} if sizes is None else {"size": sizes.record()}),
     }

@@ -8,7 +8,8 @@ from persona_interp.sections.section import Section
 from persona_interp.studies.sizes import cut_notes
 from persona_interp.studies.substrates.effects import AUC, CHANGE, HALF, OUTLIER, PIECE, SHARE, STUDY
 from persona_interp.studies.substrates.effort import EFFORTS
-from persona_interp.studies.substrates.figures import draw_substrates
+from persona_interp.studies.substrates.figures.drawing import draw_substrates
+from persona_interp.studies.substrates.latent_effects import AGAINST, ALONG, CARD, FVU
 
 NOTES = (
     "Shares are exact: the residual stream is the sum of what embedding, heads, MLPs and biases add, and a projection"
@@ -25,6 +26,10 @@ SHOWN = (
     Shown("Parts", (PIECE,), digits=3),
     Shown("Probes", (AUC,)),
     Shown("Ablation", (CHANGE,), sign=True, digits=1),
+    Shown("Dictionary", CARD),
+    Shown("Decomposition", (FVU,), "Powers of two; p among random directions and among shuffled decoders.", digits=3),
+    Shown("Latents steered", (ALONG,), sign=True, digits=1),
+    Shown("Top latents against random ones", (AGAINST,), sign=True, digits=1),
     Shown("What the model still can do", ("perplexity of neutral texts", "four-option accuracy")),
 )
 

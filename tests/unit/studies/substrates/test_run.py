@@ -14,7 +14,7 @@ from persona_interp.figures.style import paper_style
 from persona_interp.judges.protocol import Score
 from persona_interp.studies.substrates.config import SubstratesRun
 from persona_interp.studies.substrates.effects import AUC, CHANGE, NAMED_K, PIECE, SHARE
-from persona_interp.studies.substrates.figures import draw_substrates
+from persona_interp.studies.substrates.figures.drawing import draw_substrates
 from persona_interp.studies.substrates.run import SubstratesResult, run_substrates
 from persona_interp.studies.substrates.section import substrates_section
 from tests.contract.tiny import Tiny

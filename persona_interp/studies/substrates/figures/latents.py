@@ -22,7 +22,12 @@ def plot_decomposition(effects: DataFrame, ax: Axes) -> Axes:
     random = pursuit[pursuit["condition"] == "against random directions"]
     shuffled = pursuit[pursuit["condition"] == "against shuffled decoders"]
     ax.fill_between(
-        random["strength"], random["null_low"], random["null_high"], color=LIGHT_GREY, lw=0, label="random directions, pursuit"
+        random["strength"],
+        random["null_low"],
+        random["null_high"],
+        color=LIGHT_GREY,
+        lw=0,
+        label="random directions, pursuit",
     )
     if shuffled["null_low"].notna().any():
         ax.plot(shuffled["strength"], shuffled["null_low"], color=GREY, ls="--", lw=1, label="shuffled decoder, 2.5th")

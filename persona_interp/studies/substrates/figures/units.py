@@ -10,20 +10,16 @@ from pandas import DataFrame
 from persona_interp.figures.drawn import DrawnFigure
 from persona_interp.figures.frames import distinct, keep, records
 from persona_interp.figures.style import GREY, LIGHT_GREY, PALETTE, legend_below, panel_figure
-from persona_interp.studies.substrates.effects import AUC, CHANGE, PIECE, SHARE, WITH, WITHOUT
+from persona_interp.studies.substrates.effects import ABLATED, AUC, CHANGE, PIECE, SHARE, WITH, WITHOUT
 
 N_BARS = 12
 _UNITS = ("neuron", "head")
 
 
-def draw_substrates(effects: DataFrame) -> list[DrawnFigure]:
-    """Every figure of the effects of substrates; call it in `paper_style`."""
-    drawn = []
-    for trait, rows in effects.groupby("trait", sort=False):
-        name = str(trait)
-        for draw in (_draw_parts, _draw_writers, _draw_probe, _draw_ablation):
-            drawn += draw(name, rows)
-    return drawn
+def draw_units(trait: str, effects: DataFrame) -> list[DrawnFigure]:
+    """The figures of a trait's writers, probes and ablations."""
+    made = [draw(trait, effects) for draw in (_draw_parts, _draw_writers, _draw_probe, _draw_ablation)]
+    return [figure for some in made for figure in some]
 
 
 def plot_parts(effects: DataFrame, ax: Axes) -> Axes:
@@ -167,4 +163,4 @@ def _draw_ablation(trait: str, effects: DataFrame) -> list[DrawnFigure]:
 
 
 def _headline(rows: DataFrame) -> Sequence[str]:
-    return distinct(keep(rows, "family", "writers ablated"), "judge") or distinct(rows, "judge")[:1]
+    return distinct(keep(rows, "family", ABLATED), "judge") or distinct(rows, "judge")[:1]
