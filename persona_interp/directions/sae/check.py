@@ -18,7 +18,8 @@ from persona_interp.types import Hookpoint, Stream
 
 OWN, SHUFFLED, CENTRED = "own", "coordinates shuffled", "centred"
 MOST_OF_SHUFFLED = 0.8
-"""A dictionary must leave at most this share of what it leaves of the same activations, coordinates shuffled."""
+"""A dictionary must leave at most this share of what it leaves of the same activations, coordinates shuffled, and less
+than their mean leaves."""
 CLEARLY = 0.8
 """Another place, or the other basis, fits clearly better where at most this share of the variance is left there."""
 _STREAMS: tuple[Stream, ...] = ("resid_pre", "attn_out", "mlp_in", "mlp_out", "resid_post")
@@ -133,7 +134,7 @@ def _refuse(dictionary: Dictionary, model: HookedModel, found: DictionaryCheck) 
         raise IncompatibleDirectionError(
             f"{named} leaves {own:.2f} of the variance {told}, and {best['fvu']:.2f} of {place}.", advice
         )
-    if not own <= MOST_OF_SHUFFLED * min(1.0, shuffled):
+    if not (own < 1 and own <= MOST_OF_SHUFFLED * shuffled):
         raise IncompatibleDirectionError(
             f"{named} leaves {own:.2f} of the variance {told}, and {shuffled:.2f} of it with coordinates shuffled.",
             "It belongs to another model, layer, stream or basis, or its normalisation is not what its file says.",

@@ -12,7 +12,7 @@ from persona_interp.arguments import checked
 from persona_interp.bounds import Positive
 from persona_interp.data.neutral_texts import load_neutral_texts
 from persona_interp.directions.sae.check import check_dictionary
-from persona_interp.directions.sae.dictionary import Basis, Dictionary, check_same_place
+from persona_interp.directions.sae.dictionary import Basis, Dictionary, check_same_place, with_quality
 from persona_interp.directions.sae.hooks import hookpoint_of
 from persona_interp.directions.sae.quality import QUALITY_FILE, load_quality
 from persona_interp.errors import ArtefactError, ConfigError, MissingPackageError, first_line
@@ -88,9 +88,9 @@ def load_sae(
         basis=basis,
         metadata={**metadata, **({"weights": own["weights"]} if own.get("weights") and not rebind else {})},
         norm_limit=own.get("norm_limit"),
-        residual_norm=own.get("residual_norm"),
-        quality=quality,
     )
+    if quality is not None:
+        made = with_quality(made, quality)
     if model is not None:
         check_same_place(made, model)
         found = check_dictionary(made, model, load_neutral_texts() if texts is None else texts)

@@ -22,7 +22,7 @@ from persona_interp.directions.sae.checkpoint import (
     restore,
     save_checkpoint,
 )
-from persona_interp.directions.sae.dictionary import Dictionary, with_quality
+from persona_interp.directions.sae.dictionary import Dictionary
 from persona_interp.directions.sae.hooks import hook_name_of
 from persona_interp.directions.sae.load import OWN, load_sae
 from persona_interp.directions.sae.measure import measure_quality
@@ -106,9 +106,7 @@ def train_sae(
         quality = measure_quality(model, made, measured_on, data=said, progress=progress)
         quality.save(folder / QUALITY_FILE)
         delete_checkpoints(folder)
-    made = load_sae(folder, device=device or str(model.device))
-    assert made.quality is not None, "it was just measured"
-    return with_quality(made, made.quality)
+    return load_sae(folder, device=device or str(model.device))
 
 
 def _parts(texts: Sequence[str], held_out: Sequence[str] | None, seed: int) -> tuple[list[str], list[str]]:
