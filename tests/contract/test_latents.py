@@ -1,4 +1,4 @@
-"""Steering latents: what it says is what the model then computes, in passes, generation and training, on both backends."""
+"""Steering latents: what it says is what the model then computes: in passes, generation and training."""
 
 from typing import Any
 

@@ -78,7 +78,7 @@ def latents_of_equal_density(dictionary: Dictionary, latents: Some[int], n: Coun
     if dictionary.quality is None:
         raise ConfigError(
             f"the densities of {dictionary.id} are not known.",
-            "Measure them: with_quality(dictionary, measure_quality(model, dictionary, texts)).",
+            "Measure them: with_quality(dictionary, measure_dictionary(model, dictionary, texts)).",
         )
     density = dictionary.quality.density.double().numpy()
     if silent := [latent for latent in latents if density[latent] == 0]:

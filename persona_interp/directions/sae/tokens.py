@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 from persona_interp.errors import ConfigError, EmptySelectionError
 from persona_interp.models.protocol import HookedModel
 from persona_interp.models.tokens import encode, pad_id, token_batch
-from persona_interp.types import Edits, Hookpoint, TokenBatch
+from persona_interp.types import Hookpoint, TokenBatch
 
 CONTEXT = 256
 """Tokens of a row: longer texts are cut into several."""
@@ -78,21 +78,27 @@ def text_rows(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], numbers:
 
 
 def token_activations(
-    model: HookedModel, rows: Sequence[Row], hookpoints: Sequence[Hookpoint], *, edits: Edits | None = None
+    model: HookedModel,
+    rows: Sequence[Row],
+    hookpoints: Sequence[Hookpoint],
+    *,
+    tokens_at_once: int = TOKENS_AT_ONCE,
 ) -> Iterator[TokenActivations]:
     """Activations of rows at hookpoints, rows of similar length together."""
-    for batch, chunk in row_batches(model, rows):
-        made = model.run(batch, read=hookpoints, outputs="none", edits=edits or {})
+    for batch, chunk in row_batches(model, rows, tokens_at_once):
+        made = model.run(batch, read=hookpoints, outputs="none")
         yield TokenActivations(chunk, batch, made.residuals)
 
 
-def row_batches(model: HookedModel, rows: Sequence[Row]) -> Iterator[tuple[TokenBatch, list[Row]]]:
+def row_batches(
+    model: HookedModel, rows: Sequence[Row], tokens_at_once: int = TOKENS_AT_ONCE
+) -> Iterator[tuple[TokenBatch, list[Row]]]:
     """Batches of rows of similar length; what counts of a row is the response, what comes before it the prompt."""
     rows = [row for row in rows if row.first < len(row.ids)]
     order, start = sorted(range(len(rows)), key=lambda k: len(rows[k].ids)), 0
     while start < len(order):
         stop = start + 1
-        while stop < len(order) and (stop + 1 - start) * len(rows[order[stop]].ids) <= TOKENS_AT_ONCE:
+        while stop < len(order) and (stop + 1 - start) * len(rows[order[stop]].ids) <= tokens_at_once:
             stop += 1
         chunk = [rows[k] for k in order[start:stop]]
         prompts, responses = [row.ids[: row.first] for row in chunk], [row.ids[row.first :] for row in chunk]
@@ -105,6 +111,19 @@ def all_rows(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> Iterat
     for start in range(0, len(texts), TEXTS_AT_ONCE):
         numbers = range(start, min(start + TEXTS_AT_ONCE, len(texts)))
         yield text_rows(tokenizer, [texts[k] for k in numbers], numbers)
+
+
+def first_texts(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], most: int) -> list[str]:
+    """The first texts up to so many tokens; at least one."""
+    kept, n = [], 0
+    for start in range(0, len(texts), TEXTS_AT_ONCE):
+        some = texts[start : start + TEXTS_AT_ONCE]
+        for text, ids in zip(some, encode(tokenizer, some), strict=True):
+            n += len(ids)
+            if kept and n > most:
+                return kept
+            kept.append(text)
+    return kept
 
 
 def massive_limit(model: HookedModel, texts: Sequence[str], hookpoint: Hookpoint) -> float:

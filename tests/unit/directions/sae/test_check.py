@@ -1,4 +1,4 @@
-"""A dictionary of another place, basis or model is found by reconstruction; names and numbers of layers are not asked."""
+"""A dictionary of another place, basis or model is found by reconstruction; its name of a hook is not believed."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -30,7 +30,7 @@ def trained(model: HookedModelBase, tmp_path_factory: pytest.TempPathFactory) ->
 def test_the_right_place_leaves_least(trained: tuple[Dictionary, Path], model: HookedModelBase) -> None:
     found = check_dictionary(trained[0], model, TEXTS)
     assert found.of("own") < 0.5 < found.of("coordinates shuffled")
-    assert found.of("own") < found.of("neighbour") and found.of("own") < found.of("centred basis")
+    assert found.of("own") < found.of("elsewhere") and found.of("own") < found.of("other basis")
     assert set(found.fvu["stream"]) >= {"resid_post", "attn_out", "mlp_out"}
 
 
@@ -46,9 +46,7 @@ def test_another_basis_is_named(model: HookedModelBase) -> None:
     """A dictionary that gives back all but the mean over coordinates, as one of a model with centred weights does."""
     centre = torch.eye(model.d_model) - 1 / model.d_model
     made = dictionary(torch.cat([centre, -centre]))
-    with pytest.raises(
-        IncompatibleDirectionError, match=r'of the centred basis.\n .*load_sae\(source, basis="centred"'
-    ):
+    with pytest.raises(IncompatibleDirectionError, match=r'in the centred basis.\n .*load_sae\(.*, basis="centred"'):
         check_dictionary(made, model, TEXTS)
 
 

@@ -1,5 +1,7 @@
 """Single latents as directions, others of equal density, means over responses, and where in texts they are largest."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -18,8 +20,15 @@ from tests.unit.directions.sae.dictionaries import dictionary
 from tests.unit.directions.sae.test_train import TEXTS
 
 
-def quality(density: torch.Tensor, **changes: float) -> Quality:
-    numbers = {"loss": 3.0, "spliced_loss": 3.1, "zero_loss": 9.0, "l0": 4.0, "residual_norm": 5.0, "norm_limit": 50.0}
+def quality(density: torch.Tensor, **changes: Any) -> Quality:
+    numbers: dict[str, Any] = {
+        "loss": 3.0,
+        "spliced_loss": 3.1,
+        "zero_loss": 9.0,
+        "l0": 4.0,
+        "residual_norm": 5.0,
+        "norm_limit": 50.0,
+    }
     return Quality(
         fvu=Interval(0.2, 0.1, 0.3, 10, 10),
         ce_recovered=Interval(0.98, 0.97, 0.99, 10, 10),

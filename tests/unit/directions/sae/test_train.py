@@ -9,7 +9,7 @@ import torch
 from sae_lens import SAE, SAETrainer
 
 from persona_interp.directions.sae.load import load_sae
-from persona_interp.directions.sae.measure import measure_quality
+from persona_interp.directions.sae.measure import measure_dictionary
 from persona_interp.directions.sae.quality import load_quality
 from persona_interp.directions.sae.settings import Architecture, SAETraining
 from persona_interp.directions.sae.train import train_sae
@@ -91,7 +91,7 @@ def test_a_folder_belongs_to_one_training(model: HookedModelBase, tmp_path: Path
     with pytest.raises(ConfigError, match="n_tokens"):
         train_sae(model, TEXTS, settings_of(n_tokens=320), folder=tmp_path, progress=False)
     with pytest.raises(IncompatibleDirectionError, match="was trained on weights"):
-        measure_quality(StubModel(d_model=model.d_model), load_sae(tmp_path), TEXTS)  # pyright: ignore
+        measure_dictionary(StubModel(d_model=model.d_model), load_sae(tmp_path), TEXTS)  # pyright: ignore
     bound = load_sae(tmp_path, model=model, texts=TEXTS, rebind=True)
     assert "weights" not in bound.metadata
 
