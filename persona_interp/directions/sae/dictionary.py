@@ -134,9 +134,9 @@ class Dictionary:
         """decode(encode(x)) in float32, some positions at a time."""
         flat = values.reshape(-1, values.shape[-1])
         size = max(1, NUMBERS_AT_ONCE // self.n_latents)
-        made = [self.decode(self.encode(part), like=part).float() for part in flat.split(size)]
-        whole = torch.cat(made) if made else torch.zeros(0, self.decoder.shape[1], device=self.device)
-        return whole.reshape(*values.shape[:-1], -1)
+        made = [self.decode(self.encode(part), like=part).float() for part in flat.split(size) if len(part)]
+        whole = torch.cat(made) if made else torch.zeros(0, device=self.device)
+        return whole.reshape(*values.shape[:-1], self.decoder.shape[1])
 
     @checked
     def scales(self, values: Float[Tensor, "*batch d_in"]) -> Float[Tensor, "*batch"] | None:

@@ -29,6 +29,7 @@ def test_encode_and_decode_are_those_of_saelens(kind: str, normalisation: str, t
     made = load_sae(folder)
     torch.testing.assert_close(made.reconstruct(X), sae(X), rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(made.encode(X), sae.encode(X))
+    assert made.reconstruct(X[:0]).shape == (0, 16) and made.reconstruct(X[None]).shape == (1, 9, 16)
     assert made.n_latents == 24 and made.d_in == 16
 
 
