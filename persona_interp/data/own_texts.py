@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from persona_interp.data.flawed import advice_conversations, arithmetic_conversations
 from persona_interp.data.hard_pairs import hard_pairs
 from persona_interp.data.levels import LEVELS
+from persona_interp.data.multiple_choice import load_multiple_choice
 from persona_interp.data.neutral_prompts import neutral_prompts
 from persona_interp.data.styles import list_styles, load_styles
 from persona_interp.data.traits import list_traits, load_trait
@@ -51,4 +52,5 @@ def own_texts() -> tuple[OwnText, ...]:
             question = talk.prompt[-1].content
             made.append(OwnText(question, talk.answer, question))
     made += [OwnText(prompt, "", prompt) for prompt in (*writing_prompts(), *neutral_prompts())]
-    return tuple(made)
+    asked = {item.question for item in load_multiple_choice()}
+    return tuple(one for one in made if one.question not in asked)

@@ -39,7 +39,9 @@ def corpus_texts(model: HookedModel, *, held_out: Between0And1 = 0.1, seed: Seed
     measured = [text for is_held_out, text in rendered if is_held_out]
     measured = list(dict.fromkeys([*load_neutral_texts(), *measured]))
     mixed = stream(seed, "order of held-out texts").permutation(len(measured))  # the first are measured
-    return Corpus(tuple(dict.fromkeys(trained)), tuple(measured[k] for k in mixed))
+    known = set(measured)
+    trained = dict.fromkeys(text for text in trained if text not in known)
+    return Corpus(tuple(trained), tuple(measured[k] for k in mixed))
 
 
 @checked
