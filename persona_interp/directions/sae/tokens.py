@@ -15,9 +15,12 @@ from persona_interp.types import Hookpoint, TokenBatch
 
 CONTEXT = 256
 """Tokens of a row: longer texts are cut into several."""
-TEXTS_AT_ONCE = 32
+TEXTS_AT_ONCE = 128
 TOKENS_AT_ONCE = 8192
-"""Padded tokens of a pass."""
+"""Padded tokens of a pass, at most."""
+_WIDER, _WORTHWHILE = 1.3, {"cpu": 512}
+"""How much longer the longest row of a pass may be than its shortest, once the pass has so many tokens."""
+_MEDIAN_OF = 32
 MASSIVE = 10.0
 """Times the median norm, from which on a position counts as massive: its norm is no part of what texts are about."""
 
@@ -94,16 +97,21 @@ def row_batches(
     model: HookedModel, rows: Sequence[Row], tokens_at_once: int = TOKENS_AT_ONCE
 ) -> Iterator[tuple[TokenBatch, list[Row]]]:
     """Batches of rows of similar length; what counts of a row is the response, what comes before it the prompt."""
-    rows = [row for row in rows if row.first < len(row.ids)]
-    order, start = sorted(range(len(rows)), key=lambda k: len(rows[k].ids)), 0
-    while start < len(order):
-        stop = start + 1
-        while stop < len(order) and (stop + 1 - start) * len(rows[order[stop]].ids) <= tokens_at_once:
-            stop += 1
-        chunk = [rows[k] for k in order[start:stop]]
+    worthwhile = min(tokens_at_once, _WORTHWHILE.get(model.device.type, TOKENS_AT_ONCE // 2))
+    chunks: list[list[Row]] = []
+    n_tokens = 0
+    for row in sorted((row for row in rows if row.first < len(row.ids)), key=lambda row: len(row.ids)):
+        length, chunk = len(row.ids), chunks[-1] if chunks else []
+        wide = chunk and length > _WIDER * len(chunk[0].ids) and n_tokens >= worthwhile
+        if not chunk or wide or (len(chunk) + 1) * length > tokens_at_once:
+            chunks.append([row])
+            n_tokens = length
+        else:
+            chunk.append(row)
+            n_tokens += length
+    for chunk in chunks:
         prompts, responses = [row.ids[: row.first] for row in chunk], [row.ids[row.first :] for row in chunk]
         yield token_batch(prompts, responses, pad_id=pad_id(model.tokenizer)), chunk
-        start = stop
 
 
 def all_rows(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> Iterator[list[Row]]:
@@ -132,7 +140,8 @@ def massive_limit(model: HookedModel, texts: Sequence[str], hookpoint: Hookpoint
     Raises:
         EmptySelectionError: they have no token.
     """
-    rows = text_rows(model.tokenizer, texts[:TEXTS_AT_ONCE], range(len(texts[:TEXTS_AT_ONCE])))
+    some = texts[:_MEDIAN_OF]
+    rows = text_rows(model.tokenizer, some, range(len(some)))
     made = token_activations(model, rows, [hookpoint])
     found = [one.values[hookpoint][one.kept(hookpoint, None)].float().norm(dim=-1) for one in made]
     norms = torch.cat(found) if found else torch.zeros(0)
