@@ -12,7 +12,7 @@ from persona_interp.arguments import checked
 from persona_interp.directions.sae.quality import Quality
 from persona_interp.errors import ConfigError, IncompatibleDirectionError
 from persona_interp.models.protocol import HookedModel
-from persona_interp.types import Hookpoint
+from persona_interp.types import STREAMS, Hookpoint
 
 Basis = Literal["raw", "centred"]
 """The model's own residual basis, or that of weights whose writing is centred: the mean over coordinates is taken off
@@ -232,7 +232,7 @@ def check_same_place(dictionary: Dictionary, model: HookedModel) -> None:
     if check is not None:
         check([dictionary.hookpoint, dictionary.writes])
     named = f"the dictionary {dictionary.id} of {dictionary.metadata.get('model_name') or 'an unnamed model'}"
-    if dictionary.decoder.shape[1] != model.d_model:
+    if dictionary.writes.stream in STREAMS and dictionary.decoder.shape[1] != model.d_model:
         raise IncompatibleDirectionError(
             f"{named} writes vectors of width {dictionary.decoder.shape[1]}; {model.name} has d_model {model.d_model}.",
             "It belongs to another model.",

@@ -1,10 +1,10 @@
 """`load_sae`: a dictionary from a release of SAELens, the hub, or a folder."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -15,7 +15,8 @@ from persona_interp.directions.sae.check import check_dictionary
 from persona_interp.directions.sae.dictionary import Basis, Dictionary, check_same_place, with_quality
 from persona_interp.directions.sae.hooks import hookpoint_of
 from persona_interp.directions.sae.quality import QUALITY_FILE, load_quality
-from persona_interp.errors import ArtefactError, ConfigError, MissingPackageError, first_line
+from persona_interp.directions.sae.tokens import mean_norm_at
+from persona_interp.errors import ArtefactError, ConfigError, HookpointError, MissingPackageError, first_line
 from persona_interp.files import is_folder
 from persona_interp.io import manifest_path, sha256_bytes
 from persona_interp.models.protocol import HookedModel
@@ -39,7 +40,7 @@ def load_sae(
     mean_norm: Positive | None = None,
     rebind: bool = False,
     device: str | None = None,
-    dtype: str = "float32",
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32",
 ) -> Dictionary:
     """A dictionary of sparse latents: an SAE or a transcoder, with SAELens' own encoder and decoder.
 
@@ -53,7 +54,7 @@ def load_sae(
         hookpoint: where it reads, in place of what its name of a hook says.
         basis: "centred" for one that was trained on a model with centred weights.
         mean_norm: mean norm of the activations that it was trained on, where its configuration asks for activations of
-            norm sqrt(d) on average and does not say by what they were divided.
+            norm sqrt(d) on average and does not say by what they were divided; default: measured with the model.
         rebind: use one that was trained here on other weights of the same shape.
         device: default: the model's, or the CPU.
 
@@ -69,11 +70,11 @@ def load_sae(
     metadata = {key: value for key, value in sae.cfg.metadata.to_dict().items() if value is not None}
     own = metadata.get(OWN) or {}
     name = str(source) if sae_id is None else f"{source}/{sae_id}"
-    reads = hookpoint or hookpoint_of(str(metadata.get("hook_name")))
-    writes = hookpoint_of(str(metadata["hook_name_out"])) if metadata.get("hook_name_out") else reads
-    if hasattr(sae.cfg, "d_out") and not metadata.get("hook_name_out"):
-        writes = Hookpoint(reads.layer, "mlp_out")
+    reads, writes = _places(sae, metadata, hookpoint, name)
     folder = Path(source) if is_folder(Path(source)) else None
+    checked_on = load_neutral_texts() if texts is None else texts
+    if sae.cfg.normalize_activations == "expected_average_only_in" and mean_norm is None and model is not None:
+        mean_norm = mean_norm_at(model, checked_on, reads)
     normalisation = _normalisation(sae, said, mean_norm, name)
     quality = load_quality(folder / QUALITY_FILE) if folder and manifest_path(folder / QUALITY_FILE).is_file() else None
     made = Dictionary(
@@ -81,7 +82,7 @@ def load_sae(
         writes=writes,
         kind=sae.cfg.architecture(),
         decoder=_decoder(sae),
-        id=Path(source).name if folder else name,
+        id="/".join(folder.resolve().parts[-2:]) if folder else name,
         weights=_hash(sae),
         sae=sae,
         normalisation=normalisation,
@@ -93,7 +94,7 @@ def load_sae(
         made = with_quality(made, quality)
     if model is not None:
         check_same_place(made, model)
-        found = check_dictionary(made, model, load_neutral_texts() if texts is None else texts)
+        found = check_dictionary(made, model, checked_on)
         made = replace(made, norm_limit=made.norm_limit or found.norm_limit)
         made = replace(made, residual_norm=made.residual_norm or found.residual_norm)
     return made
@@ -130,6 +131,25 @@ def _loaded(source: str | Path, sae_id: str | None, device: str, dtype: str) -> 
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
             raise ArtefactError(f"{name} of {source} has values that are not finite.", "The file is damaged.")
     return sae.eval().requires_grad_(False), [str(one.message) for one in caught]
+
+
+def _places(sae: Any, metadata: Mapping[str, Any], given: Hookpoint | None, name: str) -> tuple[Hookpoint, Hookpoint]:
+    """Where a dictionary reads and where it writes, by the names of its hooks or as given.
+
+    Raises:
+        HookpointError: it is of a single head, or a hook is none of the streams here.
+    """
+    if metadata.get("hook_head_index") is not None:
+        raise HookpointError(
+            f"{name} is of head {metadata['hook_head_index']} alone.", "Streams here hold all heads side by side."
+        )
+    reads = writes = given if given is not None else hookpoint_of(str(metadata.get("hook_name")))
+    if hasattr(sae.cfg, "d_out"):
+        writes = Hookpoint(reads.layer, "mlp_out")
+        if metadata.get("hook_name_out"):
+            named = [hookpoint_of(str(metadata[key])) for key in ("hook_name", "hook_name_out")]
+            writes = Hookpoint(reads.layer + named[1].layer - named[0].layer, named[1].stream)
+    return reads, writes
 
 
 def _ids(release: str) -> list[str]:

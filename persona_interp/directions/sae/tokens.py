@@ -20,7 +20,8 @@ TOKENS_AT_ONCE = 8192
 """Padded tokens of a pass, at most."""
 _WIDER, _WORTHWHILE = 1.3, {"cpu": 512}
 """How much longer the longest row of a pass may be than its shortest, once the pass has so many tokens."""
-_MEDIAN_OF = 32
+_NORMS_OF = 32
+"""Texts that norms are measured on."""
 MASSIVE = 10.0
 """Times the median norm, from which on a position counts as massive: its norm is no part of what texts are about."""
 
@@ -140,14 +141,24 @@ def massive_limit(model: HookedModel, texts: Sequence[str], hookpoint: Hookpoint
     Raises:
         EmptySelectionError: they have no token.
     """
-    some = texts[:_MEDIAN_OF]
+    return MASSIVE * float(_norms(model, texts, hookpoint).median())
+
+
+def mean_norm_at(model: HookedModel, texts: Sequence[str], hookpoint: Hookpoint) -> float:
+    """Mean norm of the positions of the first texts at a hookpoint that are not massive."""
+    norms = _norms(model, texts, hookpoint)
+    return float(norms[norms <= MASSIVE * norms.median()].mean())
+
+
+def _norms(model: HookedModel, texts: Sequence[str], hookpoint: Hookpoint) -> Float[Tensor, " token"]:
+    some = texts[:_NORMS_OF]
     rows = text_rows(model.tokenizer, some, range(len(some)))
     made = token_activations(model, rows, [hookpoint])
     found = [one.values[hookpoint][one.kept(hookpoint, None)].float().norm(dim=-1) for one in made]
     norms = torch.cat(found) if found else torch.zeros(0)
     if not len(norms):
         raise EmptySelectionError("the texts have no token after the start token.", "Give texts that are not empty.")
-    return MASSIVE * float(norms.median())
+    return norms
 
 
 def _start_token(tokenizer: PreTrainedTokenizerBase) -> int:

@@ -45,9 +45,9 @@ def plot_densities(densities: DataFrame, ax: Axes) -> Axes:
     lowest = int(np.floor(np.log10(fire.min()))) if len(fire) else -1
     edges = [edge for edge in DENSITY_EDGES if edge >= lowest]
     ax.hist(np.log10(fire), bins=edges, color=PALETTE[0])
-    ax.bar(lowest - 0.75, int((densities["density"] == 0).sum()), width=0.5, color=GREY)
+    ax.bar(lowest - 1, int((densities["density"] == 0).sum()), width=0.5, color=GREY)
     decades = range(lowest, 1)
-    ax.set_xticks([lowest - 0.75, *decades], ["never", *(f"{10.0**decade * 100:g} %" for decade in decades)])
+    ax.set_xticks([lowest - 1, *decades], ["never", *(f"{10.0**decade * 100:g} %" for decade in decades)])
     ax.grid(visible=False, axis="x")
     ax.set_xlabel("of held-out tokens")
     ax.set_ylabel("latents")

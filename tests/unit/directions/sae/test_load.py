@@ -6,8 +6,11 @@ from typing import Any
 import pytest
 import torch
 
+from persona_interp.data.neutral_texts import load_neutral_texts
 from persona_interp.directions.sae.load import load_sae
+from persona_interp.directions.sae.tokens import mean_norm_at
 from persona_interp.errors import ArtefactError, ConfigError, HookpointError, IncompatibleDirectionError
+from persona_interp.models.hooked import HookedModelBase
 from persona_interp.types import Hookpoint
 from tests.unit.directions.sae.dictionaries import CLASSES, make_sae
 
@@ -65,6 +68,28 @@ def test_factors_of_the_norm_are_folded_where_they_are_given(tmp_path: Path) -> 
     made = load_sae(folder, mean_norm=8.0)
     scaled = make_sae("standard")
     torch.testing.assert_close(made.reconstruct(X), scaled(X * 4 / 8) * 8 / 4, rtol=1e-5, atol=1e-5)
+
+
+def test_a_factor_that_is_not_known_is_measured_with_the_model(tmp_path: Path, model: HookedModelBase) -> None:
+    wide = make_sae("standard", d_in=model.d_model, normalize_activations="expected_average_only_in")
+    eye = torch.eye(model.d_model)
+    for name, value in (("W_enc", torch.cat([eye, -eye], 1)), ("W_dec", torch.cat([eye, -eye]))):
+        setattr(wide, name, torch.nn.Parameter(value))
+    wide.b_enc, wide.cfg.d_sae = torch.nn.Parameter(torch.zeros(2 * model.d_model)), 2 * model.d_model
+    wide.b_dec.data.zero_()
+    wide.save_model(tmp_path)
+    norm = mean_norm_at(model, load_neutral_texts(), Hookpoint(1))
+    with pytest.raises(IncompatibleDirectionError, match="coordinates shuffled"):
+        load_sae(tmp_path, model=model)  # it reconstructs whatever it is given
+    made = load_sae(tmp_path, mean_norm=norm)
+    x = torch.randn(3, model.d_model)
+    torch.testing.assert_close(made.encode(x), torch.relu(x @ torch.cat([eye, -eye], 1)) * model.d_model**0.5 / norm)
+
+
+def test_dictionaries_of_one_head_are_refused(tmp_path: Path) -> None:
+    _, folder = saved(tmp_path, "standard", metadata={"hook_head_index": 2})
+    with pytest.raises(HookpointError, match="is of head 2 alone"):
+        load_sae(folder)
 
 
 def test_whitening_that_was_not_folded_is_refused(tmp_path: Path) -> None:

@@ -111,7 +111,7 @@ def test_quality_says_what_falls_short(model: HookedModelBase, tmp_path: Path) -
     made = train_sae(model, TEXTS, settings_of(n_tokens=64), folder=tmp_path, progress=False)
     assert made.quality is not None
     assert made.quality.verdict.startswith("poor: fvu")
-    assert made.name.startswith(f"{tmp_path.name} (poor: fvu")
+    assert made.name.startswith(f"{tmp_path.parent.name}/{tmp_path.name} (poor: fvu")
     card = made.quality.card()
     assert sum(card["histogram"].values()) == 64 and card["n_tokens"] == made.quality.n_tokens
     assert load_quality(tmp_path / "quality.safetensors").verdict == made.quality.verdict
