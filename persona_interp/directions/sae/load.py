@@ -16,16 +16,29 @@ from persona_interp.directions.sae.dictionary import Basis, Dictionary, check_sa
 from persona_interp.directions.sae.hooks import hookpoint_of
 from persona_interp.directions.sae.quality import QUALITY_FILE, load_quality
 from persona_interp.directions.sae.tokens import mean_norm_at
-from persona_interp.errors import ArtefactError, ConfigError, HookpointError, MissingPackageError, first_line
-from persona_interp.files import is_folder
+from persona_interp.errors import ArtefactError, ConfigError, HookpointError, MissingPackageError
+from persona_interp.files import file_size, is_folder
 from persona_interp.io import manifest_path, sha256_bytes
+from persona_interp.manifests import MOST_WIDTH
 from persona_interp.models.protocol import HookedModel
+from persona_interp.records import Kinds, fields, number, read_record, text, whole
 from persona_interp.types import Hookpoint
 
 OWN = "persona_interp"
 """What this package keeps in the metadata of the dictionaries that it trains."""
 _NAMED = ("none", "layer_norm", "constant_norm_rescale")
 _MOST_IDS = 6
+MOST_WEIGHTS = 10**11
+"""Of an encoder: a hundred times those of the widest that were published."""
+_CONFIG: Kinds = {"d_in": whole(1, MOST_WIDTH), "d_sae": whole(1, 10**9)}
+_METADATA = fields(
+    {},
+    {
+        OWN: fields(
+            {"weights": text()}, {name: number(0) for name in ("norm_limit", "epochs")} | {"n_tokens": whole(0, 10**12)}
+        )
+    },
+)
 
 
 @checked
@@ -114,6 +127,8 @@ def _loaded(source: str | Path, sae_id: str | None, device: str, dtype: str) -> 
             f"{source} is no folder, so it must be a release of SAELens or a hub id: give sae_id too.",
             *_ids(str(source)),
         )
+    if folder:
+        check_folder(Path(source))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
@@ -123,7 +138,7 @@ def _loaded(source: str | Path, sae_id: str | None, device: str, dtype: str) -> 
                 sae = SAE.from_pretrained(str(source), str(sae_id), device=device, dtype=dtype)
         except Exception as error:
             raise ArtefactError(
-                f"SAELens cannot load {source}{'' if sae_id is None else f', {sae_id}'}: {first_line(error)[:300]}.",
+                f"SAELens cannot load {source}{'' if sae_id is None else f', {sae_id}'}: {' '.join(str(error).split())[:300].rstrip('.')}.",
                 *_ids(str(source)),
             ) from error
     sae.turn_off_forward_pass_hook_z_reshaping()  # streams here hold all heads side by side
@@ -131,6 +146,19 @@ def _loaded(source: str | Path, sae_id: str | None, device: str, dtype: str) -> 
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
             raise ArtefactError(f"{name} of {source} has values that are not finite.", "The file is damaged.")
     return sae.eval().requires_grad_(False), [str(one.message) for one in caught]
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder whose files cannot be those of a dictionary, before SAELens reads them.
+
+    Raises:
+        ArtefactError: one is missing, no regular file, or not in the expected form.
+    """
+    remedy = "Expected what SAELens saves: cfg.json and sae_weights.safetensors."
+    found = read_record(folder / "cfg.json", _CONFIG, optional={"metadata": _METADATA}, remedy=remedy)
+    file_size(folder / "sae_weights.safetensors", remedy=remedy)
+    if (d_in := found["d_in"]) * found["d_sae"] > MOST_WEIGHTS:
+        raise ArtefactError(f"{folder / 'cfg.json'} claims {d_in:,} x {found['d_sae']:,} weights.", remedy)
 
 
 def _places(sae: Any, metadata: Mapping[str, Any], given: Hookpoint | None, name: str) -> tuple[Hookpoint, Hookpoint]:
