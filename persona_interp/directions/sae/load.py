@@ -137,10 +137,9 @@ def _loaded(source: str | Path, sae_id: str | None, device: str, dtype: str) -> 
             else:
                 sae = SAE.from_pretrained(str(source), str(sae_id), device=device, dtype=dtype)
         except Exception as error:
-            raise ArtefactError(
-                f"SAELens cannot load {source}{'' if sae_id is None else f', {sae_id}'}: {' '.join(str(error).split())[:300].rstrip('.')}.",
-                *_ids(str(source)),
-            ) from error
+            said = " ".join(str(error).split())[:300].rstrip(".")
+            which = f"{source}" if sae_id is None else f"{source}, {sae_id}"
+            raise ArtefactError(f"SAELens cannot load {which}: {said}.", *_ids(str(source))) from error
     sae.turn_off_forward_pass_hook_z_reshaping()  # streams here hold all heads side by side
     for name, tensor in sae.state_dict().items():
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):

@@ -135,7 +135,7 @@ def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
 def test_what_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ArtefactError, match="there is no folder"):
         load_sae(tmp_path / "none")
-    with pytest.raises(ArtefactError, match="SAELens cannot load"):
+    with pytest.raises(ArtefactError, match="cfg.json does not exist"):
         load_sae(tmp_path)
     with pytest.raises(ConfigError, match="It has 13: blocks.0.hook_resid_pre"):
         load_sae("gpt2-small-res-jb")
