@@ -14,7 +14,8 @@ from persona_interp.interventions.record import intervention_record
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.protocol import Sampling
 from persona_interp.types import Hookpoint
-from tests.contract.tiny import D_MODEL, prompt_batch, uneven_batch
+from tests.contract.test_training_hooks import adapted, lora_gradients, train_pass
+from tests.contract.tiny import D_MODEL, Tiny, prompt_batch, uneven_batch
 from tests.unit.directions.sae.dictionaries import make_sae
 
 READ, WRITE = Hookpoint(1, "mlp_in"), Hookpoint(1, "mlp_out")
@@ -155,3 +156,20 @@ def test_models_and_norms_that_do_not_fit_are_refused(llama_model: HookedModelBa
     elsewhere = dictionary("standard", metadata={"weights": "w2-other"})
     with pytest.raises(IncompatibleDirectionError, match="was trained on weights w2-other"):
         SteerLatents(elsewhere, [1], 1.0).check(llama_model)
+
+
+@pytest.mark.parametrize("kind", ["jumprelu", "topk", "transcoder"])
+def test_it_is_there_in_training_and_in_its_backward_pass(llama: Tiny, kind: str) -> None:
+    batch, edits = uneven_batch(), SteerLatents(dictionary(kind), CHOSEN, 2.0, "clamp").edits
+    expected = llama.hooked("nnsight").run(batch, edits=edits, grad=True).logits
+    assert expected is not None
+    model = adapted(llama, seed=2).train()
+    plain = lora_gradients(model, edits, batch)
+    model.enable_input_require_grads()
+    model.activation_checkpointing_enable({"use_reentrant": False})
+    again = lora_gradients(model, edits, batch)
+    assert plain.keys() == again.keys() and all(gradient.isfinite().all() for gradient in plain.values())
+    for name, gradient in again.items():
+        torch.testing.assert_close(gradient, plain[name], rtol=1e-4, atol=1e-6)
+    logits, _ = train_pass(adapted(llama), edits, batch)
+    torch.testing.assert_close(logits, expected[batch.mask], rtol=1e-4, atol=1e-4)
