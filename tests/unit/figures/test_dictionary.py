@@ -4,6 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import to_rgba
 
 from persona_interp.figures.contexts import contexts_html, plot_contexts
 from persona_interp.figures.style import paper_style
@@ -32,7 +33,7 @@ def test_tokens_are_shaded_by_share_of_the_largest_and_escaped() -> None:
     with paper_style():
         figure, ax = plt.subplots()
         plot_contexts(frame, ax, width=20)
-        shades = [patch.get_facecolor()[3] for patch in ax.patches]
+        shades = [to_rgba(patch.get_facecolor())[3] for patch in ax.patches]
         assert shades == pytest.approx([0, 0.75, 0.1875, 0.75])
         assert {text.get_text() for text in ax.texts} >= {"7", "9", "⏎", "$"}
         plt.close(figure)
