@@ -31,6 +31,7 @@ from persona_interp.studies.persona.section import main_job_parts
 from persona_interp.studies.psychadapter.section import psychadapter_section
 from persona_interp.studies.screening.section import screening_section
 from persona_interp.studies.styles.section import styles_section
+from persona_interp.studies.substrates.section import substrates_section
 
 TEMPLATES = Path(__file__).with_name("templates")
 REM_PER_INCH = 8.7
@@ -122,6 +123,7 @@ def sections_of(folder: Path) -> list[Section]:
         "psychadapter": psychadapter_section,
         "inventory": inventory_section,
         "dictionary": dictionary_section,
+        "substrates": substrates_section,
     }
     own |= {"screening": screening_section, RATERS: raters_section}
     own |= {JUDGES: judge_validity_section}

@@ -27,6 +27,7 @@ from persona_interp.studies.persona.command import run
 from persona_interp.studies.psychadapter import command as psychadapter
 from persona_interp.studies.screening.command import screen
 from persona_interp.studies.styles.command import styles
+from persona_interp.studies.substrates.command import substrates
 
 P = ParamSpec("P")
 
@@ -94,7 +95,10 @@ for part in (psychadapter.train, psychadapter.generate, reported(psychadapter.me
 for command in (convert.convert, finetune, reported(inventory), with_report(judge.judge), levels.levels, monitor):
     app.command(context_settings=grammar.spellings(command.__name__))(grammar.command(command))
 app.add_typer(adapters, name="psychadapter")
-for command in (reported(run), reported(sae), reported(screen), serve.serve, reported(styles)):
+for command in (
+    *(reported(run), reported(sae), reported(screen), serve.serve, reported(styles)),
+    reported(substrates),
+):
     app.command(context_settings=grammar.spellings(command.__name__))(grammar.command(command))
 carried = typer.Typer(invoke_without_command=True, result_callback=models.list_all)
 carried.callback()(models.models)
