@@ -17,6 +17,7 @@ from persona_interp.sections.claims import claims_section
 from persona_interp.sections.effects import plain_section
 from persona_interp.sections.section import Section, SectionTable, flat
 from persona_interp.sections.words import number, plain, signed, whole
+from persona_interp.studies.dictionary.section import dictionary_section
 from persona_interp.studies.inventory.section import inventory_section
 from persona_interp.studies.judge_validity.effects import STUDY as JUDGES
 from persona_interp.studies.judge_validity.section import judge_validity_section
@@ -121,6 +122,7 @@ def sections_of(folder: Path) -> list[Section]:
         "styles": styles_section,
         "psychadapter": psychadapter_section,
         "inventory": inventory_section,
+        "dictionary": dictionary_section,
         "substrates": substrates_section,
     }
     own |= {"screening": screening_section, RATERS: raters_section}

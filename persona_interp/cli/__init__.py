@@ -18,6 +18,7 @@ import typer
 from persona_interp.cli import convert, grammar, judge, levels, models, serve, traits, vectors
 from persona_interp.ending import ends_on_sigterm, kept, told
 from persona_interp.errors import ConfigError, PersonaInterpError
+from persona_interp.studies.dictionary.command import sae
 from persona_interp.studies.finetuning.command import finetune
 from persona_interp.studies.inventory.command import inventory
 from persona_interp.studies.monitoring.command import monitor
@@ -94,7 +95,10 @@ for part in (psychadapter.train, psychadapter.generate, reported(psychadapter.me
 for command in (convert.convert, finetune, reported(inventory), with_report(judge.judge), levels.levels, monitor):
     app.command(context_settings=grammar.spellings(command.__name__))(grammar.command(command))
 app.add_typer(adapters, name="psychadapter")
-for command in (reported(run), reported(screen), serve.serve, reported(styles), reported(substrates)):
+for command in (
+    *(reported(run), reported(sae), reported(screen), serve.serve, reported(styles)),
+    reported(substrates),
+):
     app.command(context_settings=grammar.spellings(command.__name__))(grammar.command(command))
 carried = typer.Typer(invoke_without_command=True, result_callback=models.list_all)
 carried.callback()(models.models)

@@ -253,7 +253,7 @@ def _curves(
     return np.stack(curves)
 
 
-def _curve(found: Float[np.ndarray, " step"], n: int) -> Float[np.ndarray, " step"]:
+def _curve(found: Float[np.ndarray, " step"], n: int) -> Float[np.ndarray, " all_steps"]:
     """A curve of n steps: one that ended early stays where it is."""
     return np.concatenate([found, np.full(n - len(found), found[-1] if len(found) else 1.0)])
 

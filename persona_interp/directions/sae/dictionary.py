@@ -12,7 +12,7 @@ from persona_interp.arguments import checked
 from persona_interp.directions.sae.quality import Quality
 from persona_interp.errors import ConfigError, IncompatibleDirectionError
 from persona_interp.models.protocol import HookedModel
-from persona_interp.types import Hookpoint
+from persona_interp.types import STREAMS, Hookpoint
 
 Basis = Literal["raw", "centred"]
 """The model's own residual basis, or that of weights whose writing is centred: the mean over coordinates is taken off
@@ -134,9 +134,9 @@ class Dictionary:
         """decode(encode(x)) in float32, some positions at a time."""
         flat = values.reshape(-1, values.shape[-1])
         size = max(1, NUMBERS_AT_ONCE // self.n_latents)
-        made = [self.decode(self.encode(part), like=part).float() for part in flat.split(size)]
-        whole = torch.cat(made) if made else torch.zeros(0, self.decoder.shape[1], device=self.device)
-        return whole.reshape(*values.shape[:-1], -1)
+        made = [self.decode(self.encode(part), like=part).float() for part in flat.split(size) if len(part)]
+        whole = torch.cat(made) if made else torch.zeros(0, device=self.device)
+        return whole.reshape(*values.shape[:-1], self.decoder.shape[1])
 
     @checked
     def scales(self, values: Float[Tensor, "*batch d_in"]) -> Float[Tensor, "*batch"] | None:
@@ -232,7 +232,7 @@ def check_same_place(dictionary: Dictionary, model: HookedModel) -> None:
     if check is not None:
         check([dictionary.hookpoint, dictionary.writes])
     named = f"the dictionary {dictionary.id} of {dictionary.metadata.get('model_name') or 'an unnamed model'}"
-    if dictionary.decoder.shape[1] != model.d_model:
+    if dictionary.writes.stream in STREAMS and dictionary.decoder.shape[1] != model.d_model:
         raise IncompatibleDirectionError(
             f"{named} writes vectors of width {dictionary.decoder.shape[1]}; {model.name} has d_model {model.d_model}.",
             "It belongs to another model.",

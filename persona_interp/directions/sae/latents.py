@@ -14,11 +14,12 @@ from persona_interp.bounds import Count, Positive, Seed, Some
 from persona_interp.directions.direction import Direction
 from persona_interp.directions.sae.dictionary import NUMBERS_AT_ONCE, Dictionary, check_latents, check_same_place
 from persona_interp.directions.sae.tokens import TOKENS_AT_ONCE
-from persona_interp.errors import AlignmentError, ConfigError, EmptySelectionError
+from persona_interp.errors import AlignmentError, ConfigError, EmptySelectionError, HookpointError
 from persona_interp.models.protocol import HookedModel
 from persona_interp.models.tokens import encode, pad_id, token_batch
 from persona_interp.progress import track
 from persona_interp.statistics.streams import stream
+from persona_interp.types import STREAMS
 
 METHOD = "sae latent"
 METHOD_VERSION = 1
@@ -47,10 +48,16 @@ def latent_direction(
 
     Raises:
         ConfigError: there is no such latent.
+        HookpointError: the dictionary writes outside of the residual basis.
         IncompatibleDirectionError: the dictionary is of another width or model.
     """
     check_latents(dictionary, [latent])
     check_same_place(dictionary, model)
+    if dictionary.writes.stream not in STREAMS:
+        raise HookpointError(
+            f"{dictionary.id} writes {dictionary.writes}, which is not in the residual basis.",
+            "Directions are not there: change its latents with SteerLatents.",
+        )
     norm = residual_norm or dictionary.residual_norm
     details = {"sae": {"id": dictionary.id, "weights": dictionary.weights}, "latent": latent}
     return Direction(
@@ -78,7 +85,7 @@ def latents_of_equal_density(dictionary: Dictionary, latents: Some[int], n: Coun
     if dictionary.quality is None:
         raise ConfigError(
             f"the densities of {dictionary.id} are not known.",
-            "Measure them: with_quality(dictionary, measure_quality(model, dictionary, texts)).",
+            "Measure them: with_quality(dictionary, measure_dictionary(model, dictionary, texts)).",
         )
     density = dictionary.quality.density.double().numpy()
     if silent := [latent for latent in latents if density[latent] == 0]:

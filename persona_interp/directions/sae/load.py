@@ -1,10 +1,10 @@
 """`load_sae`: a dictionary from a release of SAELens, the hub, or a folder."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -12,19 +12,33 @@ from persona_interp.arguments import checked
 from persona_interp.bounds import Positive
 from persona_interp.data.neutral_texts import load_neutral_texts
 from persona_interp.directions.sae.check import check_dictionary
-from persona_interp.directions.sae.dictionary import Basis, Dictionary, check_same_place
+from persona_interp.directions.sae.dictionary import Basis, Dictionary, check_same_place, with_quality
 from persona_interp.directions.sae.hooks import hookpoint_of
 from persona_interp.directions.sae.quality import QUALITY_FILE, load_quality
-from persona_interp.errors import ArtefactError, ConfigError, MissingPackageError, first_line
-from persona_interp.files import is_folder
+from persona_interp.directions.sae.tokens import mean_norm_at
+from persona_interp.errors import ArtefactError, ConfigError, HookpointError, MissingPackageError
+from persona_interp.files import file_size, is_folder
 from persona_interp.io import manifest_path, sha256_bytes
+from persona_interp.manifests import MOST_WIDTH
 from persona_interp.models.protocol import HookedModel
+from persona_interp.records import Kinds, fields, number, read_record, text, whole
 from persona_interp.types import Hookpoint
 
 OWN = "persona_interp"
 """What this package keeps in the metadata of the dictionaries that it trains."""
 _NAMED = ("none", "layer_norm", "constant_norm_rescale")
 _MOST_IDS = 6
+MOST_WEIGHTS = 10**11
+"""Of an encoder: a hundred times those of the widest that were published."""
+_CONFIG: Kinds = {"d_in": whole(1, MOST_WIDTH), "d_sae": whole(1, 10**9)}
+_METADATA = fields(
+    {},
+    {
+        OWN: fields(
+            {"weights": text()}, {name: number(0) for name in ("norm_limit", "epochs")} | {"n_tokens": whole(0, 10**12)}
+        )
+    },
+)
 
 
 @checked
@@ -39,7 +53,7 @@ def load_sae(
     mean_norm: Positive | None = None,
     rebind: bool = False,
     device: str | None = None,
-    dtype: str = "float32",
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32",
 ) -> Dictionary:
     """A dictionary of sparse latents: an SAE or a transcoder, with SAELens' own encoder and decoder.
 
@@ -53,7 +67,7 @@ def load_sae(
         hookpoint: where it reads, in place of what its name of a hook says.
         basis: "centred" for one that was trained on a model with centred weights.
         mean_norm: mean norm of the activations that it was trained on, where its configuration asks for activations of
-            norm sqrt(d) on average and does not say by what they were divided.
+            norm sqrt(d) on average and does not say by what they were divided; default: measured with the model.
         rebind: use one that was trained here on other weights of the same shape.
         device: default: the model's, or the CPU.
 
@@ -69,11 +83,11 @@ def load_sae(
     metadata = {key: value for key, value in sae.cfg.metadata.to_dict().items() if value is not None}
     own = metadata.get(OWN) or {}
     name = str(source) if sae_id is None else f"{source}/{sae_id}"
-    reads = hookpoint or hookpoint_of(str(metadata.get("hook_name")))
-    writes = hookpoint_of(str(metadata["hook_name_out"])) if metadata.get("hook_name_out") else reads
-    if hasattr(sae.cfg, "d_out") and not metadata.get("hook_name_out"):
-        writes = Hookpoint(reads.layer, "mlp_out")
+    reads, writes = _places(sae, metadata, hookpoint, name)
     folder = Path(source) if is_folder(Path(source)) else None
+    checked_on = load_neutral_texts() if texts is None else texts
+    if sae.cfg.normalize_activations == "expected_average_only_in" and mean_norm is None and model is not None:
+        mean_norm = mean_norm_at(model, checked_on, reads)
     normalisation = _normalisation(sae, said, mean_norm, name)
     quality = load_quality(folder / QUALITY_FILE) if folder and manifest_path(folder / QUALITY_FILE).is_file() else None
     made = Dictionary(
@@ -81,19 +95,19 @@ def load_sae(
         writes=writes,
         kind=sae.cfg.architecture(),
         decoder=_decoder(sae),
-        id=Path(source).name if folder else name,
+        id="/".join(folder.resolve().parts[-2:]) if folder else name,
         weights=_hash(sae),
         sae=sae,
         normalisation=normalisation,
         basis=basis,
         metadata={**metadata, **({"weights": own["weights"]} if own.get("weights") and not rebind else {})},
         norm_limit=own.get("norm_limit"),
-        residual_norm=own.get("residual_norm"),
-        quality=quality,
     )
+    if quality is not None:
+        made = with_quality(made, quality)
     if model is not None:
         check_same_place(made, model)
-        found = check_dictionary(made, model, load_neutral_texts() if texts is None else texts)
+        found = check_dictionary(made, model, checked_on)
         made = replace(made, norm_limit=made.norm_limit or found.norm_limit)
         made = replace(made, residual_norm=made.residual_norm or found.residual_norm)
     return made
@@ -113,6 +127,8 @@ def _loaded(source: str | Path, sae_id: str | None, device: str, dtype: str) -> 
             f"{source} is no folder, so it must be a release of SAELens or a hub id: give sae_id too.",
             *_ids(str(source)),
         )
+    if folder:
+        check_folder(Path(source))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
@@ -121,15 +137,46 @@ def _loaded(source: str | Path, sae_id: str | None, device: str, dtype: str) -> 
             else:
                 sae = SAE.from_pretrained(str(source), str(sae_id), device=device, dtype=dtype)
         except Exception as error:
-            raise ArtefactError(
-                f"SAELens cannot load {source}{'' if sae_id is None else f', {sae_id}'}: {first_line(error)[:300]}.",
-                *_ids(str(source)),
-            ) from error
+            said = " ".join(str(error).split())[:300].rstrip(".")
+            which = f"{source}" if sae_id is None else f"{source}, {sae_id}"
+            raise ArtefactError(f"SAELens cannot load {which}: {said}.", *_ids(str(source))) from error
     sae.turn_off_forward_pass_hook_z_reshaping()  # streams here hold all heads side by side
     for name, tensor in sae.state_dict().items():
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
             raise ArtefactError(f"{name} of {source} has values that are not finite.", "The file is damaged.")
     return sae.eval().requires_grad_(False), [str(one.message) for one in caught]
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder whose files cannot be those of a dictionary, before SAELens reads them.
+
+    Raises:
+        ArtefactError: one is missing, no regular file, or not in the expected form.
+    """
+    remedy = "Expected what SAELens saves: cfg.json and sae_weights.safetensors."
+    found = read_record(folder / "cfg.json", _CONFIG, optional={"metadata": _METADATA}, remedy=remedy)
+    file_size(folder / "sae_weights.safetensors", remedy=remedy)
+    if (d_in := found["d_in"]) * found["d_sae"] > MOST_WEIGHTS:
+        raise ArtefactError(f"{folder / 'cfg.json'} claims {d_in:,} x {found['d_sae']:,} weights.", remedy)
+
+
+def _places(sae: Any, metadata: Mapping[str, Any], given: Hookpoint | None, name: str) -> tuple[Hookpoint, Hookpoint]:
+    """Where a dictionary reads and where it writes, by the names of its hooks or as given.
+
+    Raises:
+        HookpointError: it is of a single head, or a hook is none of the streams here.
+    """
+    if metadata.get("hook_head_index") is not None:
+        raise HookpointError(
+            f"{name} is of head {metadata['hook_head_index']} alone.", "Streams here hold all heads side by side."
+        )
+    reads = writes = given if given is not None else hookpoint_of(str(metadata.get("hook_name")))
+    if hasattr(sae.cfg, "d_out"):
+        writes = Hookpoint(reads.layer, "mlp_out")
+        if metadata.get("hook_name_out"):
+            named = [hookpoint_of(str(metadata[key])) for key in ("hook_name", "hook_name_out")]
+            writes = Hookpoint(reads.layer + named[1].layer - named[0].layer, named[1].stream)
+    return reads, writes
 
 
 def _ids(release: str) -> list[str]:

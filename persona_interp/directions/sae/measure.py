@@ -1,6 +1,7 @@
-"""`measure_quality`: fvu, loss recovered, sparsity and densities of a dictionary on texts it was not trained on."""
+"""`measure_dictionary`: fvu, loss recovered, sparsity and densities of a dictionary on texts it was not trained on."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,19 @@ from persona_interp.bounds import Count, Some
 from persona_interp.directions.sae.dictionary import NUMBERS_AT_ONCE, Dictionary, check_same_place
 from persona_interp.directions.sae.quality import Quality
 from persona_interp.directions.sae.splice import reconstruction_edits
-from persona_interp.directions.sae.tokens import Row, all_rows, massive_limit, row_batches, token_activations
+from persona_interp.directions.sae.tokens import (
+    TEXTS_AT_ONCE,
+    all_rows,
+    first_texts,
+    massive_limit,
+    row_batches,
+    token_activations,
+)
 from persona_interp.errors import EmptySelectionError
 from persona_interp.models.protocol import HookedModel
 from persona_interp.progress import track
 from persona_interp.statistics.means import bootstrap_ratio
+from persona_interp.statistics.resampling import Interval
 from persona_interp.types import NO_EDITS, Edits
 
 
@@ -50,19 +59,26 @@ class Reconstruction:
         return self.squares - 2 * self.sums @ mean + self.n * (mean @ mean)
 
     @property
+    def shares(self) -> Float[np.ndarray, " text"]:
+        """What is left of the variance of each text; NaN of one without tokens."""
+        with np.errstate(all="ignore"):
+            return self.left / self.variances
+
+    @property
     def fvu(self) -> float:
         """Fraction of variance unexplained."""
         return float(self.left.sum() / self.variances.sum())
 
 
 @checked
-def measure_quality(
+def measure_dictionary(
     model: HookedModel,
     dictionary: Dictionary,
     texts: Some[str],
     *,
     data: Mapping[str, Any] | None = None,
-    most_loss_tokens: Count = 8192,
+    most_tokens: Count = 16_384,
+    most_loss_tokens: Count = 4_096,
     progress: bool = True,
 ) -> Quality:
     """How well a dictionary reconstructs the activations of texts, what its reconstruction costs, how sparse it is.
@@ -74,7 +90,8 @@ def measure_quality(
     Args:
         texts: as the model sees them, none of which it was trained on.
         data: what to keep of where they come from.
-        most_loss_tokens: the three losses are of the first texts up to so many tokens.
+        most_tokens: the first texts up to so many tokens are measured, and the three losses are of those of them up to
+            `most_loss_tokens`.
 
     Raises:
         EmptySelectionError: no token is left.
@@ -85,7 +102,8 @@ def measure_quality(
     sums, n = Reconstruction(len(texts), dictionary.decoder.shape[1]), dictionary.n_latents
     fired, total = torch.zeros(n, dtype=torch.long), torch.zeros(n, dtype=torch.float64)
     norms, n_massive, read = 0.0, 0, list(dict.fromkeys([dictionary.hookpoint, dictionary.writes]))
-    n_chunks = -(-len(texts) // 32)
+    texts = first_texts(model.tokenizer, texts, most_tokens)
+    n_chunks = -(-len(texts) // TEXTS_AT_ONCE)
     for rows in track(all_rows(model.tokenizer, texts), "quality: reconstruction", total=n_chunks, show=progress):
         for chunk in token_activations(model, rows, read):
             kept = chunk.kept(dictionary.hookpoint, limit)
@@ -104,13 +122,14 @@ def measure_quality(
     n_tokens = int(sums.n.sum())
     if not n_tokens:
         raise EmptySelectionError("the texts have no token to measure a dictionary on.", "Give longer texts.")
-    clean, spliced, zero = _losses(model, dictionary, texts, limit, most_loss_tokens, progress)
-    of_texts, had = np.arange(len(texts)), sums.n > 0
+    scored_texts = first_texts(model.tokenizer, texts, most_loss_tokens)
+    clean, spliced, zero = _losses(model, dictionary, scored_texts, limit, progress)
+    had = sums.n > 0
     cost, lost = zero[0] - clean[0], zero[0] - spliced[0]
     scored = clean[1] > 0
     return Quality(
-        fvu=_over_texts(sums.left[had], sums.variances[had], of_texts[had]),
-        ce_recovered=_over_texts(lost[scored], cost[scored], of_texts[scored]),
+        fvu=_over_texts(sums.left[had], sums.variances[had]),
+        ce_recovered=_over_texts(lost[scored], cost[scored]),
         loss=_mean(clean),
         spliced_loss=_mean(spliced),
         zero_loss=_mean(zero),
@@ -131,22 +150,16 @@ _Losses = tuple[Float[np.ndarray, " text"], np.ndarray]
 
 
 def _losses(
-    model: HookedModel, dictionary: Dictionary, texts: Sequence[str], limit: float, most: int, progress: bool
+    model: HookedModel, dictionary: Dictionary, texts: Sequence[str], limit: float, progress: bool
 ) -> tuple[_Losses, _Losses, _Losses]:
     """Summed loss and tokens of every text: as it is, with the reconstruction, and with zeros."""
-    from dataclasses import replace
-
     limited = replace(dictionary, norm_limit=limit)
     ways: list[Edits] = [
         NO_EDITS,
         reconstruction_edits(limited, "reconstruct", "response"),
         reconstruction_edits(limited, "zero", "response"),
     ]
-    rows: list[Row] = []
-    for some in all_rows(model.tokenizer, texts):
-        for row in some:
-            if sum(len(one.ids) for one in rows) < most:
-                rows.append(row)
+    rows = [row for some in all_rows(model.tokenizer, texts) for row in some]
     found: list[_Losses] = []
     for edits in track(ways, "quality: losses", total=3, show=progress):
         losses, n = np.zeros(len(texts)), np.zeros(len(texts), dtype=int)
@@ -164,7 +177,5 @@ def _mean(losses: _Losses) -> float:
     return float(losses[0].sum() / losses[1].sum())
 
 
-def _over_texts(above: np.ndarray, below: np.ndarray, texts: np.ndarray):
-    from dataclasses import replace
-
-    return replace(bootstrap_ratio(above, below, texts), over="text")
+def _over_texts(above: Float[np.ndarray, " text"], below: Float[np.ndarray, " text"]) -> Interval:
+    return replace(bootstrap_ratio(above, below, np.arange(len(above))), over="text")

@@ -29,7 +29,7 @@ class SAETraining:
 
     hookpoint: Hookpoint
     architecture: Architecture = "batchtopk"
-    n_latents: Size = 2048
+    n_latents: Count = 2048
     k: Size = 32
     n_tokens: int = 200_000
     batch_tokens: Size = 256

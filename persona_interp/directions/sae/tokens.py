@@ -11,13 +11,17 @@ from transformers import PreTrainedTokenizerBase
 from persona_interp.errors import ConfigError, EmptySelectionError
 from persona_interp.models.protocol import HookedModel
 from persona_interp.models.tokens import encode, pad_id, token_batch
-from persona_interp.types import Edits, Hookpoint, TokenBatch
+from persona_interp.types import Hookpoint, TokenBatch
 
 CONTEXT = 256
 """Tokens of a row: longer texts are cut into several."""
-TEXTS_AT_ONCE = 32
+TEXTS_AT_ONCE = 128
 TOKENS_AT_ONCE = 8192
-"""Padded tokens of a pass."""
+"""Padded tokens of a pass, at most."""
+_WIDER, _WORTHWHILE = 1.3, {"cpu": 512}
+"""How much longer the longest row of a pass may be than its shortest, once the pass has so many tokens."""
+_NORMS_OF = 32
+"""Texts that norms are measured on."""
 MASSIVE = 10.0
 """Times the median norm, from which on a position counts as massive: its norm is no part of what texts are about."""
 
@@ -78,26 +82,37 @@ def text_rows(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], numbers:
 
 
 def token_activations(
-    model: HookedModel, rows: Sequence[Row], hookpoints: Sequence[Hookpoint], *, edits: Edits | None = None
+    model: HookedModel,
+    rows: Sequence[Row],
+    hookpoints: Sequence[Hookpoint],
+    *,
+    tokens_at_once: int = TOKENS_AT_ONCE,
 ) -> Iterator[TokenActivations]:
     """Activations of rows at hookpoints, rows of similar length together."""
-    for batch, chunk in row_batches(model, rows):
-        made = model.run(batch, read=hookpoints, outputs="none", edits=edits or {})
+    for batch, chunk in row_batches(model, rows, tokens_at_once):
+        made = model.run(batch, read=hookpoints, outputs="none")
         yield TokenActivations(chunk, batch, made.residuals)
 
 
-def row_batches(model: HookedModel, rows: Sequence[Row]) -> Iterator[tuple[TokenBatch, list[Row]]]:
+def row_batches(
+    model: HookedModel, rows: Sequence[Row], tokens_at_once: int = TOKENS_AT_ONCE
+) -> Iterator[tuple[TokenBatch, list[Row]]]:
     """Batches of rows of similar length; what counts of a row is the response, what comes before it the prompt."""
-    rows = [row for row in rows if row.first < len(row.ids)]
-    order, start = sorted(range(len(rows)), key=lambda k: len(rows[k].ids)), 0
-    while start < len(order):
-        stop = start + 1
-        while stop < len(order) and (stop + 1 - start) * len(rows[order[stop]].ids) <= TOKENS_AT_ONCE:
-            stop += 1
-        chunk = [rows[k] for k in order[start:stop]]
+    worthwhile = min(tokens_at_once, _WORTHWHILE.get(model.device.type, TOKENS_AT_ONCE // 2))
+    chunks: list[list[Row]] = []
+    n_tokens = 0
+    for row in sorted((row for row in rows if row.first < len(row.ids)), key=lambda row: len(row.ids)):
+        length, chunk = len(row.ids), chunks[-1] if chunks else []
+        wide = chunk and length > _WIDER * len(chunk[0].ids) and n_tokens >= worthwhile
+        if not chunk or wide or (len(chunk) + 1) * length > tokens_at_once:
+            chunks.append([row])
+            n_tokens = length
+        else:
+            chunk.append(row)
+            n_tokens += length
+    for chunk in chunks:
         prompts, responses = [row.ids[: row.first] for row in chunk], [row.ids[row.first :] for row in chunk]
         yield token_batch(prompts, responses, pad_id=pad_id(model.tokenizer)), chunk
-        start = stop
 
 
 def all_rows(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> Iterator[list[Row]]:
@@ -107,19 +122,43 @@ def all_rows(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> Iterat
         yield text_rows(tokenizer, [texts[k] for k in numbers], numbers)
 
 
+def first_texts(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], most: int) -> list[str]:
+    """The first texts up to so many tokens; at least one."""
+    kept, n = [], 0
+    for start in range(0, len(texts), TEXTS_AT_ONCE):
+        some = texts[start : start + TEXTS_AT_ONCE]
+        for text, ids in zip(some, encode(tokenizer, some), strict=True):
+            n += len(ids)
+            if kept and n > most:
+                return kept
+            kept.append(text)
+    return kept
+
+
 def massive_limit(model: HookedModel, texts: Sequence[str], hookpoint: Hookpoint) -> float:
     """The norm above which a position at a hookpoint counts as massive: ten times the median of the first texts.
 
     Raises:
         EmptySelectionError: they have no token.
     """
-    rows = text_rows(model.tokenizer, texts[:TEXTS_AT_ONCE], range(len(texts[:TEXTS_AT_ONCE])))
+    return MASSIVE * float(_norms(model, texts, hookpoint).median())
+
+
+def mean_norm_at(model: HookedModel, texts: Sequence[str], hookpoint: Hookpoint) -> float:
+    """Mean norm of the positions of the first texts at a hookpoint that are not massive."""
+    norms = _norms(model, texts, hookpoint)
+    return float(norms[norms <= MASSIVE * norms.median()].mean())
+
+
+def _norms(model: HookedModel, texts: Sequence[str], hookpoint: Hookpoint) -> Float[Tensor, " token"]:
+    some = texts[:_NORMS_OF]
+    rows = text_rows(model.tokenizer, some, range(len(some)))
     made = token_activations(model, rows, [hookpoint])
     found = [one.values[hookpoint][one.kept(hookpoint, None)].float().norm(dim=-1) for one in made]
     norms = torch.cat(found) if found else torch.zeros(0)
     if not len(norms):
         raise EmptySelectionError("the texts have no token after the start token.", "Give texts that are not empty.")
-    return MASSIVE * float(norms.median())
+    return norms
 
 
 def _start_token(tokenizer: PreTrainedTokenizerBase) -> int:

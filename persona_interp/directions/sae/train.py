@@ -22,10 +22,10 @@ from persona_interp.directions.sae.checkpoint import (
     restore,
     save_checkpoint,
 )
-from persona_interp.directions.sae.dictionary import Dictionary, with_quality
+from persona_interp.directions.sae.dictionary import Dictionary
 from persona_interp.directions.sae.hooks import hook_name_of
 from persona_interp.directions.sae.load import OWN, load_sae
-from persona_interp.directions.sae.measure import measure_quality
+from persona_interp.directions.sae.measure import measure_dictionary
 from persona_interp.directions.sae.quality import QUALITY_FILE
 from persona_interp.directions.sae.settings import SAETraining, training_sae
 from persona_interp.directions.sae.tokens import CONTEXT, massive_limit
@@ -103,12 +103,10 @@ def train_sae(
         made = load_sae(folder, device=device or str(model.device))
         own = made.metadata[OWN]
         said = {**about, "epochs": own["epochs"], "n_tokens_trained": own["n_tokens"]}
-        quality = measure_quality(model, made, measured_on, data=said, progress=progress)
+        quality = measure_dictionary(model, made, measured_on, data=said, progress=progress)
         quality.save(folder / QUALITY_FILE)
         delete_checkpoints(folder)
-    made = load_sae(folder, device=device or str(model.device))
-    assert made.quality is not None, "it was just measured"
-    return with_quality(made, made.quality)
+    return load_sae(folder, device=device or str(model.device))
 
 
 def _parts(texts: Sequence[str], held_out: Sequence[str] | None, seed: int) -> tuple[list[str], list[str]]:
@@ -201,7 +199,8 @@ def _train(
         made = trainer.step(next(batches))
         trainer.n_training_steps = step + 1
         if step % _LOG_EVERY == 0 or step + 1 == settings.n_steps:
-            losses.append(float(made.losses["mse_loss"].detach()))
+            variance = (made.sae_in - made.sae_in.mean(0)).square().sum(-1).mean()
+            losses.append(float(made.losses["mse_loss"].detach() / variance))
             if not math.isfinite(losses[-1]):
                 raise TrainingError(
                     f"the loss of step {step} is {losses[-1]:g}.",
@@ -224,7 +223,7 @@ def _train(
         "settings": {**asdict(settings), "hookpoint": None},
         "data": dict(about),
     }
-    write_json(folder / "losses.json", {"every": _LOG_EVERY, "mse": losses})
+    write_json(folder / "losses.json", {"every": _LOG_EVERY, "fvu": losses})
     _save(sae, folder)
 
 
