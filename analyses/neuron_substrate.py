@@ -40,9 +40,19 @@ class Config:
     seed: int = 0
 
 
+CONFIG = Config()
+
+
+def keep_results(work: Path, out: Path) -> None:
+    """What a run found, beside its figures: effects, claims and provenance."""
+    out.mkdir(parents=True, exist_ok=True)
+    for file in ("effects.parquet", "claims.parquet", f"provenance_{STUDY}.json"):
+        (out / file).write_bytes((work / file).read_bytes())
+
+
 def main() -> None:
     """Measure, and write effects, claims and figures under `analyses/results/neuron_substrate/MODEL/TRAIT/`."""
-    config = Config()
+    config = CONFIG
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--effort", choices=sorted(EFFORTS), default="quick")
     parser.add_argument("--model", action="append", help="only these of the models")
@@ -61,9 +71,7 @@ def main() -> None:
             work, out = chosen.work / name / trait, chosen.out / name / trait
             sizes = Sizes(effort, EFFORTS[effort])
             run_substrates(model, load_trait(trait), judges, run, out=work, layer=layer, sizes=sizes)
-            out.mkdir(parents=True, exist_ok=True)
-            for file in ("effects.parquet", "claims.parquet", f"provenance_{STUDY}.json"):
-                (out / file).write_bytes((work / file).read_bytes())
+            keep_results(work, out)
             draw_saved(out, STUDY, draw_substrates)
             print_sentences(out, STUDY)
 

@@ -58,8 +58,8 @@ def ratio(n: int) -> Callable[[Rng, int], Found]:
         clusters = np.repeat(np.arange(n), rng.integers(5, 81, n))
         variances = rng.lognormal(0, 0.5, n)[clusters] * rng.lognormal(0, 0.7, len(clusters))
         shares = 0.3 * rng.lognormal(-0.045, 0.3, n)[clusters] * rng.lognormal(-0.08, 0.4, len(clusters))
-        of_texts = [np.bincount(clusters, column, n) for column in (variances * shares, variances)]
-        return bootstrap_ratio(*of_texts, np.arange(n), seed=seed, **FAST), 0.3
+        left, all_of_it = (np.bincount(clusters, column, n) for column in (variances * shares, variances))
+        return bootstrap_ratio(left, all_of_it, np.arange(n), seed=seed, **FAST), 0.3
 
     return one
 

@@ -73,7 +73,7 @@ SETTINGS: dict[str, tuple[int, Callable[[Rng, int], float]]] = {
         for kind in ("normal", "heavy", "exponential")
         for alike in (0.0, 0.5)
     },
-    **{f"probe of {k} neurons, {n} questions": (200, probe(n, k)) for n, k in ((10, 1), (16, 8))},
+    **{f"probe of {k} neurons, {n} questions": (60, probe(n, k)) for n, k in ((10, 1), (12, 8))},
     **{f"ablated units among {n} random sets": (2000, sets(n)) for n in (39, 100)},
 }
 

@@ -7,7 +7,6 @@ import pandas as pd
 
 from persona_interp.effects import Claim, Effect, rejected
 from persona_interp.sections.words import interval, number
-from persona_interp.statistics.permutation import possible
 from persona_interp.studies.substrates.config import SubstratesRun
 from persona_interp.studies.substrates.latents import (
     RANDOM_LATENT,
@@ -125,7 +124,7 @@ def _along(
 def _compared(
     found: TopAgainstRandom, of: Effect, run: SubstratesRun, headline: str, known: Mapping[str, float]
 ) -> Effect:
-    can = possible(found.p) and found.p == found.p
+    can = found.p == found.p
     return replace(
         _steered(of, run, headline, known),
         metric=AGAINST,

@@ -27,10 +27,21 @@ from persona_interp.statistics.resampling import Interval
 from persona_interp.studies.folder import RunFolder
 from persona_interp.studies.substrates.config import SubstratesRun
 from persona_interp.studies.substrates.found import Halves
+from persona_interp.tables import Column, Form, numbers, truths, wholes
 
 METHODS: tuple[Method, ...] = ("cosine", "latent_difference", "pursuit")
 VECTOR, TOP, RANDOM_LATENT = "persona vector", "top latent", "random latent"
 N_CONTEXTS = 3
+CONTEXTS = Form(
+    "latent_contexts",
+    (
+        *wholes("latent rank text position"),
+        Column("token", "text", filled=True),
+        *numbers("activation"),
+        *truths("is_peak"),
+    ),
+)
+"""Where in texts the top latents are largest, a row a token."""
 _N_CURVE = 32
 
 
@@ -91,6 +102,7 @@ def find_latents(
         ["contexts", top],
         lambda: contexts_of(model, dictionary, top, halves, progress=progress),
     )
+    folder.save(CONTEXTS, contexts)
     return Latents(dictionary, made, curves, scored, contexts)
 
 
@@ -237,7 +249,10 @@ def top_against_random(rows: pd.DataFrame, *, seed: int) -> TopAgainstRandom | N
     clusters = np.arange(len(top)).astype(str), np.arange(len(top), len(top) + len(random)).astype(str)
     tested = permutation_test_two_samples(top, random, *clusters, permute="clusters", alternative="greater", seed=seed)
     return TopAgainstRandom(
-        bootstrap_difference(top, random, *clusters, seed=seed), tested.p_value, len(top), len(random)
+        bootstrap_difference(top, random, *clusters, seed=seed),
+        tested.tested,
+        len(top),
+        len(random),
     )
 
 

@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+from pandas import DataFrame
+
+from persona_interp.figures.drawn import DrawnFigure
 from persona_interp.figures.frames import distinct
 from persona_interp.sections.effects import Shown, effects_section
 from persona_interp.sections.section import Section
@@ -9,7 +12,10 @@ from persona_interp.studies.sizes import cut_notes
 from persona_interp.studies.substrates.effects import AUC, CHANGE, HALF, OUTLIER, PIECE, SHARE, STUDY
 from persona_interp.studies.substrates.effort import EFFORTS
 from persona_interp.studies.substrates.figures.drawing import draw_substrates
+from persona_interp.studies.substrates.figures.latents import draw_contexts
 from persona_interp.studies.substrates.latent_effects import AGAINST, ALONG, CARD, FVU
+from persona_interp.studies.substrates.latents import CONTEXTS
+from persona_interp.tables import read_table
 
 NOTES = (
     "Shares are exact: the residual stream is the sum of what embedding, heads, MLPs and biases add, and a projection"
@@ -40,11 +46,17 @@ def substrates_section(folder: Path) -> Section | None:
     Raises:
         ArtefactError: a file is damaged.
     """
+
+    def draw(effects: DataFrame) -> list[DrawnFigure]:
+        path = folder / "tables" / f"{CONTEXTS.name}.csv"
+        contexts = draw_contexts(read_table(path, CONTEXTS)) if path.is_file() else []
+        return [*draw_substrates(effects), *contexts]
+
     return effects_section(
         folder,
         STUDY,
         title=lambda effects: f"Substrates: {', '.join(map(str, distinct(effects, 'trait')))}",
         notes=(*cut_notes(folder, STUDY, EFFORTS), *NOTES),
         shown=SHOWN,
-        draw=draw_substrates,
+        draw=draw,
     )

@@ -4,6 +4,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from pandas import DataFrame
 
+from persona_interp.figures.contexts import plot_contexts
 from persona_interp.figures.drawn import DrawnFigure
 from persona_interp.figures.frames import distinct, keep, records
 from persona_interp.figures.style import GREY, LIGHT_GREY, PALETTE, legend_below, panel_figure
@@ -94,3 +95,17 @@ def draw_latents(trait: str, effects: DataFrame) -> list[DrawnFigure]:
         )
         drawn.append(DrawnFigure(f"substrate_latents_{trait}", figure, along, caption))
     return drawn
+
+
+def draw_contexts(contexts: DataFrame) -> list[DrawnFigure]:
+    """Tokens around the places where the top latents are largest, shaded; none without any."""
+    if contexts.empty:
+        return []
+    n = contexts.groupby(["latent", "rank"]).ngroups
+    figure, [[ax]] = panel_figure(1, 1, panel_height=0.3 + 0.17 * n, page_wide=True)
+    plot_contexts(contexts, ax)
+    caption = (
+        "Where in answers of this run and in neutral texts the top latents are largest: a line a text, tokens shaded by"
+        " the latent's activation as a share of its largest, the peak outlined."
+    )
+    return [DrawnFigure("substrate_contexts", figure, contexts, caption)]

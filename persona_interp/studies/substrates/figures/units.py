@@ -127,13 +127,13 @@ def _draw_writers(trait: str, effects: DataFrame) -> list[DrawnFigure]:
 
 
 def _draw_probe(trait: str, effects: DataFrame) -> list[DrawnFigure]:
-    rows = keep(effects, "metric", AUC)
+    rows = keep(keep(effects, "metric", AUC), "place", "swept")
     if rows.empty:
         return []
     figure, [[ax]] = panel_figure(1, 1, panel_height=2.4)
     plot_probe(rows, ax)
     ax.set_title(f"{trait} read from k neurons")
-    legend_below(figure, columns=3)
+    legend_below(figure, columns=2)
     caption = (
         f"{trait}: held-out AUC of logistic probes of k neurons, whole questions held out, with 95 % intervals over"
         " questions. Grey: k random neurons, mean and middle 95 % of the draws. Lines: readouts of the whole residual"

@@ -5,8 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from persona_interp.data.traits import Trait
+from persona_interp.directions.sae.dictionary import with_quality
 from persona_interp.effects import load_claims, load_effects
 from persona_interp.errors import ConfigError, HookpointError
 from persona_interp.figures.frames import keep
@@ -15,10 +17,13 @@ from persona_interp.judges.protocol import Score
 from persona_interp.studies.substrates.config import SubstratesRun
 from persona_interp.studies.substrates.effects import AUC, CHANGE, NAMED_K, PIECE, SHARE
 from persona_interp.studies.substrates.figures.drawing import draw_substrates
+from persona_interp.studies.substrates.latent_effects import AGAINST, ALONG, CARD, FVU
 from persona_interp.studies.substrates.run import SubstratesResult, run_substrates
 from persona_interp.studies.substrates.section import substrates_section
 from tests.contract.tiny import Tiny
 from tests.small import TRAIT, make_small
+from tests.unit.directions.sae.dictionaries import dictionary
+from tests.unit.directions.sae.test_latents import quality
 
 QUESTIONS = tuple(f"Why is it {word}?" for word in ("red", "new", "odd", "big", "far", "hot", "low", "dim"))
 LOUD = replace(TRAIT, questions=QUESTIONS, eval_questions=("How?", "When is it?", "Where is it?"))
@@ -98,6 +103,29 @@ def test_figures_and_section_are_drawn(made: tuple[Path, SubstratesResult]) -> N
     section = substrates_section(folder)
     assert section is not None and section.title == "Substrates: loud"
     assert [one.title for one in section.tables][:3] == ["Outliers", "Writers", "Half of what is written toward it"]
+
+
+def test_a_dictionary_gives_latents(small: Tiny, tmp_path: Path) -> None:
+    model = small.hooked("nnsight")
+    decoder = torch.randn(40, model.d_model, generator=torch.Generator().manual_seed(0))
+    made = with_quality(dictionary(decoder), quality(torch.linspace(0.05, 0.3, 40)))
+    run = replace(RUN, n_latents=6, n_random_latents=20, n_eval=2, heads=(1,), neurons=(2,), n_neurons=2)
+    run_substrates(model, LOUD, [Letters()], run, out=tmp_path, dictionary=made, progress=False)
+    effects, claims = load_effects(tmp_path), load_claims(tmp_path)
+    latents = effects[effects["substrate"] == "latent"]
+    assert set(latents["metric"]) == {*CARD, FVU, ALONG, AGAINST}
+    assert set(latents.loc[latents["metric"] == FVU, "method"]) == {"cosine", "latent_difference", "pursuit"}
+    assert keep(latents, "metric", ALONG)["role"].value_counts().to_dict() == {"treatment": 6, "null": 20}
+    assert {"top latents steer", "sparse in latents"} <= set(claims["claim"])
+    assert {path.stem for path in (tmp_path / "decompositions").glob("*.safetensors")} == {
+        f"loud_{method}" for method in ("cosine", "latent_difference", "pursuit")
+    }
+    section = substrates_section(tmp_path)
+    assert section is not None
+    names = {figure.png.stem for figure in section.figures}
+    assert {"substrate_decomposition_loud", "substrate_latents_loud"} <= names
+    with pytest.raises(ConfigError, match="layer must be that of the dictionary, 1, got 2"):
+        run_substrates(model, LOUD, [Letters()], run, out=tmp_path, layer=2, dictionary=made, progress=False)
 
 
 def test_bad_input_is_refused(small: Tiny, tmp_path: Path) -> None:
