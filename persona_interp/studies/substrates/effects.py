@@ -121,7 +121,7 @@ def _writers(writers: Writers, said: str, here: Effect, n_layers: int, seed: int
                 n_cluster=n,
                 n=n,
                 test="largest |t| over all units, sign flips of questions",
-                null_kind=f"no {kind} differs",
+                null_kind="positive and negative answers exchanged, question by question",
                 p=row["p"],
                 family=f"writers, {_PLURAL[kind]}, {said}",
             ).measured(row, "share")
