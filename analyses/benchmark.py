@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import torch
+from benchmark_attribution import AttributionConfig, attribution_rows, attribution_summary
 from benchmark_demo import DemoConfig, demo_rows
 from benchmark_directions import DirectionsConfig, directions_rows, directions_summary
 from benchmark_extraction import BACKENDS, bfloat16_agreement, overheads, run, summary
@@ -26,7 +27,7 @@ from persona_interp.io import write_json
 from persona_interp.models.identity import library_versions
 
 DTYPES = (torch.float32, torch.bfloat16)
-ROWS = ("extraction", "judges", "screening", "finetuning", "personality", "directions", "sae", "demo")
+ROWS = ("extraction", "judges", "screening", "finetuning", "personality", "directions", "sae", "attribution", "demo")
 
 
 def extraction(config: Config, out: Path) -> None:
@@ -88,6 +89,13 @@ def directions(config: DirectionsConfig, out: Path) -> None:
     write_json(out / "directions_facts.json", {"config": asdict(config), **_machine()})
 
 
+def attribution(config: AttributionConfig, out: Path) -> None:
+    """Tables `attribution_raw` and `attribution`, and `attribution_facts.json`."""
+    raw = attribution_rows(config)
+    _write(out, {"attribution_raw": raw, "attribution": attribution_summary(raw)})
+    write_json(out / "attribution_facts.json", {"config": asdict(config), **_machine()})
+
+
 def sae(config: SAEConfig, out: Path) -> None:
     """Tables `sae_training`, `sae_generation_raw` and `sae_generation`."""
     trained, raw = sae_rows(config)
@@ -136,6 +144,8 @@ def main() -> None:
         personality(few if chosen.quick else PersonalityConfig(), chosen.out)
     if "directions" in wanted:
         directions(DirectionsConfig(n_directions=8, n_questions=10) if chosen.quick else DirectionsConfig(), chosen.out)
+    if "attribution" in wanted:
+        attribution(AttributionConfig(n_answers=40, repeats=2) if chosen.quick else AttributionConfig(), chosen.out)
     if "sae" in wanted:
         sae(SAEConfig(n_tokens=10_000, repeats=3) if chosen.quick else SAEConfig(), chosen.out)
     if "demo" in wanted:
