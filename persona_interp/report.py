@@ -29,6 +29,7 @@ from persona_interp.studies.persona.rows import RATERS
 from persona_interp.studies.persona.rows import STUDY as MAIN_JOB
 from persona_interp.studies.persona.section import main_job_parts
 from persona_interp.studies.psychadapter.section import psychadapter_section
+from persona_interp.studies.repetition.section import repetition_section
 from persona_interp.studies.screening.section import screening_section
 from persona_interp.studies.styles.section import styles_section
 from persona_interp.studies.substrates.section import substrates_section
@@ -124,6 +125,7 @@ def sections_of(folder: Path) -> list[Section]:
         "inventory": inventory_section,
         "dictionary": dictionary_section,
         "substrates": substrates_section,
+        "repetition": repetition_section,
     }
     own |= {"screening": screening_section, RATERS: raters_section}
     own |= {JUDGES: judge_validity_section}

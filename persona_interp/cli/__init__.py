@@ -25,6 +25,7 @@ from persona_interp.studies.monitoring.command import monitor
 from persona_interp.studies.options import Outcome, alone_in_out
 from persona_interp.studies.persona.command import run
 from persona_interp.studies.psychadapter import command as psychadapter
+from persona_interp.studies.repetition.command import repetition
 from persona_interp.studies.screening.command import screen
 from persona_interp.studies.styles.command import styles
 from persona_interp.studies.substrates.command import substrates
@@ -98,6 +99,7 @@ app.add_typer(adapters, name="psychadapter")
 for command in (
     *(reported(run), reported(sae), reported(screen), serve.serve, reported(styles)),
     reported(substrates),
+    reported(repetition),
 ):
     app.command(context_settings=grammar.spellings(command.__name__))(grammar.command(command))
 carried = typer.Typer(invoke_without_command=True, result_callback=models.list_all)
