@@ -1,4 +1,4 @@
-"""How fast: extraction, steered generation, judging, screening, finetuning, styles, adapters, inventories, the demo.
+"""How fast: extraction, steered generation, judging, screening, finetuning, styles, adapters, dictionaries, the demo.
 
 All rows of a table come from one run on the same texts. A repeat measures every row once, in turn, so that noise of
 the machine falls on all of them; ratios are taken within a repeat and their median is reported.
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import torch
+from benchmark_attribution import AttributionConfig, attribution_rows, attribution_summary
 from benchmark_demo import DemoConfig, demo_rows
 from benchmark_directions import DirectionsConfig, directions_rows, directions_summary
 from benchmark_extraction import BACKENDS, bfloat16_agreement, overheads, run, summary
@@ -18,6 +19,7 @@ from benchmark_finetuning import CallbackConfig, RunConfig, callback_rows, callb
 from benchmark_judges import JudgeConfig, api_facts, judge_summary, run_judges
 from benchmark_personality import PersonalityConfig, personality_rows, prefix_rows, prefix_summary
 from benchmark_plain import Config
+from benchmark_sae import SAEConfig, sae_generation_ratio, sae_rows
 from benchmark_screening import ScreeningConfig, screening_rows, screening_summary
 from kept_results import write_tables
 
@@ -25,7 +27,7 @@ from persona_interp.io import write_json
 from persona_interp.models.identity import library_versions
 
 DTYPES = (torch.float32, torch.bfloat16)
-ROWS = ("extraction", "judges", "screening", "finetuning", "personality", "directions", "demo")
+ROWS = ("extraction", "judges", "screening", "finetuning", "personality", "directions", "sae", "attribution", "demo")
 
 
 def extraction(config: Config, out: Path) -> None:
@@ -87,6 +89,20 @@ def directions(config: DirectionsConfig, out: Path) -> None:
     write_json(out / "directions_facts.json", {"config": asdict(config), **_machine()})
 
 
+def attribution(config: AttributionConfig, out: Path) -> None:
+    """Tables `attribution_raw` and `attribution`, and `attribution_facts.json`."""
+    raw = attribution_rows(config)
+    _write(out, {"attribution_raw": raw, "attribution": attribution_summary(raw)})
+    write_json(out / "attribution_facts.json", {"config": asdict(config), **_machine()})
+
+
+def sae(config: SAEConfig, out: Path) -> None:
+    """Tables `sae_training`, `sae_generation_raw` and `sae_generation`."""
+    trained, raw = sae_rows(config)
+    _write(out, {"sae_training": trained, "sae_generation_raw": raw, "sae_generation": sae_generation_ratio(raw)})
+    write_json(out / "sae_facts.json", {"config": asdict(config), **_machine()})
+
+
 def demo(config: DemoConfig, out: Path) -> None:
     """Table `demo`."""
     _write(out, {"demo": demo_rows(config)})
@@ -128,6 +144,10 @@ def main() -> None:
         personality(few if chosen.quick else PersonalityConfig(), chosen.out)
     if "directions" in wanted:
         directions(DirectionsConfig(n_directions=8, n_questions=10) if chosen.quick else DirectionsConfig(), chosen.out)
+    if "attribution" in wanted:
+        attribution(AttributionConfig(n_answers=40, repeats=2) if chosen.quick else AttributionConfig(), chosen.out)
+    if "sae" in wanted:
+        sae(SAEConfig(n_tokens=10_000, repeats=3) if chosen.quick else SAEConfig(), chosen.out)
     if "demo" in wanted:
         demo(DemoConfig(), chosen.out)
     if "judges" in wanted:

@@ -22,7 +22,8 @@ BEGIN, END = "<!-- claims: made by analyses/claims.py -->\n", "<!-- end of claim
 def table() -> str:
     """The table in Markdown: a row an analysis."""
     lines = ["| analysis | holds | does not | undecided | what holds |", "|---|---|---|---|---|"]
-    for folder in sorted(path.parent for path in RESULTS.glob(f"*/{CLAIMS_FILE}")):
+    names = {path.relative_to(RESULTS).parts[0] for path in RESULTS.rglob(CLAIMS_FILE)}
+    for folder in (RESULTS / name for name in sorted(names)):
         claims = load_claims(folder)
         counts = " | ".join(str((claims["verdict"] == verdict).sum()) for verdict in VERDICTS)
         held = claims[claims["verdict"] == "holds"]

@@ -39,6 +39,22 @@ if TYPE_CHECKING:
     from persona_interp.directions.persona import persona_vector as persona_vector
     from persona_interp.directions.psychadapter import PsychAdapter as PsychAdapter
     from persona_interp.directions.psychadapter import rebind_psychadapter as rebind_psychadapter
+    from persona_interp.directions.sae.check import check_dictionary as check_dictionary
+    from persona_interp.directions.sae.contexts import top_contexts as top_contexts
+    from persona_interp.directions.sae.corpus import conversation_texts as conversation_texts
+    from persona_interp.directions.sae.corpus import corpus_texts as corpus_texts
+    from persona_interp.directions.sae.corpus import rollout_texts as rollout_texts
+    from persona_interp.directions.sae.decompose import decompose as decompose
+    from persona_interp.directions.sae.decompose import decomposition_null as decomposition_null
+    from persona_interp.directions.sae.decomposition import SAEDecomposition as SAEDecomposition
+    from persona_interp.directions.sae.dictionary import Dictionary as Dictionary
+    from persona_interp.directions.sae.latents import latent_direction as latent_direction
+    from persona_interp.directions.sae.latents import latents_of_equal_density as latents_of_equal_density
+    from persona_interp.directions.sae.latents import mean_latents as mean_latents
+    from persona_interp.directions.sae.load import load_sae as load_sae
+    from persona_interp.directions.sae.measure import measure_dictionary as measure_dictionary
+    from persona_interp.directions.sae.settings import SAETraining as SAETraining
+    from persona_interp.directions.sae.train import train_sae as train_sae
     from persona_interp.directions.style import extract_style_activations as extract_style_activations
     from persona_interp.directions.style import published_layers as published_layers
     from persona_interp.directions.style import style_vector as style_vector
@@ -82,6 +98,7 @@ if TYPE_CHECKING:
     from persona_interp.finetuning.train import finetune as finetune
     from persona_interp.interventions.divergence import kl_divergence as kl_divergence
     from persona_interp.interventions.divergence import unsteered_answers as unsteered_answers
+    from persona_interp.interventions.latents import SteerLatents as SteerLatents
     from persona_interp.interventions.prefix import TraitPrefix as TraitPrefix
     from persona_interp.interventions.protocol import Stack as Stack
     from persona_interp.interventions.residual import Ablate as Ablate
@@ -185,6 +202,17 @@ _HOMES = {
     "directions.formats.psychadapter": "load_official",
     "directions.persona": "mean_difference persona_vector",
     "directions.psychadapter": "PsychAdapter rebind_psychadapter",
+    "directions.sae.check": "check_dictionary",
+    "directions.sae.contexts": "top_contexts",
+    "directions.sae.corpus": "conversation_texts corpus_texts rollout_texts",
+    "directions.sae.decompose": "decompose decomposition_null",
+    "directions.sae.decomposition": "SAEDecomposition",
+    "directions.sae.dictionary": "Dictionary",
+    "directions.sae.latents": "latent_direction latents_of_equal_density mean_latents",
+    "directions.sae.load": "load_sae",
+    "directions.sae.measure": "measure_dictionary",
+    "directions.sae.settings": "SAETraining",
+    "directions.sae.train": "train_sae",
     "directions.style": "extract_style_activations published_layers style_vector style_vectors",
     "directions.style_generated": "generate_style_rollouts generated_style_vector",
     "directions.style_training": "StyleTraining train_style_vectors",
@@ -210,6 +238,7 @@ _HOMES = {
     "finetuning.settings": "LoRA TrainingSettings",
     "finetuning.train": "finetune",
     "interventions.divergence": "kl_divergence unsteered_answers",
+    "interventions.latents": "SteerLatents",
     "interventions.prefix": "TraitPrefix",
     "interventions.protocol": "Stack",
     "interventions.residual": "Ablate Add Cap",

@@ -50,6 +50,18 @@ DIRECTION: Kinds = {
     "positive_pole": _TEXT,
     "provenance": PROVENANCE,
 }
+SAE_DECOMPOSITION: Kinds = {
+    "hookpoints": list_of(HOOKPOINT, 1, 1),
+    "latents": list_of(whole(0, 10 * MOST_WIDTH), 0, MOST_WIDTH),
+    "fvu": number(0),
+    "sae_id": text(4096),
+    "sae_weights": _TEXT,
+    "sae_quality": _TEXT,
+    "method": one_of(("cosine", "latent_difference", "pursuit")),
+    "trait": name("trait"),
+    "direction_method": _TEXT,
+    "provenance": PROVENANCE,
+}
 ACTIVATIONS: Kinds = {"hookpoints": HOOKPOINTS, "pooling": one_of(POOLINGS), "provenance": PROVENANCE}
 PSYCHADAPTER: Kinds = {
     "shape": fields(

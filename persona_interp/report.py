@@ -17,6 +17,7 @@ from persona_interp.sections.claims import claims_section
 from persona_interp.sections.effects import plain_section
 from persona_interp.sections.section import Section, SectionTable, flat
 from persona_interp.sections.words import number, plain, signed, whole
+from persona_interp.studies.dictionary.section import dictionary_section
 from persona_interp.studies.emoji.effects import STUDY as EMOJI
 from persona_interp.studies.emoji.section import emoji_section
 from persona_interp.studies.inventory.section import inventory_section
@@ -30,8 +31,10 @@ from persona_interp.studies.persona.rows import RATERS
 from persona_interp.studies.persona.rows import STUDY as MAIN_JOB
 from persona_interp.studies.persona.section import main_job_parts
 from persona_interp.studies.psychadapter.section import psychadapter_section
+from persona_interp.studies.repetition.section import repetition_section
 from persona_interp.studies.screening.section import screening_section
 from persona_interp.studies.styles.section import styles_section
+from persona_interp.studies.substrates.section import substrates_section
 
 TEMPLATES = Path(__file__).with_name("templates")
 REM_PER_INCH = 8.7
@@ -118,7 +121,14 @@ def sections_of(folder: Path) -> list[Section]:
     Raises:
         ArtefactError: a file is damaged or in another form.
     """
-    own = {"styles": styles_section, "psychadapter": psychadapter_section, "inventory": inventory_section}
+    own = {
+        "styles": styles_section,
+        "psychadapter": psychadapter_section,
+        "inventory": inventory_section,
+        "dictionary": dictionary_section,
+        "substrates": substrates_section,
+        "repetition": repetition_section,
+    }
     own |= {"screening": screening_section, RATERS: raters_section}
     own |= {JUDGES: judge_validity_section, EMOJI: emoji_section}
     found = [own[name](folder) if name in own else plain_section(folder, name)

@@ -18,6 +18,7 @@ import typer
 from persona_interp.cli import convert, grammar, judge, levels, models, serve, traits, vectors
 from persona_interp.ending import ends_on_sigterm, kept, told
 from persona_interp.errors import ConfigError, PersonaInterpError
+from persona_interp.studies.dictionary.command import sae
 from persona_interp.studies.emoji.command import emoji
 from persona_interp.studies.finetuning.command import finetune
 from persona_interp.studies.inventory.command import inventory
@@ -25,8 +26,10 @@ from persona_interp.studies.monitoring.command import monitor
 from persona_interp.studies.options import Outcome, alone_in_out
 from persona_interp.studies.persona.command import run
 from persona_interp.studies.psychadapter import command as psychadapter
+from persona_interp.studies.repetition.command import repetition
 from persona_interp.studies.screening.command import screen
 from persona_interp.studies.styles.command import styles
+from persona_interp.studies.substrates.command import substrates
 
 P = ParamSpec("P")
 
@@ -96,7 +99,11 @@ for command in (convert.convert, reported(emoji), finetune, reported(inventory),
 for command in (levels.levels, monitor):
     app.command(context_settings=grammar.spellings(command.__name__))(grammar.command(command))
 app.add_typer(adapters, name="psychadapter")
-for command in (reported(run), reported(screen), serve.serve, reported(styles)):
+for command in (
+    *(reported(run), reported(sae), reported(screen), serve.serve, reported(styles)),
+    reported(substrates),
+    reported(repetition),
+):
     app.command(context_settings=grammar.spellings(command.__name__))(grammar.command(command))
 carried = typer.Typer(invoke_without_command=True, result_callback=models.list_all)
 carried.callback()(models.models)

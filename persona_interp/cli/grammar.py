@@ -36,7 +36,7 @@ _OF_COMMANDS = {"convert": {"layers": "n-layers"}}
 _SHARED = ("ctx", "config", "device", "quiet", "json")
 _SECRET = ("api_key",)
 _LONGEST = 100_000
-_MOST = {"seed": 2**32 - 1}
+_MOST = {"seed": 2**32 - 1, "n-tokens": 10**10}
 
 
 def command(function: Callable[..., Outcome | None]) -> Callable[..., None]:

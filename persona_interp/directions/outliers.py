@@ -40,7 +40,7 @@ class Outliers:
 
     hookpoint: Hookpoint
     ratio: float
-    token_norms: tuple[Float[Tensor, " pos"], ...]
+    token_norms: tuple[Float[Tensor, " _"], ...]
     sizes: Float[Tensor, " d_model"]
     n_prompt: tuple[int, ...]
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from persona_interp.directions.direction import Direction
 from persona_interp.directions.psychadapter import PsychAdapter
+from persona_interp.directions.sae.dictionary import Dictionary
 from persona_interp.errors import ConfigError
 from persona_interp.interventions.prefix import TraitPrefix
 from persona_interp.interventions.protocol import Intervention, Stack
@@ -30,7 +31,7 @@ def intervention_record(intervention: Intervention | None) -> Any:
 
 
 def record(thing: Any) -> Any:
-    """A dataclass with directions, hookpoints and plain values as JSON; of `Add` also its coefficient at each place."""
+    """A dataclass of directions, dictionaries, hookpoints and plain values as JSON; `Add` with that of each place."""
     if isinstance(thing, Direction):
         norms = thing.residual_norms
         return {
@@ -39,6 +40,12 @@ def record(thing: Any) -> Any:
             "hookpoints": sha256_json([str(hookpoint) for hookpoint in thing.hookpoints])[:16],
             "vectors": _hash(thing.vectors),
             "residual_norms": None if norms is None else _hash(norms),
+        }
+    if isinstance(thing, Dictionary):
+        return {
+            "weights": thing.weights,
+            "places": [str(thing.hookpoint), str(thing.writes)],
+            **{name: getattr(thing, name) for name in ("basis", "normalisation", "norm_limit", "residual_norm")},
         }
     if isinstance(thing, TraitPrefix):
         return {"kind": "TraitPrefix", "adapter": record(thing.adapter), "z": thing.vectors.tolist()}

@@ -94,10 +94,10 @@ def output_map(model: HookedModelBase, layer: int, kind: UnitKind) -> OutputMap:
         ModelError: the weights are quantised, or something else than an RMS norm follows.
     """
     linear = _projection(model, layer, kind)
-    norm = norm_after(_plain(find_blocks(model.module)[1][layer]), _ADDED[kind])
+    norm = norm_after(plain_module(find_blocks(model.module)[1][layer]), _ADDED[kind])
     if norm is None:
         return linear
-    gain, epsilon = _rms_norm(_plain(norm), model)
+    gain, epsilon = _rms_norm(plain_module(norm), model)
     return OutputMap(linear.weight, linear.bias, gain, epsilon)
 
 
@@ -120,9 +120,9 @@ def check_places(model: HookedModelBase, kind: UnitKind, places: Sequence[tuple[
 
 def _projection(model: HookedModelBase, layer: int, kind: UnitKind) -> OutputMap:
     model.check_hookpoints([hookpoint := Hookpoint(layer, UNIT_STREAMS[kind])])
-    module = _plain(find_blocks(model.module)[1][layer])
+    module = plain_module(find_blocks(model.module)[1][layer])
     for part in inner_path(module, hookpoint, model.name).split("."):
-        module = _plain(module.get_submodule(part))
+        module = plain_module(module.get_submodule(part))
     if isinstance(module, Conv1D):
         weight = module.weight
     elif isinstance(module, nn.Linear) and module.weight.is_floating_point():
@@ -138,7 +138,7 @@ def _projection(model: HookedModelBase, layer: int, kind: UnitKind) -> OutputMap
     return OutputMap(weight.detach().float(), bias)
 
 
-def _plain(module: nn.Module) -> nn.Module:
+def plain_module(module: nn.Module) -> nn.Module:
     """The module of transformers that a component of a bridge wraps, or the module itself."""
     while isinstance(inner := module._modules.get("_original_component"), nn.Module):
         module = inner

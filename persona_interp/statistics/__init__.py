@@ -14,7 +14,7 @@ from persona_interp.statistics.intervals import (
     varied_conditions,
     within_condition_correlation,
 )
-from persona_interp.statistics.means import bootstrap_difference, bootstrap_mean
+from persona_interp.statistics.means import bootstrap_difference, bootstrap_mean, bootstrap_ratio
 from persona_interp.statistics.permutation import (
     PermutationTest,
     permutation_p_value,
@@ -37,6 +37,7 @@ __all__ = [
     "benjamini_hochberg",
     "bootstrap_difference",
     "bootstrap_mean",
+    "bootstrap_ratio",
     "bootstrap_statistic",
     "cliffs_delta",
     "cliffs_delta_interval",

@@ -30,6 +30,28 @@ class MeanOf:
         return value
 
 
+class RatioOf:
+    """The sum of `a` over the sum of `b`, over rows that have both."""
+
+    skewed = True
+
+    def __init__(self, a: Vector, b: Vector) -> None:
+        self.columns = np.stack([a, b], axis=1).astype(float)
+
+    def value(self, sums: Sums) -> Draws:
+        """The ratio; NaN where `b` sums to nothing."""
+        return sums[:, 0] / np.where(sums[:, 1] != 0, sums[:, 1], np.nan)
+
+    def gradient(self, sums: Sums) -> Sums:
+        """By both sums."""
+        below = np.where(sums[:, 1] != 0, sums[:, 1], np.nan)
+        return np.stack([1 / below, -sums[:, 0] / below**2], axis=1)
+
+    def back(self, value: float) -> float:
+        """Its own units."""
+        return value
+
+
 class DifferenceOf:
     """Mean of `a` minus mean of `b`, over the rows of `a`, then those of `b`."""
 

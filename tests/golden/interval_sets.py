@@ -11,6 +11,7 @@ from persona_interp.statistics import (
     auc_intervals,
     bootstrap_difference,
     bootstrap_mean,
+    bootstrap_ratio,
     correlation_interval,
     hedges_g_interval,
     standardised_change,
@@ -46,6 +47,19 @@ def token_mean(n: int) -> Callable[[Rng, int], Found]:
         clusters = np.repeat(np.arange(n), rng.integers(2, 33, n))
         values = rng.lognormal(-0.08, 0.4, n)[clusters] * rng.lognormal(-0.5, 1.0, len(clusters))
         return bootstrap_mean(values, clusters, seed=seed, **FAST), 1.0
+
+    return one
+
+
+def ratio(n: int) -> Callable[[Rng, int], Found]:
+    """The share of variance that is left in texts of 5 to 80 tokens: both their variances and their shares differ."""
+
+    def one(rng: Rng, seed: int) -> Found:
+        clusters = np.repeat(np.arange(n), rng.integers(5, 81, n))
+        variances = rng.lognormal(0, 0.5, n)[clusters] * rng.lognormal(0, 0.7, len(clusters))
+        shares = 0.3 * rng.lognormal(-0.045, 0.3, n)[clusters] * rng.lognormal(-0.08, 0.4, len(clusters))
+        left, all_of_it = (np.bincount(clusters, column, n) for column in (variances * shares, variances))
+        return bootstrap_ratio(left, all_of_it, np.arange(n), seed=seed, **FAST), 0.3
 
     return one
 
@@ -222,6 +236,7 @@ SETTINGS: dict[str, tuple[float, Callable[[Rng, int], Found]]] = {
         for n in (8, 12, 20, 40)
     },
     **{f"mean over tokens of {n} answers": (LEAST, token_mean(n)) for n in (8, 16, 32)},
+    **{f"ratio of sums over {n} texts": (LEAST, ratio(n)) for n in (8, 16, 40)},
     **{f"difference, {kind}, {n} clusters": (LEAST, difference(kind, n)) for kind in KINDS for n in (8, 20, 40)},
     **{
         f"mean over {n} questions x {m} seeds, {label}": (0.93 if m > 3 else 0.91, two_factors(n, m, sizes))

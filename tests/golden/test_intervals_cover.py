@@ -37,6 +37,7 @@ def least(setting: str, n_sets: int) -> float:
     [
         "mean, exponential, 8 clusters",
         "mean over tokens of 16 answers",
+        "ratio of sums over 8 texts",
         "difference, normal, 8 clusters",
         "mean over 20 questions x 5 seeds, a third each",
         "share 0.1, 12 clusters, 0.5 common",

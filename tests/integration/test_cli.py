@@ -21,7 +21,7 @@ from tests.integration.conftest import Shell
 
 COMMANDS = (
     *("run", "models", "traits", "extract", "steer", "project", "convert", "monitor"),
-    *("levels", "finetune", "screen", "serve", "styles", "psychadapter", "inventory"),
+    *("levels", "finetune", "screen", "serve", "styles", "psychadapter", "inventory", "sae"),
 )
 CALL = "from persona_interp.cli import main; main()"
 MAIN = (sys.executable, "-c", CALL)

@@ -98,7 +98,7 @@ CHOICES: tuple[Row, ...] = (
     refused("span of AddEach", r"span must be .* got 'lasts'.\n  Did you mean last", pi.AddEach, span="lasts"),
     refused(
         "stream",
-        r"stream must be resid_pre, attn_out, mlp_out or resid_post, got 'resid_mid'",
+        r"stream must be resid_pre, head_out, attn_out, mlp_in, mlp_act, mlp_out or resid_post, got 'resid_mid'",
         pi.Hookpoint,
         3,
         "resid_mid",

@@ -10,6 +10,7 @@ RUN = ("run", "--out", "{tmp}/o", "--model", "{model}", "--trait", "{trait}")
 EXTRACT = ("extract", "{trait}", "--out", "{tmp}/o", "--model", "{model}")
 SCREEN = ("screen", "{tmp}/d.jsonl", "-v", "{vector}", "--out", "{tmp}/o", "--model", "{model}")
 FINETUNE = ("finetune", "{tmp}/d.jsonl", "--out", "{tmp}/o", "--model", "{model}")
+SAE = ("sae", "--out", "{tmp}/o", "--model", "{model}")
 LINE = '{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}\n'
 SEEDED = {
     "run": RUN,
@@ -18,6 +19,7 @@ SEEDED = {
     "finetune": FINETUNE,
     "levels": ("levels", "{trait}", "--out", "{tmp}/o"),
     "styles": ("styles", "emotion", "--out", "{tmp}/o"),
+    "sae": SAE,
     "inventory": ("inventory", "big_five_50", "--out", "{tmp}/o"),
     "psychadapter train": ("psychadapter", "train", "--estimated", "--out", "{tmp}/o"),
     "psychadapter measure": ("psychadapter", "measure", "{tmp}/a", "{tmp}/d.csv", "--out", "{tmp}/o"),
@@ -31,6 +33,9 @@ AT_LEAST = {
     ("--n-eval-samples", "0"): (RUN,),
     ("--n-judge-pairs", "0"): (RUN,),
     ("--batch-rows", "0"): (SCREEN,),
+    ("--n-latents", "0"): (SAE,),
+    ("--k", "0"): (SAE,),
+    ("--batch-tokens", "0"): (SAE,),
     ("--batch-size", "0"): (FINETUNE,),
     ("--rank", "0"): (FINETUNE,),
     ("--layer", "-1"): (STEER, FINETUNE),
@@ -54,6 +59,7 @@ CHOICES = {
     ("--dtype", "int4"): (EXTRACT, "'int4' is not one of 'auto', 'float32', 'bfloat16', 'float16'"),
     ("--filter", "best"): (EXTRACT, "'best' is not one of 'paired', 'independent', 'none'"),
     ("--extra-judges-on", "most"): (RUN, "'most' is not one of 'chosen', 'all'"),
+    ("--architecture", "dense"): (SAE, "'dense' is not one of 'batchtopk', 'topk', 'gated', 'jumprelu'"),
     ("--preset", "huge"): (FINETUNE, "'huge' is not one of 'small', 'paper'"),
     ("--delta", "some"): (SCREEN, "'some' is not one of 'prompt', 'generate', 'none'"),
     ("--engine", "spark"): (SCREEN, "'spark' is not one of 'local', 'ray'"),
@@ -99,6 +105,7 @@ MISSING = {
     "a trait": ("extract", "{tmp}/no.json", "--out", "{tmp}/o", "--model", "no/m"),
     "traits of a run": ("run", "--trait", "{tmp}/no.json", "--out", "{tmp}/o", "--model", "no/m"),
     "a corpus": ("styles", "{tmp}/no.csv", "--out", "{tmp}/o", "--model", "no/m"),
+    "texts of a dictionary": ("sae", "--text", "{tmp}/no.txt", "--out", "{tmp}/o", "--model", "no/m"),
     "an inventory": ("inventory", "{tmp}/no.csv", "--out", "{tmp}/o", "--model", "no/m"),
     "an adapter to continue with": ("psychadapter", "generate", "{tmp}/no.safetensors", "-p", "x"),
     "texts to train an adapter on": ("psychadapter", "train", "{tmp}/no.csv", "--out", "{tmp}/o", "--model", "no/m"),

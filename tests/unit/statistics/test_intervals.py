@@ -10,6 +10,8 @@ from persona_interp.statistics import (
     Interval,
     auc,
     bootstrap_difference,
+    bootstrap_mean,
+    bootstrap_ratio,
     bootstrap_statistic,
     cliffs_delta,
     cliffs_delta_interval,
@@ -27,7 +29,7 @@ from persona_interp.statistics import smooth as smooth_module
 from persona_interp.statistics.auc_interval import delta_p
 from persona_interp.statistics.resampling import Resampling
 from persona_interp.statistics.smooth import Smooth
-from persona_interp.statistics.smooth_functions import CorrelationOf, DifferenceOf, HedgesG, StandardisedChange
+from persona_interp.statistics.smooth_functions import CorrelationOf, DifferenceOf, HedgesG, RatioOf, StandardisedChange
 
 RNG = np.random.default_rng(2)
 CLUSTERS, SEEDS = np.repeat(np.arange(12), 3), np.tile(np.arange(3), 12)
@@ -86,6 +88,10 @@ SMOOTH: dict[str, tuple[Smooth, Callable[[], Interval]]] = {
         lambda: standardised_change(
             np.stack([X, 2 * Y], 1)[:18], np.stack([Y, X], 1)[18:], CLUSTERS[:18], CLUSTERS[18:], n_resamples=60, seed=3
         ),
+    ),
+    "ratio": (
+        RatioOf(X, np.abs(Y) + 1),
+        lambda: bootstrap_ratio(X, np.abs(Y) + 1, CLUSTERS, n_resamples=60, seed=3),
     ),
     "difference": (
         DifferenceOf(X[:18], Y[18:]),
@@ -187,3 +193,14 @@ def test_the_p_of_a_delta_of_zero_is_at_its_level_and_larger_where_answers_share
         rejected[n_answers] = np.mean(np.array(ps) <= 0.05)
     assert 0.03 <= rejected[1] <= 0.07 and rejected[4] <= 0.06, rejected
     assert delta_p(0.0, 20) == 1.0 and delta_p(1.0, 20) < 1e-6
+
+
+def test_a_ratio_of_sums_is_a_weighted_mean() -> None:
+    rng = np.random.default_rng(0)
+    above, below = rng.exponential(size=30), rng.uniform(1, 9, 30)
+    found = bootstrap_ratio(above, below, np.arange(30))
+    assert found.estimate == pytest.approx(above.sum() / below.sum()) and found.low < found.estimate < found.high
+    plain, mean = bootstrap_ratio(above, np.ones(30), np.arange(30)), bootstrap_mean(above, np.arange(30))
+    assert plain.row == pytest.approx(mean.row)
+    assert np.isnan(bootstrap_ratio(above, np.zeros(30), np.arange(30)).estimate)
+    assert np.isnan(bootstrap_ratio(above[:5], below[:5], np.zeros(5)).low)
