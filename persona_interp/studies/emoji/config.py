@@ -42,7 +42,7 @@ class EmojiRun:
     training_temperature: Temperature = 0.7
     n_epochs: Positive = 3.0
     n_repeats: Count = 2
-    train_dtype: TrainingDtype = "bfloat16"
+    train_dtype: TrainingDtype = "float32"
     lora: LoRA = LoRA()
     n_questions: Count = 48
     n_samples: Count = 4

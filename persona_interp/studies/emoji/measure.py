@@ -116,7 +116,7 @@ def mass_table(model: HookedModel, contexts: Sequence[Context], *, label: str, p
                             "log_mass": float(masses[chosen].mean()),
                         }
                     )
-    return DataFrame(rows)
+    return DataFrame(rows, columns=["condition", "kind", "question", "place", "n_tokens", "log_mass"])
 
 
 def lens_table(model: HookedModel, contexts: Sequence[Context], *, label: str, progress: bool) -> DataFrame:
@@ -135,4 +135,4 @@ def lens_table(model: HookedModel, contexts: Sequence[Context], *, label: str, p
                 {**shared, "n_tokens": len(masses), "layer": layer, "log_mass": mean}
                 for layer, mean in enumerate(means)
             ]
-    return DataFrame(rows)
+    return DataFrame(rows, columns=["condition", "kind", "question", "n_tokens", "layer", "log_mass"])
