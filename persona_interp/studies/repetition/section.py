@@ -16,7 +16,7 @@ NOTES = (
     "Every topic is used with both of its opinions as the user's, so that a liking for one of them cancels; every"
     " prompt has four sentences, and fillers have as many tokens as the statements in whose place they are.",
     "Where a neutral sentence is repeated instead, the opinion is stated once: what that gains is repetition as such.",
-    "Massive positions (ten times the median norm) are left out of what heads look at: heads that look nowhere rest there.",
+    "Massive positions (ten times the median norm) are left out of what heads look at: heads rest there at no purpose.",
     "Heads are chosen on other topics than those on which their ablation is tried. There is no judge: agreement is a"
     " difference of log-probabilities.",
 )
