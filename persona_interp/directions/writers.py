@@ -16,7 +16,8 @@ from persona_interp.statistics.max_t import sign_flip_max_t
 from persona_interp.statistics.means import bootstrap_mean_columns
 from persona_interp.statistics.resampling import Interval
 
-PARTS = ("embedding", "attention", "mlp")
+N_NEAREST = 20
+"""Units of nearly the same size among which one is drawn at random."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,29 +154,37 @@ def matched_units(
     """Random sets of units, each as large as the given one and of units of nearly the same size, none of them in it.
 
     Every given unit is replaced by one of the 20 of its own layer that are nearest to it in size, drawn without
-    repetition within a set.
+    repetition within a set; where its layer has none left (few heads), by one of the nearest layers that have.
 
     Args:
         sizes: of every unit: the norm of what it typically writes, say.
 
     Raises:
-        EmptySelectionError: a layer has too few other units.
+        EmptySelectionError: there are too few other units.
     """
     taken, rng, made = set(places), np.random.default_rng([seed, 16]), []
-    near: dict[tuple[int, int], list[tuple[int, int]]] = {}
-    for layer, index in places:
-        gaps = np.abs(np.log(sizes[layer] + 1e-12) - np.log(sizes[layer, index] + 1e-12))
-        others = [(layer, int(i)) for i in np.argsort(gaps, kind="stable") if (layer, int(i)) not in taken]
-        wanted = 20 + sum(at == layer for at, _ in places)
-        near[layer, index] = others[:wanted]
+    near = {place: _nearest(sizes, place, place[0], taken) for place in places}
     for _ in range(draws):
         drawn: list[tuple[int, int]] = []
         for place in places:
-            free = [other for other in near[place] if other not in drawn][:20]
+            free = [other for other in near[place] if other not in drawn][:N_NEAREST]
+            for layer in sorted(range(len(sizes)), key=lambda other, own=place[0]: abs(other - own)):
+                if free:
+                    break
+                free = [unit for unit in _nearest(sizes, place, layer, taken) if unit not in drawn][:N_NEAREST]
             if not free:
                 raise EmptySelectionError(
-                    f"layer {place[0]} has too few other units to draw {len(places)} at random.", "Take fewer units."
+                    f"{sizes.size} units are too few to draw {len(places)} others at random.", "Take fewer units."
                 )
             drawn.append(free[int(rng.integers(len(free)))])
         made.append(drawn)
     return made
+
+
+def _nearest(
+    sizes: Float[np.ndarray, "layer unit"], place: tuple[int, int], layer: int, taken: set[tuple[int, int]]
+) -> list[tuple[int, int]]:
+    """Units of a layer that are not taken, the nearest in size to one first."""
+    gaps = np.abs(np.log(sizes[layer] + 1e-12) - np.log(sizes[place] + 1e-12))
+    order = [(layer, int(i)) for i in np.argsort(gaps, kind="stable")]
+    return [unit for unit in order if unit not in taken][: N_NEAREST + len(taken)]

@@ -99,8 +99,10 @@ def shares_apart(a: float, b: float, n: int, common: float) -> Callable[[Rng, in
     def one(rng: Rng, seed: int) -> Found:  # noqa: ARG001
         clusters = np.repeat(np.arange(n), 2)
         shared = np.sqrt(common) * rng.standard_normal(n)[clusters]
-        sides = [shared + np.sqrt(1 - common) * rng.standard_normal(2 * n) < norm.ppf(truth) for truth in (a, b)]
-        return share_difference(*sides, clusters, clusters), a - b
+        one_side, other = (
+            shared + np.sqrt(1 - common) * rng.standard_normal(2 * n) < norm.ppf(truth) for truth in (a, b)
+        )
+        return share_difference(one_side, other, clusters, clusters), a - b
 
     return one
 

@@ -64,8 +64,10 @@ def test_random_units_are_of_the_same_layers_and_sizes() -> None:
         assert [layer for layer, _ in one] == [0, 2, 2] and not set(one) & set(places) and len(set(one)) == 3
         ratios = [sizes[place] / sizes[own] for place, own in zip(one, places, strict=True)]
         assert all(0.5 < ratio < 2 for ratio in ratios)
-    with pytest.raises(EmptySelectionError, match="layer 0 has too few other units to draw 3 at random"):
-        matched_units(sizes[:, :4], [(0, 0), (0, 1), (0, 2)], seed=0, draws=1)
+    few = matched_units(sizes[:, :4], [(1, 0), (1, 1), (1, 2)], seed=0, draws=20)
+    assert all((1, 3) in one and {layer for layer, _ in one} <= {0, 1, 2} and len(set(one)) == 3 for one in few)
+    with pytest.raises(EmptySelectionError, match="6 units are too few to draw 4 others at random"):
+        matched_units(sizes[:, :2], [(0, 0), (0, 1), (1, 0), (1, 1)], seed=0, draws=1)
 
 
 def test_few_neurons_tell_a_planted_trait_and_random_ones_do_not() -> None:
