@@ -17,6 +17,7 @@ from persona_interp.sections.claims import claims_section
 from persona_interp.sections.effects import plain_section
 from persona_interp.sections.section import Section, SectionTable, flat
 from persona_interp.sections.words import number, plain, signed, whole
+from persona_interp.studies.causal.section import causal_section
 from persona_interp.studies.dictionary.section import dictionary_section
 from persona_interp.studies.emoji.effects import STUDY as EMOJI
 from persona_interp.studies.emoji.section import emoji_section
@@ -127,6 +128,7 @@ def sections_of(folder: Path) -> list[Section]:
         "inventory": inventory_section,
         "dictionary": dictionary_section,
         "substrates": substrates_section,
+        "causal": causal_section,
         "repetition": repetition_section,
     }
     own |= {"screening": screening_section, RATERS: raters_section}

@@ -18,6 +18,7 @@ import typer
 from persona_interp.cli import convert, grammar, judge, levels, models, serve, traits, vectors
 from persona_interp.ending import ends_on_sigterm, kept, told
 from persona_interp.errors import ConfigError, PersonaInterpError
+from persona_interp.studies.causal.command import causal
 from persona_interp.studies.dictionary.command import sae
 from persona_interp.studies.emoji.command import emoji
 from persona_interp.studies.finetuning.command import finetune
@@ -102,6 +103,7 @@ app.add_typer(adapters, name="psychadapter")
 for command in (
     *(reported(run), reported(sae), reported(screen), serve.serve, reported(styles)),
     reported(substrates),
+    reported(causal),
     reported(repetition),
 ):
     app.command(context_settings=grammar.spellings(command.__name__))(grammar.command(command))

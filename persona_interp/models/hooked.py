@@ -124,7 +124,8 @@ class HookedModelBase(ABC):
         check_window(self.name, self.config, batch, prefix, length)
         batch = batch.to(self.device)
         recorder = Recorder(read, pool, edits, watches)
-        whole = outputs == "logits" or (read and not pool) or grad or bool(recorder.row_spans)
+        whole = outputs == "logits" or (read and not pool) or grad
+        whole = whole or not recorder.row_spans <= {"response", "last"}  # rows that share a prompt would differ in it
         whole = whole or not is_shared(prefix) or not self.supports_cache
         splits = not whole and shares_prefixes(self.config, length)
         predicts = outputs in ("response_logits", "token_logprobs")

@@ -1,0 +1,1 @@
+"""Layer by layer: where a trait can be read, and where it can be controlled."""
