@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from persona_interp.data.trait_texts import read_vader_ratings as read_vader_ratings
     from persona_interp.data.traits import list_traits as list_traits
     from persona_interp.data.traits import load_trait as load_trait
+    from persona_interp.directions.attribution import attribute_projection as attribute_projection
+    from persona_interp.directions.attribution import attribute_projections as attribute_projections
     from persona_interp.directions.baselines import fit_direction as fit_direction
     from persona_interp.directions.direction import Direction as Direction
     from persona_interp.directions.direction import rebind_direction as rebind_direction
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from persona_interp.directions.formats import load_foreign as load_foreign
     from persona_interp.directions.formats import save_foreign as save_foreign
     from persona_interp.directions.formats.psychadapter import load_official as load_official
+    from persona_interp.directions.outliers import find_outliers as find_outliers
     from persona_interp.directions.persona import mean_difference as mean_difference
     from persona_interp.directions.persona import persona_vector as persona_vector
     from persona_interp.directions.psychadapter import PsychAdapter as PsychAdapter
@@ -63,6 +66,7 @@ if TYPE_CHECKING:
     from persona_interp.directions.style_generated import generated_style_vector as generated_style_vector
     from persona_interp.directions.style_training import StyleTraining as StyleTraining
     from persona_interp.directions.style_training import train_style_vectors as train_style_vectors
+    from persona_interp.directions.writers import find_writers as find_writers
     from persona_interp.effects.files import load_claims as load_claims
     from persona_interp.effects.files import load_effects as load_effects
     from persona_interp.endpoint.client import ChatClient as ChatClient
@@ -99,6 +103,8 @@ if TYPE_CHECKING:
     from persona_interp.interventions.divergence import kl_divergence as kl_divergence
     from persona_interp.interventions.divergence import unsteered_answers as unsteered_answers
     from persona_interp.interventions.latents import SteerLatents as SteerLatents
+    from persona_interp.interventions.patch import Patch as Patch
+    from persona_interp.interventions.patch import response_residuals as response_residuals
     from persona_interp.interventions.prefix import TraitPrefix as TraitPrefix
     from persona_interp.interventions.protocol import Stack as Stack
     from persona_interp.interventions.residual import Ablate as Ablate
@@ -108,6 +114,12 @@ if TYPE_CHECKING:
     from persona_interp.interventions.strength import kl as kl
     from persona_interp.interventions.strength import strength_for_kl as strength_for_kl
     from persona_interp.interventions.text import generate_text as generate_text
+    from persona_interp.interventions.units import AblateUnits as AblateUnits
+    from persona_interp.interventions.units import ClampUnits as ClampUnits
+    from persona_interp.interventions.units import ScaleUnits as ScaleUnits
+    from persona_interp.interventions.units import Units as Units
+    from persona_interp.interventions.units import unit_reference as unit_reference
+    from persona_interp.interventions.units import units_of as units_of
     from persona_interp.judges.coherence import CoherenceJudge as CoherenceJudge
     from persona_interp.judges.embedding import EmbeddingJudge as EmbeddingJudge
     from persona_interp.judges.factual import FactualRuleJudge as FactualRuleJudge
@@ -140,6 +152,8 @@ if TYPE_CHECKING:
     from persona_interp.rollouts.generate import generate_rollouts as generate_rollouts
     from persona_interp.statistics.nulls import null_battery as null_battery
     from persona_interp.statistics.thresholds import calibrate_threshold as calibrate_threshold
+    from persona_interp.studies.causal.config import CausalRun as CausalRun
+    from persona_interp.studies.causal.run import causal_panel as causal_panel
     from persona_interp.studies.finetuning.drift import finetuning_shift as finetuning_shift
     from persona_interp.studies.finetuning.drift import probe_activations as probe_activations
     from persona_interp.studies.finetuning.prediction import compare_predictors as compare_predictors
@@ -178,6 +192,8 @@ if TYPE_CHECKING:
     from persona_interp.studies.styles.run import run_styles as run_styles
     from persona_interp.studies.styles.steering import measure_styles as measure_styles
     from persona_interp.studies.styles.table import style_table as style_table
+    from persona_interp.studies.substrates.config import SubstratesRun as SubstratesRun
+    from persona_interp.studies.substrates.run import run_substrates as run_substrates
     from persona_interp.types import Hookpoint as Hookpoint
     from persona_interp.types import Turn as Turn
     from persona_interp.types import depth_of as depth_of
@@ -196,10 +212,12 @@ _HOMES = {
     "data.trait_generation": "generate_trait generate_trait_file",
     "data.trait_texts": "TraitTexts read_trait_texts read_vader_ratings",
     "data.traits": "list_traits load_trait",
+    "directions.attribution": "attribute_projection attribute_projections",
     "directions.baselines": "fit_direction",
     "directions.direction": "Direction rebind_direction",
     "directions.formats": "ModelShape load_foreign save_foreign",
     "directions.formats.psychadapter": "load_official",
+    "directions.outliers": "find_outliers",
     "directions.persona": "mean_difference persona_vector",
     "directions.psychadapter": "PsychAdapter rebind_psychadapter",
     "directions.sae.check": "check_dictionary",
@@ -216,6 +234,7 @@ _HOMES = {
     "directions.style": "extract_style_activations published_layers style_vector style_vectors",
     "directions.style_generated": "generate_style_rollouts generated_style_vector",
     "directions.style_training": "StyleTraining train_style_vectors",
+    "directions.writers": "find_writers",
     "effects.files": "load_claims load_effects",
     "endpoint.client": "ChatClient",
     "endpoint.endpoint": "Endpoint",
@@ -239,12 +258,14 @@ _HOMES = {
     "finetuning.train": "finetune",
     "interventions.divergence": "kl_divergence unsteered_answers",
     "interventions.latents": "SteerLatents",
+    "interventions.patch": "Patch response_residuals",
     "interventions.prefix": "TraitPrefix",
     "interventions.protocol": "Stack",
     "interventions.residual": "Ablate Add Cap",
     "interventions.rows": "AddEach",
     "interventions.strength": "kl strength_for_kl",
     "interventions.text": "generate_text",
+    "interventions.units": "AblateUnits ClampUnits ScaleUnits Units unit_reference units_of",
     "judges.coherence": "CoherenceJudge",
     "judges.embedding": "EmbeddingJudge",
     "judges.factual": "FactualRuleJudge",
@@ -287,11 +308,15 @@ _HOMES = {
     "studies.styles.config": "StyleRun",
     "studies.styles.steering": "measure_styles",
     "studies.styles.table": "style_table",
+    "studies.substrates.config": "SubstratesRun",
+    "studies.substrates.run": "run_substrates",
     "statistics.thresholds": "calibrate_threshold",
     "models.load": "load_model",
     "models.tokens": "render_chat render_prompt",
     "rollouts.contexts": "graded_system_prompts many_shot_contexts",
     "rollouts.generate": "generate_rollouts",
+    "studies.causal.config": "CausalRun",
+    "studies.causal.run": "causal_panel",
     "studies.screening.pair_run": "screen_pairs",
     "studies.screening.run": "screen",
     "types": "Hookpoint Turn depth_of layer_at_depth layers_at_depth",

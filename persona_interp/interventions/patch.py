@@ -88,6 +88,7 @@ class Patch:
         return vector / vector.norm()
 
 
+@checked
 def response_residuals(
     model: HookedModel, batch: TokenBatch, hookpoints: Sequence[Hookpoint]
 ) -> dict[Hookpoint, list[Float[Tensor, "_ d_model"]]]:
@@ -105,8 +106,9 @@ def _replacing(rows: Rows, unit: Float[Tensor, " d_model"] | None) -> RowEditFun
         residual: Float[Tensor, "batch pos d_model"], mask: Bool[Tensor, "batch pos"], numbers: Int[Tensor, " batch"]
     ) -> Float[Tensor, "batch pos d_model"]:
         wanted = residual.float().clone()
-        for i, number in enumerate(numbers.tolist()):
-            wanted[i, mask[i]] = _source(rows, number, int(mask[i].sum())).to(residual.device)
+        for i, (number, n) in enumerate(zip(numbers.tolist(), mask.sum(-1).tolist(), strict=True)):
+            if n:  # a pass over shared beginnings of prompts has nothing to patch
+                wanted[i, mask[i]] = _source(rows, number, n).to(residual.device)
         if unit is not None:
             along = unit.to(residual.device)
             wanted = residual.float() + ((wanted - residual.float()) @ along)[..., None] * along

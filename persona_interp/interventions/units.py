@@ -47,6 +47,7 @@ class Units:
             twice = next(place for place in self.places if list(self.places).count(place) > 1)
             raise ConfigError(f"{self.kind} {twice[1]} of layer {twice[0]} is given twice.", "Give each once.")
 
+    @checked
     def columns(self, layer: int) -> Int[Tensor, " column"]:
         """Which numbers of the layer's stream are theirs, in the order of `places`."""
         own = torch.tensor([index for at, index in self.places if at == layer], dtype=torch.long)

@@ -69,7 +69,8 @@ class CausalRun:
         """Plain data."""
         return asdict(self)
 
-    def layers(self, n: int) -> tuple[int, ...]:
+    @checked
+    def layers(self, n: Count) -> tuple[int, ...]:
         """The 0-based blocks that are looked at in a model of n blocks: the last, and others evenly before it."""
         k = min(self.n_layers, n)
         return tuple(int(layer) for layer in np.unique(np.round(np.linspace(n / k, n, k)).astype(int) - 1))

@@ -1,11 +1,11 @@
 """A panel of layers as rows of the table of effects, and the claims on it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from persona_interp.effects import Claim, Effect, q_of, rejected
-from persona_interp.sections.words import change, number
+from persona_interp.sections.words import change, interval, number
 from persona_interp.statistics.draws import Rank
 from persona_interp.statistics.means import bootstrap_difference
 from persona_interp.studies.causal.config import CausalRun
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 STUDY = "causal"
 AUC, DISTANCE = "AUC", "distance of the poles"
 PREFERENCE, CHANGE, SHARE = "preference", "change of preference", "share of the prompt's effect"
-EXPRESSION, MATCH, KL = "change of expression", "rank correlation over layers", "KL divergence reached"
+EXPRESSION, MATCH, KL = "change of expression", "correlation over layers", "KL divergence reached"
 LAYER, CUMULATIVE = "this layer alone", "all layers up to it"
 ALL = "mean over the layers"
 SAID = {
@@ -39,8 +39,15 @@ _RULES = {
     for what in RANDOM
 }
 _TOGETHER = (
-    "rank correlation over layers of the distance of the poles with the effect, against circular shifts of the layers,"
-    " corrected over the three: q is at most 0.05"
+    "correlation over the layers of the distance of the poles with the effect, debiased, tested over questions and"
+    " corrected over the three: q is at most 0.05 and the correlation is positive"
+)
+
+
+_APART = (
+    "at a layer, decodable with q at most 0.05 over layers while the interval of adding the direction lies below half"
+    " of its largest effect at any; or added beyond random directions with q at most 0.05 over layers while the"
+    " interval of the AUC lies below half of its largest rise above chance"
 )
 
 
@@ -74,6 +81,7 @@ def causal_effects(
     ]
     q = dict(zip(map(id, effects), q_of(effects), strict=True))
     claims = [_acts(what, means[what], q[id(means[what])]) for what in RANDOM if means[what].family]
+    claims.append(_apart([(effect, q[id(effect)]) for effect in effects if effect.place == "swept"]))
     claims += [_together(what, matches[what], q[id(matches[what])]) for what in RANDOM if matches[what].family]
     return effects, claims
 
@@ -103,7 +111,8 @@ def _decoded(result: "CausalResult", here: Effect, n_layers: int) -> Iterator[Ef
             p=found.p if tested else None,
             family="layers, decodable" if tested else None,
         ).estimated(found.auc)
-        yield replace(of, metric=DISTANCE, unit="standard deviations within the poles", estimate=found.distance)
+        if found.distance == found.distance:
+            yield replace(of, metric=DISTANCE, unit="standard deviations within the poles", estimate=found.distance)
 
 
 def _layers(result: "CausalResult", here: Effect, n_layers: int) -> Iterator[Effect]:
@@ -161,7 +170,9 @@ def _mean(result: "CausalResult", what: str, here: Effect) -> Effect:
 
 def _match(result: "CausalResult", what: str, here: Effect) -> Effect:
     found = result.panel.matches[what]
-    can = found.p == found.p
+    known = {name: value for name, value in vars(found).items() if value == value}
+    tested = "p" in known
+    row = {"estimate": known.get("correlation"), "low": known.get("low"), "high": known.get("high")}
     return replace(
         here,
         metric=MATCH,
@@ -169,18 +180,16 @@ def _match(result: "CausalResult", what: str, here: Effect) -> Effect:
         layers="+".join(map(str, result.panel.layers)),
         condition=f"distance of the poles with: {SAID[what]}",
         place="named",
-        unit="Spearman's correlation",
-        cluster="layer",
+        unit="correlation",
+        reference="no covariance over these layers",
         n=len(result.panel.layers),
-        n_cluster=len(result.panel.layers),
-        fixed="direction, system prompts, answers, questions",
-        estimate=found.correlation if found.correlation == found.correlation else None,
-        test="circular shifts of layers, larger" if can else None,
-        null_kind="one profile shifted along the layers, either way" if can else None,
-        n_null=found.n if can else None,
-        p=found.p if can else None,
-        family="decodable and causal" if can else None,
-    )
+        n_cluster=result.panel.total.n_clusters,
+        fixed="layers, direction, system prompts, answers",
+        test="covariance of profiles, jackknife over questions" if tested else None,
+        null_kind="profiles that do not covary" if tested else None,
+        p=known.get("p"),
+        family="decodable and causal" if tested else None,
+    ).measured(row)
 
 
 def _judged(
@@ -230,10 +239,45 @@ def _acts(what: str, effect: Effect, q: float) -> Claim:
 
 
 def _together(what: str, effect: Effect, q: float) -> Claim:
-    holds = rejected(q)
-    does = "are" if holds else "are not shown to be"
+    sure, found = rejected(q), effect.estimate
+    holds = sure and found is not None and found > 0
+    does = "are" if holds else "are not" if sure else "are not shown to be"
     sentence = (
-        f"Layers at which {effect.trait} is more decodable {does} those at which it is more {NAMED[what]}:"
-        f" rank correlation {number(effect.estimate, 2)} over {effect.n} layers, q {number(q)}."
+        f"Layers at which {effect.trait} is more decodable {does} those at which it is more {NAMED[what]}: correlation"
+        f" {interval(found, effect.low, effect.high)} over {effect.n} layers, q {number(q)},"
+        f" {effect.n_cluster} questions."
     )
-    return effect.claimed(f"decodable where {NAMED[what]}", sentence, _TOGETHER, "holds" if holds else "undecided")
+    verdict = "holds" if holds else "does not" if sure else "undecided"
+    return effect.claimed(f"decodable where {NAMED[what]}", sentence, _TOGETHER, verdict)
+
+
+def _apart(effects: Sequence[tuple[Effect, float]]) -> Claim:
+    """Layers at which one of reading and adding is shown and the other is shown to be small."""
+    reads = {effect.layers: (effect, q) for effect, q in effects if effect.metric == AUC}
+    alone = f"{SAID['steered']}, {LAYER}"
+    acts = {e.layers: (e, q) for e, q in effects if e.metric == CHANGE and e.condition == alone}
+    rise = max(float(effect.estimate or 0) - 0.5 for effect, _ in reads.values())
+    most = max(float(effect.estimate or 0) for effect, _ in acts.values())
+    read_only = [at for at, (_, q) in reads.items() if rejected(q) and _below(acts[at][0], most / 2)]
+    act_only = [at for at, (_, q) in acts.items() if rejected(q) and _below(reads[at][0], 0.5 + rise / 2)]
+    first = next(iter(acts.values()))[0]
+    parts = [f"read and hardly acting at {_blocks(read_only)}"] if read_only else []
+    parts += [f"acting and hardly read at {_blocks(act_only)}"] if act_only else []
+    found = ", ".join(parts) if parts else "no layer is shown to have one without the other"
+    sentence = f"The direction of {first.trait}: {found} ({len(acts)} layers, {first.n_cluster} questions)."
+    return Claim(
+        claim="reading and acting come apart",
+        trait=first.trait,
+        sentence=sentence,
+        rule=_APART,
+        effects=[effect for effect, _ in (*reads.values(), *acts.values())],
+        verdict="holds" if parts else "undecided",
+    )
+
+
+def _below(effect: Effect, bound: float) -> bool:
+    return effect.high is not None and effect.high < bound
+
+
+def _blocks(layers: Sequence[str | None]) -> str:
+    return f"layer{'s' if len(layers) > 1 else ''} {', '.join(map(str, layers))}"

@@ -51,6 +51,7 @@ def plot_apart(decoded: DataFrame, steered: DataFrame, ax: Axes) -> Axes:
     """Effect of adding the direction against the distance of the poles, a layer a point, joined in their order."""
     at = {_last(row["layers"]): row["estimate"] for row in records(decoded)}
     rows = steered.assign(at=[_last(cell) for cell in steered["layers"]]).sort_values("at")
+    rows = rows[rows["at"].isin(list(at))]
     x, y = [at[layer] for layer in rows["at"]], rows["estimate"].to_numpy(float)
     ax.plot(x, y, color=LIGHT_GREY, lw=1, zorder=1)
     ax.scatter(x, y, s=12, color=PALETTE[0], zorder=2)
@@ -95,7 +96,10 @@ def _draw_panel(trait: str, rows: DataFrame) -> list[DrawnFigure]:
     axes[1][1].axhline(0, color=GREY, lw=0.7)
     axes[1][1].set_ylabel("share of the prompt's effect")
     axes[1][1].set_title("mediated")
-    axes[1][1].set_ylim(*_held(shares))
+    if len(shares):
+        axes[1][1].set_ylim(*_held(shares))
+    else:
+        axes[1][1].text(0.5, 0.5, "the prompt's own effect\nis not shown", ha="center", transform=axes[1][1].transAxes)
     plot_apart(distance, keep(changes, "condition", f"{SAID['steered']}, {LAYER}"), axes[1][2])
     axes[1][2].set_title("read against act")
     for ax in (*axes[0], *axes[1][:2]):
@@ -138,8 +142,7 @@ def _held(shares: DataFrame) -> tuple[float, float]:
     """Limits that estimates fit in; intervals of small effects may leave them."""
     values = shares["estimate"].to_numpy(float)
     values = values[np.isfinite(values)]
-    low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
-    return min(-0.1, low - 0.1), max(1.1, high + 0.1)
+    return min(-0.1, float(values.min()) - 0.1), max(1.1, float(values.max()) + 0.1)
 
 
 def _last(cell: object) -> int:

@@ -24,13 +24,15 @@ class Decoded:
 
     Args:
         auc: of projections of answers under either prompt, with an interval over questions.
-        distance: mean difference of projections over their standard deviation within the poles.
+        distance: mean difference of projections over their standard deviation within the poles; NaN without any.
         p: two-sided, of the AUC against one half.
+        by_question: the distance of every question's answers.
     """
 
     auc: Interval
     distance: float
     p: float
+    by_question: Mapping[str, float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +42,7 @@ class Changed:
     Args:
         rank: the change, in the direction that is expected, among those of random directions.
         random: mean change along random directions; NaN without any.
-        share: of the prompt's own effect, with an interval over questions.
+        share: of the prompt's own effect, with an interval over questions; None where that effect is not shown.
     """
 
     change: Interval
@@ -57,7 +59,7 @@ class Panel:
         arms: preference after every system prompt with nothing done.
         total: the prompt's effect: preference after the positive prompt minus that after the negative one.
         decoded: by layer; `changed` by scope, what and layer; `means` by what: over the layers that were looked at.
-        matches: by what: rank correlation over layers with decodability.
+        matches: by what: whether it goes with the distance of the poles over the layers.
     """
 
     layers: tuple[int, ...]
@@ -81,10 +83,21 @@ def decode(
     ours, theirs = projected[positive], projected[~positive]
     found = auc_intervals(ours, theirs, questions[positive], questions[~positive])
     spread = np.sqrt((ours.var(0, ddof=1) + theirs.var(0, ddof=1)) / 2)
-    distances = (ours.mean(0) - theirs.mean(0)) / spread
+    apart = ours.mean(0) - theirs.mean(0)
+    scale = np.divide(1, spread, out=np.full_like(spread, np.nan), where=spread > 0)
+    each = {}
+    for question in np.unique(questions):
+        own = questions == question
+        if (own & positive).any() and (own & ~positive).any():
+            each[str(question)] = (projected[own & positive].mean(0) - projected[own & ~positive].mean(0)) * scale
     return {
-        layer: Decoded(interval, float(distance), auc_test(interval))
-        for layer, interval, distance in zip(layers, found, distances, strict=True)
+        layer: Decoded(
+            found[k],
+            float(apart[k] * scale[k]),
+            auc_test(found[k]),
+            {question: float(values[k]) for question, values in each.items()},
+        )
+        for k, layer in enumerate(layers)
     }
 
 
@@ -108,13 +121,7 @@ def summarise(table: pd.DataFrame, decoded: Mapping[int, Decoded], *, seed: int 
             drawn = theirs[(theirs["layer"] == layer) & (theirs["scope"] == scope)]
             changed[str(scope), str(what), int(layer)] = changed_by(rows, drawn, what)
         means[what] = changed_by(ours[ours["scope"] == "layer"], theirs, what)
-    distances = np.array([decoded[layer].distance for layer in layers])
-    matches = {
-        what: match_profiles(
-            distances, np.array([SIGNS[what] * changed["layer", what, layer].change.estimate for layer in layers])
-        )
-        for what in RANDOM
-    }
+    matches = {what: _match(own[(own["scope"] == "layer") & (own["what"] == what)], decoded, what) for what in RANDOM}
     return Panel(
         layers,
         {arm: bootstrap_mean(values, names, seed=seed) for arm, values in whole.items()},
@@ -124,6 +131,14 @@ def summarise(table: pd.DataFrame, decoded: Mapping[int, Decoded], *, seed: int 
         means,
         matches,
     )
+
+
+def _match(rows: pd.DataFrame, decoded: Mapping[int, Decoded], what: What) -> ProfileMatch:
+    """Distance of the poles and effect, [question, layer] each, over questions that have both."""
+    acts = rows.pivot_table(index="question", columns="layer", values="change") * SIGNS[what]
+    reads = pd.DataFrame({layer: found.by_question for layer, found in decoded.items()})
+    both = acts.index.intersection(reads.index)
+    return match_profiles(reads.loc[both, list(decoded)].to_numpy(float), acts.loc[both, list(decoded)].to_numpy(float))
 
 
 def _by_pair(rows: pd.DataFrame, value: str) -> np.ndarray:
@@ -136,6 +151,6 @@ def _changed(
 ) -> Changed:
     found = bootstrap_mean(change, questions, seed=seed)
     rank = rank_among(SIGNS[what] * found.estimate, SIGNS[what] * draws) if len(draws) else None
-    mediates = what not in ("steered", "ablated")
+    mediates = what not in ("steered", "ablated") and bootstrap_mean(total, questions, seed=seed).low > 0
     share = bootstrap_ratio(SIGNS[what] * change, total, questions, seed=seed) if mediates else None
     return Changed(found, rank, float(draws.mean()) if len(draws) else float("nan"), share)
