@@ -1,10 +1,10 @@
 """Where is a trait's direction decodable, steerable, necessary and sufficient, layer by layer, and do these come apart?
 
-The direction comes from answers to extraction questions; everything else is on evaluation questions: held-out AUC; the
-direction added at one KL divergence from the unsteered model; ablated under the trait's prompt; its component patched
-from the trait's prompt into the opposite one, and back, beside the whole residual. Readout is the preference for answers
-with the trait, in nats a token, each beside random directions with the covariance within the poles; and greedy answers
-that judges rate.
+The direction comes from answers to extraction questions; everything else is on evaluation questions: held-out AUC;
+the direction added at one KL divergence from the unsteered model; ablated under the trait's prompt; its component
+patched from the trait's prompt into the opposite one, and back, beside the whole residual. Readout is the preference
+for answers with the trait, in nats a token, each beside random directions with the covariance within the poles; and
+greedy answers that judges rate.
 """
 
 import argparse
