@@ -151,6 +151,7 @@ def test_runs_without_a_trait_claim_nothing(null_run: Run) -> None:
     assert not any(claims(row) for seed in range(2) for row in null_run(seed))
 
 
+@pytest.mark.slow
 def test_a_run_with_a_planted_trait_claims_it_twice(planted_run: Run) -> None:
     for row in planted_run(0):
         assert claims(row) == ("separation", "steering")

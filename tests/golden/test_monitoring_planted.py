@@ -94,6 +94,7 @@ def test_a_projection_that_only_tells_conditions_apart_is_nothing_within() -> No
     assert all(graded > projected for graded, projected in zip(level, overall, strict=True))
 
 
+@pytest.mark.slow
 def test_where_nothing_is_planted_p_values_keep_their_rate() -> None:
     """200 sets, questions with effects on both columns: at .1, measured 22 overall and 17 within, .05 to .15."""
     rejected = {"overall": 0, "within": 0}
@@ -118,6 +119,7 @@ def test_the_null_battery_tells_a_planted_direction_from_others() -> None:
     assert nothing.loc[(f"loud, system, {JUDGE}, within", "random_directions"), "p"] > 0.05
 
 
+@pytest.mark.slow
 def test_the_interval_for_new_conditions_covers_what_new_conditions_show_and_that_for_these_does_not() -> None:
     """Truth: the correlation over 400 conditions drawn alike. The interval over questions alone covers it far less."""
     n_sets, hits = 60, {"": 0, "_new": 0}

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from persona_interp.statistics import (
     bootstrap_mean,
@@ -24,6 +25,7 @@ def holds(p_values: list[float], level: float) -> bool:
     return bool(low < np.mean(np.array(p_values) <= level) < high)
 
 
+@pytest.mark.slow
 def test_two_way_bootstrap_covers_as_documented_and_one_way_does_not():
     """20 questions and 10 seeds, a third of the variance each, 0.94 in 1,000 sets; 0.76 with questions alone."""
     rng, n_sets = np.random.default_rng(51), 300
@@ -40,6 +42,7 @@ def test_two_way_bootstrap_covers_as_documented_and_one_way_does_not():
     assert naive / n_sets < 0.83
 
 
+@pytest.mark.slow
 def test_correlation_intervals_cover_the_truth():
     """Correlation 0.5 in clusters of four, and 0.52 within 8 conditions."""
     rng, clusters, n_sets = np.random.default_rng(52), np.repeat(np.arange(20), 4), 250
@@ -75,6 +78,7 @@ def test_paired_test_holds_its_level_where_a_test_of_rows_does_not_and_finds_an_
     assert np.mean(np.array(planted) <= 0.05) > 0.8
 
 
+@pytest.mark.slow
 def test_two_sample_tests_hold_their_level_where_rows_dealt_freely_do_not_and_find_an_effect():
     """Whole clusters dealt to the sides, or rows within questions; effects of 1.2 and 0.8: power 0.8."""
     rng, clusters = np.random.default_rng(54), np.repeat(np.arange(20), 4)
@@ -97,6 +101,7 @@ def test_two_sample_tests_hold_their_level_where_rows_dealt_freely_do_not_and_fi
     assert np.mean(np.array(found) <= 0.05) > 0.8
 
 
+@pytest.mark.slow
 def test_correlation_test_holds_its_level_where_a_test_of_rows_does_not_and_finds_an_effect():
     """Fifteen clusters of four rows, half of both variances theirs; strata move both columns together.
 

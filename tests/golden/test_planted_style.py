@@ -66,6 +66,7 @@ def test_a_direction_written_by_the_model_is_recovered(model: HookedModelBase, m
     assert torch.allclose(found.at(0), plain.at(0), atol=1e-5), "it is not there before the block that writes it"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parallel", [False, True])
 def test_random_labels_reject_at_their_level(parallel: bool) -> None:
     """60 simulated corpora without any style: the largest AUC over layers is significant in about 5 % of them."""

@@ -105,6 +105,7 @@ def test_the_size_of_the_vector_and_of_the_shift_do_not_matter() -> None:
     np.testing.assert_allclose(table(scaled)[columns], table(grid)[columns], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_intervals_cover_the_planted_correlation() -> None:
     """200 grids, r = .6, twelve data sets of two seeds, level .95: measured .90."""
     covered = 0
@@ -115,6 +116,7 @@ def test_intervals_cover_the_planted_correlation() -> None:
     assert 0.82 <= covered / 200 <= 0.97
 
 
+@pytest.mark.slow
 def test_where_nothing_is_planted_p_values_keep_their_rate() -> None:
     """400 one-sided p-values, data sets with effects of their own: .08 were at most .1, and .45 at most .5."""
     p_values = []

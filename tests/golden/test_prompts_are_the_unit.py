@@ -46,6 +46,7 @@ def found(prompt_sd: float, trait: float, n_sets: int) -> dict[str, float]:
     }
 
 
+@pytest.mark.slow
 def test_prompts_without_a_trait_are_not_found() -> None:
     shares = found(0.5, 0.0, 60)
     assert shares["rejected"] <= ALPHA + 3 * np.sqrt(ALPHA * (1 - ALPHA) / 60)

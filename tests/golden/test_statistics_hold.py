@@ -20,6 +20,7 @@ N_NULL = 49
 QUESTIONS = np.repeat(np.arange(10), 2)
 
 
+@pytest.mark.slow
 def test_cluster_bootstrap_covers_the_mean_as_documented_and_a_row_bootstrap_does_not():
     rng, clusters, n_sets = np.random.default_rng(11), np.repeat(np.arange(20), 4), 600
     hits, naive = 0, 0
@@ -34,6 +35,7 @@ def test_cluster_bootstrap_covers_the_mean_as_documented_and_a_row_bootstrap_doe
     assert naive / n_sets < 0.85
 
 
+@pytest.mark.slow
 def test_paired_difference_covers_the_truth_and_gains_from_shared_clusters():
     rng, clusters, n_sets = np.random.default_rng(12), np.repeat(np.arange(30), 2), 400
     hits, widths = 0, []
@@ -103,6 +105,7 @@ def without_effect(kind: str, option: str) -> list[SeparationProfile]:
     return profiles(kind, 0.0, N_SETS, "both", "within")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["plain", "structured"])
 @pytest.mark.parametrize("option", ["default", "other"])
 def test_shuffled_null_rejects_at_its_level_where_there_is_no_effect(kind: str, option: str):

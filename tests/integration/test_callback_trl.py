@@ -82,6 +82,7 @@ for kind, options in kinds.items():
 """
 
 
+@pytest.mark.slow
 def test_the_callback_measures_runs_of_trl(model_folder: Path, environment: dict[str, str], tmp_path: Path) -> None:
     # another process, because TRL and PEFT use names that transformers warns of, and warnings are errors here
     command = [sys.executable, "-c", CODE, str(model_folder), str(tmp_path)]

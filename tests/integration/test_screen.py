@@ -178,7 +178,7 @@ def test_a_missing_file_and_a_vector_of_another_model_are_refused(
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("place", [".", "clean"])
+@pytest.mark.parametrize("place", [pytest.param(".", marks=pytest.mark.slow), "clean"])
 def test_killed_in_the_middle_it_goes_on_to_the_same_result(
     place: str, shell: Shell, options: list[object], whole: Path, environment: dict[str, str], tmp_path: Path
 ) -> None:

@@ -9,6 +9,8 @@ from persona_interp.data.conversations import question_and_answer, write_convers
 
 PEAK = """
 import json, sys, tracemalloc
+
+import pytest
 from persona_interp.data.conversations import stream_conversations
 
 peaks = []
@@ -21,6 +23,7 @@ print(json.dumps(peaks))
 """
 
 
+@pytest.mark.slow
 def test_fifty_times_the_rows_take_no_more_memory(tmp_path: Path) -> None:
     one = tmp_path / "one.jsonl"
     write_conversations(one, (question_and_answer(f"Question {k}?", "An answer. " * 10) for k in range(1_000)))

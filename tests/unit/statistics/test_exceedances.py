@@ -38,6 +38,7 @@ def rejected(rng: np.random.Generator, n_reference: int, n: int, *, rounded: boo
     return found.p <= ALPHA, binom.sf(hits - 1, n, 1 - k / (n_reference + 1)) <= ALPHA
 
 
+@pytest.mark.slow
 def test_the_level_holds_where_a_binomial_test_rejects_too_often() -> None:
     rng = np.random.default_rng(0)
     shares = np.mean([rejected(rng, 40, 300) for _ in range(1500)], axis=0)
@@ -47,6 +48,7 @@ def test_the_level_holds_where_a_binomial_test_rejects_too_often() -> None:
     assert np.mean([rejected(rng, 40, 300, rounded=True)[0] for _ in range(500)]) < 0.05 + 3 * 0.01
 
 
+@pytest.mark.slow
 def test_what_is_called_detectable_is_found_in_80_percent() -> None:
     rng, n = np.random.default_rng(1), 400
     share = exceedances(0, n, n_reference=99, k=95).detectable

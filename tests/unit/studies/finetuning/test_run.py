@@ -156,6 +156,7 @@ def test_prevention(setup: Setup, trained: list[str], tmp_path: Path) -> None:
     assert len(trained) == 5
 
 
+@pytest.mark.slow
 def test_training_against_a_monitor(setup: Setup, trained: list[str], tmp_path: Path) -> None:
     config = RobustnessConfig(setup, "loud", weight=1.0, other_layers=(0,), n_samples=1, n_instructions=1)
     claims = run_robustness(config, work=tmp_path / "work", out=tmp_path / "out")

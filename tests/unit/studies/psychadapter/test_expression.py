@@ -112,6 +112,7 @@ def test_a_planted_effect_is_found_on_target_and_nowhere_else():
     assert set(loud["n"]) == {10}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("differ", [0.0, 1.0])
 def test_without_an_effect_one_slope_in_twenty_is_called_one(differ: float):
     """Also where openings follow z each in its own way; with z permuted inside openings 0.3 of those are called one."""

@@ -111,6 +111,7 @@ def test_claims_are_of_the_projection_difference_in_every_mixture(effects: list[
     assert [claim.effects[0].condition for claim in claims] == [f"level II, {s}" for s in (ONE, MIXED)] * 2
 
 
+@pytest.mark.slow
 def test_claims_of_scores_the_other_way_round_are_refuted(samples: pd.DataFrame) -> None:
     turned = samples.rename(columns={DIFFERENCE: TEXT, TEXT: DIFFERENCE})
     made = planted_effects(turned, CONFIG, layer=1, n_layers=3)
