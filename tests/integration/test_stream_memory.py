@@ -5,12 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from persona_interp.data.conversations import question_and_answer, write_conversations
 
 PEAK = """
 import json, sys, tracemalloc
-
-import pytest
 from persona_interp.data.conversations import stream_conversations
 
 peaks = []
