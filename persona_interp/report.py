@@ -15,7 +15,7 @@ from persona_interp.figures.style import PNG_DPI
 from persona_interp.io import atomic_write_bytes
 from persona_interp.sections.claims import claims_section
 from persona_interp.sections.effects import plain_section
-from persona_interp.sections.section import Section, SectionTable, flat
+from persona_interp.sections.section import Section, SectionTable, flat, save
 from persona_interp.sections.words import number, plain, signed, whole
 from persona_interp.studies.causal.section import causal_section
 from persona_interp.studies.dictionary.section import dictionary_section
@@ -38,8 +38,8 @@ from persona_interp.studies.styles.section import styles_section
 from persona_interp.studies.substrates.section import substrates_section
 
 TEMPLATES = Path(__file__).with_name("templates")
-REM_PER_INCH = 8.7
-"""A figure a page wide (6.9 inches in print) fills the text column of the report."""
+REM_PER_INCH = 8.57
+"""A figure a page wide (7 inches in print) fills the text column of the report."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def write_report(folder: Path) -> Path:
         first = [numbered(figure) for figure in drawn if figure.png.stem == HEADLINE]
         others = [numbered(figure) for figure in drawn if figure.png.stem != HEADLINE]
         shown = main_job_parts(results) | {"headline": first, "figures": others}
-    sections = [_shown(section, numbered) for section in sections_of(folder)]
+    sections = [_shown(section, numbered, folder) for section in sections_of(folder)]
     claimed = claims_section(folder)
     if results is None and not sections:
         raise ArtefactError(
@@ -104,7 +104,7 @@ def write_report(folder: Path) -> Path:
         title=plain(title),
         subtitle=plain(_subtitle(results)),
         contents=[*([("claims", claimed.title)] if claimed else []), *_contents(results, shown, sections)],
-        claimed=None if claimed is None else _shown(claimed, numbered),
+        claimed=None if claimed is None else _shown(claimed, numbered, folder),
         results=results,
         sections=sections,
         files=_files(folder),
@@ -190,13 +190,13 @@ class _Numbered:
         return ReportFigure(base64.b64encode(png).decode(), width, plain(figure.caption), files, self._count)
 
 
-def _shown(section: Section, numbered: _Numbered) -> ShownSection:
+def _shown(section: Section, numbered: _Numbered, folder: Path) -> ShownSection:
     return ShownSection(
         key=section.key,
         title=section.title,
         sentences=section.sentences,
         notes=section.notes,
-        figures=tuple(numbered(figure) for figure in section.figures),
+        figures=tuple(numbered(figure) for figure in save(section.figures, folder / "figures")),
         tables=section.tables,
         provenance=section.provenance,
     )

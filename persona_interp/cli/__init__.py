@@ -15,7 +15,7 @@ from typing import Annotated, NoReturn, ParamSpec
 
 import typer
 
-from persona_interp.cli import convert, grammar, judge, levels, models, serve, traits, vectors
+from persona_interp.cli import convert, figures, grammar, judge, levels, models, serve, traits, vectors
 from persona_interp.ending import ends_on_sigterm, kept, told
 from persona_interp.errors import ConfigError, PersonaInterpError
 from persona_interp.studies.causal.command import causal
@@ -116,7 +116,7 @@ known.callback()(traits.traits)
 known.command()(grammar.command(traits.show))
 known.command(context_settings=grammar.spellings(""))(grammar.command(traits.new))
 app.add_typer(known, name="traits")
-for command in (vectors.extract, vectors.steer, vectors.project):
+for command in (figures.figures, vectors.extract, vectors.steer, vectors.project):
     app.command(context_settings=grammar.spellings(command.__name__))(grammar.command(command))
 
 

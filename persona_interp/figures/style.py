@@ -20,13 +20,17 @@ from persona_interp.errors import ArtefactError
 from persona_interp.io import atomic_write_bytes
 from persona_interp.tables import write_table
 
-COLUMN_WIDTH = 3.4
+COLUMN_WIDTH = 3.3
 """Width in inches of one column of a two-column page."""
 
-PAGE_WIDTH = 6.9
+PAGE_WIDTH = 7.0
 """Width in inches of both columns."""
 
 PNG_DPI = 200
+_NARROWEST, _ASKED = 2.3, 0.125
+"""Inches of a panel, and the height by which a width in matplotlib's settings is known to be ours."""
+_LONG = 22
+"""Characters of a label of which one stands in a line of a narrow legend."""
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D1F")
 """Categories. The first seven are the colours of Okabe and Ito (2008) that show on white, in another order."""
@@ -73,9 +77,14 @@ _RC: dict[Any, Any] = {
 
 
 @contextmanager
-def paper_style() -> Iterator[None]:
-    """The matplotlib settings of every figure here; the caller's own settings come back afterwards."""
-    with mpl.rc_context(_RC):
+def paper_style(width: float | None = None) -> Iterator[None]:
+    """The matplotlib settings of every figure here; the caller's own settings come back afterwards.
+
+    Args:
+        width: inches of every figure, in the place of its own; panels stand below one another where they would be
+            narrower than a column.
+    """
+    with mpl.rc_context({**_RC, **({} if width is None else {"figure.figsize": (width, _ASKED)})}):
         yield
 
 
@@ -97,9 +106,23 @@ def panel_figure(
         square: the panels keep an equal aspect.
     """
     wide = columns > 1 if page_wide is None else page_wide
-    width = PAGE_WIDTH if wide else COLUMN_WIDTH
-    figure = Figure(figsize=(width, rows * panel_height + 0.6), layout="compressed" if square else "constrained")
-    return figure, [list(row) for row in figure.subplots(rows, columns, squeeze=False, sharey=share_y)]
+    width = _asked_width() or (PAGE_WIDTH if wide else COLUMN_WIDTH)
+    across = columns if width / columns >= _NARROWEST else max(1, int(width / _NARROWEST))
+    down = rows * -(-columns // across)
+    figure = Figure(figsize=(width, down * panel_height + 0.6), layout="compressed" if square else "constrained")
+    if across == columns:
+        return figure, [list(row) for row in figure.subplots(rows, columns, squeeze=False, sharey=share_y)]
+    panels = [list(row) for row in figure.subplots(down, across, squeeze=False, sharey=share_y == "all")]
+    lines = [[ax for line in panels[k : k + down // rows] for ax in line] for k in range(0, down, down // rows)]
+    for ax in (ax for line in lines for ax in line[columns:]):
+        ax.set_visible(False)
+    return figure, [line[:columns] for line in lines]
+
+
+def _asked_width() -> float | None:
+    """Inches that `paper_style` was asked for."""
+    width, height = mpl.rcParams["figure.figsize"]
+    return float(width) if height == _ASKED else None
 
 
 def legend_below(figure: Figure, *, extra: Sequence[Line2D] = (), columns: int | None = None) -> None:
@@ -111,7 +134,10 @@ def legend_below(figure: Figure, *, extra: Sequence[Line2D] = (), columns: int |
     for line in extra:
         handles.setdefault(str(line.get_label()), line)
     if handles:
-        default = 2 if figure.get_figwidth() <= COLUMN_WIDTH else 4
+        narrow = figure.get_figwidth() < 2 * _NARROWEST
+        default = 2 if narrow else 4
+        if narrow and columns is not None:
+            columns = min(columns, 1 if max(map(len, handles)) > _LONG else 2)
         figure.legend(
             list(handles.values()),
             list(handles),

@@ -18,7 +18,6 @@ from persona_interp.sections.section import (
     count,
     estimate,
     read_provenance,
-    save,
     spread,
     table,
     text,
@@ -85,7 +84,7 @@ def effects_section(
         return None
     claims = saved_claims(folder, study)
     with paper_style():
-        figures = save(draw(effects), folder)
+        figures = tuple(draw(effects))
     tables = [made for one in shown if (made := effects_section_table(effects, one)) is not None]
     return Section(
         key=study,

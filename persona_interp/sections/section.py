@@ -56,7 +56,7 @@ class Section:
     title: str
     sentences: tuple[str, ...]
     notes: tuple[str, ...]
-    figures: tuple[SavedFigure, ...]
+    figures: tuple[DrawnFigure, ...]
     tables: tuple[SectionTable, ...]
     provenance: Mapping[str, Any]
 
@@ -93,10 +93,8 @@ def table(title: str, note: str, frame: DataFrame, columns: Sequence[Column]) ->
 
 
 def save(drawn: Sequence[DrawnFigure], folder: Path) -> tuple[SavedFigure, ...]:
-    """The figures saved in `folder/figures`, in their order; call it in `paper_style`."""
-    return tuple(
-        SavedFigure(*save_figure(one.figure, one.frame, folder / "figures", one.name), one.caption) for one in drawn
-    )
+    """The figures saved in a folder, in their order."""
+    return tuple(SavedFigure(*save_figure(one.figure, one.frame, folder, one.name), one.caption) for one in drawn)
 
 
 def text(name: str, heading: str | None = None) -> Column:

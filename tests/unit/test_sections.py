@@ -8,10 +8,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from persona_interp.effects import Effect, Source, claims_table, effects_table, write_effects
-from persona_interp.errors import ArtefactError
+from persona_interp.errors import ArtefactError, ConfigError
+from persona_interp.figures.style import PNG_DPI
 from persona_interp.io import write_json
+from persona_interp.redraw import redraw
 from persona_interp.report import sections_of, write_report
 from persona_interp.sections.effects import Shown, effects_section_table
 from persona_interp.sections.section import count, saved_table, spread, table
@@ -74,7 +77,7 @@ def test_styles_are_told_with_their_intervals(styles: Path):
     assert any(sentence.startswith(f"{steered} +4.0 [+3.5, +4.5] points of 100") for sentence in section.sentences)
     titles = ["Styles told apart in held-out sentences", "What the judges can tell apart", "Steered styles"]
     assert [table.title for table in section.tables] == titles
-    assert all(figure.png.is_file() for figure in section.figures)
+    assert section.figures and all(len(figure.frame) for figure in section.figures)
 
 
 def test_a_table_has_what_differs_in_columns_and_what_is_shared_in_its_note(styles: Path):
@@ -168,3 +171,19 @@ def test_the_best_layer_has_the_estimate_of_largest_size_whatever_its_sign():
     shown = effects_section_table(table, Shown("Cosines", ("cosine",), best=True))
     assert shown is not None and len(shown.rows) == 1
     assert any(cell.startswith("\N{MINUS SIGN}0.90") for cell in shown.rows[0])
+
+
+def test_figures_are_drawn_again_elsewhere_at_another_width(styles: Path, tmp_path: Path):
+    out = tmp_path / "paper"
+    saved = redraw(styles, out, width=3.3)
+    assert saved and all(one.pdf.parent == out and one.csv.is_file() for one in saved)
+    for one in saved:
+        with Image.open(one.png) as image:
+            assert image.width == round(3.3 * PNG_DPI)
+    assert not (styles / "figures").exists()
+    first = saved[0].png.stem
+    assert [one.png.stem for one in redraw(styles, out, only=[first])] == [first]
+    with pytest.raises(ConfigError, match=f"no figure of .* is called 'nothing'.\n  It has {first}"):
+        redraw(styles, out, only=["nothing"])
+    with pytest.raises(ArtefactError, match="has no figure to draw"):
+        redraw(out, tmp_path / "more")

@@ -82,6 +82,23 @@ def test_more_than_one_panel_takes_the_page():
         assert panel_figure(3, 1)[0].get_figwidth() == COLUMN_WIDTH
 
 
+def test_at_another_width_panels_stand_below_one_another_where_they_would_be_too_narrow():
+    with paper_style(COLUMN_WIDTH):
+        figure, grid = panel_figure(2, 3)
+        assert figure.get_figwidth() == COLUMN_WIDTH and [len(row) for row in grid] == [3, 3]
+        places = [ax.get_subplotspec() for row in grid for ax in row]
+        assert [(place.rowspan.start, place.colspan.start) for place in places if place] == [(k, 0) for k in range(6)]
+    with paper_style(5.0):
+        figure, [row] = panel_figure(1, 3)
+        places = [ax.get_subplotspec() for ax in row]
+        assert [(place.rowspan.start, place.colspan.start) for place in places if place] == [(0, 0), (0, 1), (1, 0)]
+        assert sum(ax.get_visible() for ax in figure.axes) == 3
+    with paper_style(PAGE_WIDTH), paper_style():
+        assert panel_figure(1, 1)[0].get_figwidth() == PAGE_WIDTH
+    with paper_style():
+        assert panel_figure(1, 1)[0].get_figwidth() == COLUMN_WIDTH
+
+
 def test_a_label_is_in_the_legend_once():
     with paper_style():
         figure, [row] = panel_figure(1, 2)

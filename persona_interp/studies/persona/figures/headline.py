@@ -9,7 +9,7 @@ from pandas import DataFrame
 
 from persona_interp.figures.drawn import DrawnFigure
 from persona_interp.figures.frames import distinct, keep
-from persona_interp.figures.style import GREY, LIGHT_GREY, PAGE_WIDTH, PALETTE, TEXT, panel_figure, wrap
+from persona_interp.figures.style import GREY, LIGHT_GREY, PALETTE, TEXT, panel_figure, wrap
 from persona_interp.judges.consensus import CONSENSUS
 from persona_interp.sections.words import plain
 from persona_interp.studies.persona.results import MainJobResults, TraitSummary
@@ -27,16 +27,17 @@ def draw_headline(results: MainJobResults) -> Iterator[DrawnFigure]:
     if not rows:
         return
     figure, grid = panel_figure(len(rows), 2, panel_height=2.3, page_wide=True)
-    figure.set_size_inches(PAGE_WIDTH, 2.4 * len(rows) + 0.2)
     places = grid[0][0].get_gridspec()
     assert places is not None, "the panels are of one grid"
-    places.set_width_ratios([1.0, 1.35])
+    if places.ncols == 2:
+        figure.set_size_inches(figure.get_figwidth(), 2.4 * len(rows) + 0.2)
+        places.set_width_ratios([1.0, 1.35])
     frames = []
     for (dose, texts), row in zip(grid, rows, strict=True):
         at = keep(table, "trait", row.trait)
         at = at[(at["layer"] == row.chosen_layer) | at["layer"].isna()].sort_values("coefficient")
         plot_dose(at, dose, row, _null(results, row.trait))
-        plot_answers(_examples(results, row.trait), texts, row)
+        plot_answers(_examples(results, row.trait), texts, row, characters=68 if places.ncols == 2 else 48)
         frames.append(at)
     shown = frames[0] if len(frames) == 1 else table
     yield DrawnFigure(NAME, figure, shown, _caption(rows))
@@ -77,14 +78,18 @@ def plot_dose(frame: DataFrame, ax: Axes, row: TraitSummary, null: DataFrame | N
     return ax
 
 
-def plot_answers(examples: DataFrame, ax: Axes, row: TraitSummary) -> Axes:
-    """One question, and the answers at minus, zero and plus the chosen strength, under one another."""
+def plot_answers(examples: DataFrame, ax: Axes, row: TraitSummary, *, characters: int = 68) -> Axes:
+    """One question, and the answers at minus, zero and plus the chosen strength, under one another.
+
+    Args:
+        characters: of a line.
+    """
     ax.set_axis_off()
     if examples.empty:
         return ax
     question = distinct(examples, "question")[0]
     answers = keep(examples, "question", question)
-    ax.set_title(wrap(f"“{_short(question, 70)}”", 60), fontweight="normal", fontstyle="italic")
+    ax.set_title(wrap(f"“{_short(question, 70)}”", characters - 8), fontweight="normal", fontstyle="italic")
     for k, (side, name, color) in enumerate(reversed(_SIDES)):
         own = answers[np.sign(answers["coefficient"].to_numpy(float)) == side]
         text = _short(str(own["answer"].iloc[0]), _LONGEST) if len(own) else ""
@@ -96,7 +101,7 @@ def plot_answers(examples: DataFrame, ax: Axes, row: TraitSummary) -> Axes:
         )  # fmt: skip
         ax.add_patch(box)
         ax.text(0.02, top - 0.04, label, transform=ax.transAxes, fontsize=6.5, weight="bold", color=color, va="top")
-        said = wrap(text or "(no answer)", 68)
+        said = wrap(text or "(no answer)", characters)
         ax.text(0.02, top - 0.105, said, transform=ax.transAxes, fontsize=6.3, color=TEXT, va="top", linespacing=1.15)
     return ax
 

@@ -70,7 +70,7 @@ def test_what_the_chosen_answers_teach_is_found(shouting: Direction, model: Hook
     assert {type(row).__name__ for row in again} == {"Pair"}
     assert "31 of 33 preference pairs screened, of 10 prompts; 2 unusable" in pair_report(result)
     section = screening_section(tmp_path / "out")
-    assert section is not None and len(section.tables) == 2 and section.figures[0].png.is_file()
+    assert section is not None and len(section.tables) == 2 and section.figures[0].frame.size
     assert section.sentences == (claim["sentence"],)
 
 

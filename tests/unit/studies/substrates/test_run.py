@@ -122,7 +122,7 @@ def test_a_dictionary_gives_latents(small: Tiny, tmp_path: Path) -> None:
     }
     section = substrates_section(tmp_path)
     assert section is not None
-    names = {figure.png.stem for figure in section.figures}
+    names = {figure.name for figure in section.figures}
     assert {"substrate_decomposition_loud", "substrate_latents_loud"} <= names
     with pytest.raises(ConfigError, match="layer must be that of the dictionary, 1, got 2"):
         run_substrates(model, LOUD, [Letters()], run, out=tmp_path, layer=2, dictionary=made, progress=False)
