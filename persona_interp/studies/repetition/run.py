@@ -26,7 +26,7 @@ from persona_interp.studies.repetition.scores import agreement_table, dose_rows
 from persona_interp.studies.sizes import Sizes, named_effort
 from persona_interp.types import default_layer
 
-METHOD_VERSION = 1
+METHOD_VERSION = 2
 """Raised where the same inputs come to give other numbers."""
 KEEPS = (f"cells/{STUDY}/*", "rollouts/*")
 _PROMPT, _ANSWERS = 90, 60
