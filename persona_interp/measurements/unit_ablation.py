@@ -9,10 +9,13 @@ import pandas as pd
 from persona_interp.arguments import checked
 from persona_interp.bounds import Count, Size, Some
 from persona_interp.data.traits import Trait
+from persona_interp.errors import ConfigError
 from persona_interp.interventions.record import record
 from persona_interp.interventions.units import AblateEach, UnitReference, Units
 from persona_interp.io import sha256_json
 from persona_interp.measurements.roles import NULL, TREATMENT, UNSTEERED
+from persona_interp.models.components import UnitKind, n_units
+from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.protocol import HookedModel, Sampling
 from persona_interp.rollouts.generate import EditsOf, answer
 from persona_interp.types import NO_EDITS, Edits
@@ -93,6 +96,21 @@ def set_effects(scored: pd.DataFrame, judge: str) -> pd.DataFrame:
     grouped = by_question.groupby(["role", "draw"], sort=False)
     frame = grouped.agg(effect="mean", se="sem", n_questions="count").reset_index()
     return frame.sort_values("draw", ignore_index=True)
+
+
+def check_enough_units(model: HookedModelBase, kind: UnitKind, layer: int, n: int) -> None:
+    """Refuse to compare n units of the blocks up to a layer with as many others where there are fewer.
+
+    Raises:
+        ConfigError: names how many there are.
+        HookpointError: the layer does not exist, or a block has experts in the place of an MLP.
+    """
+    total = sum(n_units(model, block, kind) for block in range(layer + 1))
+    if 2 * n > total:
+        raise ConfigError(
+            f"{n} {kind}s cannot be compared with as many others: {model.name} has {total} up to layer {layer}.",
+            f"Ask for at most {total // 2}.",
+        )
 
 
 def changes_of(scored: pd.DataFrame, judge: str) -> tuple[np.ndarray, np.ndarray]:

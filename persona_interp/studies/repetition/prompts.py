@@ -16,6 +16,7 @@ Condition = Literal["verbatim", "paraphrased", "neutral repeated"]
 
 CONDITIONS: tuple[Condition, ...] = get_args(Condition)
 N_SLOTS = 4
+_ORDER = (0, 2, 1, 3)
 FRAMES = ("I think that {}.", "In my view, {}.", "I am sure that {}.", "For me, {}.")
 QUESTION = "What is your own opinion on this?"
 ANSWER = "I think that {}."
@@ -70,15 +71,20 @@ class Fillers:
 
 
 def slots_of(topic: int, count: int) -> tuple[int, ...]:
-    """Which sentences state the opinion: one whose place goes round with the topics, two half a round apart, or all."""
-    return tuple(sorted((topic + k * (N_SLOTS // max(count, 1))) % N_SLOTS for k in range(count)))
+    """Which sentences state the opinion, first the one that does at every count: its place goes round with the topics.
+
+    Every other topic is evaluated, so places go on after two. More statements take the places of fillers, and those
+    that were there stay.
+    """
+    return tuple((topic // 2 + step) % N_SLOTS for step in _ORDER[:count])
 
 
 def sentences(topic: Topic, number: int, side: int, condition: Condition, count: int, fillers: "Filled") -> list[str]:
-    """The four sentences."""
+    """The four sentences; each is as long at every count."""
     opinion, stated = topic.opinions[side], slots_of(number, count)
-    order = [*stated, *(slot for slot in range(N_SLOTS) if slot not in stated)]
-    own = {slot: _statement(opinion.said, opinion.again, condition, k) for k, slot in enumerate(order)}
+    own = {
+        slot: _statement(opinion.said, opinion.again, condition, k) for k, slot in enumerate(slots_of(number, N_SLOTS))
+    }
     lengths = dict(zip(own, fillers.lengths(list(own.values())), strict=True))
     made = {slot: fillers.fillers.of(lengths[slot], number * N_SLOTS + slot) for slot in range(N_SLOTS)}
     for k, slot in enumerate(stated):

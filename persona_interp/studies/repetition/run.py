@@ -10,9 +10,11 @@ from persona_interp.arguments import checked
 from persona_interp.data.opinions import Topic, load_opinions
 from persona_interp.data.traits import load_trait
 from persona_interp.directions.persona import persona_vector
+from persona_interp.errors import ConfigError
 from persona_interp.identity import of_model, of_package
 from persona_interp.io import sha256_json
 from persona_interp.lock import alone_in
+from persona_interp.measurements.unit_ablation import check_enough_units
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.identity import library_versions
 from persona_interp.rollouts.generate import generate_rollouts
@@ -24,9 +26,9 @@ from persona_interp.studies.repetition.heads import HEADS_FROM, HeadAblation, He
 from persona_interp.studies.repetition.prompts import CONDITIONS, stated_prompts
 from persona_interp.studies.repetition.scores import agreement_table, dose_rows
 from persona_interp.studies.sizes import Sizes, named_effort
-from persona_interp.types import default_layer
+from persona_interp.types import Hookpoint, default_layer
 
-METHOD_VERSION = 1
+METHOD_VERSION = 2
 """Raised where the same inputs come to give other numbers."""
 KEEPS = (f"cells/{STUDY}/*", "rollouts/*")
 _PROMPT, _ANSWERS = 90, 60
@@ -65,12 +67,17 @@ def run_repetition(
         layer: 0-based block of the direction and the last whose heads are looked at; default: nearest to depth 0.6.
 
     Raises:
-        ConfigError: `out` holds results of another configuration.
-        EmptySelectionError: no filler is as long as an opinion, or the model has too few heads.
-        HookpointError: attention of this architecture is not read.
+        ConfigError: `out` holds results of another configuration, or more topics or heads are asked than there are.
+        EmptySelectionError: no filler is as long as an opinion.
+        HookpointError: the layer does not exist, or attention of this architecture is not read.
     """
     topics = load_opinions()
     layer = default_layer(model.n_layers) if layer is None else layer
+    choosing, evaluating = halves(topics, run.n_topics)
+    if run.n_topics > min(len(choosing), len(evaluating)):
+        raise ConfigError(f"n_topics must be at most {len(topics) // 2}, half of the topics, got {run.n_topics}.")
+    model.check_hookpoints([Hookpoint(layer)])
+    check_enough_units(model, "head", layer, run.n_heads)
     opinions = sha256_json([[topic.name, [[o.said, o.again] for o in topic.opinions]] for topic in topics])[:16]
     trait = load_trait(run.trait)
     identity = {
@@ -85,7 +92,6 @@ def run_repetition(
     if progress:
         title = f"repetition on {model.name}{named_effort(sizes)}"
         say_plan(title, _plan(run), model, folder=out, study=STUDY)
-    choosing, evaluating = halves(topics, run.n_topics)
     tables = [
         folder.cell(
             f"doses {condition}",

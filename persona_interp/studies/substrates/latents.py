@@ -14,9 +14,12 @@ from persona_interp.directions.direction import Direction
 from persona_interp.directions.sae.contexts import contexts_frame, top_contexts
 from persona_interp.directions.sae.decompose import OWN, RANDOM, decompose, decomposition_null
 from persona_interp.directions.sae.decomposition import Method, SAEDecomposition
-from persona_interp.directions.sae.dictionary import Dictionary
+from persona_interp.directions.sae.dictionary import Dictionary, with_quality
 from persona_interp.directions.sae.latents import latent_direction, latents_of_equal_density, mean_latents
-from persona_interp.errors import ConfigError
+from persona_interp.directions.sae.measure import measure_dictionary
+from persona_interp.directions.sae.quality import load_quality
+from persona_interp.errors import ConfigError, EmptySelectionError
+from persona_interp.io import manifest_path
 from persona_interp.judges.protocol import Judge
 from persona_interp.measurements.roles import NULL, TREATMENT, UNSTEERED
 from persona_interp.measurements.steering_null import answer_by_direction, rate_by_direction
@@ -88,8 +91,15 @@ def find_latents(
     for method, decomposition in made.items():
         decomposition.save(out / "decompositions" / f"{direction.trait}_{method}.safetensors")
     top = list(made["cosine"].latents[: run.n_latents])
-    known = dictionary.quality is not None
-    top = [latent for latent in top if not known or dictionary.quality.density[latent] > 0]  # pyright: ignore
+    assert dictionary.quality is not None, "measured before"
+    density = dictionary.quality.density
+    top = [latent for latent in top if density[latent] > 0]
+    if not top:
+        raise EmptySelectionError(
+            f"none of the {run.n_latents} latents of {dictionary.id} nearest to {trait.name} fires on the texts of its"
+            " quality card.",
+            "Use a dictionary with fewer dead latents.",
+        )
     scored = folder.cell(
         "latents",
         ["latents", top],
@@ -122,6 +132,35 @@ def check_dictionary_fits(dictionary: Dictionary, layer: int | None) -> None:
             )
 
 
+def with_known_quality(
+    model: HookedModelBase, dictionary: Dictionary, folder: RunFolder, *, progress: bool
+) -> Dictionary:
+    """The dictionary with its quality: its own card, or as measured here on neutral texts, once."""
+    if dictionary.quality is not None:
+        return dictionary
+    path = folder.path / "cells" / folder.study / f"quality-{dictionary.weights}.safetensors"
+    if not manifest_path(path).is_file():
+        data = {"texts": "neutral texts of this package"}
+        measure_dictionary(model, dictionary, load_neutral_texts(), data=data, progress=progress).save(path)
+    return with_quality(dictionary, load_quality(path))
+
+
+def check_enough_latents(dictionary: Dictionary, run: SubstratesRun) -> None:
+    """Refuse to steer more latents than there are, or to compare them with more others than fire.
+
+    Raises:
+        EmptySelectionError: there are fewer.
+    """
+    assert dictionary.quality is not None, "measured before"
+    n, firing = dictionary.n_latents, int((dictionary.quality.density > 0).sum())
+    if run.n_latents > n or run.n_latents + run.n_random_latents > firing:
+        raise EmptySelectionError(
+            f"{run.n_latents} latents and {run.n_random_latents} random ones cannot be steered: {dictionary.id} has"
+            f" {n} latents, {firing} of which fire on the texts of its quality card.",
+            "Take a smaller --effort (n_latents, n_random_latents), or a larger dictionary.",
+        )
+
+
 def decompose_direction(
     model: HookedModelBase,
     direction: Direction,
@@ -137,7 +176,7 @@ def decompose_direction(
         mean_latents(model, dictionary, list(own["prompt"]), list(own["response_ids"]), progress=progress)
         for own in (first[first["side"] == "positive"], first[first["side"] == "negative"])
     ]
-    n, made, curves = min(_N_CURVE, dictionary.n_latents), {}, []
+    n, made, curves = min(max(_N_CURVE, run.n_latents), dictionary.n_latents), {}, []
     for method in METHODS:
         positive, negative = sides if method == "latent_difference" else (None, None)
         made[method] = decompose(

@@ -15,6 +15,7 @@ from persona_interp.identity import of_judges, of_model, of_package
 from persona_interp.judges.protocol import Judge
 from persona_interp.lock import alone_in
 from persona_interp.measurements.judge_validity import known_validity
+from persona_interp.measurements.unit_ablation import check_enough_units
 from persona_interp.models.components import UNIT_KINDS, UnitKind
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.identity import library_versions
@@ -26,7 +27,13 @@ from persona_interp.studies.substrates.ablation import ablation_rows, ablation_t
 from persona_interp.studies.substrates.config import SubstratesRun
 from persona_interp.studies.substrates.effects import STUDY, substrate_effects
 from persona_interp.studies.substrates.found import Found, Halves, find_substrates, probe_table
-from persona_interp.studies.substrates.latents import Latents, check_dictionary_fits, find_latents
+from persona_interp.studies.substrates.latents import (
+    Latents,
+    check_dictionary_fits,
+    check_enough_latents,
+    find_latents,
+    with_known_quality,
+)
 from persona_interp.studies.substrates.plan import substrates_plan
 from persona_interp.types import Hookpoint, default_layer
 
@@ -79,7 +86,7 @@ def run_substrates(
 
     Raises:
         ConfigError: `out` holds results of another configuration, or the dictionary is of another place.
-        EmptySelectionError: there are too few questions or units.
+        EmptySelectionError: there are too few questions, units or latents that fire.
         HookpointError: the layer does not exist, or the model has experts in the place of MLPs.
     """
     if dictionary is not None:
@@ -87,7 +94,9 @@ def run_substrates(
         check_same_place(dictionary, model)
         layer = dictionary.writes.layer
     layer = default_layer(model.n_layers) if layer is None else layer
-    model.check_hookpoints([Hookpoint(layer), Hookpoint(layer, "mlp_act"), Hookpoint(layer, "head_out")])
+    model.check_hookpoints([Hookpoint(layer)])
+    check_enough_units(model, "neuron", layer, max(run.neurons))
+    check_enough_units(model, "head", layer, max(run.heads))
     rating = [judge for judge in judges if judge.unable(trait) is None]
     identity = {
         "model": of_model(model),
@@ -100,10 +109,13 @@ def run_substrates(
     }
     folder = RunFolder.claim(out, STUDY, identity, keeps=KEEPS)
     if progress:
-        steps = substrates_plan(run, trait)
+        steps = substrates_plan(run, trait, latents=dictionary is not None)
         say_plan(
             f"substrates of {trait.name} on {model.name}{named_effort(sizes)}", steps, model, folder=out, study=STUDY
         )
+    if dictionary is not None:
+        dictionary = with_known_quality(model, dictionary, folder, progress=progress)
+        check_enough_latents(dictionary, run)
     known = known_validity(rating, [trait], out)[trait.name]
     headline = max(rating, key=lambda judge: known.get(judge.name, 0.0)).name
     rollouts = generate_rollouts(

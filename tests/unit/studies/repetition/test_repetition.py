@@ -53,8 +53,8 @@ def test_every_prompt_of_a_topic_is_as_long(tokenizer: PreTrainedTokenizerBase, 
     for topic in {one.topic for one in made}:
         own = [one for one in made if one.topic == topic]
         lengths = {len(ids) for ids in encode(tokenizer, [one.prompt for one in own if one.side == 0])}
-        if condition != "paraphrased":  # its wordings differ in length from place to place
-            assert len(lengths) == 1
+        assert len(lengths) == 1
+        assert len({one.spans for one in own if one.side == 0}) == 1
         for one in own:
             said = TOPICS[topic].opinions[one.side]
             times = sum(one.prompt.count(text) for text in (said.said, said.again))
@@ -72,8 +72,23 @@ def test_spans_are_the_sentences(tokenizer: PreTrainedTokenizerBase) -> None:
 
 
 def test_places_go_round_with_the_topics() -> None:
-    assert [slots_of(topic, 1) for topic in range(5)] == [(0,), (1,), (2,), (3,), (0,)]
-    assert slots_of(1, 2) == (1, 3) and slots_of(2, 4) == (0, 1, 2, 3) and slots_of(3, 0) == ()
+    for half in halves(load_opinions(), 20):
+        first = [slots_of(number, 1) for number, _ in half]
+        assert {places: first.count(places) for places in first} == {(0,): 5, (1,): 5, (2,): 5, (3,): 5}
+    assert slots_of(2, 2) == (1, 3) and slots_of(4, 4) == (2, 0, 3, 1) and slots_of(3, 0) == ()
+
+
+@pytest.mark.parametrize("condition", CONDITIONS)
+def test_more_statements_leave_the_first_where_it_is(tokenizer: PreTrainedTokenizerBase, condition: Condition) -> None:
+    for one in prompts(tokenizer, condition):
+        said = TOPICS[one.topic].opinions[one.side].said
+        text = f"I think that {said}."
+        ids = encode(tokenizer, [one.prompt])[0]
+        parts = [str(tokenizer.decode(ids[first:last])).strip() for first, last in one.spans]
+        if one.count:
+            assert parts[slots_of(one.topic, 1)[0]] == text
+        if condition == "neutral repeated" and one.count == 4:
+            assert parts.count(text) == 1 and len(set(parts)) == 2
 
 
 def test_a_length_without_filler_is_named(tokenizer: PreTrainedTokenizerBase) -> None:

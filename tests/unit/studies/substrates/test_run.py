@@ -10,7 +10,7 @@ import torch
 from persona_interp.data.traits import Trait
 from persona_interp.directions.sae.dictionary import with_quality
 from persona_interp.effects import load_claims, load_effects
-from persona_interp.errors import ConfigError, HookpointError
+from persona_interp.errors import ConfigError, EmptySelectionError, HookpointError
 from persona_interp.figures.frames import keep
 from persona_interp.figures.style import paper_style
 from persona_interp.judges.protocol import Score
@@ -126,6 +126,51 @@ def test_a_dictionary_gives_latents(small: Tiny, tmp_path: Path) -> None:
     assert {"substrate_decomposition_loud", "substrate_latents_loud"} <= names
     with pytest.raises(ConfigError, match="layer must be that of the dictionary, 1, got 2"):
         run_substrates(model, LOUD, [Letters()], run, out=tmp_path, layer=2, dictionary=made, progress=False)
+
+
+def test_a_dictionary_without_a_card_is_measured_once(small: Tiny, tmp_path: Path) -> None:
+    model = small.hooked("nnsight")
+    made = dictionary(torch.randn(40, model.d_model, generator=torch.Generator().manual_seed(0)))
+    run = replace(RUN, n_latents=4, n_random_latents=4, n_eval=2, heads=(1,), neurons=(2,), n_neurons=2)
+    run_substrates(model, LOUD, [Letters()], run, out=tmp_path, dictionary=made, progress=False)
+    assert CARD[0] in set(load_effects(tmp_path)["metric"])
+    (card,) = (tmp_path / "cells").rglob("quality-*.json")
+    before = card.stat().st_mtime_ns
+    run_substrates(model, LOUD, [Letters()], run, out=tmp_path, dictionary=made, progress=False)
+    assert card.stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"neurons": (4, 60), "n_neurons": 4}, "60 neurons cannot be compared .* has 96 up to layer 1"),
+        ({"heads": (5,), "n_heads": 5}, "5 heads cannot be compared .* has 8 up to layer 1"),
+        ({"n_latents": 30}, "30 latents and 40 random ones cannot be steered: small has 40 latents, 38"),
+    ],
+)
+def test_more_than_there_is_is_refused_before_answers_are_written(
+    small: Tiny, tmp_path: Path, changes: dict, what: str
+) -> None:
+    density = torch.linspace(0.05, 0.3, 40)
+    density[:2] = 0
+    model = small.hooked("nnsight")
+    made = with_quality(dictionary(torch.randn(40, model.d_model)), quality(density))
+    with pytest.raises((ConfigError, EmptySelectionError), match=what):
+        run_substrates(model, LOUD, [Letters()], replace(RUN, **changes), out=tmp_path, dictionary=made, progress=False)
+    assert not (tmp_path / "rollouts").exists()
+
+
+def test_the_plan_counts_latents(small: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(
+        "persona_interp.studies.substrates.run.say_plan",
+        lambda _, steps, *__, **___: said.extend(step.what for step in steps),
+    )
+    model = small.hooked("nnsight")
+    made = with_quality(dictionary(torch.randn(40, model.d_model)), quality(torch.linspace(0.05, 0.3, 40)))
+    with pytest.raises(EmptySelectionError):
+        run_substrates(model, LOUD, [Letters()], replace(RUN, n_latents=41), out=tmp_path, dictionary=made)
+    assert said[-1] == "latents"
 
 
 def test_bad_input_is_refused(small: Tiny, tmp_path: Path) -> None:
