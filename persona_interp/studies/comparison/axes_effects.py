@@ -20,7 +20,13 @@ PROJECTIONS, VARIANCE, STABILITY = "rank correlation of projections", "share of 
 ANSWERS, HELD_OUT = "contrastive answers, or texts", "contrastive answers to evaluation questions"
 MATCHED = "random directions with the covariance of the answers within the poles"
 EXCHANGED = "poles exchanged in half of the units of each half"
-PLURAL = {"question": "questions", "pair of texts": "pairs of texts", "prompt pair": "prompt pairs", "seed": "seeds"}
+PLURAL = {
+    "question": "questions",
+    "pair of texts": "pairs of texts",
+    "prompt pair": "prompt pairs",
+    "seed": "seeds",
+    "text": "texts",
+}
 WHERE = "high-norm dimensions left out"
 RULE = (
     f"interval of the cosine without scatter: same above {SAME:g}; related above what 95 % of random directions stay"

@@ -24,6 +24,9 @@ def compare_methods(
         str | None, typer.Option(help="A dictionary: a folder, a SAE-Lens release or a hub id; its layer is meant.")
     ] = None,
     sae_id: Annotated[str | None, typer.Option(help="Which dictionary of the release or hub id.")] = None,
+    adapter: Annotated[
+        Path | None, typer.Option(help="The OUT of psychadapter train, or a saved adapter: its induced direction.")
+    ] = None,
     vector: Annotated[
         list[str], typer.Option("--vector", "-v", help="Other directions: saved vectors, by their file names.")
     ] = options.NONE,
@@ -44,6 +47,7 @@ def compare_methods(
     """Persona, style and probe vectors, components, prompts and random directions compared; effects in OUT."""
     from persona_interp.data.traits import load_trait
     from persona_interp.directions.direction import Direction
+    from persona_interp.directions.psychadapter import PsychAdapter
     from persona_interp.directions.sae.load import load_sae
     from persona_interp.effects import EFFECTS_FILE, load_claims
     from persona_interp.judges.embedding import EmbeddingJudge
@@ -64,12 +68,20 @@ def compare_methods(
     asked = [load_trait(name) for name in options.names(trait, "trait")]
     loaded = load_model(model, backend, dtype=dtype, template_options=options.template_options(template_option))
     dictionary = None if sae is None else load_sae(sae, sae_id=sae_id, model=loaded)
+    own = None if adapter is None else PsychAdapter.load(_file(adapter), loaded)
     encoder = KeptSentences(SentenceEncoder.packaged())
     judges = [EmbeddingJudge(encoder), *([LikelihoodJudge(loaded, n_pairs=1)] if likelihood else [])]
-    results = compare(loaded, asked, judges, run, out=out, layer=layer, dictionary=dictionary, given=given, sizes=sizes)
+    results = compare(
+        loaded, asked, judges, run, out=out, layer=layer, dictionary=dictionary, adapter=own, given=given, sizes=sizes
+    )
     claims = load_claims(out)
     sentences = [str(row) for row in claims.loc[claims["study"] == STUDY, "sentence"]]
     missing = {name: why for result in results for name, why in result.missing.items()}
     left = [f"left out: {name}, because {why}" for name, why in missing.items()]
     said = {"claims": sentences, "left_out": missing}
     return Outcome([*sentences, *left, f"effects: {out / EFFECTS_FILE}"], said, out, reported=True)
+
+
+def _file(path: Path) -> Path:
+    """The saved adapter of the folder that `psychadapter train` made, or the file itself."""
+    return path / "psychadapter.safetensors" if path.is_dir() else path

@@ -11,6 +11,7 @@ from persona_interp.arguments import checked
 from persona_interp.bounds import Some
 from persona_interp.data.traits import Trait
 from persona_interp.directions.direction import Direction, check_direction
+from persona_interp.directions.psychadapter import PsychAdapter
 from persona_interp.directions.sae.dictionary import Dictionary, check_same_place
 from persona_interp.errors import ConfigError
 from persona_interp.identity import of_judges, of_model, of_package
@@ -68,6 +69,7 @@ def compare_methods(
     out: Path,
     layer: int | None = None,
     dictionary: Dictionary | None = None,
+    adapter: PsychAdapter | None = None,
     given: Mapping[str, Direction] | None = None,
     sizes: Sizes | None = None,
     progress: bool = True,
@@ -83,7 +85,8 @@ def compare_methods(
         layer: 0-based block that is steered and that claims are about; default: that of the dictionary, else nearest
             to depth 0.6. Cosines are also given at all blocks.
         dictionary: of that block's output, for the family of top latents.
-        given: other directions of the model by name, such as an adapter's induced one; they are taken for every trait.
+        adapter: of traits, for the family of its induced direction; a trait that it does not have is without it.
+        given: other directions of the model by name; they are taken for every trait.
         sizes: by what name the sizes are called, for the report, which says what was cut.
 
     Raises:
@@ -102,6 +105,7 @@ def compare_methods(
         "judges": of_judges(judges),
         "layer": layer,
         "dictionary": None if dictionary is None else [dictionary.id, dictionary.weights],
+        "adapter": None if adapter is None else sha256_json(record(adapter))[:16],
         "given": {name: sha256_json(record(direction))[:16] for name, direction in given.items()},
         **run.to_dict(),
         **of_package(METHOD_VERSION),
@@ -115,7 +119,9 @@ def compare_methods(
     results = []
     for trait in traits:
         contrast, held_out = (_contrast(model, trait, run, out, which, progress) for which in ("extract", "eval"))
-        found = gather(model, trait, contrast, layer, run, dictionary=dictionary, given=given, progress=progress)
+        found = gather(
+            model, trait, contrast, layer, run, dictionary=dictionary, adapter=adapter, given=given, progress=progress
+        )
         axes = axes_tables(folder, found, contrast, held_out, run, model.n_layers)
         steered = None
         if run.strength and rating[trait.name]:

@@ -11,6 +11,7 @@ from persona_interp.studies.comparison.axes_effects import COSINE, PROJECTIONS, 
 from persona_interp.studies.comparison.config import EFFORTS
 from persona_interp.studies.comparison.effects import STUDY
 from persona_interp.studies.comparison.figures.drawing import draw_comparison
+from persona_interp.studies.comparison.off_target_effects import RELIABILITY, SLOPE
 from persona_interp.studies.comparison.strength_effects import (
     ACCURACY,
     AREA,
@@ -21,8 +22,6 @@ from persona_interp.studies.comparison.strength_effects import (
     KL,
     LOSS,
     OVER,
-    RELIABILITY,
-    SLOPE,
 )
 from persona_interp.studies.sizes import cut_notes
 

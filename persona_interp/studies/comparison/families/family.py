@@ -21,7 +21,7 @@ Refit = Callable[[Bool[np.ndarray, " row"], Bool[np.ndarray, " row"]], Float[Ten
 Group = str
 
 PERSONA, SUPERVISED, TEXTS, RANDOM = "persona vectors", "probes", "texts", "random"
-COMPONENTS, PROMPTS, GIVEN = "components", "prompts", "given"
+COMPONENTS, PROMPTS, ADAPTER, GIVEN = "components", "prompts", "adapter", "given"
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,17 +11,8 @@ from persona_interp.figures.drawn import DrawnFigure
 from persona_interp.figures.frames import distinct, keep, leave_out, records
 from persona_interp.figures.style import GREY, LIGHT_GREY, PALETTE, TEXT, category, panel_figure
 from persona_interp.studies.comparison.figures.axes import short
-from persona_interp.studies.comparison.strength_effects import (
-    ACCURACY,
-    AREA,
-    CHANGE,
-    LOSS,
-    OFF_COSINE,
-    OFF_TARGET,
-    OVER,
-    RANDOM_MEAN,
-    SLOPE,
-)
+from persona_interp.studies.comparison.off_target_effects import OFF_COSINE, OFF_TARGET, SLOPE
+from persona_interp.studies.comparison.strength_effects import ACCURACY, AREA, CHANGE, LOSS, OVER, RANDOM_MEAN
 
 _PROMPT = "system prompt"
 

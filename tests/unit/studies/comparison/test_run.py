@@ -12,24 +12,32 @@ import torch
 from persona_interp.activations.store import Activations
 from persona_interp.data.neutral_prompts import neutral_prompts
 from persona_interp.data.traits import Exemplar, Trait
+from persona_interp.directions.psychadapter import KVShape, PsychAdapter
 from persona_interp.effects import load_claims, load_effects
 from persona_interp.errors import ConfigError, HookpointError
 from persona_interp.figures.frames import distinct, keep
 from persona_interp.figures.style import paper_style
+from persona_interp.interventions.residual import Add
 from persona_interp.judges.protocol import Score
+from persona_interp.models.tokens import text_batch
 from persona_interp.studies.comparison import steered, strength
 from persona_interp.studies.comparison.axes_effects import COSINE, PROJECTIONS, STABILITY, VARIANCE
 from persona_interp.studies.comparison.config import ComparisonRun
 from persona_interp.studies.comparison.families import texts
+from persona_interp.studies.comparison.families.adapter import adapter_families
 from persona_interp.studies.comparison.families.answers import Contrast, answer_families
+from persona_interp.studies.comparison.families.components import latent_families
+from persona_interp.studies.comparison.families.family import Family, Made
 from persona_interp.studies.comparison.figures.drawing import draw_comparison
+from persona_interp.studies.comparison.off_target_effects import SLOPE
 from persona_interp.studies.comparison.run import ComparisonResult, compare_methods
 from persona_interp.studies.comparison.section import comparison_section
 from persona_interp.studies.comparison.strength import spread_items
-from persona_interp.studies.comparison.strength_effects import AREA, CHANGE, COEFFICIENT, KL, OVER, SLOPE, area
+from persona_interp.studies.comparison.strength_effects import AREA, CHANGE, COEFFICIENT, KL, OVER, area
 from persona_interp.types import POOLINGS, Pooling
 from tests.contract.tiny import Tiny
 from tests.small import TRAIT, activations, direction, make_small
+from tests.unit.directions.sae.dictionaries import dictionary
 
 WORDS = ("red", "new", "odd", "big", "far", "hot", "low", "dim")
 LOUD = replace(
@@ -97,7 +105,10 @@ def test_every_family_is_on_the_axes_and_steered(made: tuple[Path, ComparisonRes
     assert {"persona vector", "probe", "PCA", "LDA", "style vector", "top neurons"} <= set(named["method"])
     for metric in (PROJECTIONS, VARIANCE, STABILITY, AREA, OVER, SLOPE):
         assert len(keep(effects, "metric", metric)), metric
-    assert result.missing == {"top latents": "no dictionary was given (--sae)"}
+    assert result.missing == {
+        "top latents": "no dictionary was given (--sae)",
+        "induced direction": "no adapter was given (--adapter)",
+    }
     changes = keep(effects, "metric", CHANGE)
     assert {"system prompt", "mild prompt", "random direction"} <= set(changes["method"])
     assert set(keep(changes, "method", "random direction")["role"]) == {"null"}
@@ -133,7 +144,7 @@ def test_figures_and_section_are_drawn(made: tuple[Path, ComparisonResult]) -> N
     assert {"comparison_map_loud", "comparison_frontier_loud", "comparison_off_target_loud"} <= set(names)
     section = comparison_section(folder)
     assert section is not None and section.title == "Ways to a direction: loud"
-    assert any("Left out: top latents" in note for note in section.notes)
+    assert any("top latents (no dictionary" in note for note in section.notes)
 
 
 def test_without_strength_nothing_is_steered_and_given_directions_take_part(small: Tiny, tmp_path: Path) -> None:
@@ -144,6 +155,36 @@ def test_without_strength_nothing_is_steered_and_given_directions_take_part(smal
     assert "from a file" in distinct(keep(load_effects(tmp_path), "metric", VARIANCE), "method")
     with pytest.raises(ConfigError, match="cannot be called 'probe'"):
         make(small, tmp_path / "other", given={"probe": own})
+
+
+def test_an_adapter_gives_its_induced_direction(small: Tiny) -> None:
+    model = small.hooked("nnsight")
+    torch.manual_seed(0)
+    adapter = PsychAdapter(KVShape.of(model.config), ("loud", "calm"), model.provenance).requires_grad_(False)
+    torch.nn.init.normal_(adapter.affine.weight)
+    (family,), _ = adapter_families(model, adapter, "loud", n_texts=8)
+    halved = family.with_halves(2, seed=0)
+    assert halved.halves(1, np.ones(model.d_model, dtype=bool), 2) is not None
+    assert float(family.vector(1) @ family.vector(1)) > 0
+    assert adapter_families(model, adapter, "grim")[1][0].why == "the adapter has no trait grim, but loud, calm"
+
+
+def test_latents_steer_as_their_sum(small: Tiny) -> None:
+    torch.manual_seed(0)
+    model = small.hooked("nnsight")
+    vectors = torch.randn(2, model.d_model)
+    own = replace(direction(vectors, norms=torch.full((2,), 3.0)), provenance=model.provenance)
+    made = Made(lambda keep, positive: vectors, np.arange(8).astype(str), np.arange(8) > 3, "question")  # noqa: ARG005
+    persona = Family("persona vector", "persona vectors", "residual", own, made)
+    latents = dictionary(torch.randn(24, model.d_model), residual_norm=3.0)
+    (family,), _ = latent_families(latents, persona, 1, 3)
+    assert family.direction is not None
+    assert made.refit(np.ones(8, dtype=bool), made.positive).shape == vectors.shape
+    batch = text_batch(model.tokenizer, ["why is it red"])
+    steered_by = (family.intervention(1, 0.5), Add(family.direction, 1, 0.5))
+    one, other = (model.run(batch, edits=intervention.edits).logits for intervention in steered_by)
+    assert one is not None and other is not None
+    assert torch.allclose(one, other, atol=1e-4)
 
 
 def test_what_cannot_be_done_is_refused(small: Tiny, tmp_path: Path) -> None:
