@@ -22,6 +22,8 @@ from persona_interp.studies.comparison.strength_effects import (
     KL,
     LOSS,
     OVER,
+    OVER_PERSONA,
+    PROMPT_OVER,
 )
 from persona_interp.studies.sizes import cut_notes
 
@@ -50,6 +52,7 @@ SHOWN = (
     Shown("Share of variance", (VARIANCE,), digits=4),
     Shown("Area under expression and KL", (AREA,), digits=1, sign=True),
     Shown("Over random directions", (OVER,), digits=1, sign=True),
+    Shown("Over the persona vector", (OVER_PERSONA, PROMPT_OVER), digits=1, sign=True),
     Shown("Expression at each strength", (CHANGE,), digits=1, sign=True),
     Shown("Coherence", (COHERENCE, COHERENT), sign=True),
     Shown("What the model still can do", (LOSS, ACCURACY), digits=3, sign=True),

@@ -14,6 +14,7 @@ from persona_interp.statistics.permutation import permutation_test_paired
 from persona_interp.studies.comparison.arm_rows import NATS, Steering, arm_effect, mean_over
 from persona_interp.studies.comparison.axes_effects import role_of
 from persona_interp.studies.comparison.config import ComparisonRun
+from persona_interp.studies.comparison.families.answers import NAME
 from persona_interp.studies.comparison.families.random import NAME as RANDOM_NAME
 from persona_interp.studies.comparison.off_target_effects import (
     SLOPE,
@@ -27,6 +28,7 @@ from persona_interp.studies.comparison.strength import ITEM, TEXT, UNSTEERED
 from persona_interp.types import depth_of
 
 CHANGE, AREA, OVER = "change of expression", "area under expression and KL", "area over random directions"
+OVER_PERSONA, PROMPT_OVER = "area over the persona vector", "change over the persona vector"
 COEFFICIENT, KL = "coefficient", "mean KL"
 COHERENCE, COHERENT = "change of coherence", "share of coherent answers"
 LOSS, ACCURACY = "change of loss on neutral texts", "change of four-option accuracy"
@@ -63,10 +65,11 @@ def strength_effects(
     one = Steering(trait, layer, steered, here, run)
     headline = max(steered.judges, key=lambda judge: known.get(judge, 0.0))
     areas = {judge: areas_of(one, judge) for judge in steered.judges}
-    over = [(judge, *pair) for judge in steered.judges for pair in _over(one, judge, headline, areas[judge])]
+    over = [effect for judge in steered.judges for effect in _over(one, judge, headline, areas[judge])]
+    over += [effect for judge in steered.judges for effect in _prompts(one, judge, headline)]
     effects = [*_strengths(one), *_answers(one), *_capability(one), *meaning_effects(one)]
     effects += [effect for judge in steered.judges for effect in _areas(one, judge, areas[judge])]
-    effects += [effect for _, _, effect in over]
+    effects += over
     effects += off_target_effects(one)
     slopes = list(slope_effects(one))
     effects += [effect for _, effect in slopes]
@@ -169,31 +172,45 @@ def _summed(one: Steering, family: str, judge: str, metric: str, role: Role) -> 
     )
 
 
-def _over(one: Steering, judge: str, headline: str, areas: Mapping[str, np.ndarray]) -> Iterator[tuple[str, Effect]]:
-    """Every family's area minus that of the mean random direction; the headline judge's are corrected together."""
-    if RANDOM_MEAN not in areas:
+def _over(one: Steering, judge: str, headline: str, areas: Mapping[str, np.ndarray]) -> Iterator[Effect]:
+    """Every family's area minus that of the mean random direction, and minus that of the persona vector."""
+    for metric, baseline in ((OVER, RANDOM_MEAN), (OVER_PERSONA, NAME)):
+        for family, values in areas.items():
+            if baseline not in areas or family in (baseline, RANDOM_MEAN) or family.startswith(RANDOM_NAME):
+                continue
+            effect = replace(_summed(one, family, judge, metric, "treatment"), reference=baseline)
+            tested = f"{metric}" if judge == headline else f"{metric}, {judge}"
+            yield _paired(one, effect, values, areas[baseline], tested)
+
+
+def _prompts(one: Steering, judge: str, headline: str) -> Iterator[Effect]:
+    """Each prompt's change minus that of the persona vector at the same KL, linear between targets."""
+    rows = [row for row in one.arms if row["family"] == NAME]
+    at = np.array([0.0, *(row["target"] for row in rows)])
+    if len(rows) == 0:
         return
-    questions = np.arange(one.run.n_eval).astype(str)
-    for family, values in areas.items():
-        if family == RANDOM_MEAN or family.startswith(RANDOM_NAME):
+    steered = np.stack([one.change(NAME, row["target"], "expression", judge) for row in rows])
+    curve = np.concatenate([np.zeros((1, steered.shape[1])), steered])
+    for row in one.arms:
+        if row["target"] is not None or not row["kl_mean"] <= at[-1]:
             continue
-        difference = values - areas[RANDOM_MEAN]
-        known = np.isfinite(difference)
-        if known.sum() < 2:
-            continue
-        test = permutation_test_paired(
-            values[known], areas[RANDOM_MEAN][known], questions[: len(known)][known], seed=one.run.seed
-        )
-        effect = _summed(one, family, judge, OVER, "treatment")
-        effect = replace(
-            effect.estimated(mean_over(difference, questions, one.run.seed)),
-            reference=RANDOM_MEAN,
-            fixed="random directions",
-            test="sign flips of questions",
-            p=test.tested,
-            family="families over random directions" if judge == headline else f"families over random, {judge}",
-        )
-        yield family, effect
+        same = np.array([np.interp(row["kl_mean"], at, question) for question in curve.T])
+        own = one.change(row["family"], None, "expression", judge)
+        effect = replace(arm_effect(one, row, PROMPT_OVER), unit=POINTS, judge=judge)
+        effect = replace(effect, reference=f"{NAME} at the same KL")
+        tested = PROMPT_OVER if judge == headline else f"{PROMPT_OVER}, {judge}"
+        yield _paired(one, effect, own, same, tested)
+
+
+def _paired(one: Steering, effect: Effect, own: np.ndarray, other: np.ndarray, family: str) -> Effect:
+    """The mean difference over questions, and its test by sign flips."""
+    questions = np.arange(one.run.n_eval).astype(str)[: len(own)]
+    known = np.isfinite(own - other)
+    found = replace(effect, cluster="question").estimated(mean_over(own - other, questions, one.run.seed))
+    if known.sum() < 2:
+        return found
+    test = permutation_test_paired(own[known], other[known], questions[known], seed=one.run.seed)
+    return replace(found, fixed="directions", test="sign flips of questions", p=test.tested, family=family)
 
 
 def _beats(effect: Effect, q: float) -> Claim:

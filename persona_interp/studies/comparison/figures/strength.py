@@ -130,7 +130,7 @@ def _label_ends(ax: Axes, right: float, ends: Sequence[tuple[float, str, str]]) 
 
 
 def _headline(effects: DataFrame) -> str:
-    tested = keep(effects, "family", "families over random directions")
+    tested = keep(effects, "family", OVER)
     return (distinct(tested, "judge") or distinct(keep(effects, "metric", CHANGE), "judge"))[0]
 
 
