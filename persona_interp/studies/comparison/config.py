@@ -26,8 +26,8 @@ EFFORTS: Efforts = MappingProxyType(
             "n_random": 2,
             "n_splits": 10,
             "n_flips": 40,
-            "n_items": 24,
-            "n_texts": 8,
+            "n_items": 16,
+            "n_texts": 6,
             "n_pairs": 12,
         },
         "standard": {
