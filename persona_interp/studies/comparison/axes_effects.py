@@ -196,7 +196,7 @@ def _said(relation: str, verdict: Verdict) -> str:
     if relation == "same":
         return "the same direction"
     if relation == "undecided":
-        return "not the same direction, related or not" if verdict == "does not" else "undecided"
+        return "not the same direction, related or not," if verdict == "does not" else "undecided"
     return (
         f"{relation}, not the same direction," if verdict == "does not" else f"{relation}, if not the same direction,"
     )
