@@ -154,6 +154,8 @@ if TYPE_CHECKING:
     from persona_interp.statistics.thresholds import calibrate_threshold as calibrate_threshold
     from persona_interp.studies.causal.config import CausalRun as CausalRun
     from persona_interp.studies.causal.run import causal_panel as causal_panel
+    from persona_interp.studies.comparison.config import ComparisonRun as ComparisonRun
+    from persona_interp.studies.comparison.run import compare_methods as compare_methods
     from persona_interp.studies.finetuning.drift import finetuning_shift as finetuning_shift
     from persona_interp.studies.finetuning.drift import probe_activations as probe_activations
     from persona_interp.studies.finetuning.prediction import compare_predictors as compare_predictors
@@ -245,6 +247,8 @@ _HOMES = {
         " TraitError"
     ),
     "finetuning.callback": "DriftCallback",
+    "studies.comparison.config": "ComparisonRun",
+    "studies.comparison.run": "compare_methods",
     "studies.psychadapter.estimated_scores": "generate_trait_texts",
     "finetuning.levels": "generate_levels",
     "finetuning.penalty": "ProjectionPenalty",

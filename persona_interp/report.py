@@ -18,6 +18,7 @@ from persona_interp.sections.effects import plain_section
 from persona_interp.sections.section import Section, SectionTable, flat, save
 from persona_interp.sections.words import number, plain, signed, whole
 from persona_interp.studies.causal.section import causal_section
+from persona_interp.studies.comparison.section import comparison_section
 from persona_interp.studies.dictionary.section import dictionary_section
 from persona_interp.studies.emoji.effects import STUDY as EMOJI
 from persona_interp.studies.emoji.section import emoji_section
@@ -130,6 +131,7 @@ def sections_of(folder: Path) -> list[Section]:
         "substrates": substrates_section,
         "causal": causal_section,
         "repetition": repetition_section,
+        "comparison": comparison_section,
     }
     own |= {"screening": screening_section, RATERS: raters_section}
     own |= {JUDGES: judge_validity_section, EMOJI: emoji_section}

@@ -19,6 +19,7 @@ from persona_interp.cli import convert, figures, grammar, judge, levels, models,
 from persona_interp.ending import ends_on_sigterm, kept, told
 from persona_interp.errors import ConfigError, PersonaInterpError
 from persona_interp.studies.causal.command import causal
+from persona_interp.studies.comparison.command import compare_methods
 from persona_interp.studies.dictionary.command import sae
 from persona_interp.studies.emoji.command import emoji
 from persona_interp.studies.finetuning.command import finetune
@@ -102,6 +103,7 @@ for command in (levels.levels, monitor):
 app.add_typer(adapters, name="psychadapter")
 for command in (
     *(reported(run), reported(sae), reported(screen), serve.serve, reported(styles)),
+    reported(compare_methods),
     reported(substrates),
     reported(causal),
     reported(repetition),

@@ -64,3 +64,18 @@ class SentenceEncoder:
             show_progress_bar=False,
             convert_to_numpy=True,
         )
+
+
+class KeptSentences(SentenceEncoder):
+    """An encoder that reads every text once: for judges of several traits that rate the same answers."""
+
+    def __init__(self, encoder: SentenceEncoder) -> None:
+        self.name, self._encoder = encoder.name, encoder
+        self._kept: dict[str, np.ndarray] = {}
+
+    def encode(self, texts: Sequence[str], *, batch_size: int = 64) -> np.ndarray:
+        """Embeddings of norm 1, those of new texts made now."""
+        new = [text for text in dict.fromkeys(texts) if text not in self._kept]
+        if new:
+            self._kept.update(zip(new, self._encoder.encode(new, batch_size=batch_size), strict=True))
+        return np.stack([self._kept[text] for text in texts])

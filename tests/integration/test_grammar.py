@@ -41,7 +41,7 @@ def commands() -> dict[str, list[str]]:
 
 def test_every_command_has_the_shared_options_and_no_old_spelling() -> None:
     found = commands()
-    assert len(found) == 25
+    assert len(found) == 26
     for name, options in found.items():
         assert {"--config", "--device", "--quiet", "--json"} <= set(options), name
         assert not {f"--{old}" for old in grammar.OLD_SPELLINGS} & set(options), name

@@ -1,0 +1,1 @@
+"""Figures of the comparison of families, from its effects."""
