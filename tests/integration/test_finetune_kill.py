@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 import torch
 from safetensors.torch import load_file
 
@@ -37,6 +38,7 @@ def in_process(model: Path, data: Path, out: Path) -> Finetuned:
     return finetune(model, data, out=out, lora=LoRA(**LORA), settings=settings, device="cpu", progress=False)  # pyright: ignore
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_from_its_last_whole_checkpoint(
     model_folder: Path, environment: dict[str, str], tmp_path: Path
 ) -> None:

@@ -73,6 +73,7 @@ def test_ratings_refusals_and_failures_of_a_server_are_in_the_results(
     assert [path for path in tmp_path.rglob("*") if path.is_file() and KEY.encode() in path.read_bytes()] == []
 
 
+@pytest.mark.slow
 def test_a_run_whose_server_went_down_goes_on_and_asks_nothing_twice(
     judged: RunConfig, server: FaultServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

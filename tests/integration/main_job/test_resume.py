@@ -83,6 +83,7 @@ def test_a_killed_run_goes_on_to_the_same_result(
     assert_same_results(tmp_path / "run", small_whole)
 
 
+@pytest.mark.slow
 def test_a_run_killed_again_and_again_still_ends_the_same(
     small_whole: Path, small: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
