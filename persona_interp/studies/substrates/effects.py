@@ -8,7 +8,7 @@ import pandas as pd
 
 from persona_interp.directions.writers import Writers
 from persona_interp.effects import Claim, Effect, q_of, rejected
-from persona_interp.measurements.roles import TREATMENT, UNSTEERED
+from persona_interp.measurements.roles import NULL, TREATMENT, UNSTEERED
 from persona_interp.models.components import UNIT_KINDS, UnitKind
 from persona_interp.sections.words import interval, number
 from persona_interp.statistics.levels import CONFIDENCE
@@ -24,6 +24,7 @@ STUDY = "substrates"
 SHARE, PART, PIECE = "share of the projection difference", "part of the projection difference", "written"
 HALF, OUTLIER = "units that write half", "size over the median"
 AUC, CHANGE = "AUC", "change of expression"
+PERPLEXITY = "perplexity of neutral texts"
 ABLATED = "writers ablated"
 N_SHOWN = 20
 NAMED_K = 8
@@ -82,7 +83,11 @@ def substrate_effects(
         more, compared, sparsity = latent_effects(result.latents, here, run, result.headline, known)
         effects += more
     q = dict(zip(map(id, effects), q_of(effects), strict=True))
-    claims = [_removes(row, effect, q[id(effect)]) for row, effect in ablated if effect.family == ABLATED]
+    claims = [
+        _removes(row, effect, q[id(effect)], _damage(result, effect))
+        for row, effect in ablated
+        if effect.family == ABLATED
+    ]
     claims += [_few(effect, q[id(effect)], result.probe) for effect in few]
     claims += [steers(effect, tested, q[id(effect)]) for effect, tested in compared if effect.family is not None]
     claims += [sparse(effect, q[id(effect)]) for effect in sparsity if effect.family == "sparse in latents"]
@@ -300,7 +305,20 @@ def _few_neurons(row: Row, effect: Effect, table: pd.DataFrame) -> Effect:
     )
 
 
-def _removes(row: Row, effect: Effect, q: float) -> Claim:
+def _damage(result: "SubstratesResult", effect: Effect) -> str:
+    """What the same ablation does to perplexity, in words; nothing where that was not measured."""
+    table = result.capability.get(effect.substrate)  # pyright: ignore[reportArgumentType]
+    if table is None or table.empty:
+        return ""
+    rows = table[table["metric"] == PERPLEXITY]
+    whole = float(rows.loc[rows["role"] == UNSTEERED, "estimate"].iloc[0])
+    at = rows[rows["k"] == effect.strength]
+    own = float(at.loc[at["role"] == TREATMENT, "estimate"].iloc[0])
+    random = float(at.loc[at["role"] == NULL, "estimate"].mean())
+    return f" Perplexity of neutral texts goes from {whole:.1f} to {own:.1f}, without random ones to {random:.1f}."
+
+
+def _removes(row: Row, effect: Effect, q: float, damage: str) -> Claim:
     kind = _PLURAL[str(effect.substrate)]
     holds = rejected(q) and row["high"] is not None and row["high"] < 0
     verdict = "holds" if holds else "does not" if row["low"] is not None and row["low"] > 0 else "undecided"
@@ -308,7 +326,7 @@ def _removes(row: Row, effect: Effect, q: float) -> Claim:
     sentence = (
         f"Ablating the {row['k']} {kind} that write most of {effect.trait} {does} its expression under the trait prompt"
         f" more than random {kind} of the same size do: {interval(row['effect'], row['low'], row['high'], digits=1)}"
-        f" points from {row['whole']:.1f}, random {kind} {row['random']:+.1f}, q {number(q)} ({row['judge']})."
+        f" points from {row['whole']:.1f}, random {kind} {row['random']:+.1f}, q {number(q)} ({row['judge']}).{damage}"
     )
     return effect.claimed(f"{kind} write it", sentence, REMOVES, verdict)
 
