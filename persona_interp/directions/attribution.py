@@ -143,13 +143,18 @@ def attribute_projections(
 
     Raises:
         AlignmentError: prompts, responses, groups or keep differ in number.
-        EmptySelectionError: a sample has no position to pool.
+        EmptySelectionError: there is no direction or no sample, or a sample has no position to pool.
         HookpointError: the layer does not exist, or a block has experts in the place of an MLP.
         IncompatibleDirectionError: a direction belongs to another model.
         ModelError: something else than attention and MLPs writes to the residual stream.
     """
     hookpoint = Hookpoint(layer)
     model.check_hookpoints([hookpoint])
+    if not len(prompts) or not directions:
+        raise EmptySelectionError(
+            f"attribution needs a direction and a sample, got {len(directions)} directions and {len(prompts)} prompts.",
+            "Give at least one of each.",
+        )
     for direction in directions:
         check_direction(direction, model)
     named = tuple(groups) if groups is not None else tuple(str(i) for i in range(len(prompts)))

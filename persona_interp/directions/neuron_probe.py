@@ -64,15 +64,30 @@ def neuron_probe(
         residuals: pooled residuals at the direction's place, of the same samples.
 
     Raises:
-        AlignmentError: a pole has no sample, or there are fewer questions than folds.
-        EmptySelectionError: more neurons asked than there are.
+        AlignmentError: lengths differ, a number is not finite, a pole has no sample outside of a fold, or there are
+            fewer questions than folds.
+        EmptySelectionError: more neurons asked than there are, or none that differs between samples.
     """
-    if len(np.unique(questions)) < n_folds:
-        raise AlignmentError(f"{n_folds} folds need as many questions, got {len(np.unique(questions))}.")
-    if not 0 < positive.sum() < len(positive):
-        raise AlignmentError("a probe needs samples of both poles.")
+    lengths = [len(neurons), len(residuals), len(positive), len(questions)]
+    if len(set(lengths)) > 1:
+        raise AlignmentError(f"neurons, residuals, positive and questions must be of one length, got {lengths}.")
+    if not 2 <= n_folds <= (n_questions := len(np.unique(questions))):
+        raise AlignmentError(f"n_folds must be 2 or more, up to the {n_questions} questions, got {n_folds}.")
     if max(ks) > neurons.shape[1]:
         raise EmptySelectionError(f"k must be at most the {neurons.shape[1]} neurons that there are, got {max(ks)}.")
+    if not (np.isfinite(neurons).all() and np.isfinite(residuals).all()):
+        raise AlignmentError("neurons and residuals must be finite.", "Leave out samples without a token.")
+    if not (neurons.std(0) > 0).any():
+        raise EmptySelectionError("no neuron differs between samples.", "Look at what was extracted.")
+    asked = [set(questions[side].tolist()) for side in (positive, ~positive)]
+    if min(map(len, asked)) < 2 or not all(
+        positive[fold.train].any() and not positive[fold.train].all() for fold in _folds(questions, n_folds, seed)
+    ):
+        raise AlignmentError(
+            f"a probe needs samples of both poles outside of every fold; they are of {len(asked[0])} and"
+            f" {len(asked[1])} questions.",
+            "Ask both sides of every question.",
+        )
     folds = list(_folds(questions, n_folds, seed))
     rng, nulls = stream(seed, "shuffled poles"), []
     rounds = range(n_permutations + 1)

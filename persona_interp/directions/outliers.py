@@ -17,7 +17,7 @@ from persona_interp.activations.extract import length_chunks
 from persona_interp.arguments import checked
 from persona_interp.bounds import Count, Positive
 from persona_interp.directions.direction import Direction
-from persona_interp.errors import AlignmentError, ConfigError
+from persona_interp.errors import AlignmentError, ConfigError, EmptySelectionError
 from persona_interp.models.protocol import HookedModel
 from persona_interp.models.tokens import encode, pad_id, token_batch
 from persona_interp.progress import track
@@ -97,10 +97,13 @@ def find_outliers(
 
     Raises:
         AlignmentError: prompts and responses differ in number.
+        EmptySelectionError: there is none.
         HookpointError: the layer does not exist.
     """
     if len(prompts) != len(responses):
         raise AlignmentError(f"got {len(prompts)} prompts and {len(responses)} responses.", "Give one each.")
+    if not len(prompts):
+        raise EmptySelectionError("there is no sample to look for massive activations in.", "Give at least one.")
     hookpoint = Hookpoint(layer)
     prompt_ids = encode(model.tokenizer, prompts)
     response_ids = [ids if not isinstance(ids, str) else encode(model.tokenizer, [ids])[0] for ids in responses]

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from persona_interp.arguments import checked
 from persona_interp.bounds import Count, Seed
 from persona_interp.directions.attribution import Attribution
-from persona_interp.errors import AlignmentError, EmptySelectionError
+from persona_interp.errors import AlignmentError, ConfigError, EmptySelectionError
 from persona_interp.models.components import UnitKind
 from persona_interp.statistics.max_t import sign_flip_max_t
 from persona_interp.statistics.means import bootstrap_mean_columns
@@ -160,8 +160,14 @@ def matched_units(
         sizes: of every unit: the norm of what it typically writes, say.
 
     Raises:
+        ConfigError: a unit that does not exist, or a size that is not finite.
         EmptySelectionError: there are too few other units.
     """
+    n_layers, n_units = sizes.shape
+    if beyond := [place for place in places if not (0 <= place[0] < n_layers and 0 <= place[1] < n_units)]:
+        raise ConfigError(f"units must be of layers 0 to {n_layers - 1} and 0 to {n_units - 1} there, got {beyond[0]}.")
+    if not np.isfinite(sizes).all():
+        raise ConfigError("sizes of units must be finite, got NaN or infinity.", "Look at what they were made of.")
     taken, rng, made = set(places), np.random.default_rng([seed, 16]), []
     near = {place: _nearest(sizes, place, place[0], taken) for place in places}
     for _ in range(draws):

@@ -116,11 +116,11 @@ class _OnUnits:
         """Refuse a model that does not have these units.
 
         Raises:
-            ConfigError: an index is out of range.
+            ConfigError: an index is out of range, or units have another width.
             HookpointError: a layer is, or it has experts in the place of an MLP.
         """
         if isinstance(model, HookedModelBase):
-            check_places(model, self.units.kind, self.units.places)
+            _check_units(self.units, model)
 
 
 @checked
@@ -131,7 +131,7 @@ class AblateUnits(_OnUnits):
     Resampled: row i of a batch takes sample (i + seed) mod n of the reference, at every position.
 
     Raises:
-        ConfigError: mean or resample without a reference, or one that lacks a layer.
+        ConfigError: mean or resample without a reference, or one that lacks a layer or these units.
     """
 
     how: Ablation = "mean"
@@ -143,7 +143,7 @@ class AblateUnits(_OnUnits):
     def __post_init__(self) -> None:
         """Refuse what cannot be replaced."""
         if self.how != "zero":
-            _check_reference(self.reference, self.units.hookpoints, self.how)
+            _check_reference(self.reference, [self.units], self.how)
 
     @property
     def edits(self) -> Edits:
@@ -224,7 +224,7 @@ class AblateEach:
         reference: for ablation to the mean; None is zero ablation.
 
     Raises:
-        ConfigError: sets of different kinds, or a reference that lacks a layer.
+        ConfigError: sets of different kinds, or a reference that lacks a layer or these units.
     """
 
     sets: Some[Units | None]
@@ -237,7 +237,7 @@ class AblateEach:
         if len({one.kind for one in self.sets if one is not None}) > 1:
             raise ConfigError("the rows of AblateEach must be all neurons or all heads, got both.")
         if self.reference is not None:
-            _check_reference(self.reference, self.hookpoints, "mean")
+            _check_reference(self.reference, [one for one in self.sets if one is not None], "mean")
 
     @property
     def hookpoints(self) -> tuple[Hookpoint, ...]:
@@ -279,21 +279,46 @@ class AblateEach:
         """Refuse a model that does not have these units.
 
         Raises:
-            ConfigError: an index is out of range.
+            ConfigError: an index is out of range, or units have another width.
             HookpointError: a layer is, or it has experts in the place of an MLP.
         """
         for one in {one for one in self.sets if one is not None}:
             if isinstance(model, HookedModelBase):
-                check_places(model, one.kind, one.places)
+                _check_units(one, model)
 
 
-def _check_reference(reference: UnitReference | None, hookpoints: Sequence[Hookpoint], how: str) -> None:
+def _check_units(units: Units, model: HookedModelBase) -> None:
+    """Refuse units that a model does not have, or whose numbers are not as many as it has."""
+    check_places(model, units.kind, units.places)
+    for layer in dict.fromkeys(layer for layer, _ in units.places):
+        if (width := unit_width(model, layer, units.kind)) != units.width:
+            raise ConfigError(
+                f"a {units.kind} of layer {layer} of {model.name} gives {width} numbers; these units have width"
+                f" {units.width}.",
+                "Make them with units_of(model, kind, places).",
+            )
+
+
+def _check_reference(reference: UnitReference | None, units: Sequence[Units], how: str) -> None:
     have = {} if reference is None else reference.values
-    if missing := [h for h in hookpoints if h not in have]:
+    last: dict[Hookpoint, int] = {}
+    for one in units:
+        for layer, index in one.places:
+            hookpoint = Hookpoint(layer, UNIT_STREAMS[one.kind])
+            last[hookpoint] = max(last.get(hookpoint, 0), (index + 1) * one.width - 1)
+    if missing := [h for h in last if h not in have]:
         raise ConfigError(
             f"ablation to the {how} needs reference activations of {missing[0]}, got none.",
             "Make them of neutral texts with unit_reference(model, hookpoints, prompts, responses).",
         )
+    for hookpoint, number in last.items():
+        n, width = have[hookpoint].shape
+        if not n or number >= width or not bool(have[hookpoint].isfinite().all()):
+            raise ConfigError(
+                f"reference activations of {hookpoint} must be finite, of one sample or more and hold number {number},"
+                f" the last of these units; got {n} samples of width {width}.",
+                "Make them with this model and texts that are not empty: unit_reference(model, ...).",
+            )
 
 
 def _set_to(columns: Int[Tensor, " column"], value: Float[Tensor, " column"]):

@@ -120,6 +120,9 @@ def attribute_of_edited(model: HookedModelBase, direction: Direction, edits: Edi
 
 
 def test_bad_input_is_refused(make_tiny: Callable[[str], Tiny], llama_model: HookedModelBase) -> None:
+    for directions, texts in (([], ["a b"]), ([direction_of(llama_model)], [])):
+        with pytest.raises(EmptySelectionError, match="attribution needs a direction and a sample"):
+            attribute_projections(llama_model, directions, 1, texts, texts, progress=False)
     direction = direction_of(llama_model)
     with pytest.raises(AlignmentError, match="got 4 prompts and 3 responses"):
         attribute_projection(llama_model, direction, 1, PROMPTS, ANSWERS[:3], progress=False)

@@ -124,6 +124,16 @@ def test_bad_units_are_refused(llama_model: HookedModelBase) -> None:
     units = units_of(llama_model, "neuron", PLACES)
     with pytest.raises(ConfigError, match="ablation to the mean needs reference activations of mlp_act at layer 0"):
         AblateUnits(units, "mean")
+    narrow, nan = torch.zeros(2, 5), torch.full((2, 48), float("nan"))
+    for values in (narrow, nan, torch.zeros(0, 48)):
+        last, reference = units_of(llama_model, "neuron", [(0, 40)]), UnitReference({Hookpoint(0, "mlp_act"): values})
+        with pytest.raises(ConfigError, match="reference activations of mlp_act at layer 0 must be finite"):
+            AblateUnits(last, "mean", reference)
+        with pytest.raises(ConfigError, match="reference activations of mlp_act at layer 0 must be finite"):
+            AblateEach([last], reference)
+    for made in (AblateUnits(Units("head", ((1, 3),)), "zero"), AblateEach([Units("head", ((1, 3),))])):
+        with pytest.raises(ConfigError, match="a head of layer 1 of .* gives 8 numbers; these units have width 1"):
+            made.check(llama_model)
     with pytest.raises(ConfigError, match="must be all neurons or all heads"):
         AblateEach([units, units_of(llama_model, "head", PLACES)])
     with pytest.raises(ConfigError, match="neuron 90 does not exist"):

@@ -19,7 +19,7 @@ from persona_interp.directions.sae.tokens import (
     text_rows,
     token_activations,
 )
-from persona_interp.errors import HookpointError, IncompatibleDirectionError
+from persona_interp.errors import EmptySelectionError, HookpointError, IncompatibleDirectionError
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.models.protocol import HookedModel
 from persona_interp.statistics.streams import stream
@@ -69,6 +69,7 @@ def check_dictionary(dictionary: Dictionary, model: HookedModel, texts: Some[str
         texts: some; the first 16 are used, up to 1,024 tokens.
 
     Raises:
+        EmptySelectionError: fewer than two tokens are left.
         HookpointError: the model does not have its layer.
         IncompatibleDirectionError: it does not belong to this model, or not to this place in it.
     """
@@ -95,6 +96,11 @@ def check_dictionary(dictionary: Dictionary, model: HookedModel, texts: Some[str
             sums[what, hookpoint].add(there, made, chunk.texts(kept).numpy())
             norms += float(there.norm(dim=-1).sum()) if what == OWN else 0.0
     at_own = sums[OWN, own]
+    if at_own.n.sum() < 2:
+        raise EmptySelectionError(
+            f"the texts that {dictionary.id} is checked on have {at_own.n.sum()} tokens that are not massive.",
+            "Give longer texts: load_sae(..., texts=...).",
+        )
     frame = pd.DataFrame(
         [
             {

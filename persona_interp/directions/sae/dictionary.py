@@ -113,7 +113,13 @@ class Dictionary:
 
         Raises:
             ConfigError: they are needed and missing.
+            IncompatibleDirectionError: another number of latents.
         """
+        if latents.shape[-1] != self.n_latents:
+            raise IncompatibleDirectionError(
+                f"the dictionary {self.id} decodes {self.n_latents} latents, got {latents.shape[-1]}.",
+                "Encode with the same dictionary.",
+            )
         if not self.is_plain and like is None:
             raise ConfigError(
                 f"decoding with {self.id} needs the activations that were encoded ({self._why()}).",

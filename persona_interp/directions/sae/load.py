@@ -104,6 +104,11 @@ def load_sae(
         norm_limit=own.get("norm_limit"),
     )
     if quality is not None:
+        if len(quality.density) != made.n_latents:
+            raise ArtefactError(
+                f"{folder} has {made.n_latents} latents; the quality card in it is of {len(quality.density)}.",
+                f"It is the card of another dictionary: delete {QUALITY_FILE} and its .json there, or copy its own.",
+            )
         made = with_quality(made, quality)
     if model is not None:
         check_same_place(made, model)
@@ -120,8 +125,13 @@ def _loaded(source: str | Path, sae_id: str | None, device: str, dtype: str) -> 
     except ImportError as error:
         raise MissingPackageError("dictionaries need the package sae-lens.", "pip install sae-lens") from error
     folder = is_folder(Path(source))
-    if not folder and isinstance(source, Path):
-        raise ArtefactError(f"there is no folder {source}.", "Expected cfg.json and sae_weights.safetensors in it.")
+    if not folder and (isinstance(source, Path) or Path(source).exists()):
+        said = f"{source} is a file, no folder." if Path(source).exists() else f"there is no folder {source}."
+        raise ArtefactError(said, "Expected a folder with cfg.json and sae_weights.safetensors.")
+    if folder and sae_id is not None:
+        raise ConfigError(
+            f"sae_id names a dictionary of a release or a hub id; {source} is a folder.", "Give one of them."
+        )
     if not folder and sae_id is None:
         raise ConfigError(
             f"{source} is no folder, so it must be a release of SAELens or a hub id: give sae_id too.",
@@ -139,7 +149,8 @@ def _loaded(source: str | Path, sae_id: str | None, device: str, dtype: str) -> 
         except Exception as error:
             said = " ".join(str(error).split())[:300].rstrip(".")
             which = f"{source}" if sae_id is None else f"{source}, {sae_id}"
-            raise ArtefactError(f"SAELens cannot load {which}: {said}.", *_ids(str(source))) from error
+            remedy = ["Its files are damaged or do not belong together: copy or train it anew."] if folder else []
+            raise ArtefactError(f"SAELens cannot load {which}: {said}.", *remedy, *_ids(str(source))) from error
     sae.turn_off_forward_pass_hook_z_reshaping()  # streams here hold all heads side by side
     for name, tensor in sae.state_dict().items():
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
@@ -154,6 +165,8 @@ def check_folder(folder: Path) -> None:
         ArtefactError: one is missing, no regular file, or not in the expected form.
     """
     remedy = "Expected what SAELens saves: cfg.json and sae_weights.safetensors."
+    if not (folder / "cfg.json").exists() and (inside := sorted(folder.glob("*/cfg.json"))):
+        raise ArtefactError(f"{folder} is no dictionary, but holds one: give {inside[0].parent}.")
     found = read_record(folder / "cfg.json", _CONFIG, optional={"metadata": _METADATA}, remedy=remedy)
     file_size(folder / "sae_weights.safetensors", remedy=remedy)
     if (d_in := found["d_in"]) * found["d_sae"] > MOST_WEIGHTS:
@@ -223,6 +236,6 @@ def _decoder(sae: Any) -> torch.Tensor:
 
 
 def _hash(sae: Any) -> str:
-    weights = [sae.W_enc, sae.W_dec, sae.b_dec]
+    weights = [tensor for _, tensor in sorted(sae.state_dict().items())]
     data = b"".join(w.detach().float().cpu().contiguous().numpy().tobytes() for w in weights)
     return sha256_bytes(data)[:16]

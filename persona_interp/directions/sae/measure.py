@@ -29,6 +29,8 @@ from persona_interp.statistics.means import bootstrap_ratio
 from persona_interp.statistics.resampling import Interval
 from persona_interp.types import NO_EDITS, Edits
 
+MOST_TOKENS, MOST_LOSS_TOKENS = 16_384, 4_096
+
 
 class Reconstruction:
     """Sums over the tokens of each text: what is left after reconstruction, and what there was."""
@@ -77,8 +79,8 @@ def measure_dictionary(
     texts: Some[str],
     *,
     data: Mapping[str, Any] | None = None,
-    most_tokens: Count = 16_384,
-    most_loss_tokens: Count = 4_096,
+    most_tokens: Count = MOST_TOKENS,
+    most_loss_tokens: Count = MOST_LOSS_TOKENS,
     progress: bool = True,
 ) -> Quality:
     """How well a dictionary reconstructs the activations of texts, what its reconstruction costs, how sparse it is.

@@ -119,6 +119,8 @@ def texts_of(model: "HookedModel", files: "Sequence[str]", *, own: bool, seed: i
     if own:
         packaged = corpus_texts(model, seed=seed)
         trained, measured = [*packaged.texts, *trained], [*packaged.held_out, *measured]
+        if given:  # the first are measured
+            measured = [measured[k] for k in stream(seed, "order of held-out texts").permutation(len(measured))]
     if len(trained) + len(measured) < 20:
         raise ConfigError(f"--text holds {len(given)} texts.", "Give at least 20, or the texts of this package too.")
     return Corpus(tuple(trained), tuple(measured))

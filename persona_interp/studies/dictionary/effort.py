@@ -2,6 +2,7 @@
 
 from types import MappingProxyType
 
+from persona_interp.directions.sae.measure import MOST_LOSS_TOKENS, MOST_TOKENS
 from persona_interp.directions.sae.settings import SAETraining
 from persona_interp.models.protocol import HookedModel
 from persona_interp.models.speed import matrix_speed
@@ -21,7 +22,7 @@ tokens, which that gives no number for, is ours. It is for an accelerator and te
 
 _PRODUCTS = 14
 """Matrix products of a latent and a token in a step, forward and back, with the loss on dead latents."""
-_QUALITY_TOKENS, _LOSSES = 8_192, 3
+_LOSSES = 3
 _FIGURES_S = 3.0
 
 
@@ -34,8 +35,8 @@ def dictionary_plan(model: HookedModel, training: SAETraining, held_out_tokens: 
         Step("training, steps", training.n_steps, other_s=products / matrix_speed()),
         Step(
             "quality, tokens",
-            held_out_tokens,
-            read=int(share * held_out_tokens) + _LOSSES * min(held_out_tokens, _QUALITY_TOKENS),
+            measured := min(held_out_tokens, MOST_TOKENS),
+            read=int(share * measured) + _LOSSES * min(measured, MOST_LOSS_TOKENS),
         ),
         Step("tables and figures", 0, other_s=_FIGURES_S),
     ]

@@ -52,5 +52,5 @@ def _trained(folder: Path) -> list[str]:
         return []
     return [
         f"Trained on {data['n_texts']:,} texts, passed over {data['epochs']:.1f} times; measured on"
-        f" {card['n_tokens']:,} tokens of {data['n_held_out']:,} others."  # pyright: ignore
+        f" {card['n_tokens']:,} tokens of {card['n_texts']:,} others."  # pyright: ignore
     ]

@@ -68,6 +68,10 @@ def test_random_units_are_of_the_same_layers_and_sizes() -> None:
     assert all((1, 3) in one and {layer for layer, _ in one} <= {0, 1, 2} and len(set(one)) == 3 for one in few)
     with pytest.raises(EmptySelectionError, match="6 units are too few to draw 4 others at random"):
         matched_units(sizes[:, :2], [(0, 0), (0, 1), (1, 0), (1, 1)], seed=0, draws=1)
+    with pytest.raises(ConfigError, match="units must be of layers 0 to .* got \\(9, 0\\)"):
+        matched_units(sizes, [(9, 0)], seed=0, draws=1)
+    with pytest.raises(ConfigError, match="sizes of units must be finite"):
+        matched_units(sizes * np.nan, [(0, 0)], seed=0, draws=1)
 
 
 def test_few_neurons_tell_a_planted_trait_and_random_ones_do_not() -> None:
@@ -102,12 +106,18 @@ def test_a_diffuse_trait_is_told_by_any_neurons() -> None:
 def test_probes_refuse_what_they_cannot_do() -> None:
     values, positive = np.zeros((8, 4)), np.tile([True, False], 4)
     questions = np.repeat(["a", "b"], 4)
-    with pytest.raises(AlignmentError, match="5 folds need as many questions, got 2"):
+    with pytest.raises(AlignmentError, match="n_folds must be 2 or more, up to the 2 questions, got 5"):
         neuron_probe(values, values, positive, questions, ks=(1,))
     with pytest.raises(EmptySelectionError, match="k must be at most the 4 neurons that there are, got 9"):
         neuron_probe(values, values, positive, questions, ks=(9,), n_folds=2)
-    with pytest.raises(AlignmentError, match="both poles"):
-        neuron_probe(values, values, np.ones(8, dtype=bool), questions, ks=(1,), n_folds=2)
+    some = np.random.default_rng(0).normal(size=(8, 4))
+    for poles in (np.ones(8, dtype=bool), questions == "a"):
+        with pytest.raises(AlignmentError, match="both poles outside of every fold"):
+            neuron_probe(some, some, poles, questions, ks=(1,), n_folds=2)
+    with pytest.raises(AlignmentError, match="must be finite"):
+        neuron_probe(np.full_like(some, np.nan), some, positive, questions, ks=(1,), n_folds=2)
+    with pytest.raises(EmptySelectionError, match="no neuron differs"):
+        neuron_probe(values, some, positive, questions, ks=(1,), n_folds=2)
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +138,8 @@ def test_planted_outliers_are_found(small: Tiny) -> None:
     whole = direction(torch.arange(1.0, 13.0).reshape(2, 6))
     left = found.without(whole)
     assert left.vectors[1].tolist() == [7, 8, 0, 10, 0, 12] and torch.equal(left.vectors[0], whole.vectors[0])
+    with pytest.raises(EmptySelectionError, match="there is no sample"):
+        find_outliers(model, 1, [], [], progress=False)
     only = direction(torch.tensor([[1.0] * 6, [0, 0, 1.0, 0, 1.0, 0]]))
     with pytest.raises(ConfigError, match="nothing is left of loud"):
         found.without(only)

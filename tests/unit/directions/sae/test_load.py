@@ -1,5 +1,6 @@
 """Dictionaries from folders give SAELens' own numbers, whatever their architecture and normalisation."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,12 +8,21 @@ import pytest
 import torch
 
 from persona_interp.data.neutral_texts import load_neutral_texts
+from persona_interp.directions.sae.check import check_dictionary
 from persona_interp.directions.sae.load import load_sae
+from persona_interp.directions.sae.quality import QUALITY_FILE
 from persona_interp.directions.sae.tokens import mean_norm_at
-from persona_interp.errors import ArtefactError, ConfigError, HookpointError, IncompatibleDirectionError
+from persona_interp.errors import (
+    ArtefactError,
+    ConfigError,
+    EmptySelectionError,
+    HookpointError,
+    IncompatibleDirectionError,
+)
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.types import Hookpoint
 from tests.unit.directions.sae.dictionaries import CLASSES, make_sae
+from tests.unit.directions.sae.test_latents import quality
 
 X = torch.randn(9, 16, generator=torch.Generator().manual_seed(5)) * 3
 
@@ -148,3 +158,37 @@ def test_activations_of_another_width_are_refused(tmp_path: Path) -> None:
     _, folder = saved(tmp_path, "standard")
     with pytest.raises(IncompatibleDirectionError, match="reads activations of width 16, got 8"):
         load_sae(folder).encode(torch.zeros(2, 8))
+
+
+def test_other_thresholds_are_another_dictionary(tmp_path: Path) -> None:
+    sae, folder = saved(tmp_path / "one", "jumprelu")
+    sae.threshold.data += 1
+    sae.save_model(tmp_path / "other")
+    assert load_sae(folder).weights != load_sae(tmp_path / "other").weights
+
+
+def test_the_card_of_another_dictionary_is_refused(tmp_path: Path) -> None:
+    _, folder = saved(tmp_path, "standard")
+    quality(torch.ones(24)).save(folder / QUALITY_FILE)
+    assert load_sae(folder).quality is not None
+    quality(torch.ones(7)).save(folder / QUALITY_FILE)
+    with pytest.raises(ArtefactError, match="has 24 latents; the quality card in it is of 7"):
+        load_sae(folder)
+
+
+def test_what_is_no_folder_of_a_dictionary_is_told_apart(tmp_path: Path, model: HookedModelBase) -> None:
+    _, folder = saved(tmp_path / "out" / "dictionary", "standard", d_in=model.d_model)
+    with pytest.raises(ArtefactError, match=f"out is no dictionary, but holds one: give .*{folder.name}"):
+        load_sae(tmp_path / "out")
+    with pytest.raises(ArtefactError, match=r"cfg.json is a file, no folder"):
+        load_sae(str(folder / "cfg.json"))
+    with pytest.raises(ConfigError, match="sae_id names a dictionary of a release or a hub id"):
+        load_sae(folder, sae_id="layer_3")
+    with pytest.raises(EmptySelectionError, match="is checked on have 0 tokens"):
+        check_dictionary(replace(load_sae(folder), norm_limit=5.0), model, [""])
+    with pytest.raises(IncompatibleDirectionError, match="decodes 24 latents, got 5"):
+        load_sae(folder).decode(torch.zeros(2, 5))
+    weights = folder / "sae_weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:200])
+    with pytest.raises(ArtefactError, match="copy or train it anew"):
+        load_sae(folder)

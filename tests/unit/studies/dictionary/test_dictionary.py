@@ -1,5 +1,6 @@
 """What a quality card becomes: effects, and the claim by stated thresholds; and which texts it is made from."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,10 +11,12 @@ from persona_interp.data.neutral_texts import load_neutral_texts
 from persona_interp.data.own_texts import own_texts
 from persona_interp.data.traits import list_traits, load_trait
 from persona_interp.directions.sae.corpus import corpus_texts
+from persona_interp.directions.sae.measure import MOST_TOKENS
 from persona_interp.directions.sae.quality import Quality
 from persona_interp.directions.sae.settings import SAETraining
 from persona_interp.models.hooked import HookedModelBase
 from persona_interp.statistics.resampling import Interval
+from persona_interp.studies.dictionary.command import texts_of
 from persona_interp.studies.dictionary.effects import quality_claims, quality_effects
 from persona_interp.studies.dictionary.effort import EFFORTS, dictionary_plan
 from persona_interp.types import Hookpoint
@@ -53,6 +56,7 @@ def test_plans_grow_with_what_is_trained(model: HookedModelBase) -> None:
     small = dictionary_plan(model, TRAINING, 1000)
     large = dictionary_plan(model, SAETraining(Hookpoint(1), n_tokens=400_000), 1000)
     assert [b.read > a.read or b.other_s > a.other_s for a, b in zip(small[:2], large[:2], strict=True)] == [True] * 2
+    assert dictionary_plan(model, TRAINING, 10**6)[2].n == MOST_TOKENS
     assert set(EFFORTS) == {"quick", "standard", "paper"} and EFFORTS["standard"]["n_tokens"] == 200_000
 
 
@@ -69,3 +73,11 @@ def test_what_effects_are_measured_on_is_not_trained_on(model: HookedModelBase) 
     assert len(corpus.held_out) < len(corpus.texts) / 4
     groups = {one.group: 0 for one in every}
     assert len(groups) > 1000
+
+
+def test_own_held_out_texts_are_among_the_first_measured(model: HookedModelBase, tmp_path: Path) -> None:
+    file = tmp_path / "mine.txt"
+    file.write_text("\n\n".join(f"My text number {k}." for k in range(300)))
+    corpus = texts_of(model, [str(file)], own=True, seed=0)
+    own = [text.startswith("My text") for text in corpus.held_out]
+    assert sum(own) == 30 and any(own[: len(own) // 4]) and not set(corpus.texts) & set(corpus.held_out)
