@@ -84,6 +84,13 @@ def _raised(effect: Effect, q: float) -> Claim:
     return effect.claimed(name, sentence, RAISES, found)
 
 
+def _beside(effect: Effect) -> str:
+    """Where random neurons lie, with enough of them to say."""
+    if effect.null_low is None or effect.null_high is None:
+        return f"ranked among {effect.n_null} random draws"
+    return f"random {signed(effect.null_low, 2)} to {signed(effect.null_high, 2)} ({effect.n_null} draws)"
+
+
 def _removed(effect: Effect, q: float) -> Claim:
     found = verdict(q, effect.low, effect.high)  # pyright: ignore[reportArgumentType]
     shown = {"holds": "takes", "does not": "does not take", "undecided": "is not shown to take"}[found]
@@ -91,7 +98,6 @@ def _removed(effect: Effect, q: float) -> Claim:
     sentence = (
         f"Ablating the {effect.strength:g} neurons that write most toward emoji {shown} more from the log mass of emoji"
         f" than ablating as many random ones: {change(*sizes, digits=2)} nats before an emoji,"  # pyright: ignore
-        f" random {signed(effect.null_low, 2)} to {signed(effect.null_high, 2)} ({effect.n_null} draws), q {number(q)},"
-        f" {effect.n_cluster} questions."
+        f" {_beside(effect)}, q {number(q)}, {effect.n_cluster} questions."
     )
     return effect.claimed("ablation of writers", sentence, REMOVES, found)

@@ -8,6 +8,7 @@ from pandas import DataFrame
 
 from persona_interp.effects import Effect, Role
 from persona_interp.figures.frames import distinct, keep
+from persona_interp.statistics.draws import rank_among
 from persona_interp.statistics.means import bootstrap_mean
 from persona_interp.statistics.permutation import permutation_test_paired
 from persona_interp.statistics.power import detectable_effect
@@ -95,6 +96,8 @@ def ablation_effects(ablation: DataFrame, *, top: tuple[int, ...], seed: int) ->
             )
             clusters = whole["text"].to_numpy(str)
             found = bootstrap_mean(changes, clusters, seed=seed)
+            rank = rank_among(found.estimate, drawn)
+            family = FAMILY if metric == REMOVED and n == top[0] else f"{FAMILY}, {EXPLORED}"
             effect = replace(
                 _of("", UNTUNED),
                 metric=metric,
@@ -117,14 +120,18 @@ def ablation_effects(ablation: DataFrame, *, top: tuple[int, ...], seed: int) ->
                     effect,
                     test="rank among random neurons",
                     null_kind="random neurons of nearly the same size in the same layers",
-                    null_low=float(np.quantile(drawn, 0.025)),
-                    null_high=float(np.quantile(drawn, 0.975)),
-                    n_null=len(drawn),
-                    p=float((1 + (drawn >= changes.mean()).sum()) / (1 + len(drawn))),
-                    family=FAMILY if metric == REMOVED and n == top[0] else f"{FAMILY}, {EXPLORED}",
-                    detectable=detectable_effect(found.error, found.freedom, upper=float(np.quantile(drawn, 0.95))),
+                    null_low=_known(rank.low),
+                    null_high=_known(rank.high),
+                    n_null=rank.n,
+                    p=_known(rank.p),
+                    family=None if np.isnan(rank.p) else family,
+                    detectable=detectable_effect(found.error, found.freedom, upper=rank.upper),
                 )
             )
+
+
+def _known(value: float) -> float | None:
+    return None if np.isnan(value) else value
 
 
 def ablated_answer_effects(answers: DataFrame, *, top: int, seed: int) -> Iterator[Effect]:

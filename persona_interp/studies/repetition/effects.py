@@ -78,7 +78,7 @@ def _dose(row: Row) -> Effect:
 
 
 def _maps(result: "RepetitionResult", n_layers: int, run: RepetitionRun) -> Iterator[Effect]:
-    maps, chosen = result.maps, set(result.maps.ranked()[: run.n_heads])
+    maps, chosen = result.maps, set(result.maps.chosen(run.n_heads))
     for layer in range(maps.attention.shape[0]):
         for head in range(maps.attention.shape[1]):
             of = Effect(

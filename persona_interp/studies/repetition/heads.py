@@ -13,6 +13,7 @@ from persona_interp.data.opinions import Topic
 from persona_interp.directions.direction import Direction, unit_vectors
 from persona_interp.directions.outliers import RATIO
 from persona_interp.directions.writers import matched_units
+from persona_interp.errors import EmptySelectionError, ModelError
 from persona_interp.interventions.units import AblateUnits, UnitReference, Units, unit_reference
 from persona_interp.measurements.capability import measure_perplexity
 from persona_interp.models.attention import read_attention
@@ -32,6 +33,8 @@ from persona_interp.types import Hookpoint
 HEADS_FROM: Condition = "paraphrased"
 """The condition in which heads are found and ablated."""
 _AT_ONCE = 4
+_CLOSE = 0.05
+"""Share of a head's output, in bfloat16 too, above which what it moves is not what it gives."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,10 +56,25 @@ class HeadMaps:
     error: float
 
     def ranked(self) -> list[tuple[int, int]]:
-        """(layer, head) by attention times attribution, where both are above zero; the largest first."""
+        """(layer, head) by attention times attribution, those in which both are above zero; the largest first."""
         score = np.clip(self.attention, 0, None) * np.clip(self.attribution, 0, None)
-        order = np.argsort(-score, axis=None, kind="stable")
-        return [(int(i) // score.shape[1], int(i) % score.shape[1]) for i in order]
+        order = [int(i) for i in np.argsort(-score, axis=None, kind="stable") if score.flat[i] > 0]
+        return [(i // score.shape[1], i % score.shape[1]) for i in order]
+
+    def chosen(self, n: int) -> list[tuple[int, int]]:
+        """The n heads that are ablated together.
+
+        Raises:
+            EmptySelectionError: fewer look at the statements and write toward the direction.
+        """
+        ranked = self.ranked()
+        if len(ranked) < n:
+            raise EmptySelectionError(
+                f"{len(ranked)} heads look at the statements and write from there toward the direction, {n} were asked"
+                " for.",
+                "Ask for fewer (--heads).",
+            )
+        return ranked[:n]
 
 
 def head_maps(
@@ -66,6 +84,11 @@ def head_maps(
     """Attention and attribution of every head, of prompts with statements against their twins with fillers alone."""
     several = [_moved(model, direction, layer, prompts, progress=progress) for prompts in (stated, plain)]
     (looked, wrote, sizes, error), (looked_plain, wrote_plain, _, other) = several
+    if not max(error, other) < _CLOSE:
+        raise ModelError(
+            f"what the heads of {model.name} move differs from their outputs by {max(error, other):.2g} of these.",
+            "Its attention is not patterns times values: maps of heads would be wrong.",
+        )
     return HeadMaps(looked - looked_plain, wrote - wrote_plain, sizes, max(error, other))
 
 
@@ -142,7 +165,7 @@ def ablate_heads(
     progress: bool,
 ) -> HeadAblation:
     """The top heads set to their mean over prompts of fillers, against random heads of the same layers and sizes."""
-    top = maps.ranked()[: run.n_heads]
+    top = maps.chosen(run.n_heads)
     drawn = matched_units(maps.sizes, top, seed=run.seed, draws=run.n_random) if run.n_random else []
     plain = [one.prompt for one in chosen_on]
     places = [Hookpoint(layer, "head_out") for layer in range(maps.attention.shape[0])]

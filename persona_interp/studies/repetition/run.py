@@ -130,7 +130,7 @@ def run_repetition(
         "topics": {"chosen on": [t.name for _, t in choosing], "evaluated on": [t.name for _, t in evaluating]},
         "layer": layer,
         "run": run.to_dict(),
-        "heads": maps.ranked()[: run.n_heads],
+        "heads": maps.chosen(run.n_heads),
         "head_error": maps.error,
         "versions": library_versions(),
         **({} if sizes is None else {"size": sizes.record()}),

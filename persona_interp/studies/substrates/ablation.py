@@ -1,8 +1,10 @@
 """Writers ablated against random units of the same size: answers under the trait prompt, perplexity, accuracy."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from persona_interp.data.traits import Trait
@@ -80,6 +82,8 @@ def ablation_rows(scored: pd.DataFrame, judges: Sequence[str], *, seed: int) -> 
         if not len(change):
             continue
         own = bootstrap_mean(change, questions, seed=seed)
+        if not np.ptp(change):  # where every answer changes alike, few questions say nothing of others
+            own = replace(own, low=float("nan"), high=float("nan"))
         draws = effects.loc[effects["role"] == NULL, "effect"].to_numpy(float)
         rank = rank_among(-own.estimate, -draws)
         rows.append(
