@@ -43,7 +43,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("analyses/results/sae_decomposition"))
     chosen = parser.parse_args()
     effort: Effort = chosen.effort
-    run = SubstratesRun(**EFFORTS[effort], capability=False, seed=CONFIG.seed)
+    sizes = {**EFFORTS[effort], "n_random": 0, "n_curve": 0}  # random units are those of `neuron_substrate.py`
+    run = SubstratesRun(**sizes, capability=False, seed=CONFIG.seed)
     for name, _, folder in (text.partition("=") for text in chosen.dictionary):
         model = load_model(name)
         dictionary = load_sae(folder, model=model)
@@ -57,7 +58,7 @@ def main() -> None:
                 run,
                 out=work,
                 dictionary=dictionary,
-                sizes=Sizes(effort, EFFORTS[effort]),
+                sizes=Sizes(effort, sizes),
             )
             keep_results(work, out)
             draw_saved(out, STUDY, draw_substrates)
