@@ -14,6 +14,7 @@ from persona_interp.errors import ConfigError, EmptySelectionError
 from persona_interp.models.tokens import encode
 from persona_interp.studies.repetition.config import COUNTS, RepetitionRun
 from persona_interp.studies.repetition.effects import AGREEMENT, ATTENTION, CHANGE, OVER
+from persona_interp.studies.repetition.heads import HeadMaps
 from persona_interp.studies.repetition.prompts import CONDITIONS, Condition, Fillers, slots_of, stated_prompts
 from persona_interp.studies.repetition.run import halves, run_repetition
 from persona_interp.studies.repetition.scores import by_topic, dose_rows
@@ -127,6 +128,14 @@ def test_a_planted_dose_is_found_and_only_where_it_is() -> None:
 def test_fillers_alone_are_zero_and_likings_cancel() -> None:
     wide = by_topic(planted(0.0)[lambda rows: rows["condition"] == "verbatim"])
     assert (wide[0] == 0).all() and wide.abs().to_numpy().max() < 0.3
+
+
+def test_heads_below_zero_in_a_map_are_never_among_the_chosen() -> None:
+    attention, attribution = np.array([[0.2, 0.1], [-0.1, 0.3]]), np.array([[0.5, -0.2], [0.4, 0.1]])
+    maps = HeadMaps(attention, attribution, np.ones((2, 2)), 0.0)
+    assert maps.ranked() == [(0, 0), (1, 1)] and maps.chosen(1) == [(0, 0)]
+    with pytest.raises(EmptySelectionError, match="2 heads look at the statements .* 3 were asked for"):
+        maps.chosen(3)
 
 
 @pytest.fixture(scope="module")
