@@ -55,6 +55,7 @@ def without_effect(kind: str) -> list[NullBattery]:
     return [battery(rng, 0.0, kind, seed) for seed in range(N_SETS)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["separation", "correlation"])
 @pytest.mark.parametrize("family", ["shuffled_labels", "random_directions", "other_traits", "components"])
 def test_each_family_rejects_at_most_at_its_level_where_there_is_no_effect(kind: str, family: str):

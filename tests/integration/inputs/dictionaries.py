@@ -101,7 +101,11 @@ ROWS: tuple[Row, ...] = (
         "dictionary: a latent too far", lambda g: SteerLatents(load_sae(sae(g.tmp)), [24], 1.0), says="does not exist"
     ),
     Call("dictionary: a hub id alone", lambda _: load_sae("google/none"), says="give sae_id too"),
-    Call("dictionary: a file", lambda g: load_sae(put(g.tmp / "a.safetensors", "x")), says="there is no folder"),
+    Call(
+        "dictionary: a file",
+        lambda g: load_sae(put(g.tmp / "a.safetensors", "x")),
+        says="a.safetensors is a file, no folder",
+    ),
     Call("decomposition: as saved", lambda g: decomposition(g).hookpoint, gives=Hookpoint(1)),
     Call(
         "decomposition: fewer latents", lambda g: decomposition(g, latents=[1]), says="one number of each kind a latent"

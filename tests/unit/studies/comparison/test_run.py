@@ -147,6 +147,7 @@ def test_figures_and_section_are_drawn(made: tuple[Path, ComparisonResult]) -> N
     assert any("top latents (no dictionary" in note for note in section.notes)
 
 
+@pytest.mark.slow
 def test_without_strength_nothing_is_steered_and_given_directions_take_part(small: Tiny, tmp_path: Path) -> None:
     model = small.hooked("nnsight")
     own = replace(direction(torch.eye(model.d_model)[:2]), provenance=model.provenance)

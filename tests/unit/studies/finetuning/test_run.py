@@ -136,6 +136,7 @@ def test_the_shift(setup: Setup, trained: list[str], tmp_path: Path) -> None:
     assert len(trained) == 7
 
 
+@pytest.mark.slow
 def test_prevention(setup: Setup, trained: list[str], tmp_path: Path) -> None:
     config = PreventionConfig(
         setup, "loud", holdout=3, steering=(0.1,), prompts=(), ablation_layers=("one",), penalties=(1.0,),
